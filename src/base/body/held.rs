@@ -1,0 +1,215 @@
+//! A response body that keeps something until it is used up.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::HoldUntil;
+
+/// How a response body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyEnd {
+    /// It was dropped before its end: the caller lost interest, or the connection was lost while it was being sent.
+    Abandoned,
+    /// All of it was read, or there was nothing to read.
+    Complete,
+    /// It ended with an error.
+    Failed,
+}
+
+/// What is kept while a response body is being read: a permit, a measurement, a deadline.
+///
+/// `()` keeps nothing. `Option<G>` keeps something or nothing. To keep a permit and no more, implement
+/// [`settle`](Guard::settle) as `drop(self)`.
+pub trait Guard {
+    /// Called around each poll of the body, so that something can be in scope meanwhile. It has to call `poll` and
+    /// return what it returns; by default it does only that.
+    fn scoped<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        poll()
+    }
+
+    /// Called once, when the body has ended or was dropped. It may be called from a destructor, so it should not panic.
+    fn settle(self, end: BodyEnd);
+}
+
+impl Guard for () {
+    fn settle(self, _end: BodyEnd) {}
+}
+
+impl<G: Guard> Guard for Option<G> {
+    fn scoped<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        match self {
+            Some(guard) => guard.scoped(poll),
+            None => poll(),
+        }
+    }
+
+    fn settle(self, end: BodyEnd) {
+        if let Some(guard) = self {
+            guard.settle(end);
+        }
+    }
+}
+
+/// A response body that keeps a [`Guard`] until it is used up, or the bytes of an answer made on the spot.
+///
+/// The guard is settled exactly once:
+///
+/// * [`Complete`](BodyEnd::Complete) at the head if the response was over there (see [`HoldUntil`]); else with the
+///   frame that completes the length, brings the trailers or makes [`is_end_stream`](Body::is_end_stream) true, since
+///   a server drops the body then without polling it again; else at the end.
+/// * [`Failed`](BodyEnd::Failed) with an error of the body.
+/// * [`Abandoned`](BodyEnd::Abandoned) when it is dropped before any of these. The inner body is dropped first.
+///
+/// Frames, errors, size hint and the rest of the response, upgrades included, are left as they are. A layer that
+/// answers in place of the inner service uses [`Held::bytes`], which keeps nothing.
+///
+/// ```
+/// use http_body_util::{BodyExt, Full};
+/// use stonework::base::body::{BodyEnd, Guard, Held, HoldUntil};
+///
+/// struct Permit(std::sync::mpsc::Sender<BodyEnd>);
+/// impl Guard for Permit {
+///     fn settle(self, end: BodyEnd) {
+///         let _ = self.0.send(end);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (sender, ends) = std::sync::mpsc::channel();
+/// let (parts, body) = http::Response::new(Full::from("hello")).into_parts();
+/// let until = HoldUntil::of(false, &parts, &body);
+/// let mut body = Held::new(body, Permit(sender), until);
+/// assert!(ends.try_recv().is_err()); // still held
+///
+/// body.frame().await; // the only frame
+/// assert_eq!(ends.try_recv(), Ok(BodyEnd::Complete));
+/// # }
+/// ```
+#[pin_project::pin_project]
+pub struct Held<B, G: Guard> {
+    #[pin]
+    kind: Kind<B, G>,
+}
+
+#[pin_project::pin_project(project = KindProjection)]
+enum Kind<B, G: Guard> {
+    Inner {
+        // Before the guard, so that what the body holds is free again when the permit is.
+        #[pin]
+        body: B,
+        guard: Settling<G>,
+        /// Bytes still to come, if the head promised a number of them.
+        left: Option<u64>,
+    },
+    Bytes(Option<Bytes>),
+}
+
+impl<B, G: Guard> Held<B, G> {
+    /// Keeps `guard` until `body` is used up; with [`HoldUntil::Head`] it is settled at once.
+    #[must_use]
+    pub fn new(body: B, guard: G, until: HoldUntil) -> Self {
+        let mut guard = Settling(Some(guard));
+        let left = match until {
+            HoldUntil::Head | HoldUntil::Length(0) => {
+                guard.settle(BodyEnd::Complete);
+                None
+            }
+            HoldUntil::Length(left) => Some(left),
+            HoldUntil::End => None,
+        };
+        Self { kind: Kind::Inner { body, guard, left } }
+    }
+
+    /// The body of an answer made on the spot. It keeps nothing.
+    #[must_use]
+    pub fn bytes(bytes: Bytes) -> Self {
+        Self { kind: Kind::Bytes((!bytes.is_empty()).then_some(bytes)) }
+    }
+}
+
+impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let (mut body, guard, left) = match self.project().kind.project() {
+            KindProjection::Inner { body, guard, left } => (body, guard, left),
+            KindProjection::Bytes(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+        };
+        let polled = ready!(guard.scoped(|| body.as_mut().poll_frame(cx)));
+        match &polled {
+            None => guard.settle(BodyEnd::Complete),
+            Some(Err(_)) => guard.settle(BodyEnd::Failed),
+            Some(Ok(frame)) => {
+                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+                *left = left.map(|left| left.saturating_sub(size));
+                if *left == Some(0)
+                    || frame.is_trailers()
+                    || body.is_end_stream()
+                    || body.size_hint().exact() == Some(0)
+                {
+                    guard.settle(BodyEnd::Complete);
+                }
+            }
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body, .. } => body.is_end_stream(),
+            Kind::Bytes(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body, .. } => body.size_hint(),
+            Kind::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
+
+impl<B, G: Guard> fmt::Debug for Held<B, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Inner { guard, .. } => {
+                f.debug_struct("Held").field("settled", &guard.0.is_none()).finish_non_exhaustive()
+            }
+            Kind::Bytes(bytes) => write!(f, "Held({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
+        }
+    }
+}
+
+/// A guard that is settled as abandoned if nothing else settles it.
+struct Settling<G: Guard>(Option<G>);
+
+impl<G: Guard> Settling<G> {
+    fn settle(&mut self, end: BodyEnd) {
+        if let Some(guard) = self.0.take() {
+            guard.settle(end);
+        }
+    }
+
+    fn scoped<R>(&mut self, poll: impl FnOnce() -> R) -> R {
+        match &mut self.0 {
+            Some(guard) => guard.scoped(poll),
+            None => poll(),
+        }
+    }
+}
+
+impl<G: Guard> Drop for Settling<G> {
+    fn drop(&mut self) {
+        self.settle(BodyEnd::Abandoned);
+    }
+}

@@ -1,0 +1,64 @@
+//! When a response is over.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, response};
+use http_body::Body;
+
+/// The moment at which a response is over, as far as its head tells.
+///
+/// A server drops a body once the last byte that the head promised is written, and never polls it again. So "when the
+/// body says that it ended" would be wrong for most responses: they would all look abandoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldUntil {
+    /// With the head: the message has no content, or the connection is no longer part of the call.
+    Head,
+    /// With this many bytes of data, or earlier if the body ends earlier.
+    Length(u64),
+    /// With the end of the body.
+    End,
+}
+
+impl HoldUntil {
+    /// Reads it from the response, by RFC 9112 section 6.3 and RFC 9110 sections 6.4.1 and 8.6.
+    ///
+    /// It is over with the head when the request was a HEAD or a CONNECT (`head_or_connect`), when the status is 1xx,
+    /// 204 or 304, when `Content-Length` is 0 and when the body is at its end already.
+    ///
+    /// ```
+    /// use http_body_util::Full;
+    /// use stonework::base::body::HoldUntil;
+    ///
+    /// let (parts, body) = http::Response::new(Full::from("hello")).into_parts();
+    /// assert_eq!(HoldUntil::of(false, &parts, &body), HoldUntil::Length(5));
+    /// assert_eq!(HoldUntil::of(true, &parts, &body), HoldUntil::Head);
+    /// ```
+    #[must_use]
+    pub fn of<B: Body>(head_or_connect: bool, parts: &response::Parts, body: &B) -> Self {
+        let no_content = parts.status.is_informational()
+            || parts.status == StatusCode::NO_CONTENT
+            || parts.status == StatusCode::NOT_MODIFIED;
+        if head_or_connect || no_content || body.is_end_stream() {
+            return Self::Head;
+        }
+        match content_length(&parts.headers).or(body.size_hint().exact()) {
+            Some(0) => Self::Head,
+            Some(length) => Self::Length(length),
+            None => Self::End,
+        }
+    }
+}
+
+/// The length that the head promises, if it promises exactly one.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    // Transfer-Encoding overrides it (RFC 9112 section 6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let value = values.next()?.as_bytes();
+    // A sign is not allowed, though `parse` takes one. More than one value is left to whoever reads the message.
+    if values.next().is_some() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}

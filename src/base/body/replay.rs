@@ -1,0 +1,113 @@
+//! What a layer that repeats requests asks of a body.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Buf;
+use http_body::Body as _;
+use http_body_util::{Empty, Full};
+
+/// A body that can be sent again.
+///
+/// A layer that may repeat a request calls [`record`](Replay::record) before the first attempt and
+/// [`fork`](Replay::fork) before each, keeps one of the two and sends the other. Layers nest: a fork can be recorded
+/// and forked in its turn, and shares what is kept.
+///
+/// It is implemented for bodies in memory (`Full`, `Empty`), for [`Body`](super::Body), and by
+/// [`ReplayBody`](super::ReplayBody) for any other body. The [module](super) has an example.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a body that can be sent again",
+    label = "repeating a request needs a body that can be sent again",
+    note = "wrap it before the layer that repeats: `.map_request(|request: http::Request<_>| \
+            request.map(stonework::base::body::ReplayBody::new))`"
+)]
+pub trait Replay: http_body::Body + Sized {
+    /// From now on keeps what is read, up to `cap` bytes, so that the body can be [forked](Replay::fork).
+    ///
+    /// Returns `false` when it is known already that the body cannot be sent twice: its
+    /// [size hint](http_body::Body::size_hint) is over `cap`, it is being read and was not recorded, or it grew over an
+    /// earlier limit or failed. Nothing is allocated then, and the body is sent as it would have been.
+    ///
+    /// Recording twice is recording once, with the larger of the two limits. The answer is for the `cap` asked, so the
+    /// layer with the smaller limit may be told `false` where the other was told `true`.
+    ///
+    /// Names and values of trailers count towards `cap`, with 32 bytes for each line.
+    fn record(&mut self, cap: usize) -> bool;
+
+    /// A second body with the same content from the start: the same bytes in total, not necessarily cut in the same
+    /// places, and the same trailers.
+    ///
+    /// Returns `None` when that is not possible, or no longer: the body is not recorded, is over its limit, or failed.
+    ///
+    /// A fork and its origin may be read in any order and at the same time, and either may be dropped at any point.
+    /// When the body grows over its limit, the one in front goes on undisturbed and the others end with a
+    /// [`ReplayLimit`].
+    fn fork(&self) -> Option<Self>;
+}
+
+/// Recording costs nothing, since forking copies the data's handle. `Full` forgets what it has given out: fork it
+/// before it is read.
+impl<D: Buf + Clone> Replay for Full<D> {
+    fn record(&mut self, cap: usize) -> bool {
+        self.size_hint().lower() <= cap as u64
+    }
+
+    fn fork(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+/// Always possible, whatever the limit.
+impl<D: Buf> Replay for Empty<D> {
+    fn record(&mut self, _cap: usize) -> bool {
+        true
+    }
+
+    fn fork(&self) -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+/// A recorded body grew over its limit, and this was not the reader in front.
+///
+/// The reader in front got the whole body. See [`Replay::fork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayLimit {
+    /// The limit, in bytes.
+    pub cap: usize,
+}
+
+impl fmt::Display for ReplayLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the body is over its replay limit of {} bytes and cannot be read a second time", self.cap)
+    }
+}
+
+impl std::error::Error for ReplayLimit {}
+
+/// The body that was being recorded failed, and another reader has the error itself.
+///
+/// It shows the same message.
+#[derive(Clone, Debug)]
+pub struct SourceFailed {
+    message: Arc<str>,
+}
+
+impl SourceFailed {
+    pub(super) fn new(error: &super::BodyError) -> Self {
+        Self { message: error.to_string().into() }
+    }
+
+    pub(super) fn panicked() -> Self {
+        Self { message: "the body panicked while it was being read".into() }
+    }
+}
+
+impl fmt::Display for SourceFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SourceFailed {}
