@@ -18,3 +18,7 @@ mod retry_after;
 mod rng;
 mod scope;
 mod wire;
+
+pub use clock::WallClock;
+pub use ratio::{InvalidRatio, Ratio};
+pub use rng::Rng;
