@@ -24,6 +24,7 @@ mod scope;
 mod wire;
 
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
+pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
