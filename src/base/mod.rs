@@ -29,5 +29,8 @@ pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
+pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use ratio::{InvalidRatio, Ratio};
+pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
+pub use wire::{InvalidTimeout, TimeoutHeader};

@@ -2,5 +2,8 @@
 
 mod backoff;
 mod budget;
+mod key;
 mod ratio;
+mod retry_after;
 mod rng;
+mod wire;
