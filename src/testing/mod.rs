@@ -1,1 +1,7 @@
 //! (to be written)
+
+mod scripted;
+mod strict;
+
+pub use scripted::{Scripted, ScriptedFuture, Seen, Step};
+pub use strict::{Breach, Ledger, Strict, StrictFuture};
