@@ -14,6 +14,7 @@ use std::time::Duration;
 /// # drop(steps);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step<Res, E = Box<dyn std::error::Error + Send + Sync>> {
     /// Answers at the first poll.
     Answer(Res),
