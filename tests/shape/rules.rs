@@ -1,6 +1,6 @@
 //! The rules, each a function from text to complaints, so that each can be shown to fail on a small bad text.
 
-use crate::source::{self, Quotes, Source, leaves, line, places, uses};
+use crate::source::{self, Quotes, Source, Use, leaves, line, places, uses};
 
 /// The names of what a module may not do, each with its file and line.
 pub(crate) type Complaints = Vec<String>;
@@ -301,8 +301,8 @@ pub(crate) fn signatures(file: &Source, private: &[String], exposed: &[(&str, &s
     let mut needles: Vec<String> = Vec::new();
     let mut bad = Vec::new();
     let excused = |needle: &str| exposed.iter().any(|(path, word, _)| *path == file.path && *word == needle);
-    for (at, public, tree) in uses(&code) {
-        for (path, name) in tree {
+    for Use { at, public, leaves } in uses(&code) {
+        for (path, name) in leaves {
             let foreign = is_private(&path, private);
             if foreign && public && !excused(&path) {
                 bad.push(complain(file, &code, at, &format!("`{path}` is re-exported")));

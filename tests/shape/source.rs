@@ -316,8 +316,17 @@ pub(crate) fn leaves(tree: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Every `use` of `code`: where it stands, whether it is `pub`, and its leaves.
-pub(crate) fn uses(code: &str) -> Vec<(usize, bool, Vec<(String, String)>)> {
+/// One `use` of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) at: usize,
+    pub(crate) public: bool,
+    /// The path to each leaf, and the name it goes by here.
+    pub(crate) leaves: Vec<(String, String)>,
+}
+
+/// Every `use` of `code`.
+pub(crate) fn uses(code: &str) -> Vec<Use> {
     places(code, "use")
         .into_iter()
         .filter(|at| {
@@ -327,7 +336,7 @@ pub(crate) fn uses(code: &str) -> Vec<(usize, bool, Vec<(String, String)>)> {
         .map(|at| {
             let before = code[..at].trim_end();
             let end = at + code[at..].find(';').unwrap_or(code.len() - at);
-            (at, before.ends_with("pub"), leaves(&code[at + "use".len()..end]))
+            Use { at, public: before.ends_with("pub"), leaves: leaves(&code[at + "use".len()..end]) }
         })
         .collect()
 }
@@ -373,7 +382,7 @@ mod tests {
             ["crate::a=a", "crate::b=b", "crate::b::C=D", "crate::e::*=*"]
         );
         let found = uses("pub use a::B;\nfn f() { use c::d; let reuse = 1; }\npub(crate) use g::h;");
-        let seen: Vec<_> = found.iter().map(|(_, public, l)| (*public, l[0].0.as_str())).collect();
+        let seen: Vec<_> = found.iter().map(|u| (u.public, u.leaves[0].0.as_str())).collect();
         assert_eq!(seen, [(true, "a::B"), (false, "c::d"), (false, "g::h")]);
     }
 
