@@ -1,4 +1,4 @@
-//! The ground that every module stands on: errors, outcomes, deadlines, budgets, bodies and clocks.
+//! What every module stands on: errors, outcomes, deadlines, budgets, bodies and clocks.
 
 mod alarm;
 mod backoff;
