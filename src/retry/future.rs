@@ -14,8 +14,8 @@ use super::layer::Shared;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
 use crate::base::{
-    Alarm, BoxError, CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind, Phase,
-    Pushback, RetryAfter, Skip, Withdrawal, scope,
+    Alarm, BoxError, CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind,
+    Phase, Pushback, RetryAfter, Skip, Withdrawal, scope,
 };
 
 /// The call, with all its attempts. See [`Retry`](super::Retry).
@@ -172,7 +172,9 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         };
         let (ending, innocent, sent) = match &result {
             Ok(response) => (Ending::Status(response.status()), true, 1),
-            Err(error) => (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1)),
+            Err(error) => {
+                (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
+            }
         };
         self.sent = self.sent.saturating_add(sent);
         self.delivery = verdict::furthest(self.delivery, delivery);
