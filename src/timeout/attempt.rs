@@ -69,7 +69,13 @@ where
             return self.inner.poll_ready(cx).map_err(|error| self.mode.fail(error));
         };
         let (since, limited) = match &mut self.readiness {
-            Readiness::RanOut { .. } => return Poll::Ready(Ok(())),
+            Readiness::RanOut { .. } => {
+                // Whoever was told has not called: a layer above ran out in the same moment, say. What became ready
+                // since is the news; readiness that was given is not taken back.
+                let Poll::Ready(ready) = self.inner.poll_ready(cx) else { return Poll::Ready(Ok(())) };
+                self.readiness = Readiness::Untimed;
+                return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
+            }
             Readiness::Untimed | Readiness::Took(_) => {
                 if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
                     return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
