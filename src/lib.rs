@@ -4,6 +4,9 @@
 
 pub mod base;
 
+pub use base::body::Body;
+pub use base::{Call, Deadline, Error};
+
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub mod retry;

@@ -1,1 +1,129 @@
-//! (to be written)
+//! The one timer of a call.
+//!
+//! Limits nest: a whole call, an attempt in it, a pause between attempts. If each had a timer of its own, every call
+//! would arm several. So the outermost limit of a task owns the timer, and the limits below ask it, through the call
+//! scope, to wake the task at an earlier instant.
+//!
+//! *Whom may one trust to do that?* Only an owner that is polled with the very same waker. A limit that was handed to
+//! `tokio::spawn`, to `FuturesUnordered`, or to anything else that polls with a waker of its own will not be polled
+//! because its owner's task woke up, and therefore arms its own timer. It does not matter whether a limit below is
+//! still there when the timer fires: a request is asked for anew in every poll and forgotten after it, so one that was
+//! dropped (by `select!`, say) costs at most one early wake-up. The trust never goes the other way: an owner that left
+//! its deadline to a limit below would sleep for ever if that one were dropped.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::scope::{self, Scope, WakerId};
+
+/// A limit's share in the one timer of its task. It holds no timer until something is pending.
+#[pin_project]
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    #[pin]
+    sleep: Option<Sleep>,
+}
+
+/// How a limited poll ended.
+#[derive(Debug)]
+pub(crate) enum Limited<T> {
+    Done(T),
+    Elapsed,
+}
+
+impl Alarm {
+    pub(crate) const fn new() -> Self {
+        Self { sleep: None }
+    }
+
+    /// Poll `inner`, with `at` as the deadline in its scope; ready with [`Limited::Elapsed`] once `at` has come.
+    ///
+    /// The answer goes before the clock: when one late poll finds both ready, the work is done and paid for. The
+    /// limits inside go before this one, for the same reason: they know more about what ran out of time.
+    pub(crate) fn poll_limited<T>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        at: Instant,
+        mut inner: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Limited<T>> {
+        let outer = scope::current();
+        let waker = WakerId::of(cx);
+        let deadline = scope::earlier(outer.deadline, Some(at));
+
+        if outer.owner == Some(waker) {
+            self.set(Self::new());
+            let (poll, scope) = scope::enter(Scope { deadline, wanted: None, ..outer }, || inner(cx));
+            if let Poll::Ready(done) = poll {
+                return Poll::Ready(Limited::Done(done));
+            }
+            if outer.reached >= Some(at) {
+                return Poll::Ready(Limited::Elapsed);
+            }
+            scope::want(scope.wanted.map_or(at, |wanted| wanted.min(at)));
+            return Poll::Pending;
+        }
+
+        loop {
+            // Before the first wait there is no timer, and on a path that is ready at once there never is one.
+            let reached = self.as_mut().poll_timer(cx);
+            let own = Scope { deadline, called_at: None, owner: Some(waker), reached, wanted: None };
+            let (poll, scope) = scope::enter(own, || inner(cx));
+            if let Poll::Ready(done) = poll {
+                return Poll::Ready(Limited::Done(done));
+            }
+            if reached >= Some(at) {
+                return Poll::Ready(Limited::Elapsed);
+            }
+            let next = scope.wanted.map_or(at, |wanted| wanted.min(at));
+            if !self.as_mut().arm(next) {
+                return Poll::Pending;
+            }
+            // A timer that was just set has to be polled once to hold the waker; and if its instant is already past,
+            // whoever asked for it has to be polled again.
+            let mut sleep = self.as_mut().project().sleep;
+            match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+                Some(Poll::Ready(())) => {}
+                _ => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Ready once `at` has come.
+    pub(crate) fn poll_until(mut self: Pin<&mut Self>, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let outer = scope::current();
+        if outer.owner == Some(WakerId::of(cx)) {
+            self.set(Self::new());
+            if outer.reached >= Some(at) {
+                return Poll::Ready(());
+            }
+            scope::want(at);
+            return Poll::Pending;
+        }
+        self.as_mut().arm(at);
+        match self.project().sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The instant that the timer is known to have reached.
+    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Instant> {
+        let mut sleep = self.project().sleep.as_pin_mut()?;
+        let at = sleep.deadline();
+        sleep.as_mut().poll(cx).is_ready().then_some(at)
+    }
+
+    /// Set the timer to `at`; false if it was set to that already.
+    fn arm(self: Pin<&mut Self>, at: Instant) -> bool {
+        let mut slot = self.project().sleep;
+        match slot.as_mut().as_pin_mut() {
+            Some(sleep) if sleep.deadline() == at => return false,
+            Some(sleep) => sleep.reset(at),
+            None => slot.set(Some(sleep_until(at))),
+        }
+        true
+    }
+}

@@ -1,1 +1,142 @@
-//! (to be written)
+//! What one request says about itself: the single request extension of this crate.
+
+use http::{Extensions, HeaderMap, Method};
+
+use super::key::IdempotencyKey;
+
+/// Whether a request may be sent again once it may have been received. Decided from the request, before anything can
+/// fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "complete: the replay table has a column for each")]
+pub enum Safety {
+    /// Its method is idempotent (RFC 9110, section 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT, DELETE.
+    Idempotent,
+    /// It carries a valid `Idempotency-Key`: the server promises to do it once.
+    Keyed,
+    /// Anything else: doing it twice may do harm.
+    Unsafe,
+}
+
+impl Safety {
+    /// Read it off the method and the headers. A malformed `Idempotency-Key`, or more than one, protects nothing.
+    ///
+    /// ```
+    /// use http::{HeaderMap, Method};
+    /// use stonework::base::Safety;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// assert_eq!(Safety::of(&Method::GET, &headers), Safety::Idempotent);
+    /// assert_eq!(Safety::of(&Method::POST, &headers), Safety::Unsafe);
+    /// headers.insert("idempotency-key", "\"8e03978e\"".parse().unwrap());
+    /// assert_eq!(Safety::of(&Method::POST, &headers), Safety::Keyed);
+    /// ```
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if method.is_idempotent() {
+            Self::Idempotent
+        } else if matches!(IdempotencyKey::of(headers), Some(Ok(_))) {
+            Self::Keyed
+        } else {
+            Self::Unsafe
+        }
+    }
+}
+
+/// Options and facts of one call, carried in the request's [`Extensions`].
+///
+/// A request needs one only to differ from the defaults. Layers that are not in the stack ignore what is meant for
+/// them.
+///
+/// ```
+/// use http::Request;
+/// use stonework::base::Call;
+///
+/// let mut request = Request::get("/report").body(()).unwrap();
+/// Call::edit(request.extensions_mut(), |call| call.attempts(1));
+/// assert_eq!(Call::of(request.extensions()).attempt(), 1);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Call {
+    attempts: Option<u32>,
+    generate_key: bool,
+    harmless_twice: bool,
+    previous_attempts: u32,
+}
+
+impl Call {
+    /// The defaults: whatever the layers were set to.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { attempts: None, generate_key: false, harmless_twice: false, previous_attempts: 0 }
+    }
+
+    /// What the request says of itself, or the defaults.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> &Self {
+        static DEFAULT: Call = Call::new();
+        extensions.get().unwrap_or(&DEFAULT)
+    }
+
+    /// Change what a request says of itself.
+    pub fn edit(extensions: &mut Extensions, change: impl FnOnce(Self) -> Self) {
+        let call = extensions.remove().unwrap_or_default();
+        extensions.insert(change(call));
+    }
+
+    /// Send this request at most so many times, the first included. It can only lower what the layer allows.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: the first attempt cannot be left out.
+    #[must_use]
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        assert!(attempts > 0, "attempts count the first one, so there is at least one");
+        self.attempts = Some(attempts);
+        self
+    }
+
+    /// Send this request once, whatever happens; no copy of it is kept.
+    #[must_use]
+    pub const fn never_retry(self) -> Self {
+        self.attempts(1)
+    }
+
+    /// Give this request an `Idempotency-Key` if it has none, the same on every attempt. Only for servers that honour
+    /// it (draft-ietf-httpapi-idempotency-key-header): one that does not will do the work twice.
+    #[must_use]
+    pub const fn keyed(mut self) -> Self {
+        self.generate_key = true;
+        self
+    }
+
+    /// Treat this request as idempotent although its method is not. **If that is wrong, its work may be done twice**:
+    /// a charge charged twice, a mail sent twice.
+    #[must_use]
+    pub const fn dangerously_assume_idempotent(mut self) -> Self {
+        self.harmless_twice = true;
+        self
+    }
+
+    /// Which attempt this is, counted from 1: what the innermost `retry` above says.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.previous_attempts.saturating_add(1)
+    }
+
+    pub(crate) const fn max_attempts(&self) -> Option<u32> {
+        self.attempts
+    }
+
+    pub(crate) const fn wants_key(&self) -> bool {
+        self.generate_key
+    }
+
+    pub(crate) const fn is_harmless_twice(&self) -> bool {
+        self.harmless_twice
+    }
+
+    pub(crate) const fn after(mut self, previous_attempts: u32) -> Self {
+        self.previous_attempts = previous_attempts;
+        self
+    }
+}

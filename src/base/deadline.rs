@@ -1,1 +1,238 @@
-//! (to be written)
+//! The instant at which a call is of no more use to anybody.
+//!
+//! A deadline travels with the work, not with the request: while a limit polls what is inside it, its deadline is *in
+//! scope*, and every limit, retry and client call below sees it and can only shorten it. So a server's time limit
+//! reaches the client that its handler uses, without anyone passing it on.
+//!
+//! What is spawned does not inherit it; [`carry`] takes it along, [`detached`] leaves it behind:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use std::time::Duration;
+//! use stonework::base::deadline::{self, Deadline};
+//!
+//! let limit = Deadline::within(Duration::from_secs(1));
+//! let seen = limit.bound(async {
+//!     let spawned = tokio::spawn(async { Deadline::current() });
+//!     let carried = tokio::spawn(deadline::carry(async { Deadline::current() }));
+//!     let detached = deadline::detached(async { Deadline::current() });
+//!     (Deadline::current(), spawned.await.unwrap(), carried.await.unwrap(), detached.await)
+//! });
+//! assert_eq!(seen.await.unwrap(), (Some(limit), None, Some(limit), None));
+//! # }
+//! ```
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+
+use super::alarm::{Alarm, Limited};
+use super::error::{Error, Kind};
+use super::scope;
+
+/// An absolute instant of tokio's clock. See the [module](self).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use stonework::base::Deadline;
+///
+/// let late = Deadline::within(Duration::MAX); // far in the future; it does not overflow
+/// let soon = Deadline::within(Duration::from_millis(20));
+/// assert_eq!(soon.min(late), soon);
+///
+/// let error = soon.bound(std::future::pending::<()>()).await.unwrap_err();
+/// assert_eq!(error.to_string(), "no answer within 20ms");
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `limit` from now. A limit beyond what the clock can count lies some decades ahead.
+    #[must_use]
+    pub fn within(limit: Duration) -> Self {
+        Self::after(Instant::now(), limit)
+    }
+
+    /// `limit` after `start`, saturating like [`within`](Self::within).
+    #[must_use]
+    pub fn after(start: Instant, limit: Duration) -> Self {
+        // Tokio's clock cannot go much further than this on every platform.
+        const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        Self(start.checked_add(limit.min(DECADES)).unwrap_or(start))
+    }
+
+    /// At this instant.
+    #[must_use]
+    pub const fn at(instant: Instant) -> Self {
+        Self(instant)
+    }
+
+    /// The deadline in scope: that of the innermost limit whose work is being called or polled here and now.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        scope::current().deadline.map(Self)
+    }
+
+    /// This one, or the one in scope if that is earlier.
+    #[must_use]
+    pub(crate) fn in_scope(self) -> Self {
+        scope::current().deadline.map_or(self, |outer| self.min(Self(outer)))
+    }
+
+    /// The instant itself.
+    #[must_use]
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// What is left at `now`; zero when it has passed.
+    #[must_use]
+    pub fn remaining(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+
+    /// Run `work` with this deadline in scope, and give up when it passes.
+    ///
+    /// *Errors:* [`Elapsed`]. *Panics:* when polled outside a Tokio runtime with timers. *Cancellation:* dropping the
+    /// future drops the work.
+    pub fn bound<F: Future>(self, work: F) -> Bound<F> {
+        Bound { work, alarm: Alarm::new(), at: self.0, start: Instant::now() }
+    }
+}
+
+/// Work with a deadline. See [`Deadline::bound`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Bound<F> {
+    #[pin]
+    work: F,
+    #[pin]
+    alarm: Alarm,
+    at: Instant,
+    start: Instant,
+}
+
+impl<F: Future> Future for Bound<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        match ready!(this.alarm.poll_limited(cx, *this.at, |cx| this.work.as_mut().poll(cx))) {
+            Limited::Done(answer) => Poll::Ready(Ok(answer)),
+            Limited::Elapsed => Poll::Ready(Err(Elapsed::new(
+                Phase::Response,
+                this.at.saturating_duration_since(*this.start),
+            ))),
+        }
+    }
+}
+
+/// Take the deadline in scope along, for instance into [`tokio::spawn`].
+///
+/// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
+pub fn carry<F: Future>(work: F) -> Carry<F> {
+    Carry { work, deadline: Some(scope::current().deadline) }
+}
+
+/// Leave the deadline in scope behind: what `work` calls is not limited by it. For work that has to be done whether or
+/// not anyone still waits for the answer.
+pub fn detached<F: Future>(work: F) -> Carry<F> {
+    Carry { work, deadline: None }
+}
+
+/// Work that brings its deadline along, or none. See [`carry`] and [`detached`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Carry<F> {
+    #[pin]
+    work: F,
+    // The outer `Option`: whether deadlines pass at all.
+    deadline: Option<Option<Instant>>,
+}
+
+impl<F: Future> Future for Carry<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let deadline = this.deadline.and_then(|carried| scope::earlier(carried, scope::current().deadline));
+        scope::poll(deadline, || this.work.poll(cx))
+    }
+}
+
+/// A limit of time ran out: the event at the end of the chain of an [`Error`] of kind [`Kind::Timeout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    phase: Phase,
+    granted: Option<Duration>,
+}
+
+impl Elapsed {
+    /// `granted` is the time there was, counted from where the limit that ran out began.
+    #[must_use]
+    pub const fn new(phase: Phase, granted: Duration) -> Self {
+        Self { phase, granted: Some(granted) }
+    }
+
+    /// A deadline passed that somebody else had set.
+    pub(crate) const fn before_deadline(phase: Phase) -> Self {
+        Self { phase, granted: None }
+    }
+
+    /// What was being waited for.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The time there was, if it was this layer that limited it: the limit, or what an outer deadline had left of it.
+    #[must_use]
+    pub const fn granted(&self) -> Option<Duration> {
+        self.granted
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.phase {
+            Phase::Readiness => "not ready",
+            Phase::Response => "no answer",
+        };
+        match self.granted {
+            Some(granted) => write!(f, "{what} within {granted:?}"),
+            None => write!(f, "{what} before the deadline"),
+        }
+    }
+}
+
+impl std::error::Error for Elapsed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Timeout)
+    }
+}
+
+impl From<Elapsed> for Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(Kind::Timeout, elapsed)
+    }
+}
+
+/// What a limit was waiting for when it ran out. See [`Elapsed::phase`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// For the service to become ready: no request had been handed to it.
+    Readiness,
+    /// For the response.
+    Response,
+}

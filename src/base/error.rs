@@ -1,1 +1,371 @@
-//! (to be written)
+//! One error for every layer that can refuse, and the words that say what went wrong and how far the request got.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Any error, as tower's layers pass it on.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong. See [`Error::kind`].
+///
+/// `Kind` is itself an [error](StdError): put one at the end of your own error's [`source`](StdError::source) chain
+/// and the layers of this crate treat your error accordingly.
+///
+/// ```
+/// use stonework::base::{Error, Kind};
+///
+/// #[derive(Debug)]
+/// struct DatabaseAsleep;
+/// impl std::fmt::Display for DatabaseAsleep {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("the database is asleep")
+///     }
+/// }
+/// impl std::error::Error for DatabaseAsleep {
+///     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+///         Some(&Kind::Overload)
+///     }
+/// }
+///
+/// assert!(Error::wrap(DatabaseAsleep).is_overload());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A request or response body could not be read to its end, or was larger than allowed.
+    Body,
+    /// No connection could be made: name resolution, TCP or TLS failed.
+    Connect,
+    /// The request cannot be sent as it is; sending it again would fail in the same way.
+    Invalid,
+    /// A failure that this crate knows nothing more about.
+    Other,
+    /// Something refused the call because it has too much to do.
+    Overload,
+    /// A limit of time ran out.
+    Timeout,
+    /// A connection broke, or the peer broke the protocol on it.
+    Transport,
+}
+
+impl Kind {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Body => "a body could not be read to its end",
+            Self::Connect => "no connection could be made",
+            Self::Invalid => "the request cannot be sent as it is",
+            Self::Other => "the call failed",
+            Self::Overload => "the call was refused because of overload",
+            Self::Timeout => "the call ran out of time",
+            Self::Transport => "the connection failed",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl StdError for Kind {}
+
+/// How far the request got before the call failed. See [`Error::delivery`].
+///
+/// Together with the request's [`Safety`](crate::base::Safety) it decides whether the request may be sent again
+/// (RFC 9110, section 9.2.2): after `NotSent` and `Refused` any request may; after `Unknown` and `Answered` only one
+/// that is idempotent or carries an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "complete: every further shade belongs to one of the four")]
+pub enum Delivery {
+    /// It never left the process.
+    NotSent,
+    /// The peer proved that it did not process it: HTTP/2 `REFUSED_STREAM`, a `GOAWAY` that excludes it, status 425.
+    Refused,
+    /// It may have been received and processed; nobody here can tell.
+    Unknown,
+    /// It was answered: a response head arrived.
+    Answered,
+}
+
+/// The error of every layer of this crate that can refuse a call: one pointer in size, and it never nests.
+///
+/// * [`kind`](Self::kind) says what went wrong, [`delivery`](Self::delivery) how far the request got,
+///   [`attempts`](Self::attempts) how often it was sent, [`retry_after`](Self::retry_after) when to come back.
+/// * [`source`](StdError::source) leads through the whole chain, at whose end stands a small event such as
+///   [`Elapsed`](crate::base::Elapsed); find it with [`cause`](Self::cause).
+/// * `{}` prints one line; `{:#}` prints the chain. Neither they nor `Debug` print anything of a request: no URI, no
+///   header, no body. What a foreign error in the chain prints of itself is its own affair.
+///
+/// ```
+/// use stonework::base::{Delivery, Error, Kind};
+///
+/// let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+/// let error = Error::new(Kind::Transport, broken);
+/// assert_eq!(error.delivery(), Delivery::Unknown);
+/// assert_eq!(error.to_string(), "the connection failed");
+/// assert_eq!(format!("{error:#}"), "the connection failed: connection reset");
+/// assert!(error.cause::<std::io::Error>().is_some());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    delivery: Delivery,
+    attempts: u32,
+    retry_after: Option<Duration>,
+    source: Option<BoxError>,
+    // Bodies are `Send` and need not be `Sync`; the lock makes the error `Sync` all the same. Nobody ever waits for
+    // it: it is only entered through `&mut`.
+    request: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Error {
+    /// An error of this kind. It counts as [`Delivery::NotSent`] for [`Kind::Connect`] and [`Kind::Invalid`], and as
+    /// [`Delivery::Unknown`] for the others.
+    pub fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
+        Self::build(kind, Some(source.into()))
+    }
+
+    /// What a layer does with an error from below: one of ours is taken as it is and never nested; a foreign one is
+    /// kept as the source, and kind, delivery, attempts and the advice to retry come from the nearest [`Error`] (or
+    /// [`Kind`]) in its chain.
+    ///
+    /// ```
+    /// use stonework::base::{BoxError, Error, Kind};
+    ///
+    /// let ours = Error::new(Kind::Overload, "full").with_attempts(2);
+    /// let boxed: BoxError = ours.into();
+    /// let wrapped = Error::wrap(boxed);
+    /// assert!(wrapped.is_overload());
+    /// assert_eq!(wrapped.attempts(), 2);
+    /// ```
+    pub fn wrap(error: impl Into<BoxError>) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(ours) => *ours,
+            Err(foreign) => Self::around(foreign),
+        }
+    }
+
+    fn around(foreign: BoxError) -> Self {
+        let mut shape = Self::build(Kind::Other, None);
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&*foreign);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<Self>() {
+                shape = Self::build(ours.kind(), None).with_delivery(ours.delivery());
+                shape.0.attempts = ours.0.attempts;
+                shape.0.retry_after = ours.0.retry_after;
+                break;
+            }
+            if let Some(kind) = error.downcast_ref::<Kind>() {
+                shape = Self::build(*kind, None);
+                break;
+            }
+            next = error.source();
+        }
+        shape.0.source = Some(foreign);
+        shape
+    }
+
+    fn build(kind: Kind, source: Option<BoxError>) -> Self {
+        let delivery = match kind {
+            Kind::Connect | Kind::Invalid => Delivery::NotSent,
+            _ => Delivery::Unknown,
+        };
+        let request = Mutex::new(None);
+        Self(Box::new(Inner { kind, delivery, attempts: 0, retry_after: None, source, request }))
+    }
+
+    /// Say how far the request got.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = delivery;
+        self
+    }
+
+    /// Say how many attempts were begun.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// Say when it is worth trying again.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// Hand the request back with the error, because it never left: [`take_request`](Self::take_request) returns it.
+    /// This sets the delivery to [`Delivery::NotSent`].
+    #[must_use]
+    pub fn with_request<R: Send + 'static>(mut self, request: R) -> Self {
+        *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(request));
+        self.with_delivery(Delivery::NotSent)
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// How far the request got.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// How many times the request was handed to the service below `retry`; 0 when nothing counted.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How long the one that refused asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The request, when it came back unsent and is of type `R`; a second call answers `None`.
+    ///
+    /// ```
+    /// use stonework::base::{Delivery, Error, Kind};
+    ///
+    /// let mut error = Error::new(Kind::Connect, "refused").with_request(http::Request::new("body"));
+    /// assert_eq!(error.delivery(), Delivery::NotSent);
+    /// let request: http::Request<&str> = error.take_request().expect("it never left");
+    /// assert_eq!(*request.body(), "body");
+    /// ```
+    pub fn take_request<R: 'static>(&mut self) -> Option<R> {
+        let slot = self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match slot.take()?.downcast() {
+            Ok(request) => Some(*request),
+            Err(other) => {
+                *slot = Some(other);
+                None
+            }
+        }
+    }
+
+    /// The nearest error of type `E` in the chain, this one's sources included.
+    #[must_use]
+    pub fn cause<E: StdError + 'static>(&self) -> Option<&E> {
+        let mut next = self.source();
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// A limit of time ran out: of an attempt, of the whole call, or of a body.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == Kind::Timeout
+    }
+
+    /// Something refused the call because it has too much to do: come back later, elsewhere, or not at all.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.kind() == Kind::Overload
+    }
+
+    /// No connection could be made; the request was not sent.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.kind() == Kind::Connect
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind.text())?;
+        if f.alternate() {
+            let mut next = self.source();
+            while let Some(error) = next {
+                write!(f, ": {error}")?;
+                // One of ours further down prints its own chain only once.
+                next = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Error");
+        shown.field("kind", &self.0.kind).field("delivery", &self.0.delivery);
+        shown.field("attempts", &self.0.attempts);
+        if let Some(delay) = self.0.retry_after {
+            shown.field("retry_after", &delay);
+        }
+        shown.field("source", &self.0.source).finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("from a foreign layer")]
+    struct Foreign(#[source] BoxError);
+
+    #[test]
+    fn one_of_ours_is_never_nested() {
+        let once = Error::new(Kind::Timeout, "late").with_attempts(3);
+        let again = Error::wrap(Error::wrap(once));
+        assert_eq!((again.kind(), again.attempts()), (Kind::Timeout, 3));
+        assert!(again.cause::<Error>().is_none(), "the only Error is the outermost");
+    }
+
+    #[test]
+    fn a_foreign_error_around_ours_keeps_kind_delivery_attempts_and_advice() {
+        let inner = Error::new(Kind::Overload, "full")
+            .with_delivery(Delivery::NotSent)
+            .with_attempts(2)
+            .with_retry_after(Duration::from_secs(7));
+        let wrapped = Error::wrap(Foreign(Box::new(Foreign(inner.into()))));
+        assert_eq!(wrapped.kind(), Kind::Overload);
+        assert_eq!(wrapped.delivery(), Delivery::NotSent);
+        assert_eq!(wrapped.attempts(), 2);
+        assert_eq!(wrapped.retry_after(), Some(Duration::from_secs(7)));
+        assert!(wrapped.cause::<Foreign>().is_some(), "the foreign one stays in the chain");
+    }
+
+    #[test]
+    fn an_unknown_error_counts_as_possibly_delivered() {
+        let wrapped = Error::wrap("no idea");
+        assert_eq!((wrapped.kind(), wrapped.delivery()), (Kind::Other, Delivery::Unknown));
+    }
+
+    #[test]
+    fn a_request_comes_back_once_and_only_as_what_it_was() {
+        let mut error = Error::new(Kind::Other, "x").with_request(String::from("me"));
+        assert_eq!(error.take_request::<u8>(), None);
+        assert_eq!(error.take_request::<String>().as_deref(), Some("me"));
+        assert_eq!(error.take_request::<String>(), None);
+    }
+
+    #[test]
+    fn the_error_is_one_pointer_and_crosses_threads() {
+        fn ok<T: Send + Sync + 'static>() {}
+        ok::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

@@ -1,4 +1,9 @@
-//! The ground that every module stands on: errors, outcomes, deadlines, budgets, bodies and clocks.
+//! What every module stands on: errors and outcomes, deadlines, budgets, bodies, clocks and chance.
+//!
+//! *What went wrong:* [`Error`] with its [`Kind`] and [`Delivery`]; [`Classify`] and [`Outcome`] judge it; [`Mode`] and
+//! [`Refuse`] say how a layer says no. *About one call:* [`Call`] and [`Safety`], [`Deadline`], [`IdempotencyKey`].
+//! *How to try again:* [`Backoff`] and any other [`Schedule`], [`Budget`], [`RetryAfter`]. *What happened:*
+//! [`Observer`] and [`Event`]. *To test with:* [`Rng`] can be seeded and [`WallClock`] fixed; all other time is tokio's.
 
 mod alarm;
 mod backoff;
@@ -6,8 +11,12 @@ pub mod body;
 mod budget;
 mod call;
 mod clock;
+#[cfg(feature = "backoff")]
+mod compat;
 pub mod deadline;
 mod error;
+#[cfg(feature = "serde")]
+pub(crate) mod human;
 mod key;
 mod mode;
 mod observe;
@@ -16,5 +25,27 @@ mod ratio;
 mod refuse;
 mod retry_after;
 mod rng;
-mod scope;
+pub(crate) mod scope;
 mod wire;
+
+pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
+pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
+pub use call::{Call, Safety};
+pub use clock::WallClock;
+#[cfg(feature = "backoff")]
+#[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
+pub use compat::FromBackoff;
+pub use deadline::{Deadline, Elapsed, Phase};
+pub use error::{BoxError, Delivery, Error, Kind};
+pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
+pub use mode::{Answer, Http, InScope, Mode, Plain};
+pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
+pub use outcome::{Classify, ClassifyHttp, Outcome};
+pub use ratio::{InvalidRatio, Ratio};
+pub use refuse::{Asked, Problem, Refuse};
+pub use retry_after::{Pushback, RetryAfter};
+pub use rng::Rng;
+pub use wire::{InvalidTimeout, TimeoutHeader};
+
+#[cfg(any(feature = "retry", feature = "timeout"))]
+pub(crate) use self::{alarm::Alarm, alarm::Limited, observe::Observe};

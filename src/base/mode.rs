@@ -1,1 +1,154 @@
-//! (to be written)
+//! How does a call end? The type parameter of a layer that can refuse.
+//!
+//! | mode | chosen by | a refusal is | the layer's error is | the response passes |
+//! |---|---|---|---|---|
+//! | [`Http`] | default | an [`Error`] | [`Error`] | as it is |
+//! | [`Answer<R>`] | `.answer()` | a response, made by `R` | the inner service's | in a [`Held`] body |
+//! | [`Plain`] | `.plain()` | an [`Error`] | [`Error`] | as it is, whatever its type |
+//!
+//! On the client side a refusal is an error: the caller has to know that nobody answered. On the server side it is a
+//! response, since an error there costs the connection.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::body::{BodyEnd, Guard, Held, HoldUntil};
+use super::error::{BoxError, Error};
+use super::refuse::{Asked, Problem, Refuse};
+use super::scope;
+
+/// How a call through a layer ends; `Req`, `Res` and `E` are the request, response and error of the inner service.
+///
+/// Implemented by [`Http`], [`Answer`] and [`Plain`]; there is no need for another.
+#[diagnostic::on_unimplemented(
+    message = "a layer in the mode `{Self}` cannot wrap this service",
+    note = "`.answer()` needs `http::Request` and an `http::Response` whose body yields `Bytes`",
+    note = "`.plain()` and the default need an error that converts into a boxed error"
+)]
+pub trait Mode<Req, Res, E>: sealed::Sealed {
+    /// What the layer answers.
+    type Response;
+    /// What the layer fails with.
+    type Error;
+
+    /// Note what a refusal will need, before the request is handed on.
+    fn ask(&self, request: &Req) -> Asked;
+    /// Pass a response on. A body that is held keeps `deadline` in scope while it is polled.
+    fn pass(&self, asked: Asked, response: Res, deadline: Option<Instant>) -> Self::Response;
+    /// Pass an error on.
+    fn fail(&self, error: E) -> Self::Error;
+    /// End the call from here.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself, where a refusal is an error.
+    fn refuse(&self, asked: Asked, error: Error) -> Result<Self::Response, Self::Error>;
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "that nobody else can name it is its purpose")]
+    pub trait Sealed {}
+    impl Sealed for super::Http {}
+    impl Sealed for super::Plain {}
+    impl<R> Sealed for super::Answer<R> {}
+}
+
+/// A refusal is an [`Error`]; work lasts until the response body ends. The default.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct Http;
+
+/// A refusal is an [`Error`]; work lasts until the response is returned, whatever its type.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct Plain;
+
+/// A refusal is a response, made by `R`; the inner service's error type stays as it is, so that the layer sits on an
+/// axum `Router` with nothing in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<R = Problem>(R);
+
+impl<R> Answer<R> {
+    pub(crate) const fn with(refuse: R) -> Self {
+        Self(refuse)
+    }
+}
+
+macro_rules! errors {
+    ($mode:ty) => {
+        impl<Req, Res, E: Into<BoxError>> Mode<Req, Res, E> for $mode {
+            type Response = Res;
+            type Error = Error;
+
+            fn ask(&self, _: &Req) -> Asked {
+                Asked::default()
+            }
+
+            fn pass(&self, _: Asked, response: Res, _: Option<Instant>) -> Res {
+                response
+            }
+
+            fn fail(&self, error: E) -> Error {
+                Error::wrap(error)
+            }
+
+            fn refuse(&self, _: Asked, error: Error) -> Result<Res, Error> {
+                Err(error)
+            }
+        }
+    };
+}
+
+errors!(Http);
+errors!(Plain);
+
+impl<R, ReqBody, ResBody, E> Mode<Request<ReqBody>, Response<ResBody>, E> for Answer<R>
+where
+    R: Refuse,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<Held<ResBody, InScope>>;
+    type Error = E;
+
+    fn ask(&self, request: &Request<ReqBody>) -> Asked {
+        Asked::of(request)
+    }
+
+    fn pass(&self, asked: Asked, response: Response<ResBody>, deadline: Option<Instant>) -> Self::Response {
+        let (head, body) = response.into_parts();
+        let until = HoldUntil::of(asked.without_body, &head, &body);
+        Response::from_parts(head, Held::new(body, InScope { deadline }, until))
+    }
+
+    fn fail(&self, error: E) -> E {
+        error
+    }
+
+    fn refuse(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
+        Ok(self.0.refuse(asked, &error).map(Held::bytes))
+    }
+}
+
+/// Keeps a deadline in scope while a response body is polled. See [`Held`].
+#[derive(Clone, Copy)]
+pub struct InScope {
+    deadline: Option<Instant>,
+}
+
+impl Guard for InScope {
+    fn scoped<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        scope::poll(scope::earlier(scope::current().deadline, self.deadline), poll)
+    }
+
+    fn settle(self, _: BodyEnd) {}
+}
+
+impl fmt::Debug for InScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InScope").field(&self.deadline).finish()
+    }
+}

@@ -1,1 +1,215 @@
-//! (to be written)
+//! What happened, as typed values.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::error::{Delivery, Kind};
+use super::outcome::Outcome;
+
+/// Receives every [`Event`] of the layers it was given to.
+///
+/// It is called in the middle of a poll: do not block. A layer without an observer builds no event.
+///
+/// ```
+/// use stonework::base::{Event, Observer};
+///
+/// struct Print;
+/// impl Observer for Print {
+///     fn observe(&self, event: &Event) {
+///         println!("{event:?}");
+///     }
+/// }
+/// ```
+///
+/// A panic in an observer unwinds through the call that it watched.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn observe(&self, event: &Event);
+}
+
+/// Names one call in its events: unique within the process, and no more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(u64);
+
+impl CallId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A change of state somewhere in a stack. See [`Observer`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A request was handed to the service below. Attempts count from 1.
+    #[non_exhaustive]
+    AttemptStarted {
+        /// Which call.
+        call: CallId,
+        /// Which attempt of it.
+        attempt: u32,
+    },
+    /// The response head or an error came back.
+    #[non_exhaustive]
+    AttemptEnded {
+        /// Which call.
+        call: CallId,
+        /// Which attempt of it.
+        attempt: u32,
+        /// What came back.
+        ending: Ending,
+        /// How it was judged.
+        outcome: Outcome,
+        /// How far the request got.
+        delivery: Delivery,
+        /// Time since the attempt started.
+        elapsed: Duration,
+    },
+    /// The request will be sent again after `delay`.
+    #[non_exhaustive]
+    RetryScheduled {
+        /// Which call.
+        call: CallId,
+        /// The attempt that will be made.
+        attempt: u32,
+        /// How long it waits until then.
+        delay: Duration,
+    },
+    /// The attempt failed and will not be repeated.
+    #[non_exhaustive]
+    RetrySkipped {
+        /// Which call.
+        call: CallId,
+        /// The attempt that failed.
+        attempt: u32,
+        /// Why there is no other.
+        why: Skip,
+    },
+}
+
+/// How an attempt ended. See [`Event::AttemptEnded`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// With a response of this status.
+    Status(StatusCode),
+    /// With an error of this kind.
+    Error(Kind),
+}
+
+/// Why a failed attempt was not repeated. See [`Event::RetrySkipped`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Skip {
+    /// All attempts were used.
+    Attempts,
+    /// The body was larger than the replay cap, or could not be read a second time.
+    Body,
+    /// The retry budget is spent.
+    Budget,
+    /// The next attempt could not begin before the deadline.
+    Deadline,
+    /// The caller said: never.
+    Never,
+    /// The server asked not to be tried again (`grpc-retry-pushback-ms`).
+    Pushback,
+    /// The server asked for a longer pause than the ceiling allows.
+    RetryAfter,
+    /// The schedule of delays came to its end.
+    Schedule,
+    /// The request may have been received, and sending it twice might do its work twice.
+    Unsafe,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attempts => "all attempts are used",
+            Self::Body => "the body cannot be sent again",
+            Self::Budget => "the retry budget is spent",
+            Self::Deadline => "the next attempt could not begin before the deadline",
+            Self::Never => "the caller asked for a single attempt",
+            Self::Pushback => "the server asked not to be tried again",
+            Self::RetryAfter => "the server asked for a longer pause than allowed",
+            Self::Schedule => "the schedule of delays ended",
+            Self::Unsafe => "it may have been received and is not safe to repeat",
+        })
+    }
+}
+
+/// The observer of a layer, or nobody.
+#[derive(Clone, Default)]
+pub(crate) struct Observe(Option<Arc<dyn Observer>>);
+
+impl Observe {
+    pub(crate) fn by(observer: impl Observer + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    /// A name for the next call, if anyone is listening.
+    pub(crate) fn begin(&self) -> Option<CallId> {
+        self.0.as_ref().map(|_| CallId::next())
+    }
+
+    /// Tell the observer; the event is built only when there is one and the call has a name.
+    pub(crate) fn tell(&self, call: Option<CallId>, event: impl FnOnce(CallId) -> Event) {
+        if let (Some(observer), Some(call)) = (&self.0, call) {
+            observer.observe(&event(call));
+        }
+    }
+}
+
+impl fmt::Debug for Observe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "observed" } else { "unobserved" })
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, event: &Event) {
+        (**self).observe(event);
+    }
+}
+
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`, a retry or a skipped one at `debug`.
+///
+/// ```
+/// use stonework::base::TracingObserver;
+/// use stonework::retry::RetryLayer;
+///
+/// let layer = RetryLayer::new().observer(TracingObserver);
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct TracingObserver;
+
+impl Observer for TracingObserver {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::AttemptStarted { call, attempt } => {
+                tracing::trace!(%call, attempt, "attempt started");
+            }
+            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed } => {
+                tracing::trace!(%call, attempt, ?ending, ?outcome, ?delivery, ?elapsed, "attempt ended");
+            }
+            Event::RetryScheduled { call, attempt, delay } => {
+                tracing::debug!(%call, attempt, ?delay, "retry scheduled");
+            }
+            Event::RetrySkipped { call, attempt, why } => {
+                tracing::debug!(%call, attempt, %why, "retry skipped");
+            }
+        }
+    }
+}

@@ -1,1 +1,152 @@
-//! (to be written)
+//! How a server says no.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+
+use super::error::{Error, Kind};
+use super::retry_after::RetryAfter;
+
+/// A few bytes noted from a request before it was handed on, so that it can still be refused when it is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Asked {
+    /// The method was HEAD or CONNECT, whose answers have no body.
+    pub without_body: bool,
+    /// It was a gRPC call, judged by its `content-type`.
+    pub grpc: bool,
+}
+
+impl Asked {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        Self {
+            without_body: matches!(*request.method(), Method::HEAD | Method::CONNECT),
+            grpc: kind.is_some_and(|kind| kind.starts_with(b"application/grpc")),
+        }
+    }
+}
+
+/// Turns a refusal into a response.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Response, StatusCode};
+/// use stonework::base::{Asked, Error, Refuse};
+///
+/// #[derive(Clone)]
+/// struct Teapot;
+/// impl Refuse for Teapot {
+///     fn refuse(&self, _asked: Asked, _error: &Error) -> Response<Bytes> {
+///         Response::builder().status(StatusCode::IM_A_TEAPOT).body("no".into()).unwrap()
+///     }
+/// }
+/// # let _ = Teapot;
+/// ```
+pub trait Refuse {
+    /// The response to a request that was refused with `error`.
+    fn refuse(&self, asked: Asked, error: &Error) -> Response<Bytes>;
+}
+
+/// The default refusal: problem details in JSON (RFC 9457), or `grpc-status` to a gRPC call.
+///
+/// | kind | status | gRPC status |
+/// |---|---|---|
+/// | [`Timeout`](Kind::Timeout) | 504 | 4, `DEADLINE_EXCEEDED` |
+/// | [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
+/// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
+/// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
+/// | any other | 500 | 13, `INTERNAL` |
+///
+/// [`Error::retry_after`] becomes `Retry-After`, rounded up to whole seconds. Neither the error's sources nor anything
+/// of the request is shown.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct Problem;
+
+impl Refuse for Problem {
+    fn refuse(&self, asked: Asked, error: &Error) -> Response<Bytes> {
+        let (status, grpc) = match error.kind() {
+            Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, 4),
+            Kind::Overload => (StatusCode::SERVICE_UNAVAILABLE, 14),
+            Kind::Body | Kind::Invalid => (StatusCode::BAD_REQUEST, 3),
+            Kind::Connect | Kind::Transport => (StatusCode::BAD_GATEWAY, 14),
+            Kind::Other => (StatusCode::INTERNAL_SERVER_ERROR, 13),
+        };
+        let mut response =
+            if asked.grpc { grpc_answer(grpc, error.kind()) } else { problem(status, error.kind()) };
+        if let Some(delay) = error.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, RetryAfter::header_value(delay));
+        }
+        if asked.without_body {
+            *response.body_mut() = Bytes::new();
+        }
+        response
+    }
+}
+
+fn problem(status: StatusCode, kind: Kind) -> Response<Bytes> {
+    let title = status.canonical_reason().unwrap_or_default();
+    // Both texts are ours and hold nothing that JSON would have to escape.
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{}"}}"#,
+        status.as_u16(),
+        kind.text()
+    );
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// A trailers-only answer: gRPC reads the status from the head when there is no message.
+fn grpc_answer(status: u16, kind: Kind) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(status));
+    headers.insert("grpc-message", HeaderValue::from_static(kind.text()));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn advice_is_rounded_up_so_that_an_obedient_client_is_not_refused_again() {
+        let error = Error::new(Kind::Overload, "full").with_retry_after(Duration::from_millis(1_001));
+        let response = Problem.refuse(Asked::default(), &error);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "2");
+    }
+
+    #[test]
+    fn a_problem_is_json_that_names_the_status_and_shows_no_source() {
+        let error = Error::new(Kind::Timeout, "secret");
+        let response = Problem.refuse(Asked::default(), &error);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(json["status"], 504);
+        assert_eq!(json["detail"], "the call ran out of time");
+        assert!(!json.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_grpc_call_is_refused_with_a_grpc_status() {
+        let request = Request::post("/").header("content-type", "application/grpc+proto").body(()).unwrap();
+        let response = Problem.refuse(Asked::of(&request), &Error::new(Kind::Timeout, "x"));
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "4");
+        assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn an_answer_to_head_has_no_body() {
+        let request = Request::head("/").body(()).unwrap();
+        let response = Problem.refuse(Asked::of(&request), &Error::new(Kind::Overload, "x"));
+        assert!(response.body().is_empty());
+    }
+}

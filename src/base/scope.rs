@@ -1,1 +1,137 @@
-//! (to be written)
+//! The call scope: what the layers of one task tell each other during one `call` or one `poll`.
+//!
+//! It lives in a thread-local for exactly that long, so a deadline costs about a nanosecond to pass on, allocates
+//! nothing, and cannot leak into another task: whoever enters it leaves it before returning, also by a panic.
+
+use std::cell::Cell;
+use std::task::{Context, RawWakerVTable};
+
+use tokio::time::Instant;
+
+/// Identifies the waker of a poll without cloning it. Only meaningful while that poll is on the stack, which is as
+/// long as a scope lives; never dereferenced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WakerId(*const (), *const RawWakerVTable);
+
+impl WakerId {
+    pub(crate) fn of(cx: &Context<'_>) -> Self {
+        Self(cx.waker().data(), cx.waker().vtable())
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Scope {
+    /// The latest instant at which the call in progress is of use to anybody.
+    pub(crate) deadline: Option<Instant>,
+    /// The clock, as read by the outermost layer whose `call` is on the stack.
+    pub(crate) called_at: Option<Instant>,
+    /// The waker of the poll in which some limit owns a timer: see [`Alarm`](super::alarm::Alarm).
+    pub(crate) owner: Option<WakerId>,
+    /// An instant that the owner's timer is known to have reached.
+    pub(crate) reached: Option<Instant>,
+    /// The earliest instant at which anything inside asked to be polled again.
+    pub(crate) wanted: Option<Instant>,
+}
+
+impl Scope {
+    const NONE: Self = Self { deadline: None, called_at: None, owner: None, reached: None, wanted: None };
+}
+
+thread_local! {
+    static SCOPE: Cell<Scope> = const { Cell::new(Scope::NONE) };
+}
+
+pub(crate) fn current() -> Scope {
+    SCOPE.get()
+}
+
+/// Run `work` with `scope` in force, and say what became of the scope.
+pub(crate) fn enter<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
+    struct Restore(Scope);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SCOPE.set(self.0);
+        }
+    }
+    let _restore = Restore(SCOPE.replace(scope));
+    let result = work();
+    (result, SCOPE.get())
+}
+
+/// Enter a `call`: `work` runs with `deadline`, if that is earlier than the one in force. Where the clock was just read,
+/// the layers below need not read it again.
+pub(crate) fn call<R>(now: Option<Instant>, deadline: Option<Instant>, work: impl FnOnce() -> R) -> R {
+    let outer = current();
+    let deadline = earlier(outer.deadline, deadline);
+    enter(Scope { deadline, called_at: now, ..outer }, work).0
+}
+
+/// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
+pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R {
+    let outer = current();
+    let (result, after) = enter(Scope { deadline, wanted: None, ..outer }, poll);
+    if let Some(at) = after.wanted {
+        want(at);
+    }
+    result
+}
+
+/// Whether the deadline in scope is known to have passed. It is known as soon as the timer of an owner has fired.
+pub(crate) fn expired() -> bool {
+    let scope = current();
+    scope.deadline.is_some() && scope.reached >= scope.deadline
+}
+
+/// The clock at the edge of a `call`: the reading of an outer layer whose `call` is still on the stack, or a new one.
+///
+/// A `poll` never passes its reading on to a `call`: user code may have run for long in between, and an old reading
+/// would cut a limit short.
+pub(crate) fn now() -> Instant {
+    current().called_at.unwrap_or_else(Instant::now)
+}
+
+/// Ask the owner of the timer to be polled at `at` or before.
+pub(crate) fn want(at: Instant) {
+    let mut scope = SCOPE.get();
+    scope.wanted = earlier(scope.wanted, Some(at));
+    SCOPE.set(scope);
+}
+
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_ends_with_the_work_also_by_a_panic() {
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let inside = call(Some(now), Some(soon), || current().deadline);
+        assert_eq!(inside, Some(soon));
+        assert!(current().deadline.is_none());
+
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| call(Some(now), Some(soon), || panic!("on purpose"))));
+        assert!(panicked.is_err());
+        assert!(current().deadline.is_none() && current().called_at.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_can_only_shorten_the_deadline() {
+        let now = Instant::now();
+        let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
+        call(Some(now), Some(soon), || {
+            assert_eq!(call(Some(now), Some(late), || current().deadline), Some(soon));
+            assert_eq!(call(Some(now), None, || current().deadline), Some(soon));
+        });
+    }
+}

@@ -1,3 +1,10 @@
-//! Properties that hold for any input.
+//! Promises that hold for every input, checked on many random ones.
 
+mod backoff;
 mod body;
+mod budget;
+mod key;
+mod ratio;
+mod retry_after;
+mod rng;
+mod wire;

@@ -43,6 +43,16 @@ pub trait Replay: http_body::Body + Sized {
     /// When the body grows over its limit, the one in front goes on undisturbed and the others end with a
     /// [`ReplayLimit`].
     fn fork(&self) -> Option<Self>;
+
+    /// Whether [`fork`](Replay::fork) would give a second body now.
+    fn is_replayable(&self) -> bool {
+        self.fork().is_some()
+    }
+
+    /// Ends every other reader that has begun to read: for a body that is about to be sent in place of an earlier
+    /// attempt, which may still be reading, and would take from the source what this one needs once it is over the
+    /// limit. Those readers end with an error; forks that have not begun are not touched.
+    fn take_over(&mut self) {}
 }
 
 /// Recording costs nothing, since forking copies the data's handle. `Full` forgets what it has given out: fork it

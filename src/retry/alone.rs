@@ -1,0 +1,177 @@
+//! Retries for anything that is not an HTTP request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::base::{Backoff, Budget, Deadline, Rng, Schedule};
+
+/// Run `op` until it succeeds, or the policy says stop; then its last error is returned.
+///
+/// Every error is retried unless the policy has a [`when`](Policy::when): with an operation that has side effects, say
+/// which errors prove that nothing was done. Between attempts it sleeps; no sleep begins that would end after the
+/// [`Deadline`] in scope.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use stonework::retry::{Policy, retry};
+///
+/// let mut tries = 0;
+/// let result: Result<u32, &str> = retry(
+///     || {
+///         tries += 1;
+///         let tries = tries;
+///         async move { if tries < 3 { Err("not yet") } else { Ok(tries) } }
+///     },
+///     Policy::new(),
+/// )
+/// .await;
+/// assert_eq!(result, Ok(3));
+/// # }
+/// ```
+///
+/// *Panics:* when it has to sleep outside a Tokio runtime with timers. *Cancellation:* dropping the future drops the
+/// attempt or the sleep.
+pub async fn retry<T, E, Op, F, W>(mut op: Op, policy: Policy<W>) -> Result<T, E>
+where
+    Op: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+    W: When<E>,
+{
+    let Policy { attempts, schedule, budget, rng, mut when } = policy;
+    if let Some(budget) = &budget {
+        budget.deposit();
+    }
+    let mut delays = None;
+    let mut made = 1;
+    loop {
+        let error = match op().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        if made >= attempts || !when.retries(&error) {
+            return Err(error);
+        }
+        let delays = delays.get_or_insert_with(|| schedule.start());
+        let Some(pause) = delays.next(&rng) else { return Err(error) };
+        let now = Instant::now();
+        if Deadline::current().is_some_and(|deadline| pause >= deadline.remaining(now)) {
+            return Err(error);
+        }
+        let charge = match &budget {
+            Some(budget) => match budget.try_withdraw(now) {
+                Some(charge) => Some(charge),
+                None => return Err(error),
+            },
+            None => None,
+        };
+        drop(error);
+        if pause > Duration::ZERO {
+            sleep(pause).await;
+        }
+        if let Some(charge) = charge {
+            charge.spend();
+        }
+        made += 1;
+    }
+}
+
+/// How [`retry`] goes about it: three attempts, exponential backoff with full jitter, every error, no budget.
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::base::Backoff;
+/// use stonework::retry::Policy;
+///
+/// let policy = Policy::new()
+///     .attempts(5)
+///     .schedule(Backoff::exponential(Duration::from_millis(20), Duration::from_secs(1))?)
+///     .when(|error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock);
+/// # let _ = policy;
+/// # Ok::<(), stonework::base::InvalidBackoff>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a policy does nothing until it is given to `retry`"]
+pub struct Policy<W = Always> {
+    attempts: u32,
+    schedule: Arc<dyn Schedule>,
+    budget: Option<Budget>,
+    rng: Rng,
+    when: W,
+}
+
+impl Policy {
+    /// The defaults.
+    pub fn new() -> Self {
+        let schedule = Arc::new(Backoff::default());
+        Self { attempts: 3, schedule, budget: None, rng: Rng::default(), when: Always }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<W> Policy<W> {
+    /// How many attempts to make, the first included. Default: 3.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: the first attempt cannot be left out.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        assert!(attempts > 0, "attempts count the first one, so there is at least one");
+        self.attempts = attempts;
+        self
+    }
+
+    /// How the pauses grow. Default: [`Backoff`].
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Arc::new(schedule);
+        self
+    }
+
+    /// Share this budget. Default: none, since an operation says nothing about whom it burdens.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Draw jitter from here. Default: seeded by the operating system.
+    pub fn rng(mut self, rng: Rng) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// Retry only the errors for which this says yes. Default: all.
+    pub fn when<E, F: FnMut(&E) -> bool>(self, when: F) -> Policy<F> {
+        let Self { attempts, schedule, budget, rng, when: _ } = self;
+        Policy { attempts, schedule, budget, rng, when }
+    }
+}
+
+/// Says which errors [`retry`] repeats: any closure `FnMut(&E) -> bool`, or [`Always`].
+pub trait When<E> {
+    /// Whether to try again after this error.
+    fn retries(&mut self, error: &E) -> bool;
+}
+
+impl<E, F: FnMut(&E) -> bool> When<E> for F {
+    fn retries(&mut self, error: &E) -> bool {
+        self(error)
+    }
+}
+
+/// Retry every error. See [`When`].
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct Always;
+
+impl<E> When<E> for Always {
+    fn retries(&mut self, _: &E) -> bool {
+        true
+    }
+}

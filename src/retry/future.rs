@@ -1,0 +1,312 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::attempts::Plan;
+use super::layer::Shared;
+use super::verdict::{self, Advice, Facts, Verdict};
+use crate::base::body::Replay;
+use crate::base::{
+    Alarm, BoxError, CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind,
+    Phase, Pushback, RetryAfter, Skip, Withdrawal, scope,
+};
+
+/// The call, with all its attempts. See [`Retry`](super::Retry).
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S: Service<Request<B>>, B, C> {
+    #[pin]
+    state: State<S::Future>,
+    service: S,
+    progress: Progress<B, C>,
+}
+
+#[pin_project(project = StateProjection)]
+enum State<F> {
+    /// Waits for the answer; then ends the call, or is `Pausing`, or `Readying` when there is no pause.
+    Called {
+        #[pin]
+        answer: F,
+    },
+    /// Waits for the instant of the next attempt; then is `Readying`.
+    Pausing {
+        #[pin]
+        alarm: Alarm,
+        at: Instant,
+    },
+    /// Waits for the service; then is `Called`. A service that fails to become ready is an attempt that failed.
+    Readying,
+}
+
+/// Everything about a call but the service and what it is waiting for.
+struct Progress<B, C> {
+    plan: Plan<B>,
+    shared: Arc<Shared<C>>,
+    call: Option<CallId>,
+    /// When the attempt started, if anybody wants to know.
+    started: Option<Instant>,
+    /// Attempts that count against the limit.
+    counted: u32,
+    /// Requests handed down, by the retries of layers below too.
+    sent: u32,
+    /// How far the earlier attempts got.
+    delivery: Delivery,
+    /// Whether an attempt was repeated at once already.
+    replayed_at_once: bool,
+    /// Whether the attempt to come counts.
+    counts: bool,
+    delays: Option<Box<dyn Delays>>,
+    /// What the attempt to come costs; it goes back to the budget if that never begins.
+    charge: Option<Withdrawal>,
+}
+
+/// What to do once an attempt has ended.
+enum Next<R> {
+    Return(Result<R, Error>),
+    Pause(Duration),
+}
+
+impl<S: Service<Request<B>>, B, C> ResponseFuture<S, B, C> {
+    pub(super) fn new(
+        service: S,
+        answer: S::Future,
+        plan: Plan<B>,
+        shared: Arc<Shared<C>>,
+        call: Option<CallId>,
+    ) -> Self {
+        let progress = Progress {
+            plan,
+            shared,
+            call,
+            started: call.map(|_| scope::now()),
+            counted: 1,
+            sent: 0,
+            delivery: Delivery::NotSent,
+            replayed_at_once: false,
+            counts: true,
+            delays: None,
+            charge: None,
+        };
+        Self { state: State::Called { answer }, service, progress }
+    }
+}
+
+impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    B: Replay + Send + 'static,
+    C: Classify<Response<ResBody>>,
+{
+    type Output = Result<Response<ResBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let progress = this.progress;
+        loop {
+            let result = match this.state.as_mut().project() {
+                StateProjection::Called { answer } => match answer.poll(cx) {
+                    Poll::Ready(result) => result.map_err(Error::wrap),
+                    // Whoever limits the whole call drops this future next; only here is it known how many attempts
+                    // were made and how far they got.
+                    Poll::Pending if scope::expired() => {
+                        return Poll::Ready(Err(progress.out_of_time(Phase::Response, Delivery::Unknown)));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+                StateProjection::Pausing { alarm, at } => {
+                    ready!(alarm.poll_until(cx, *at));
+                    this.state.set(State::Readying);
+                    continue;
+                }
+                StateProjection::Readying => match this.service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {
+                        let Some(request) = progress.start() else {
+                            return Poll::Ready(Err(progress.body_lost()));
+                        };
+                        let answer = this.service.call(request);
+                        this.state.set(State::Called { answer });
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        progress.count();
+                        Err(Error::wrap(error).with_delivery(Delivery::NotSent))
+                    }
+                    Poll::Pending if scope::expired() => {
+                        return Poll::Ready(Err(progress.out_of_time(Phase::Readiness, Delivery::NotSent)));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            match progress.settle(result) {
+                Next::Return(result) => return Poll::Ready(result),
+                Next::Pause(Duration::ZERO) => this.state.set(State::Readying),
+                Next::Pause(pause) => {
+                    let at = Deadline::after(Instant::now(), pause).instant();
+                    this.state.set(State::Pausing { alarm: Alarm::new(), at });
+                }
+            }
+        }
+    }
+}
+
+impl<B: Replay + Send + 'static, C> Progress<B, C> {
+    /// An attempt has ended. What follows?
+    fn settle<ResBody>(&mut self, mut result: Result<Response<ResBody>, Error>) -> Next<Response<ResBody>>
+    where
+        C: Classify<Response<ResBody>>,
+    {
+        let outcome = self.shared.classify.classify(result.as_ref());
+        let delivery = match &result {
+            // RFC 8470: "too early" is said by a server that has not processed the request.
+            Ok(response) if response.status() == StatusCode::TOO_EARLY => Delivery::Refused,
+            Ok(_) => Delivery::Answered,
+            Err(error) => error.delivery(),
+        };
+        let (ending, innocent, sent) = match &result {
+            Ok(response) => (Ending::Status(response.status()), true, 1),
+            Err(error) => {
+                (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
+            }
+        };
+        self.sent = self.sent.saturating_add(sent);
+        self.delivery = verdict::furthest(self.delivery, delivery);
+        let attempt = self.sent;
+        let started = self.started;
+        self.shared.observe.tell(self.call, |call| {
+            let elapsed = started.map(|started| started.elapsed()).unwrap_or_default();
+            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
+        });
+
+        if let Err(error) = &mut result {
+            if !self.plan.is_repeatable() {
+                if let Some(request) = error.take_request::<Request<B>>() {
+                    self.plan.keep(request);
+                }
+            }
+        }
+        let facts = Facts {
+            outcome,
+            delivery,
+            safety: self.plan.safety,
+            attempts: self.counted,
+            allowed: self.shared.settings.attempts,
+            asked: self.plan.asked,
+            innocent: innocent && !self.replayed_at_once,
+            repeatable: self.plan.is_repeatable(),
+        };
+        let decided = match verdict::judge(&facts) {
+            Verdict::Done => return Next::Return(self.finish(result)),
+            Verdict::Skip(skip) => Err(skip),
+            Verdict::AtOnce => self.at_once(),
+            Verdict::Again => self.again(self.advice(&result)),
+        };
+        match decided {
+            Ok(pause) => {
+                let attempt = attempt.saturating_add(1);
+                let delay = pause;
+                self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
+                Next::Pause(pause)
+            }
+            Err(why) => {
+                self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+                Next::Return(self.finish(result))
+            }
+        }
+    }
+
+    fn at_once(&mut self) -> Result<Duration, Skip> {
+        let left = Deadline::current().map(|deadline| deadline.remaining(Instant::now()));
+        let none = verdict::pause(Duration::ZERO, Advice::None, Duration::ZERO, left)?;
+        self.replayed_at_once = true;
+        self.counts = false;
+        Ok(none)
+    }
+
+    fn again(&mut self, advice: Advice) -> Result<Duration, Skip> {
+        let shared = &self.shared;
+        let delays = self.delays.get_or_insert_with(|| shared.schedule.start());
+        let scheduled = delays.next(&shared.rng).ok_or(Skip::Schedule)?;
+        let now = Instant::now();
+        let left = Deadline::current().map(|deadline| deadline.remaining(now));
+        let pause = verdict::pause(scheduled, advice, shared.settings.max_retry_after, left)?;
+        // Charged now and not when the pause is over: a thousand calls that fail together must not all find the budget
+        // full.
+        if let Some(budget) = &shared.budget {
+            self.charge = Some(budget.try_withdraw(now).ok_or(Skip::Budget)?);
+        }
+        self.counts = true;
+        Ok(pause)
+    }
+
+    fn advice<ResBody>(&self, result: &Result<Response<ResBody>, Error>) -> Advice {
+        let asked = match result {
+            Ok(response) => match Pushback::of(response.headers()) {
+                Some(Pushback::Stop) => return Advice::Stop,
+                Some(Pushback::After(delay)) => Some(delay),
+                None => RetryAfter::of(response.headers(), self.shared.wall.now()),
+            },
+            Err(error) => error.retry_after(),
+        };
+        asked.map_or(Advice::None, Advice::After)
+    }
+
+    /// The next attempt begins.
+    fn start(&mut self) -> Option<Request<B>> {
+        self.count();
+        let attempt = self.sent.saturating_add(1);
+        let last = self.counted >= self.shared.settings.attempts && self.replayed_at_once;
+        let request = self.plan.next(attempt, last)?;
+        self.started = self.call.map(|_| Instant::now());
+        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+        Some(request)
+    }
+
+    /// What was scheduled is being done.
+    fn count(&mut self) {
+        if let Some(charge) = self.charge.take() {
+            charge.spend();
+        }
+        if self.counts {
+            self.counted = self.counted.saturating_add(1);
+        }
+    }
+
+    fn finish<R>(&self, result: Result<R, Error>) -> Result<R, Error> {
+        result.map_err(|error| error.with_delivery(self.delivery).with_attempts(self.sent))
+    }
+
+    fn out_of_time(&mut self, phase: Phase, delivery: Delivery) -> Error {
+        if phase == Phase::Response {
+            self.sent = self.sent.saturating_add(1);
+        }
+        self.delivery = verdict::furthest(self.delivery, delivery);
+        let error = Error::from(Elapsed::before_deadline(phase));
+        error.with_delivery(self.delivery).with_attempts(self.sent)
+    }
+
+    /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
+    fn body_lost(&self) -> Error {
+        let error = Error::new(Kind::Body, "the request body cannot be sent again");
+        error.with_delivery(self.delivery).with_attempts(self.sent)
+    }
+}
+
+impl<S: Service<Request<B>>, B, C> fmt::Debug for ResponseFuture<S, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Called { .. } => "called",
+            State::Pausing { .. } => "pausing",
+            State::Readying => "waiting for readiness",
+        };
+        let mut shown = f.debug_struct("ResponseFuture");
+        shown.field("state", &state).field("attempts", &self.progress.counted).finish_non_exhaustive()
+    }
+}

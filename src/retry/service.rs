@@ -1,0 +1,65 @@
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::ResponseFuture;
+use super::attempts::Plan;
+use super::layer::Shared;
+use crate::base::body::Replay;
+use crate::base::{BoxError, Classify, ClassifyHttp, Error};
+
+/// Sends a request again when that may help and can do no harm. See the [module](super).
+#[derive(Debug)]
+pub struct Retry<S, C = ClassifyHttp> {
+    inner: S,
+    shared: Arc<Shared<C>>,
+}
+
+impl<S, C> Retry<S, C> {
+    pub(super) const fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S: Clone, C> Clone for Retry<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, C, B, ResBody> Service<Request<B>> for Retry<S, C>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Replay + Send + 'static,
+    C: Classify<Response<ResBody>>,
+{
+    type Response = Response<ResBody>;
+    type Error = Error;
+    type Future = ResponseFuture<S, B, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::wrap)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The service that was made ready makes the first attempt, and every further one once it is ready again.
+        let clone = self.inner.clone();
+        let mut service = mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        let plan = shared.plan(&mut request);
+        let call = shared.begin();
+        let answer = service.call(request);
+        ResponseFuture::new(service, answer, plan, shared, call)
+    }
+}
+
+impl<C> Shared<C> {
+    fn plan<B: Replay>(&self, request: &mut Request<B>) -> Plan<B> {
+        let settings = &self.settings;
+        Plan::of(request, settings.attempts, settings.replay_cap, settings.key_format, &self.rng)
+    }
+}

@@ -1,0 +1,183 @@
+//! Decides whether a request goes out once more. Nothing here waits, locks or reads a clock.
+
+use std::time::Duration;
+
+use crate::base::{Delivery, Outcome, Safety, Skip};
+
+/// What is known once an attempt has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) outcome: Outcome,
+    pub(super) delivery: Delivery,
+    pub(super) safety: Safety,
+    /// Attempts that count, this one included.
+    pub(super) attempts: u32,
+    /// How many attempts this layer makes.
+    pub(super) allowed: u32,
+    /// How many the request allows, if it said so.
+    pub(super) asked: Option<u32>,
+    /// The attempt ran into a connection that was already gone, or was refused unprocessed, for the first time.
+    pub(super) innocent: bool,
+    /// There is a copy of the request, or the request came back.
+    pub(super) repeatable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// There is nothing to repeat.
+    Done,
+    /// It failed, and that is that.
+    Skip(Skip),
+    /// Send it again, after a pause.
+    Again,
+    /// Send it again at once; it neither counts nor costs.
+    AtOnce,
+}
+
+pub(super) fn judge(facts: &Facts) -> Verdict {
+    let unprocessed = matches!(facts.delivery, Delivery::NotSent | Delivery::Refused);
+    if !facts.outcome.is_retryable() && facts.delivery != Delivery::Refused {
+        return Verdict::Done;
+    }
+    if facts.asked == Some(1) {
+        return Verdict::Skip(Skip::Never);
+    }
+    if facts.safety == Safety::Unsafe && !unprocessed {
+        return Verdict::Skip(Skip::Unsafe);
+    }
+    if !facts.repeatable {
+        return Verdict::Skip(Skip::Body);
+    }
+    if facts.innocent && unprocessed {
+        return Verdict::AtOnce;
+    }
+    let allowed = facts.asked.map_or(facts.allowed, |asked| asked.min(facts.allowed));
+    if facts.attempts >= allowed {
+        return Verdict::Skip(Skip::Attempts);
+    }
+    Verdict::Again
+}
+
+/// What the server said about coming back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advice {
+    None,
+    /// Not before so long.
+    After(Duration),
+    /// Not at all.
+    Stop,
+}
+
+/// The pause before the next attempt: the scheduled one, and on top of whatever the server asked for, so that clients
+/// told to come back at the same instant do not. `left` is what the deadline leaves.
+pub(super) fn pause(
+    scheduled: Duration,
+    advice: Advice,
+    ceiling: Duration,
+    left: Option<Duration>,
+) -> Result<Duration, Skip> {
+    let pause = match advice {
+        Advice::None => scheduled,
+        Advice::Stop => return Err(Skip::Pushback),
+        Advice::After(asked) if asked > ceiling => return Err(Skip::RetryAfter),
+        Advice::After(asked) => asked.saturating_add(scheduled),
+    };
+    match left {
+        // An attempt that begins at the deadline cannot finish.
+        Some(left) if pause >= left => Err(Skip::Deadline),
+        _ => Ok(pause),
+    }
+}
+
+/// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of
+/// every attempt.
+pub(super) fn furthest(a: Delivery, b: Delivery) -> Delivery {
+    let rank = |delivery| match delivery {
+        Delivery::NotSent => 0,
+        Delivery::Refused => 1,
+        Delivery::Answered => 2,
+        Delivery::Unknown => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FAILED: Facts = Facts {
+        outcome: Outcome::Failure,
+        delivery: Delivery::Unknown,
+        safety: Safety::Idempotent,
+        attempts: 1,
+        allowed: 3,
+        asked: None,
+        innocent: false,
+        repeatable: true,
+    };
+
+    #[test]
+    fn the_replay_table_holds_in_every_cell() {
+        use Delivery::{Answered, NotSent, Refused, Unknown};
+        for (delivery, safety, expected) in [
+            (NotSent, Safety::Idempotent, Verdict::Again),
+            (NotSent, Safety::Keyed, Verdict::Again),
+            (NotSent, Safety::Unsafe, Verdict::Again),
+            (Refused, Safety::Unsafe, Verdict::Again),
+            (Unknown, Safety::Idempotent, Verdict::Again),
+            (Unknown, Safety::Keyed, Verdict::Again),
+            (Unknown, Safety::Unsafe, Verdict::Skip(Skip::Unsafe)),
+            (Answered, Safety::Idempotent, Verdict::Again),
+            (Answered, Safety::Keyed, Verdict::Again),
+            (Answered, Safety::Unsafe, Verdict::Skip(Skip::Unsafe)),
+        ] {
+            assert_eq!(judge(&Facts { delivery, safety, ..FAILED }), expected, "{delivery:?}, {safety:?}");
+        }
+    }
+
+    #[test]
+    fn each_reason_not_to_repeat_is_named() {
+        let skip = |facts| judge(&facts);
+        assert_eq!(skip(Facts { asked: Some(1), ..FAILED }), Verdict::Skip(Skip::Never));
+        assert_eq!(skip(Facts { asked: Some(2), attempts: 2, ..FAILED }), Verdict::Skip(Skip::Attempts));
+        assert_eq!(skip(Facts { asked: Some(9), attempts: 3, ..FAILED }), Verdict::Skip(Skip::Attempts));
+        assert_eq!(skip(Facts { repeatable: false, ..FAILED }), Verdict::Skip(Skip::Body));
+        assert_eq!(skip(Facts { outcome: Outcome::Success, ..FAILED }), Verdict::Done);
+        assert_eq!(skip(Facts { outcome: Outcome::Neutral, ..FAILED }), Verdict::Done);
+    }
+
+    #[test]
+    fn an_innocent_attempt_is_repeated_at_once_even_when_all_are_used() {
+        let facts = Facts { delivery: Delivery::NotSent, innocent: true, attempts: 3, ..FAILED };
+        assert_eq!(judge(&facts), Verdict::AtOnce);
+        let refused = Facts { delivery: Delivery::Refused, outcome: Outcome::Success, ..facts };
+        assert_eq!(judge(&refused), Verdict::AtOnce, "a 425 is a success to nobody but the classifier");
+    }
+
+    #[test]
+    fn advice_delays_within_the_ceiling_and_the_deadline() {
+        let seconds = Duration::from_secs;
+        let (short, ceiling) = (Duration::from_millis(40), seconds(60));
+        assert_eq!(pause(short, Advice::None, ceiling, None), Ok(short));
+        assert_eq!(pause(short, Advice::After(seconds(7)), ceiling, None), Ok(seconds(7) + short));
+        assert_eq!(pause(short, Advice::After(seconds(61)), ceiling, None), Err(Skip::RetryAfter));
+        assert_eq!(pause(short, Advice::After(seconds(10)), ceiling, Some(seconds(3))), Err(Skip::Deadline));
+        assert_eq!(pause(seconds(3), Advice::None, ceiling, Some(seconds(3))), Err(Skip::Deadline));
+        assert_eq!(pause(short, Advice::Stop, ceiling, None), Err(Skip::Pushback));
+    }
+
+    proptest! {
+        #[test]
+        fn an_unsafe_request_that_may_have_been_received_never_goes_out_again(
+            outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Overload, Outcome::Neutral]),
+            delivery in prop::sample::select(vec![Delivery::Unknown, Delivery::Answered]),
+            attempts: u32, allowed: u32, asked: Option<u32>, innocent: bool, repeatable: bool,
+        ) {
+            let safety = Safety::Unsafe;
+            let facts = Facts { outcome, delivery, safety, attempts, allowed, asked, innocent, repeatable };
+            prop_assert!(matches!(judge(&facts), Verdict::Done | Verdict::Skip(_)));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::future::Limit;
+use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, scope};
+
+/// Gives one attempt so long, with the readiness it waits for. See the [module](super).
+#[derive(Debug)]
+pub struct AttemptTimeout<S, M = Http> {
+    inner: S,
+    limit: Option<Duration>,
+    mode: M,
+    readiness: Readiness,
+}
+
+/// How much of the limit went into waiting for the inner service.
+#[derive(Debug)]
+enum Readiness {
+    /// Nothing: it was ready at once, or nobody has asked.
+    Untimed,
+    /// The wait goes on. It ends in `Took` or `RanOut`. Boxed, since a service moves and a timer must not; nothing is
+    /// allocated for a service that is ready at once.
+    Waiting { since: Instant, at: Instant, alarm: Pin<Box<Alarm>> },
+    /// Ready after so long.
+    Took(Duration),
+    /// Out of time. The next call fails, and then all is forgotten. It is told in `call`, since an error of
+    /// `poll_ready` would mean that the service is broken for good.
+    RanOut { since: Instant, at: Instant },
+}
+
+impl<S> AttemptTimeout<S> {
+    /// Allow each attempt on `inner` so long.
+    pub const fn new(inner: S, limit: Duration) -> Self {
+        Self::with(inner, Some(limit), Http)
+    }
+}
+
+impl<S, M> AttemptTimeout<S, M> {
+    pub(super) const fn with(inner: S, limit: Option<Duration>, mode: M) -> Self {
+        Self { inner, limit, mode, readiness: Readiness::Untimed }
+    }
+}
+
+impl<S: Clone, M: Clone> Clone for AttemptTimeout<S, M> {
+    fn clone(&self) -> Self {
+        // A clone waits for itself.
+        Self::with(self.inner.clone(), self.limit, self.mode.clone())
+    }
+}
+
+impl<S, Req, M> Service<Req> for AttemptTimeout<S, M>
+where
+    S: Service<Req>,
+    M: Mode<Req, S::Response, S::Error> + Clone,
+{
+    type Response = M::Response;
+    type Error = M::Error;
+    type Future = AttemptFuture<S::Future, Req, M>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
+        let Some(limit) = self.limit else {
+            return self.inner.poll_ready(cx).map_err(|error| self.mode.fail(error));
+        };
+        let (since, limited) = match &mut self.readiness {
+            Readiness::RanOut { .. } => return Poll::Ready(Ok(())),
+            Readiness::Untimed | Readiness::Took(_) => {
+                if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
+                    return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
+                }
+                let since = Instant::now();
+                let at = Deadline::after(since, limit).in_scope().instant();
+                let mut alarm = Box::pin(Alarm::new());
+                let ran_out = alarm.as_mut().poll_until(cx, at).is_ready();
+                self.readiness = Readiness::Waiting { since, at, alarm };
+                if !ran_out {
+                    return Poll::Pending;
+                }
+                (since, Limited::Elapsed)
+            }
+            Readiness::Waiting { since, at, alarm } => {
+                (*since, ready!(alarm.as_mut().poll_limited(cx, *at, |cx| self.inner.poll_ready(cx))))
+            }
+        };
+        self.readiness = match (limited, &self.readiness) {
+            (Limited::Elapsed, Readiness::Waiting { at, .. }) => Readiness::RanOut { since, at: *at },
+            (Limited::Done(Err(error)), _) => {
+                self.readiness = Readiness::Untimed;
+                return Poll::Ready(Err(self.mode.fail(error)));
+            }
+            _ => Readiness::Took(since.elapsed()),
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let readiness = std::mem::replace(&mut self.readiness, Readiness::Untimed);
+        let asked = self.mode.ask(&request);
+        let mode = self.mode.clone();
+        if let Readiness::RanOut { since, at } = readiness {
+            return AttemptFuture::ran_out(Limit { asked, mode, start: since, at: Some(at) });
+        }
+        let waited = match readiness {
+            Readiness::Took(waited) => waited,
+            _ => Duration::ZERO,
+        };
+        let now = scope::now();
+        let left = self.limit.map(|limit| limit.saturating_sub(waited));
+        let at = left.map(|left| Deadline::after(now, left).in_scope().instant());
+        let limit = Limit { asked, mode, start: now, at };
+        if limit.was_spent() {
+            return AttemptFuture::ran_out(limit);
+        }
+        AttemptFuture::called(scope::call(Some(now), at, || self.inner.call(request)), limit)
+    }
+}
+
+/// One attempt, limited. See [`AttemptTimeout`].
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct AttemptFuture<F, Req, M> {
+    // Nothing, if the time ran out before the call.
+    #[pin]
+    answer: Option<F>,
+    #[pin]
+    alarm: Alarm,
+    limit: Limit<M>,
+    request: PhantomData<fn(Req)>,
+}
+
+impl<F, Req, M> AttemptFuture<F, Req, M> {
+    const fn ran_out(limit: Limit<M>) -> Self {
+        Self { answer: None, alarm: Alarm::new(), limit, request: PhantomData }
+    }
+
+    const fn called(answer: F, limit: Limit<M>) -> Self {
+        Self { answer: Some(answer), alarm: Alarm::new(), limit, request: PhantomData }
+    }
+}
+
+impl<F, Req, Res, E, M> Future for AttemptFuture<F, Req, M>
+where
+    F: Future<Output = Result<Res, E>>,
+    M: Mode<Req, Res, E>,
+{
+    type Output = Result<M::Response, M::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(mut answer) = this.answer.as_pin_mut() else {
+            return Poll::Ready(this.limit.elapsed(Phase::Readiness));
+        };
+        let limited = match this.limit.at {
+            Some(at) => ready!(this.alarm.poll_limited(cx, at, |cx| answer.as_mut().poll(cx))),
+            None => Limited::Done(ready!(answer.poll(cx))),
+        };
+        Poll::Ready(match limited {
+            Limited::Done(answer) => this.limit.pass(answer),
+            Limited::Elapsed => this.limit.elapsed(Phase::Response),
+        })
+    }
+}
+
+impl<F, Req, M> fmt::Debug for AttemptFuture<F, Req, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptFuture").field("deadline", &self.limit.at).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+use std::mem;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower_service::Service;
+
+use super::ResponseFuture;
+use crate::base::{Deadline, Http, Mode, scope};
+
+/// Answers within the limit, or fails. See the [module](super).
+#[derive(Debug)]
+pub struct Timeout<S, M = Http> {
+    inner: S,
+    limit: Option<Duration>,
+    mode: M,
+}
+
+impl<S> Timeout<S> {
+    /// Allow each call to `inner` so long, readiness included.
+    pub const fn new(inner: S, limit: Duration) -> Self {
+        Self { inner, limit: Some(limit), mode: Http }
+    }
+}
+
+impl<S, M> Timeout<S, M> {
+    pub(super) const fn with(inner: S, limit: Option<Duration>, mode: M) -> Self {
+        Self { inner, limit, mode }
+    }
+}
+
+impl<S: Clone, M: Clone> Clone for Timeout<S, M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), limit: self.limit, mode: self.mode.clone() }
+    }
+}
+
+impl<S, Req, M> Service<Req> for Timeout<S, M>
+where
+    S: Service<Req> + Clone,
+    M: Mode<Req, S::Response, S::Error> + Clone,
+{
+    type Response = M::Response;
+    type Error = M::Error;
+    type Future = ResponseFuture<S, Req, M>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
+        // No call exists yet whose clock could run; the wait for the inner service is part of the call.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let clone = self.inner.clone();
+        let service = mem::replace(&mut self.inner, clone);
+        let start = scope::now();
+        let at = self.limit.map(|limit| Deadline::after(start, limit).in_scope().instant());
+        ResponseFuture::new(service, request, self.mode.clone(), start, at)
+    }
+}

@@ -1,0 +1,248 @@
+//! What the crate promises about its own source, proved from the text: who may use whom, what is pure, where the
+//! clock is read, what stands in public signatures, how it is written about.
+//!
+//! The tables below are the agreed exceptions. An entry needs a reason, and one that is no longer used must go.
+
+#[path = "shape/rules.rs"]
+mod rules;
+#[path = "shape/source.rs"]
+mod source;
+
+use std::collections::BTreeSet;
+
+use rules::Complaints;
+use source::{Source, files, library, read};
+
+/// Files that decide: no async, no lock, no clock. Each must exist.
+const DECIDERS: &[&str] = &[
+    "base/backoff.rs",
+    "base/key.rs",
+    "base/outcome.rs",
+    "base/ratio.rs",
+    "base/retry_after.rs",
+    "base/wire.rs",
+];
+
+/// Modules that have a service and nothing to decide: module, why.
+const NOTHING_TO_DECIDE: &[(&str, &str)] = &[];
+
+/// Who reads tokio's clock: a file name, a file or a folder; why.
+const CLOCK_READERS: &[(&str, &str)] = &[
+    ("alarm.rs", "arms the one timer"),
+    ("base/clock.rs", "the home of clocks"),
+    ("base/scope.rs", "takes the one reading that layers share"),
+    ("base/deadline.rs", "turns a length into an instant"),
+    ("client/", "a shell"),
+    ("future.rs", "a shell"),
+    ("server/", "a shell"),
+    ("service.rs", "a shell"),
+    ("testing/", "scripts of time"),
+];
+
+/// Modules that no feature switches off.
+const ALWAYS: &[&str] = &["base"];
+
+/// Types of other crates in public signatures: file, the words found, why.
+const EXPOSED: &[(&str, &str, &str)] = &[];
+
+/// Source files that may have more than 500 lines: file, why.
+const LONG: &[(&str, &str)] = &[];
+
+/// Files that insert an extension: file, which and why.
+const INSERTS: &[(&str, &str)] = &[("base/call.rs", "the one request extension")];
+
+fn assert_none(bad: &Complaints) {
+    assert!(bad.is_empty(), "\n{}\n", bad.join("\n"));
+}
+
+fn over(files: &[Source], rule: impl Fn(&Source) -> Complaints) {
+    assert_none(&files.iter().flat_map(rule).collect());
+}
+
+/// What users and contributors read: source, tests, examples and pages, but for the design pages and the tests of
+/// these very words.
+fn prose() -> Vec<Source> {
+    let mut found = Vec::new();
+    for (folder, extension) in [
+        ("src", "rs"),
+        ("tests", "rs"),
+        ("examples", "rs"),
+        ("benches", "rs"),
+        ("examples", "md"),
+        ("docs", "md"),
+    ] {
+        found.extend(files(folder, extension).into_iter().map(|mut file| {
+            file.path = format!("{folder}/{}", file.path);
+            file
+        }));
+    }
+    found.extend(["README.md", "CHANGELOG.md", "Cargo.toml"].map(|name| Source::new(name, &read(name))));
+    found.retain(|file| !file.path.starts_with("tests/shape"));
+    found
+}
+
+#[test]
+fn a_module_uses_only_base_and_only_the_assemblies_use_modules() {
+    over(&library(), rules::imports);
+}
+
+#[test]
+fn what_decides_has_no_async_no_lock_and_no_clock() {
+    let all = library();
+    let missing: Complaints = DECIDERS
+        .iter()
+        .filter(|path| !all.iter().any(|file| file.path == **path))
+        .map(|path| format!("{path} is in the table and not in the tree"))
+        .collect();
+    assert_none(&missing);
+    let deciding: Vec<Source> = all.into_iter().filter(|f| DECIDERS.contains(&f.path.as_str())).collect();
+    over(&deciding, rules::pure);
+}
+
+#[test]
+fn every_module_with_a_service_decides_in_a_file_of_its_own() {
+    assert_none(&rules::decides(&library(), DECIDERS, NOTHING_TO_DECIDE));
+}
+
+#[test]
+fn time_and_randomness_enter_through_one_file_each() {
+    over(&library(), |file| rules::clocks(file, CLOCK_READERS));
+}
+
+#[test]
+fn unsafe_code_is_forbidden() {
+    over(&[Source::new("lib.rs", &read("src/lib.rs"))], rules::forbids_unsafe);
+}
+
+#[test]
+fn every_module_stands_behind_a_feature_of_its_own_name() {
+    over(&[Source::new("lib.rs", &read("src/lib.rs"))], |lib| rules::gated(lib, &read("Cargo.toml"), ALWAYS));
+}
+
+#[test]
+fn every_folder_is_a_module_of_the_map_and_has_a_page() {
+    let all = library();
+    let lib = all.iter().find(|f| f.path == "lib.rs").expect("a crate root");
+    let declared: BTreeSet<String> =
+        rules::public_modules(lib).into_iter().map(|(name, _, _)| name).collect();
+    let folders: BTreeSet<String> =
+        all.iter().filter_map(|f| f.path.split_once('/')).map(|(folder, _)| folder.to_owned()).collect();
+    assert!(folders.is_subset(&declared), "not in the map: {:?}", folders.difference(&declared));
+    let pages: Vec<Source> = declared
+        .iter()
+        .map(|name| {
+            let found =
+                all.iter().find(|f| f.path == format!("{name}/mod.rs") || f.path == format!("{name}.rs"));
+            found.unwrap_or_else(|| panic!("`pub mod {name}` has no file")).clone()
+        })
+        .collect();
+    over(&pages, rules::has_page);
+}
+
+#[test]
+fn a_front_page_holds_prose_and_exports_and_no_logic() {
+    let pages: Vec<Source> = library().into_iter().filter(|f| f.name() == "mod.rs").collect();
+    over(&pages, rules::no_logic);
+}
+
+#[test]
+fn public_signatures_name_only_the_agreed_crates() {
+    let private = rules::private_crates(&read("Cargo.toml"));
+    assert!(private.iter().any(|name| name == "hyper_util"), "the manifest was not understood: {private:?}");
+    let all = library();
+    over(&all, |file| rules::signatures(file, &private, EXPOSED));
+    let stale: Complaints = EXPOSED
+        .iter()
+        .filter(|(path, word, _)| !all.iter().any(|f| f.path == *path && f.code().contains(word)))
+        .map(|(path, word, _)| format!("`{word}` is excused in {path} and does not stand there"))
+        .collect();
+    assert_none(&stale);
+}
+
+#[test]
+fn no_source_file_is_long_without_a_reason() {
+    over(&library(), |file| rules::short(file, 500, LONG));
+}
+
+#[test]
+fn words_of_the_design_page_stay_in_the_design_page() {
+    let outside: Vec<Source> = prose().into_iter().filter(|f| !f.path.starts_with("docs/design/")).collect();
+    over(&outside, |file| rules::phrases(file, rules::JARGON, "say module, layer or guarantee"));
+}
+
+#[test]
+fn nothing_points_to_a_page_or_a_place_that_the_reader_does_not_have() {
+    over(&prose(), rules::points_outside);
+}
+
+#[test]
+fn the_version_in_prose_is_the_version_of_the_crate() {
+    let pages: Vec<Source> = prose().into_iter().filter(|f| f.path.ends_with(".md")).collect();
+    assert!(read("README.md").contains("stonework = "), "the README shows how to depend on the crate");
+    over(&pages, |file| rules::versions(file, env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn one_type_alone_is_inserted_into_request_extensions() {
+    over(&library(), |file| rules::insertions(file, INSERTS));
+}
+
+#[test]
+fn the_clone_of_a_service_is_written_by_hand() {
+    let services: Vec<Source> = library().into_iter().filter(|f| f.name() == "service.rs").collect();
+    over(&services, rules::clones);
+}
+
+#[test]
+fn the_indexes_name_every_page_and_every_example() {
+    let pages: Vec<String> =
+        files("docs", "md").into_iter().map(|f| f.path).filter(|path| path != "README.md").collect();
+    assert_none(&rules::indexed(&Source::new("docs/README.md", &read("docs/README.md")), &pages));
+    let examples: Vec<String> = files("examples", "rs").into_iter().map(|f| f.path).collect();
+    let index = Source::new("examples/README.md", &read("examples/README.md"));
+    assert_none(&rules::indexed(&index, &examples));
+}
+
+#[test]
+fn every_gap_says_what_it_waits_for_and_which_issue_closes_it() {
+    over(&[Source::new("docs/design/gaps.md", &read("docs/design/gaps.md"))], rules::gaps);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── what the compiler knows
+
+/// Whether a type is `Send + Sync + Unpin`, known while compiling: the inherent constant wins over the trait's
+/// only where its bounds hold.
+struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+
+trait Otherwise {
+    const HOLDS: bool = false;
+}
+
+impl<T: ?Sized> Otherwise for Probe<T> {}
+
+impl<T: ?Sized + Send + Sync + Unpin> Probe<T> {
+    const HOLDS: bool = true;
+}
+
+/// The names of those types that are not `Send + Sync + Unpin`.
+macro_rules! not_shareable {
+    ($($type:ty),* $(,)?) => {{
+        let all: &[(bool, &str)] = &[$((<Probe<$type>>::HOLDS, stringify!($type))),*];
+        all.iter().filter(|(holds, _)| !holds).map(|(_, name)| (*name).to_owned()).collect::<Complaints>()
+    }};
+}
+
+#[test]
+fn what_users_hold_can_cross_threads_and_be_moved() {
+    // One line a type: settings, layers, handles, errors, services over a service that can.
+    assert_none(&not_shareable![]);
+}
+
+#[test]
+fn a_type_that_cannot_cross_threads_or_be_moved_is_seen() {
+    use std::cell::Cell;
+    use std::marker::PhantomPinned;
+    use std::rc::Rc;
+    let bad = not_shareable![Rc<()>, String, Cell<u8>, PhantomPinned, Box<dyn Send + Sync>];
+    assert_eq!(bad, ["Rc<()>", "Cell<u8>", "PhantomPinned"]);
+}
