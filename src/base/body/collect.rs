@@ -26,7 +26,7 @@ use super::BodyError;
 /// use stonework::base::body::{BodyTooLarge, collect_up_to};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let error = collect_up_to(Full::from("far too long"), 5).await.unwrap_err();
+/// let error = collect_up_to(Full::<bytes::Bytes>::from("far too long"), 5).await.unwrap_err();
 /// assert_eq!(error.downcast_ref::<BodyTooLarge>().map(|error| error.limit), Some(5));
 /// # }
 /// ```

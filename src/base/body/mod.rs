@@ -15,11 +15,12 @@
 //! attempt and never an error.
 //!
 //! ```
+//! use bytes::Bytes;
 //! use http_body_util::{BodyExt, Full};
 //! use stonework::base::body::{Replay, ReplayBody};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::body::BodyError> {
-//! let mut first = ReplayBody::new(Full::from("once more, please"));
+//! let mut first = ReplayBody::new(Full::<Bytes>::from("once more, please"));
 //! assert!(first.record(64 * 1024));
 //! let again = first.fork().expect("small enough to be kept");
 //!
@@ -48,6 +49,8 @@ mod replay;
 mod replay_body;
 mod shared;
 mod tape;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use any::Body;
