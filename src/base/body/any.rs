@@ -150,6 +150,19 @@ impl Replay for Body {
         };
         Some(Self { kind })
     }
+
+    fn is_replayable(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(body) => body.is_replayable(),
+            Kind::Empty | Kind::Memory(_) => self.fork().is_some(),
+        }
+    }
+
+    fn take_over(&mut self) {
+        if let Kind::Stream(body) = &mut self.kind {
+            body.take_over();
+        }
+    }
 }
 
 impl From<Bytes> for Body {

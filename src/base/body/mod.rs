@@ -57,9 +57,9 @@ pub use any::Body;
 pub use collect::{BodyTooLarge, collect_up_to};
 pub use held::{BodyEnd, Guard, Held};
 pub use hold_until::HoldUntil;
-pub use replay::{Replay, ReplayLimit, SourceFailed};
+pub use replay::{Replay, ReplayLimit, SourceFailed, Superseded};
 pub use replay_body::ReplayBody;
 
 /// What reading a [`Body`] or a [`ReplayBody`] can fail with: the error of the body inside, unchanged, or one of
-/// [`BodyTooLarge`], [`ReplayLimit`] and [`SourceFailed`].
+/// [`BodyTooLarge`], [`ReplayLimit`], [`SourceFailed`] and [`Superseded`].
 pub type BodyError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -109,6 +109,19 @@ where
             _ => None,
         }
     }
+
+    fn is_replayable(&self) -> bool {
+        match &self.state {
+            State::Recorded(reader) => reader.is_replayable(),
+            _ => false,
+        }
+    }
+
+    fn take_over(&mut self) {
+        if let State::Recorded(reader) = &mut self.state {
+            reader.take_over();
+        }
+    }
 }
 
 impl<B> Body for ReplayBody<B>
