@@ -8,15 +8,26 @@ use crate::base::{CallId, Delivery, Ending, Event, Observer};
 /// An [`Observer`] that keeps every event. Clones share what they keep: give one to a layer, ask another.
 ///
 /// ```
-/// use stonework::base::Observer;
-/// use stonework::testing::Recorder;
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use stonework::retry::RetryLayer;
+/// use stonework::testing::{Recorder, Scripted, Step};
+/// use tower::{ServiceBuilder, ServiceExt};
 ///
-/// fn watched_by(_: impl Observer + 'static) { /* `RetryLayer::new().observer(…)`, say */ }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let answer = |status| Step::Answer(Response::builder().status(status).body(()).expect("valid"));
+/// let flaky = Scripted::<Request<Full<Bytes>>, _>::steps([answer(502), answer(200)]);
 ///
 /// let recorder = Recorder::new();
-/// watched_by(recorder.clone());
-/// assert!(recorder.events().is_empty());
-/// assert_eq!(recorder.timeline(), "");
+/// let service = ServiceBuilder::new().layer(RetryLayer::new().observer(recorder.clone())).service(flaky);
+/// service.oneshot(Request::get("/").body(Full::default()).unwrap()).await.expect("answered");
+///
+/// assert_eq!(recorder.events().len(), 5); // started, ended, scheduled, started, ended
+/// let timeline = recorder.timeline();
+/// assert!(timeline.starts_with("call 1 attempt 1 at 0ns: 502 Bad Gateway (failure) after 0ns; again in "));
+/// assert!(timeline.ends_with(": 200 OK (success) after 0ns\n"));
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Recorder(Arc<Mutex<Vec<(Instant, Event)>>>);

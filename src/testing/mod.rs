@@ -5,6 +5,7 @@
 //! | whether a layer keeps the `Service` contract, and gives back what it reserved | [`Strict`] |
 //! | what a layer makes of answers, errors, silence and slow readiness | [`Scripted`] |
 //! | what really goes over the wire, and what happens when the wire breaks | [`ScriptedServer`] |
+//! | which attempts were made, and why there was no other | [`Recorder`] |
 //!
 //! # The contract: `Strict`
 //!
@@ -98,10 +99,12 @@
 //!
 //! [`ScriptedServer`] cannot tell that the clock is paused; its helpers then give up at once.
 
+mod events;
 mod scripted;
 mod server;
 mod strict;
 
+pub use events::Recorder;
 pub use scripted::{Scripted, ScriptedFuture, Seen, Step};
 pub use server::{
     Digest, Latch, Reaction, Reception, Reply, ScriptedServer, SeenBody, SeenRequest, close_on_next_head,
