@@ -27,7 +27,13 @@ enum Spare<B> {
 
 impl<B: Replay> Plan<B> {
     /// Decide, and keep a copy if the request may go out more than once.
-    pub(super) fn of(request: &mut Request<B>, allowed: u32, cap: usize, format: KeyFormat, rng: &Rng) -> Self {
+    pub(super) fn of(
+        request: &mut Request<B>,
+        allowed: u32,
+        cap: usize,
+        format: KeyFormat,
+        rng: &Rng,
+    ) -> Self {
         let call = Call::of(request.extensions());
         let (asked, harmless, wants_key) = (call.max_attempts(), call.is_harmless_twice(), call.wants_key());
         if wants_key && !request.headers().contains_key(IDEMPOTENCY_KEY) {
