@@ -16,6 +16,8 @@ use source::{Source, files, library, read};
 /// Files that decide: no async, no lock, no clock. Each must exist, once its module has a service.
 const DECIDERS: &[&str] = &[
     "base/backoff.rs",
+    "base/body/hold_until.rs",
+    "base/body/tape.rs",
     "base/key.rs",
     "base/outcome.rs",
     "base/ratio.rs",
