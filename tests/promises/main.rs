@@ -1,0 +1,5 @@
+//! Promises that a user can rely on, one file for each module.
+
+mod retry;
+mod support;
+mod timeout;
