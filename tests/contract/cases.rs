@@ -291,7 +291,11 @@ async fn a_limit_runs_out_in_the_call<W: Wire>(stack: Stack<W>) {
         (Ok(answer), Some(limit)) => assert_eq!((answer, start.elapsed()), (Seen::Late, limit)),
         (answer, limit) => assert!(answer.is_err() && limit.is_none(), "{answer:?} with {limit:?}"),
     }
-    assert_eq!((ledger.calls(), ledger.dropped(), ledger.in_flight()), (1, 1, 0), "calls, dropped, in flight");
+    assert_eq!(
+        (ledger.calls(), ledger.dropped(), ledger.in_flight()),
+        (1, 1, 0),
+        "calls, dropped, in flight"
+    );
     assert_eq!(call::<W>(&mut service, W::request()).await, Seen::Good, "the next call");
     drop(service);
     ledger.assert_settled();

@@ -138,7 +138,9 @@ pub(crate) fn seen<W: Wire>(result: Result<W::Answer, BoxError>) -> Seen {
 }
 
 /// One poll, with the waker of this task.
-pub(crate) async fn polled<F: Future + ?Sized>(future: &mut Pin<impl DerefMut<Target = F>>) -> Poll<F::Output> {
+pub(crate) async fn polled<F: Future + ?Sized>(
+    future: &mut Pin<impl DerefMut<Target = F>>,
+) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
