@@ -119,8 +119,10 @@ where
         let now = scope::now();
         let left = self.limit.map(|limit| limit.saturating_sub(waited));
         let at = left.map(|left| Deadline::after(now, left).in_scope().instant());
-        let limit = Limit { asked, mode, start: now, at };
-        if limit.was_spent() {
+        // The limit began with the wait for readiness: an error says how long it was in all.
+        let start = now.checked_sub(waited).unwrap_or(now);
+        let limit = Limit { asked, mode, start, at };
+        if at.is_some_and(|at| at <= now) {
             return AttemptFuture::ran_out(limit);
         }
         AttemptFuture::called(scope::call(Some(now), at, || self.inner.call(request)), limit)
