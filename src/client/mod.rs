@@ -109,6 +109,7 @@ mod service;
 mod settings;
 mod transport;
 mod unreadable;
+mod wire;
 
 pub use self::builder::ClientBuilder;
 pub use self::invalid::InvalidRequest;

@@ -14,10 +14,11 @@ use tower_service::Service;
 use super::ClientSettings;
 use super::delivery::Facts;
 use super::outgoing::Outgoing;
+use super::wire::Connector;
 use crate::base::body::Body;
 use crate::base::{Call, Error};
 
-type Pool = legacy::Client<HttpConnector, Outgoing>;
+type Pool = legacy::Client<Connector, Outgoing>;
 
 /// Sends a request over the pool that all clones share.
 pub(super) struct Transport {
@@ -40,7 +41,7 @@ impl Transport {
             })
             // `retry` repeats those too, and counts, limits and reports it.
             .retry_canceled_requests(false)
-            .build(connector);
+            .build(Connector(connector));
         Self { pool: Arc::new(pool) }
     }
 }

@@ -217,6 +217,41 @@ async fn dropping_a_call_closes_its_connection() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_running_when_the_client_and_its_answers_are_gone() {
+    let reply = |status| Reaction::read_then(1024, respond(status).body("too much"));
+    let end = || async {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for _ in 0..1000 {
+            if tasks() == 0 {
+                return 0;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tasks()
+    };
+    for reaction in [
+        respond(200).keep_alive(),
+        Reaction::half_response(),
+        Reaction::read_all_then_close(),
+        reply(413).close(),
+        reply(413).abandon(),
+        Reaction::read_body_then_stall(),
+    ] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        let client = client(quick().attempt_timeout(SHORT));
+        for _ in 0..3 {
+            let answer = client.post(server.uri("/")).body(upload()).send().await;
+            drop(answer);
+        }
+        // The connections of the client have to go because of the client, so the server stays until then.
+        drop(client);
+        server.wait_until("every connection is closed", |server| server.open() == 0).await;
+        drop(server);
+        assert_eq!(end().await, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_request_goes_out_in_the_version_of_this_connection_whatever_it_came_in() {
     let server = ScriptedServer::start(|_| respond(200)).await;
     let request = Request::get(server.uri("/a?b")).version(http::Version::HTTP_2).body(()).unwrap();
@@ -228,21 +263,40 @@ async fn a_request_goes_out_in_the_version_of_this_connection_whatever_it_came_i
 
 // ───────────────────────────────────────────────────────────────────────────── uploads
 
+/// 10 MiB in frames of 64 KiB.
+fn upload() -> Body {
+    let frame = |_| Ok::<_, BodyError>(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
+    Body::new(StreamBody::new(futures_util::stream::iter((0..160).map(frame))))
+}
+
 #[tokio::test]
-async fn an_answer_that_comes_while_the_upload_goes_on_is_the_answer() {
-    let frame = || Ok::<_, BodyError>(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
-    for status in [413, 401, 200] {
-        let server = ScriptedServer::start(move |_| {
-            Reaction::read_then(1024, respond(status).header("x", "y")).close()
-        })
-        .await;
-        for _ in 0..10 {
-            let frames = futures_util::stream::iter((0..160).map(move |_| frame()));
-            let upload = client(quick()).post(server.uri("/")).body(Body::new(StreamBody::new(frames)));
-            let answer = upload.send().await.expect("the answer wins over the broken upload");
+async fn an_answer_that_comes_while_the_upload_goes_on_is_the_answer_even_if_a_reset_follows_it() {
+    let reply = |status| Reaction::read_then(1024, respond(status).body("too much"));
+    for (status, reaction) in [
+        (413, reply(413).close()),
+        (401, reply(401).close()),
+        (200, reply(200).close()),
+        (413, reply(413).abandon()),
+        (413, reply(413).stall(Duration::from_millis(5)).abandon()),
+    ] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        for _ in 0..20 {
+            let answer = client(quick()).post(server.uri("/")).body(upload()).send().await;
+            let answer = answer.expect("the answer wins over the broken upload");
             assert_eq!((answer.status().as_u16(), answer.attempt()), (status, 1));
+            assert_eq!(answer.text().await.unwrap(), "too much");
         }
-        assert_eq!(server.heads_of(&Method::POST), 10);
+        assert_eq!(server.heads_of(&Method::POST), 20);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_without_an_answer_is_an_error_at_once() {
+    let reaction = Reaction::new().read(1024);
+    for reaction in [reaction.clone().close(), reaction.clone().abandon(), reaction.reset()] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        let error = client(quick()).post(server.uri("/")).body(upload()).send().await.unwrap_err();
+        assert_eq!(told(&error), (Kind::Transport, Delivery::Unknown, 1));
     }
 }
 
