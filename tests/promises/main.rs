@@ -1,0 +1,3 @@
+//! What a user could rely on, one file per module.
+
+mod server;
