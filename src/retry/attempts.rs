@@ -1,5 +1,7 @@
 //! The copies of one request: made once, before the first attempt, and only where one may be needed.
 
+use std::mem;
+
 use http::Request;
 
 use crate::base::body::Replay;
@@ -10,7 +12,17 @@ use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, KeyFormat, Rng, Safety}
 pub(super) struct Plan<B> {
     pub(super) safety: Safety,
     pub(super) asked: Option<u32>,
-    copy: Option<Request<B>>,
+    spare: Spare<B>,
+}
+
+/// What can be sent in place of the request.
+#[derive(Debug)]
+enum Spare<B> {
+    None,
+    /// A copy, of which further copies can be made as long as its body allows.
+    Copy(Request<B>),
+    /// The request itself, which came back unsent.
+    Returned(Request<B>),
 }
 
 impl<B: Replay> Plan<B> {
@@ -35,27 +47,43 @@ impl<B: Replay> Plan<B> {
         };
         let single = allowed <= 1 || asked == Some(1);
         let copy = if !single && request.body_mut().record(cap) { copy(request) } else { None };
-        Self { safety, asked, copy }
+        Self { safety, asked, spare: copy.map_or(Spare::None, Spare::Copy) }
     }
 
     /// Whether another request can be had.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.copy.as_ref().is_some_and(|copy| copy.body().is_replayable())
+        match &self.spare {
+            Spare::None => false,
+            Spare::Copy(copy) => copy.body().is_replayable(),
+            Spare::Returned(_) => true,
+        }
     }
 
-    /// Keep a request that came back unsent, where there is no copy to send in its place.
+    /// Keep a request that came back unsent.
     pub(super) fn keep(&mut self, returned: Request<B>) {
-        self.copy = Some(returned);
+        self.spare = Spare::Returned(returned);
     }
 
-    /// The request for the next attempt; `last` if there cannot be yet another.
-    pub(super) fn next(&mut self, attempt: u32, last: bool) -> Option<Request<B>> {
-        let mut request = match (last, &self.copy) {
-            (false, Some(kept)) => copy(kept).or_else(|| self.copy.take()),
-            _ => self.copy.take(),
-        }?;
-        // Whatever still reads the body for an earlier attempt has to stop: it would eat what this one needs.
-        request.body_mut().take_over();
+    /// Make sure of the copy: whatever still reads the body for the attempt that failed has to stop, since it would eat
+    /// what the next one needs.
+    pub(super) fn secure(&mut self) -> bool {
+        if let Spare::Copy(copy) = &mut self.spare {
+            copy.body_mut().take_over();
+        }
+        self.is_repeatable()
+    }
+
+    /// The request for this attempt.
+    pub(super) fn next(&mut self, attempt: u32) -> Option<Request<B>> {
+        let mut request = match mem::replace(&mut self.spare, Spare::None) {
+            Spare::None => return None,
+            Spare::Copy(kept) => {
+                let next = copy(&kept);
+                self.spare = Spare::Copy(kept);
+                next?
+            }
+            Spare::Returned(request) => request,
+        };
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
         Some(request)
     }

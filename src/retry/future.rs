@@ -136,7 +136,7 @@ where
                         continue;
                     }
                     Poll::Ready(Err(error)) => {
-                        progress.count();
+                        progress.begin();
                         Err(Error::wrap(error).with_delivery(Delivery::NotSent))
                     }
                     Poll::Pending if scope::expired() => {
@@ -208,6 +208,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Verdict::AtOnce => self.at_once(),
             Verdict::Again => self.again(self.advice(&result)),
         };
+        let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
         match decided {
             Ok(pause) => {
                 let attempt = attempt.saturating_add(1);
@@ -216,6 +217,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 Next::Pause(pause)
             }
             Err(why) => {
+                self.charge = None;
                 self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
                 Next::Return(self.finish(result))
             }
@@ -258,25 +260,23 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         asked.map_or(Advice::None, Advice::After)
     }
 
-    /// The next attempt begins.
+    /// The request of the next attempt, which begins.
     fn start(&mut self) -> Option<Request<B>> {
-        self.count();
-        let attempt = self.sent.saturating_add(1);
-        let last = self.counted >= self.shared.settings.attempts && self.replayed_at_once;
-        let request = self.plan.next(attempt, last)?;
-        self.started = self.call.map(|_| Instant::now());
-        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
-        Some(request)
+        self.begin();
+        self.plan.next(self.sent.saturating_add(1))
     }
 
-    /// What was scheduled is being done.
-    fn count(&mut self) {
+    /// What was scheduled is being done: it counts, and it costs.
+    fn begin(&mut self) {
         if let Some(charge) = self.charge.take() {
             charge.spend();
         }
         if self.counts {
             self.counted = self.counted.saturating_add(1);
         }
+        let attempt = self.sent.saturating_add(1);
+        self.started = self.call.map(|_| Instant::now());
+        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
     fn finish<R>(&self, result: Result<R, Error>) -> Result<R, Error> {

@@ -1,3 +1,6 @@
-//! What a user could rely on, one file per module.
+//! Promises that a user can rely on, one file for each module.
 
+mod retry;
 mod server;
+mod support;
+mod timeout;

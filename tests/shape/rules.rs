@@ -85,7 +85,7 @@ const IMPURE: &[&str] = &[
     "Mutex",
     "RwLock",
     "Instant::now",
-    "SystemTime",
+    "SystemTime::now",
     "std::thread",
     "thread_local",
     "Waker",
@@ -220,7 +220,7 @@ pub(crate) fn gated(lib: &Source, manifest: &str, always: &[&str]) -> Complaints
 /// Every public module has a page: the file starts with prose.
 pub(crate) fn has_page(file: &Source) -> Complaints {
     let first = file.text.lines().next().unwrap_or("");
-    if first.strip_prefix("//!").is_some_and(|prose| prose.trim().len() > 10) {
+    if first.strip_prefix("//!").is_some_and(|prose| prose.trim().len() >= 8) {
         Vec::new()
     } else {
         vec![format!("{}: a public module starts with a line of `//!` that says what it is", file.path)]
@@ -244,8 +244,8 @@ pub(crate) fn no_logic(file: &Source) -> Complaints {
         let end = code[at..].find(';').map_or(code.len(), |semi| at + semi + 1);
         let mut words = code[at..end].split_whitespace().filter(|w| !w.starts_with("pub"));
         let item = words.next().unwrap_or("");
-        if !matches!(item, "mod" | "use") || (item == "mod" && code[at..end].contains('{')) {
-            bad.push(complain(file, &code, at, "a `mod.rs` holds only prose, `mod` and `use`"));
+        if !matches!(item, "mod" | "type" | "use") || (item == "mod" && code[at..end].contains('{')) {
+            bad.push(complain(file, &code, at, "a `mod.rs` holds only prose, `mod`, `use` and `type`"));
             return bad;
         }
         at = end;
@@ -531,22 +531,37 @@ pub(crate) fn insertions(file: &Source, allowed: &[(&str, &str)]) -> Complaints 
 // ───────────────────────────────────────────────────────────────────────────── clones
 
 /// A service's `Clone` is written by hand: it copies the handle, never a reservation, a waiter or a timer.
-pub(crate) fn clones(file: &Source) -> Complaints {
+pub(crate) fn clones(file: &Source, excused: &[(&str, &str, &str)]) -> Complaints {
     let code = file.code();
     let mut bad = Vec::new();
-    for at in places(&code, "pub struct") {
-        let name: String = code[at + "pub struct".len()..]
-            .trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
-        let before = code[..at].rfind(['}', ';']).map_or(0, |end| end + 1);
-        let derives = places(&code[before..at], "Clone").len();
-        let by_hand = places(&code, &format!("Clone for {name}"));
-        if derives > 0 {
+    for (at, header) in public_headers(&code) {
+        // `impl<…> Service<…> for Name<…>`
+        let Some(rest) = header.strip_prefix("impl") else { continue };
+        let rest = if rest.starts_with('<') { &rest[head(rest, &[' ', '\n']).len()..] } else { rest };
+        if !rest.trim_start().trim_start_matches("tower_service::").starts_with("Service<") {
+            continue;
+        }
+        let service = rest.trim_start();
+        let subject =
+            service[head(service, &[' ', '\n']).len()..].trim_start().trim_start_matches("for").trim_start();
+        let name: String = subject.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if name.is_empty() || excused.iter().any(|(path, word, _)| *path == file.path && *word == name) {
+            continue;
+        }
+        let local = places(&code, &format!("struct {name}"));
+        let derived = local.first().is_some_and(|at| {
+            let before = code[..*at].rfind(['}', ';']).map_or(0, |end| end + 1);
+            !places(&code[before..*at], "Clone").is_empty()
+        });
+        if derived {
             bad.push(complain(file, &code, at, &format!("`{name}` derives `Clone`; write it by hand")));
-        } else if by_hand.is_empty() {
-            bad.push(complain(file, &code, at, &format!("`{name}` has no `Clone` in this file")));
+        } else if places(&code, &format!("Clone for {name}")).is_empty() {
+            bad.push(complain(
+                file,
+                &code,
+                at,
+                &format!("`{name}` is a service with no `Clone` in this file"),
+            ));
         }
     }
     bad
@@ -696,7 +711,7 @@ mod tests {
             assert_eq!(bad("retry/mod.rs", text, no_logic), 1, "{text}");
         }
         let fine = "//! Prose.\n#![allow(x)]\nmod a;\npub mod b;\n#[cfg(feature = \"c\")]\npub(crate) mod c;\n\
-                    pub use a::{A, B};\npub(crate) use self::c::C;\n#[cfg(test)]\nmod tests { fn f() {} }\n";
+                    pub use a::{A, B};\npub(crate) use self::c::C;\npub type T = Box<C>;\n#[cfg(test)]\nmod tests { fn f() {} }\n";
         assert_eq!(bad("retry/mod.rs", fine, no_logic), 0);
     }
 
@@ -789,12 +804,18 @@ mod tests {
 
     #[test]
     fn a_derived_or_missing_clone_of_a_service_is_seen() {
-        let derived = "#[derive(Clone, Debug)]\npub struct Retry<S> { inner: S }";
-        assert_eq!(bad("retry/service.rs", derived, clones), 1);
-        assert_eq!(bad("retry/service.rs", "#[derive(Debug)]\npub struct Retry<S> { inner: S }", clones), 1);
-        let by_hand =
-            "#[derive(Debug)]\npub struct Retry<S> { inner: S }\nimpl<S: Clone> Clone for Retry<S> { }";
-        assert_eq!(bad("retry/service.rs", by_hand, clones), 0);
+        let service = "impl<S, R> Service<R> for Retry<S>\nwhere\n    S: Service<R>,\n{ }\n";
+        let rule = |file: &Source| clones(file, &[("client/mod.rs", "Retry", "a reason")]);
+        let text = |before: &str, after: &str| {
+            format!("{before}\npub struct Retry<S> {{ inner: S }}\n{after}\n{service}")
+        };
+        assert_eq!(bad("retry/service.rs", &text("#[derive(Clone, Debug)]", ""), rule), 1);
+        assert_eq!(bad("retry/service.rs", &text("#[derive(Debug)]", ""), rule), 1);
+        assert_eq!(bad("retry/service.rs", &text("", "impl<S: Clone> Clone for Retry<S> { }"), rule), 0);
+        assert_eq!(bad("client/mod.rs", &text("#[derive(Clone)]", ""), rule), 0);
+        let future = "#[derive(Clone)]\npub struct RetryFuture<F>(F);\nimpl<S> Layer<S> for L { type Service = A<S>; }\n\
+                      impl<S: Service<()>> Future for RetryFuture<S> { }";
+        assert_eq!(bad("retry/future.rs", future, rule), 0);
     }
 
     #[test]

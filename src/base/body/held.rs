@@ -80,7 +80,7 @@ impl<G: Guard> Guard for Option<G> {
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let (sender, ends) = std::sync::mpsc::channel();
-/// let (parts, body) = http::Response::new(Full::from("hello")).into_parts();
+/// let (parts, body) = http::Response::new(Full::<bytes::Bytes>::from("hello")).into_parts();
 /// let until = HoldUntil::of(false, &parts, &body);
 /// let mut body = Held::new(body, Permit(sender), until);
 /// assert!(ends.try_recv().is_err()); // still held

@@ -28,7 +28,7 @@ impl HoldUntil {
     /// use http_body_util::Full;
     /// use stonework::base::body::HoldUntil;
     ///
-    /// let (parts, body) = http::Response::new(Full::from("hello")).into_parts();
+    /// let (parts, body) = http::Response::new(Full::<bytes::Bytes>::from("hello")).into_parts();
     /// assert_eq!(HoldUntil::of(false, &parts, &body), HoldUntil::Length(5));
     /// assert_eq!(HoldUntil::of(true, &parts, &body), HoldUntil::Head);
     /// ```

@@ -15,11 +15,12 @@
 //! attempt and never an error.
 //!
 //! ```
+//! use bytes::Bytes;
 //! use http_body_util::{BodyExt, Full};
 //! use stonework::base::body::{Replay, ReplayBody};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::body::BodyError> {
-//! let mut first = ReplayBody::new(Full::from("once more, please"));
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::BoxError> {
+//! let mut first = ReplayBody::new(Full::<Bytes>::from("once more, please"));
 //! assert!(first.record(64 * 1024));
 //! let again = first.fork().expect("small enough to be kept");
 //!
@@ -48,15 +49,13 @@ mod replay;
 mod replay_body;
 mod shared;
 mod tape;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use any::Body;
 pub use collect::{BodyTooLarge, collect_up_to};
 pub use held::{BodyEnd, Guard, Held};
 pub use hold_until::HoldUntil;
-pub use replay::{Replay, ReplayLimit, SourceFailed};
+pub use replay::{Replay, ReplayLimit, SourceFailed, Superseded};
 pub use replay_body::ReplayBody;
-
-/// What reading a [`Body`] or a [`ReplayBody`] can fail with: the error of the body inside, unchanged, or one of
-/// [`BodyTooLarge`], [`ReplayLimit`] and [`SourceFailed`].
-pub type BodyError = Box<dyn std::error::Error + Send + Sync + 'static>;

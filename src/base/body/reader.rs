@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::BodyError;
-use super::replay::{ReplayLimit, SourceFailed};
+use super::replay::{ReplayLimit, SourceFailed, Superseded};
 use super::shared::{Next, Shared, Source, Turn};
 use super::tape::{Cursor, Full, Tape, to_bytes};
 use super::waiting::{ReaderId, wake_all};
+use crate::base::BoxError;
 
 /// One of the readers of a recording.
 pub(super) struct Reader<B> {
@@ -23,19 +23,21 @@ pub(super) struct Reader<B> {
 struct Place {
     id: ReaderId,
     cursor: Cursor,
+    /// The era in which it began to read.
+    begun: Option<u64>,
     /// The end or an error has been handed out.
     done: bool,
 }
 
 impl Place {
     fn at_start(id: ReaderId) -> Self {
-        Self { id, cursor: Cursor::default(), done: false }
+        Self { id, cursor: Cursor::default(), begun: None, done: false }
     }
 }
 
 /// What a poll came to.
 pub(super) enum Polled<B> {
-    Frame(Next<Bytes, BodyError>),
+    Frame(Next<Bytes, BoxError>),
     /// The body is over its limit: here is the frame that did it and the source to go on with.
     Alone(Frame<Bytes>, B),
 }
@@ -69,6 +71,23 @@ impl<B> Reader<B> {
         }
         let id = recording.new_id();
         Some(Self { shared: Arc::clone(&self.shared), place: Place::at_start(id) })
+    }
+
+    /// Whether it can still be read from the start.
+    pub(super) fn is_replayable(&self) -> bool {
+        !self.shared.lock().is_lost()
+    }
+
+    /// A new era begins; of those who have begun to read, only this one goes on.
+    pub(super) fn take_over(&mut self) {
+        let mut recording = self.shared.lock();
+        recording.era += 1;
+        if self.place.begun.is_some() {
+            self.place.begun = Some(recording.era);
+        }
+        let waiting = recording.waiting.take();
+        drop(recording);
+        wake_all(waiting);
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -117,7 +136,7 @@ impl<B> Drop for Reader<B> {
 
 impl<B> Reader<B>
 where
-    B: Body<Error: Into<BodyError>> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Polled<B> {
         let Self { shared, place } = self;
@@ -149,7 +168,7 @@ where
 }
 
 impl Place {
-    fn end<B>(&mut self, error: Option<BodyError>) -> Polled<B> {
+    fn end<B>(&mut self, error: Option<BoxError>) -> Polled<B> {
         self.done = true;
         Polled::Frame(Poll::Ready(error.map(Err)))
     }
@@ -161,6 +180,10 @@ impl Place {
         cx: &mut Context<'_>,
     ) -> Result<(Turn<'a, B>, Option<Waker>), Polled<B>> {
         let mut recording = shared.lock();
+        if *self.begun.get_or_insert(recording.era) < recording.era {
+            drop(recording);
+            return Err(self.end(Some(Box::new(Superseded))));
+        }
         if let Some(frame) = recording.tape.next(&mut self.cursor) {
             return Err(Polled::Frame(Poll::Ready(Some(Ok(frame)))));
         }
@@ -178,7 +201,7 @@ impl Place {
                 Err(Polled::Frame(Poll::Pending))
             }
             over => {
-                let error: Option<BodyError> = match &over {
+                let error: Option<BoxError> = match &over {
                     Source::Failed(failed) => Some(Box::new(failed.clone())),
                     Source::Gone(limit) => Some(Box::new(*limit)),
                     _ => None,

@@ -7,6 +7,8 @@ use bytes::Buf;
 use http_body::Body as _;
 use http_body_util::{Empty, Full};
 
+use crate::base::{BoxError, Kind};
+
 /// A body that can be sent again.
 ///
 /// A layer that may repeat a request calls [`record`](Replay::record) before the first attempt and
@@ -49,9 +51,9 @@ pub trait Replay: http_body::Body + Sized {
         self.fork().is_some()
     }
 
-    /// Ends every other reader that has begun to read: for a body that is about to be sent in place of an earlier
-    /// attempt, which may still be reading, and would take from the source what this one needs once it is over the
-    /// limit. Those readers end with an error; forks that have not begun are not touched.
+    /// Ends every other reader that has begun to read, with [`Superseded`]: called on the copy from which the next
+    /// attempt will be forked. The attempt before may still be reading, and once the body is over the limit it would
+    /// take from the source what the next one needs. Forks that have not begun are not touched.
     fn take_over(&mut self) {}
 }
 
@@ -94,7 +96,24 @@ impl fmt::Display for ReplayLimit {
     }
 }
 
-impl std::error::Error for ReplayLimit {}
+impl std::error::Error for ReplayLimit {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Body)
+    }
+}
+
+/// A later attempt has taken the body over. See [`Replay::take_over`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Superseded;
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is being sent by a later attempt")
+    }
+}
+
+impl std::error::Error for Superseded {}
 
 /// The body that was being recorded failed, and another reader has the error itself.
 ///
@@ -105,7 +124,7 @@ pub struct SourceFailed {
 }
 
 impl SourceFailed {
-    pub(super) fn new(error: &super::BodyError) -> Self {
+    pub(super) fn new(error: &BoxError) -> Self {
         Self { message: error.to_string().into() }
     }
 
@@ -120,4 +139,8 @@ impl fmt::Display for SourceFailed {
     }
 }
 
-impl std::error::Error for SourceFailed {}
+impl std::error::Error for SourceFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Body)
+    }
+}

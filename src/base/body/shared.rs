@@ -27,6 +27,8 @@ pub(super) struct Recording<B> {
     /// Bytes of data that have come out of the source.
     pub(super) total: u64,
     pub(super) waiting: Waiting,
+    /// How often the body was taken over: who began to read before the last time may read no more.
+    pub(super) era: u64,
     next_id: ReaderId,
 }
 
@@ -66,6 +68,7 @@ impl<B> Shared<B> {
             rest,
             total: 0,
             waiting: Waiting::Nobody,
+            era: 0,
             next_id: 1,
         }))
     }

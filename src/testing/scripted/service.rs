@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::seen::Running;
 use super::{ScriptedFuture, Seen, Step};
+use crate::base::BoxError;
 
 /// A service that does what a script says, and records the requests it saw. Clones share script and record.
 ///
@@ -42,7 +43,7 @@ use super::{ScriptedFuture, Seen, Step};
 /// assert_eq!(seen.requests(), ["a", "b", "c"]);
 /// # }
 /// ```
-pub struct Scripted<Req, Res, E = Box<dyn std::error::Error + Send + Sync>> {
+pub struct Scripted<Req, Res, E = BoxError> {
     shared: Arc<Shared<Req, Res, E>>,
     seen: Seen<Req>,
     /// The stall that this value waits for. Never cloned: a timer wakes one task.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::base::BoxError;
+
 /// What [`Scripted`](super::Scripted) does with one call.
 ///
 /// ```
@@ -15,7 +17,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Step<Res, E = Box<dyn std::error::Error + Send + Sync>> {
+pub enum Step<Res, E = BoxError> {
     /// Answers at the first poll.
     Answer(Res),
     /// Answers when this much of tokio's time has passed since the call. A pause of zero answers at the first poll.
@@ -29,7 +31,7 @@ pub enum Step<Res, E = Box<dyn std::error::Error + Send + Sync>> {
 }
 
 impl<Res, E> Step<Res, E> {
-    /// [`Fail`](Self::Fail) with whatever converts: for the default, a boxed error, a plain `&str`.
+    /// [`Fail`](Self::Fail) with whatever converts: for the default `BoxError`, a plain `&str`.
     pub fn fail(error: impl Into<E>) -> Self {
         Self::Fail(error.into())
     }

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// reset after `n` bytes, silence. It records what it read, even from requests that were never finished.
 ///
 /// Dropping it stops it: the port is closed, and so is every connection. It needs a Tokio runtime with the network
-/// enabled, and **a clock that runs**: see the [module](super) for why sockets and a paused clock do not mix.
+/// enabled, and **a clock that runs**: see [`testing`](crate::testing) for why sockets and a paused clock do not mix.
 ///
 /// # Example
 ///

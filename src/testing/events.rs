@@ -1,0 +1,229 @@
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::base::{CallId, Delivery, Ending, Event, Observer};
+
+/// An [`Observer`] that keeps every event. Clones share what they keep: give one to a layer, ask another.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use stonework::retry::RetryLayer;
+/// use stonework::testing::{Recorder, Scripted, Step};
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let answer = |status| Step::Answer(Response::builder().status(status).body(()).expect("valid"));
+/// let flaky = Scripted::<Request<Full<Bytes>>, _>::steps([answer(502), answer(200)]);
+///
+/// let recorder = Recorder::new();
+/// let service = ServiceBuilder::new().layer(RetryLayer::new().observer(recorder.clone())).service(flaky);
+/// service.oneshot(Request::get("/").body(Full::default()).unwrap()).await.expect("answered");
+///
+/// assert_eq!(recorder.events().len(), 5); // started, ended, scheduled, started, ended
+/// let timeline = recorder.timeline();
+/// assert!(timeline.starts_with("call 1 attempt 1 at 0ns: 502 Bad Gateway (failure) after 0ns; again in "));
+/// assert!(timeline.ends_with(": 200 OK (success) after 0ns\n"));
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(Arc<Mutex<Vec<(Instant, Event)>>>);
+
+impl Recorder {
+    /// A recorder with no events.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every event so far, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.kept().iter().map(|(_, event)| *event).collect()
+    }
+
+    /// Takes the events out, and starts anew.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.kept()).into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// One line for each attempt, in the order they started, for people to read:
+    ///
+    /// ```text
+    /// call 1 attempt 1 at 0ns: 503 Service Unavailable (overload) after 12ms; again in 1s
+    /// call 1 attempt 2 at 1.012s: the transport failed (failure, delivery unknown) after 3ms; not again: the retry budget is spent
+    /// call 2 attempt 1 at 2s: no answer
+    /// ```
+    ///
+    /// Calls are numbered as they first appear, and times count from the first event, so that two runs on a paused
+    /// clock read the same. The wording may change; match on [`events`](Self::events) instead.
+    #[must_use]
+    pub fn timeline(&self) -> String {
+        let kept = self.kept();
+        let Some((start, _)) = kept.first() else { return String::new() };
+        let mut lines = Lines::default();
+        for (at, event) in kept.iter() {
+            match event {
+                Event::AttemptStarted { call, attempt } => {
+                    lines.begin(*call, *attempt, format_args!("at {:?}: ", *at - *start));
+                }
+                Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed } => {
+                    let outcome = format!("{outcome:?}").to_lowercase();
+                    let line = lines.of(*call, *attempt);
+                    line.ended = true;
+                    let _ = match ending {
+                        Ending::Status(status) => write!(line.text, "{status} ({outcome}) after {elapsed:?}"),
+                        Ending::Error(kind) => {
+                            write!(line.text, "{kind} ({outcome}, {}) after {elapsed:?}", words(*delivery))
+                        }
+                    };
+                }
+                Event::RetryScheduled { call, attempt, delay } => {
+                    // It names the attempt to come; the line belongs to the one before.
+                    let line = lines.of(*call, attempt.saturating_sub(1));
+                    let _ = write!(line.behind, "; again in {delay:?}");
+                }
+                Event::RetrySkipped { call, attempt, why } => {
+                    let line = lines.of(*call, *attempt);
+                    let _ = write!(line.behind, "; not again: {why}");
+                }
+            }
+        }
+        lines.join()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<(Instant, Event)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, event: &Event) {
+        let now = Instant::now();
+        self.kept().push((now, *event));
+    }
+}
+
+const fn words(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => "not sent",
+        Delivery::Refused => "refused unprocessed",
+        Delivery::Unknown => "delivery unknown",
+        Delivery::Answered => "answered",
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    calls: Vec<CallId>,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    call: CallId,
+    attempt: u32,
+    text: String,
+    ended: bool,
+    /// What was decided after it.
+    behind: String,
+}
+
+impl Lines {
+    fn begin(&mut self, call: CallId, attempt: u32, rest: std::fmt::Arguments<'_>) {
+        let known = self.calls.iter().position(|known| *known == call);
+        let number = 1 + known.unwrap_or_else(|| {
+            self.calls.push(call);
+            self.calls.len() - 1
+        });
+        let text = format!("call {number} attempt {attempt} {rest}");
+        self.lines.push(Line { call, attempt, text, ended: false, behind: String::new() });
+    }
+
+    fn of(&mut self, call: CallId, attempt: u32) -> &mut Line {
+        let known = self.lines.iter().rposition(|line| (line.call, line.attempt) == (call, attempt));
+        let at = known.unwrap_or_else(|| {
+            // The recorder was put in place, or emptied, in the middle of a call.
+            self.begin(call, attempt, format_args!("started unseen: "));
+            self.lines.len() - 1
+        });
+        &mut self.lines[at]
+    }
+
+    fn join(self) -> String {
+        let mut all = String::new();
+        for Line { text, ended, behind, .. } in self.lines {
+            let _ = writeln!(all, "{text}{}{behind}", if ended { "" } else { "no answer" });
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::base::{Kind, Outcome, Skip};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timeline_has_one_line_for_each_attempt() {
+        let recorder = Recorder::new();
+        assert_eq!(recorder.timeline(), "");
+        let (call, other) = (CallId::next(), CallId::next());
+        let (overload, status) = (Outcome::Overload, Ending::Status(StatusCode::SERVICE_UNAVAILABLE));
+        recorder.observe(&Event::AttemptStarted { call, attempt: 1 });
+        recorder.observe(&Event::AttemptStarted { call: other, attempt: 1 });
+        tokio::time::advance(12 * MS).await;
+        recorder.observe(&Event::AttemptEnded {
+            call,
+            attempt: 1,
+            ending: status,
+            outcome: overload,
+            delivery: Delivery::Answered,
+            elapsed: 12 * MS,
+        });
+        recorder.observe(&Event::RetryScheduled { call, attempt: 2, delay: 50 * MS });
+        tokio::time::advance(50 * MS).await;
+        recorder.observe(&Event::AttemptStarted { call, attempt: 2 });
+        recorder.observe(&Event::AttemptEnded {
+            call,
+            attempt: 2,
+            ending: Ending::Error(Kind::Transport),
+            outcome: Outcome::Failure,
+            delivery: Delivery::Unknown,
+            elapsed: Duration::ZERO,
+        });
+        recorder.observe(&Event::RetrySkipped { call, attempt: 2, why: Skip::Budget });
+
+        let (timeline, transport) = (recorder.timeline(), Kind::Transport);
+        let expected = [
+            "call 1 attempt 1 at 0ns: 503 Service Unavailable (overload) after 12ms; again in 50ms"
+                .to_owned(),
+            "call 2 attempt 1 at 0ns: no answer".to_owned(),
+            format!(
+                "call 1 attempt 2 at 62ms: {transport} (failure, delivery unknown) after 0ns; not again: {}",
+                Skip::Budget
+            ),
+        ];
+        assert_eq!(timeline.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(recorder.events().len(), 7);
+    }
+
+    #[test]
+    fn clones_share_what_they_keep() {
+        let recorder = Recorder::new();
+        let call = CallId::next();
+        recorder.clone().observe(&Event::RetrySkipped { call, attempt: 3, why: Skip::Never });
+        assert!(recorder.timeline().starts_with("call 1 attempt 3 started unseen: no answer; not again: "));
+        assert_eq!(recorder.take().len(), 1);
+        assert!(recorder.events().is_empty());
+    }
+}

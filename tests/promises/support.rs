@@ -1,0 +1,80 @@
+//! What several of these files need.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use stonework::base::{Event, Skip};
+use stonework::testing::{Recorder, Scripted, Step};
+use tokio::time::Instant;
+use tower::Service;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) type Content = Full<Bytes>;
+pub(crate) type Backend = Scripted<Request<Content>, Response<Content>>;
+
+pub(crate) fn request(method: Method) -> Request<Content> {
+    Request::builder().method(method).uri("/").body(Full::from("content")).expect("a valid request")
+}
+
+pub(crate) fn answer(status: u16) -> Response<Content> {
+    Response::builder().status(status).body(Full::default()).expect("a valid response")
+}
+
+pub(crate) fn answered<E>(status: u16) -> Step<Response<Content>, E> {
+    Step::Answer(answer(status))
+}
+
+pub(crate) fn with_header(
+    mut response: Response<Content>,
+    name: &'static str,
+    value: &str,
+) -> Response<Content> {
+    response.headers_mut().insert(name, value.parse().expect("a valid value"));
+    response
+}
+
+/// How long `work` takes by tokio's clock.
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work.await;
+    (result, start.elapsed())
+}
+
+pub(crate) fn skips(events: &Recorder) -> Vec<Skip> {
+    let skip = |event: &Event| match event {
+        Event::RetrySkipped { why, .. } => Some(*why),
+        _ => None,
+    };
+    events.events().iter().filter_map(skip).collect()
+}
+
+pub(crate) fn delays(events: &Recorder) -> Vec<Duration> {
+    let delay = |event: &Event| match event {
+        Event::RetryScheduled { delay, .. } => Some(*delay),
+        _ => None,
+    };
+    events.events().iter().filter_map(delay).collect()
+}
+
+/// A service that is never ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeverReady;
+
+impl<R> Service<R> for NeverReady {
+    type Response = Response<Content>;
+    type Error = Infallible;
+    type Future = std::future::Pending<Result<Response<Content>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        panic!("called without being ready")
+    }
+}
