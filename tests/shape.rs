@@ -53,6 +53,7 @@ const ALWAYS: &[&str] = &["base"];
 const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
+    ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
 /// Services whose `Clone` may be derived: file, name, why.

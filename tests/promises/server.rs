@@ -98,7 +98,7 @@ async fn any_service_is_made_ready_before_it_is_called() {
 
     let answer = |request: Request<Body>| async move {
         let body = request.into_body().collect_up_to(100).await?;
-        Ok::<_, stonework::base::body::BodyError>(Response::new(Body::from(body)))
+        Ok::<_, stonework::base::BoxError>(Response::new(Body::from(body)))
     };
     // Panics when it is called and was not made ready.
     let service = Strict::new(service_fn(answer)).pending_first(1);
@@ -275,7 +275,7 @@ async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
 
 #[tokio::test]
 async fn a_timeout_is_answered_with_a_problem_and_the_connection_serves_the_next_request() {
-    let slow = echo().route("/wait", any(|| pending::<&'static str>()));
+    let slow = echo().route("/wait", any(pending::<&'static str>));
     let server = Running::start(ServerSettings::new(), slow.layer(TimeoutLayer::new(SHORT).answer())).await;
     let mut client = server.connect().await;
 
