@@ -23,6 +23,8 @@ const DECIDERS: &[&str] = &[
     "base/ratio.rs",
     "base/retry_after.rs",
     "base/wire.rs",
+    "client/check.rs",
+    "client/delivery.rs",
     "retry/verdict.rs",
 ];
 

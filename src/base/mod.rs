@@ -20,6 +20,8 @@ pub(crate) mod human;
 mod key;
 mod mode;
 mod observe;
+#[cfg(all(feature = "client", feature = "serde"))]
+pub(crate) mod or_off;
 mod outcome;
 mod ratio;
 mod refuse;

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use crate::base::{Backoff, BudgetSettings, KeyFormat};
@@ -98,6 +99,36 @@ impl RetrySettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// One line, as `explain` shows it.
+impl fmt::Display for RetrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.budget {
+            Some(budget) => self.describe(f, &format_args!("budget of {budget}")),
+            None => self.describe(f, &"no budget"),
+        }
+    }
+}
+
+impl RetrySettings {
+    fn describe(&self, f: &mut fmt::Formatter<'_>, budget: &dyn fmt::Display) -> fmt::Result {
+        let Self { attempts, backoff, budget: _, key_format: _, max_retry_after, replay_cap } = self;
+        write!(f, "up to {attempts} attempts, pauses {backoff}; {budget}; ")?;
+        write!(f, "Retry-After up to {max_retry_after:?}; bodies up to {replay_cap} bytes")
+    }
+
+    /// The same line for a layer that was given a budget of others.
+    #[cfg(feature = "client")]
+    pub(crate) fn sharing_a_budget(&self) -> impl fmt::Display {
+        struct Sharing<'a>(&'a RetrySettings);
+        impl fmt::Display for Sharing<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe(f, &"a budget that is shared")
+            }
+        }
+        Sharing(self)
     }
 }
 
