@@ -39,3 +39,26 @@ impl Drop for Owner {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_end_with_their_owner_although_each_of_them_could_start_more() {
+        let tasks = Tasks::default();
+        let owner = tasks.owner();
+        let (alive, gone) = oneshot::channel::<()>();
+        let more = tasks.clone();
+        tasks.execute(async move {
+            let _kept = (alive, more);
+            pending::<()>().await;
+        });
+        drop((tasks, owner));
+        assert!(gone.await.is_err(), "the task was dropped, and with it the sender");
+    }
+}

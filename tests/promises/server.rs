@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -111,6 +113,37 @@ async fn any_service_is_made_ready_before_it_is_called() {
     serving.abort();
     let _ = serving.await;
     ledger.assert_settled();
+}
+
+/// A body and a service that may move between threads and not be shared by them.
+#[derive(Clone, Default)]
+struct Unshared(std::cell::Cell<u32>);
+
+impl http_body::Body for Unshared {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
+#[tokio::test]
+async fn neither_the_service_nor_its_bodies_need_to_be_sync() {
+    let unshared = Unshared::default();
+    let service = service_fn(move |_: Request<Body>| {
+        let body = unshared.clone();
+        async { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(server.local_addr()).await.unwrap();
+    let serving = tokio::spawn(server.serve(service));
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut client).await.starts_with("HTTP/1.0 200 OK"));
+    serving.abort();
 }
 
 #[tokio::test]
