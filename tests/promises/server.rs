@@ -1,7 +1,9 @@
 //! What the assembled server promises, on real sockets: real time passes here, so limits are short and bounds wide.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -117,7 +119,7 @@ async fn any_service_is_made_ready_before_it_is_called() {
 
 /// A body and a service that may move between threads and not be shared by them.
 #[derive(Clone, Default)]
-struct Unshared(std::cell::Cell<u32>);
+struct Unshared(PhantomData<Cell<u32>>);
 
 impl http_body::Body for Unshared {
     type Data = Bytes;
