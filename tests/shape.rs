@@ -257,7 +257,15 @@ macro_rules! not_shareable {
 #[test]
 fn what_users_hold_can_cross_threads_and_be_moved() {
     // One line a type: settings, layers, handles, errors, services over a service that can.
-    assert_none(&not_shareable![]);
+    assert_none(&not_shareable![
+        stonework::client::Client,
+        stonework::client::ClientBuilder,
+        stonework::client::ClientSettings,
+        stonework::client::InvalidClient,
+        stonework::client::InvalidRequest,
+        stonework::client::RequestBuilder,
+        stonework::client::Response,
+    ]);
 }
 
 #[test]

@@ -11,6 +11,9 @@ pub enum InvalidRequest {
     /// The method is CONNECT, which asks for a tunnel.
     #[error("a client cannot send the method CONNECT")]
     Connect,
+    /// The header `content-length` is not the length of the body.
+    #[error("the header `content-length` is not the length of the body")]
+    ContentLength,
     /// The name of a header is not valid.
     #[error("the name of a header is not valid")]
     HeaderName,

@@ -1,5 +1,6 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod client;
 mod retry;
 mod server;
 mod support;
