@@ -1,11 +1,76 @@
 //! Composable tower layers for clients and servers that know HTTP and keep their promises.
+//!
+//! An existing client that gains a limit on the whole call, retries that repeat only what may be repeated, and a limit
+//! on each attempt:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use stonework::retry::RetryLayer;
+//! use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+//! use tower::ServiceBuilder;
+//!
+//! let client = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::new(Duration::from_secs(10)))
+//!     .layer(RetryLayer::new())
+//!     .layer(AttemptTimeoutLayer::new(Duration::from_secs(2)))
+//!     .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
+//! # let _ = client;
+//! ```
+//!
+//! # Three ideas
+//!
+//! * **Whether a request may be repeated is decided from the request, before anything fails.** Every failure says how
+//!   far the request got ([`base::Delivery`]), every request how much a repetition could harm ([`base::Safety`]), and a
+//!   small table decides. See [`retry`].
+//! * **A deadline belongs to the work.** It reaches everything that is called on behalf of a call, it can only be
+//!   shortened, and nothing begins that cannot end before it. See [`base::deadline`] and [`timeout`].
+//! * **There is one [`Error`]**, which says what went wrong, how far the request got, how many attempts were made and
+//!   when to come back, whichever layer it comes from and however many it passes through.
+//!
+//! # The map
+//!
+//! In the order in which a request meets them; each module says what it is for, where it stands in a stack, when not to
+//! use it, and what its defaults are:
+//!
+//! | question | module | feature |
+//! |---|---|---|
+//! | once more? | [`retry`] | `retry`, on by default |
+//! | how long may it take? | [`timeout`] | `timeout`, on by default |
+//! | all of it, as a client | `client` | `client` |
+//! | all of it, as a server | `server` | `server` |
+//! | do my own layers keep the rules? | `testing` | `testing` |
+//! | what they all share | [`base`] | |
+//!
+//! # Order
+//!
+//! A client, outermost first: [`TimeoutLayer`](timeout::TimeoutLayer), [`RetryLayer`](retry::RetryLayer),
+//! [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), transport. The limit on the call stands outside, so that
+//! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another.
+//!
+//! # Cancel safety
+//!
+//! Dropping any future at any point is an ordinary event: the call inside is dropped with it, a retry that was charged
+//! but not begun goes back to its budget, and no task is left running. Each module says more.
+//!
+//! # Crate features
+//!
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`.
+//!
+//! * `retry`, `timeout` (default), `client`, `server`, `testing`: the modules of that name.
+//! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
+//! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
+//!   unmaintained (RUSTSEC-2025-0012) and brings `instant` (RUSTSEC-2024-0384): a landing place for those who leave it.
+//!
+//! # What is not promised
+//!
+//! Default values, the text of errors, and the foreign errors in their chains may change in a minor version; the
+//! changelog says so.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
-
-pub mod base;
-
-pub use base::body::Body;
-pub use base::{Call, Deadline, Error};
 
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
@@ -21,6 +86,10 @@ pub mod client;
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod server;
 
+pub mod base;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+
+pub use base::body::Body;
+pub use base::{Call, Deadline, Error};

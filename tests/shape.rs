@@ -16,6 +16,8 @@ use source::{Source, files, library, read};
 /// Files that decide: no async, no lock, no clock. Each must exist, once its module has a service.
 const DECIDERS: &[&str] = &[
     "base/backoff.rs",
+    "base/body/hold_until.rs",
+    "base/body/tape.rs",
     "base/key.rs",
     "base/outcome.rs",
     "base/ratio.rs",
@@ -53,6 +55,10 @@ const ALWAYS: &[&str] = &["base"];
 const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
+    ("client/wire.rs", "AsyncRead", "a private type implements it for hyper"),
+    ("client/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
+    ("client/wire.rs", "Connection", "a private type implements it for hyper-util"),
+    ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
 /// Services whose `Clone` may be derived: file, name, why.

@@ -95,7 +95,8 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::base::body::{Body, BodyError};
+    use crate::base::BoxError;
+    use crate::base::body::Body;
     use crate::client::outgoing::Outgoing;
 
     const CONNECTED: Facts = Facts { connect: false, connected: true, cause: Cause::Broken };
@@ -168,9 +169,9 @@ mod tests {
     }
 
     /// A body that fails with an error of another exchange: a proxy that passes on what it receives.
-    fn failing(error: impl Into<BodyError>) -> Body {
+    fn failing(error: impl Into<BoxError>) -> Body {
         let error = error.into();
-        let frame = std::future::ready(Err::<http_body::Frame<Bytes>, BodyError>(error));
+        let frame = std::future::ready(Err::<http_body::Frame<Bytes>, BoxError>(error));
         Body::new(StreamBody::new(futures_util::stream::once(frame)))
     }
 

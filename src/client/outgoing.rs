@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::base::body::{Body, BodyError};
+use crate::base::BoxError;
+use crate::base::body::Body;
 
 /// A request body whose failures can be told from those of the connection.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl http_body::Body for Outgoing {
 
 /// The request body could not be read to its end; its own error is the [`source`](StdError::source).
 #[derive(Debug)]
-pub struct RequestBodyFailed(BodyError);
+pub struct RequestBodyFailed(BoxError);
 
 impl fmt::Display for RequestBodyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

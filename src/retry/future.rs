@@ -100,7 +100,7 @@ impl<S: Service<Request<B>>, B, C> ResponseFuture<S, B, C> {
 
 impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
@@ -136,6 +136,9 @@ where
                         continue;
                     }
                     Poll::Ready(Err(error)) => {
+                        // Readiness that failed is the end of this value; a further attempt goes on with a clone.
+                        let clone = this.service.clone();
+                        *this.service = clone;
                         progress.begin();
                         Err(Error::wrap(error).with_delivery(Delivery::NotSent))
                     }

@@ -69,7 +69,13 @@ where
             return self.inner.poll_ready(cx).map_err(|error| self.mode.fail(error));
         };
         let (since, limited) = match &mut self.readiness {
-            Readiness::RanOut { .. } => return Poll::Ready(Ok(())),
+            Readiness::RanOut { .. } => {
+                // Whoever was told has not called: a layer above ran out in the same moment, say. What became ready
+                // since is the news; readiness that was given is not taken back.
+                let Poll::Ready(ready) = self.inner.poll_ready(cx) else { return Poll::Ready(Ok(())) };
+                self.readiness = Readiness::Untimed;
+                return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
+            }
             Readiness::Untimed | Readiness::Took(_) => {
                 if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
                     return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
@@ -113,8 +119,10 @@ where
         let now = scope::now();
         let left = self.limit.map(|limit| limit.saturating_sub(waited));
         let at = left.map(|left| Deadline::after(now, left).in_scope().instant());
-        let limit = Limit { asked, mode, start: now, at };
-        if limit.was_spent() {
+        // The limit began with the wait for readiness: an error says how long it was in all.
+        let start = now.checked_sub(waited).unwrap_or(now);
+        let limit = Limit { asked, mode, start, at };
+        if at.is_some_and(|at| at <= now) {
             return AttemptFuture::ran_out(limit);
         }
         AttemptFuture::called(scope::call(Some(now), at, || self.inner.call(request)), limit)

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use stonework::base::body::{BodyError, BodyTooLarge};
+use stonework::base::BoxError;
+use stonework::base::body::BodyTooLarge;
 use stonework::base::{Backoff, Budget, BudgetSettings, Delivery, Elapsed, Kind, Rng, TracingObserver};
 use stonework::client::{
     Client, ClientSettings, InvalidRequest, NotJson, NotText, RequestBodyFailed, Response, Status,
@@ -40,7 +41,7 @@ async fn nobody() -> Uri {
 
 /// A body that fails after its first frame.
 fn failing() -> Body {
-    let frames = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(BodyError::from("the disk is gone"))];
+    let frames = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(BoxError::from("the disk is gone"))];
     Body::new(StreamBody::new(futures_util::stream::iter(frames)))
 }
 
@@ -113,7 +114,7 @@ async fn a_request_body_that_fails_is_told_from_a_connection_that_fails() {
     assert_eq!(told(&error), (Kind::Body, Delivery::Unknown, 1));
     assert_eq!(error.cause::<RequestBodyFailed>().unwrap().source().unwrap().to_string(), "the disk is gone");
 
-    let frames = futures_util::stream::iter([Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"five!")))]);
+    let frames = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"five!")))]);
     let short = client(quick()).post(server.uri("/")).header("content-length", "10");
     let error = short.body(Body::new(StreamBody::new(frames))).send().await.unwrap_err();
     assert_eq!(told(&error), (Kind::Body, Delivery::Unknown, 1), "shorter than announced");
@@ -265,7 +266,7 @@ async fn a_request_goes_out_in_the_version_of_this_connection_whatever_it_came_i
 
 /// 10 MiB in frames of 64 KiB.
 fn upload() -> Body {
-    let frame = |_| Ok::<_, BodyError>(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
+    let frame = |_| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
     Body::new(StreamBody::new(futures_util::stream::iter((0..160).map(frame))))
 }
 

@@ -2,5 +2,6 @@
 
 mod client;
 mod retry;
+mod server;
 mod support;
 mod timeout;

@@ -12,36 +12,40 @@ use stonework::testing::{Recorder, Scripted, Step};
 use tokio::time::Instant;
 use tower::Service;
 
-pub const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-pub type Content = Full<Bytes>;
-pub type Backend = Scripted<Request<Content>, Response<Content>>;
+pub(crate) type Content = Full<Bytes>;
+pub(crate) type Backend = Scripted<Request<Content>, Response<Content>>;
 
-pub fn request(method: Method) -> Request<Content> {
+pub(crate) fn request(method: Method) -> Request<Content> {
     Request::builder().method(method).uri("/").body(Full::from("content")).expect("a valid request")
 }
 
-pub fn answer(status: u16) -> Response<Content> {
+pub(crate) fn answer(status: u16) -> Response<Content> {
     Response::builder().status(status).body(Full::default()).expect("a valid response")
 }
 
-pub fn answered<E>(status: u16) -> Step<Response<Content>, E> {
+pub(crate) fn answered<E>(status: u16) -> Step<Response<Content>, E> {
     Step::Answer(answer(status))
 }
 
-pub fn with_header(mut response: Response<Content>, name: &'static str, value: &str) -> Response<Content> {
+pub(crate) fn with_header(
+    mut response: Response<Content>,
+    name: &'static str,
+    value: &str,
+) -> Response<Content> {
     response.headers_mut().insert(name, value.parse().expect("a valid value"));
     response
 }
 
 /// How long `work` takes by tokio's clock.
-pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     let result = work.await;
     (result, start.elapsed())
 }
 
-pub fn skips(events: &Recorder) -> Vec<Skip> {
+pub(crate) fn skips(events: &Recorder) -> Vec<Skip> {
     let skip = |event: &Event| match event {
         Event::RetrySkipped { why, .. } => Some(*why),
         _ => None,
@@ -49,7 +53,7 @@ pub fn skips(events: &Recorder) -> Vec<Skip> {
     events.events().iter().filter_map(skip).collect()
 }
 
-pub fn delays(events: &Recorder) -> Vec<Duration> {
+pub(crate) fn delays(events: &Recorder) -> Vec<Duration> {
     let delay = |event: &Event| match event {
         Event::RetryScheduled { delay, .. } => Some(*delay),
         _ => None,
@@ -59,7 +63,7 @@ pub fn delays(events: &Recorder) -> Vec<Duration> {
 
 /// A service that is never ready.
 #[derive(Clone, Copy, Debug)]
-pub struct NeverReady;
+pub(crate) struct NeverReady;
 
 impl<R> Service<R> for NeverReady {
     type Response = Response<Content>;

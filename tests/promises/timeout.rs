@@ -1,7 +1,9 @@
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -61,32 +63,20 @@ async fn an_answer_and_the_deadline_in_the_same_poll_yield_the_answer() {
     let seen = Arc::clone(&done);
     let answers = service_fn(move |()| {
         let done = Arc::clone(&seen);
-        async move {
-            std::future::poll_fn(|cx| {
-                if done.load(Ordering::SeqCst) {
-                    return std::task::Poll::Ready(());
-                }
-                let _ = cx.waker();
-                std::task::Poll::Pending
-            })
-            .await;
-            Ok::<_, io::Error>("in time")
-        }
+        poll_fn(move |_| match done.load(Ordering::SeqCst) {
+            true => Poll::Ready(Ok::<_, io::Error>("in time")),
+            false => Poll::Pending,
+        })
     });
-    let mut call = tokio_test_spawn(TimeoutLayer::new(SECOND).layer(answers).oneshot(()));
+    let mut call = Box::pin(TimeoutLayer::new(SECOND).layer(answers).oneshot(()));
     assert!(poll_once(&mut call).is_pending());
     tokio::time::advance(10 * SECOND).await;
     done.store(true, Ordering::SeqCst);
-    assert!(matches!(poll_once(&mut call), std::task::Poll::Ready(Ok("in time"))));
+    assert!(matches!(poll_once(&mut call), Poll::Ready(Ok("in time"))));
 }
 
-fn tokio_test_spawn<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
-    Box::pin(future)
-}
-
-fn poll_once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
-    let waker = std::task::Waker::noop();
-    future.as_mut().poll(&mut std::task::Context::from_waker(waker))
+fn poll_once<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +92,7 @@ async fn waiting_for_readiness_is_part_of_the_call() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the_service() {
-    let backend = Backend::steps([answered(200), answered(200)]).stall_ready(0, 5 * SECOND);
+    let backend = Backend::steps([answered(200), answered(200)]).stall_ready(1, 5 * SECOND);
     let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
 
     let (ready, took) = timed(async { service.ready().await.map(|_| ()) }).await;
@@ -119,7 +109,7 @@ async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the
 
 #[tokio::test(start_paused = true)]
 async fn what_readiness_took_is_missing_from_the_attempt() {
-    let hang = Backend::steps([Step::Hang]).stall_ready(0, SECOND / 2);
+    let hang = Backend::steps([Step::Hang]).stall_ready(1, SECOND / 2);
     let service = AttemptTimeoutLayer::new(SECOND).layer(hang);
     let (result, took) = timed(service.oneshot(request(Method::GET))).await;
     assert_eq!(phase(&result.unwrap_err()), Some(Phase::Response));
@@ -129,9 +119,9 @@ async fn what_readiness_took_is_missing_from_the_attempt() {
 #[tokio::test(start_paused = true)]
 async fn every_phase_ends_exactly_at_the_deadline_and_the_error_names_it() {
     let second_attempt_never_ready =
-        Backend::steps([answered(500), answered(200)]).stall_ready(1, 1_000 * SECOND);
+        Backend::steps([answered(500), answered(200)]).stall_ready(2, 1_000 * SECOND);
     let hangs = Backend::steps([Step::Hang]);
-    let first_never_ready = Backend::steps([answered(200)]).stall_ready(0, 1_000 * SECOND);
+    let first_never_ready = Backend::steps([answered(200)]).stall_ready(1, 1_000 * SECOND);
     let second_hangs = Backend::steps([answered(500), Step::Hang]);
     for (backend, expected, attempts, delivery) in [
         (first_never_ready, Phase::Readiness, 0, Delivery::NotSent),

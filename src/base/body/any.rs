@@ -12,7 +12,8 @@ use http_body_util::{Empty, Full};
 use super::collect::collect_up_to;
 use super::memory::Memory;
 use super::tape::to_bytes;
-use super::{BodyError, Replay, ReplayBody};
+use super::{Replay, ReplayBody};
+use crate::base::BoxError;
 
 /// A request or response body: bytes in memory, or any stream in a box.
 ///
@@ -39,7 +40,7 @@ enum Kind {
     Stream(ReplayBody<Boxed>),
 }
 
-type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
+type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
 
 impl Body {
     /// A body with nothing in it.
@@ -60,7 +61,7 @@ impl Body {
     #[must_use]
     pub fn new<B>(body: B) -> Self
     where
-        B: http_body::Body<Error: Into<BodyError>> + Send + 'static,
+        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
     {
         let mut body = Some(body);
         let known: &mut dyn Any = &mut body;
@@ -90,25 +91,25 @@ impl Body {
     /// Dropping the future drops the body and what was read of it.
     ///
     /// ```
-    /// # use stonework::base::body::{Body, BodyError};
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BodyError> {
+    /// # use stonework::base::{BoxError, body::Body};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
     /// assert_eq!(Body::from("hello").collect_up_to(5).await?, "hello");
     /// assert!(Body::from("hello").collect_up_to(4).await.is_err());
     /// # Ok(()) }
     /// ```
-    pub async fn collect_up_to(self, limit: usize) -> Result<Bytes, BodyError> {
+    pub async fn collect_up_to(self, limit: usize) -> Result<Bytes, BoxError> {
         collect_up_to(self, limit).await
     }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Memory(memory) => Poll::Ready(memory.take().map(|data| Ok(Frame::data(data)))),
@@ -221,14 +222,14 @@ struct Plain<B> {
     body: B,
 }
 
-impl<B: http_body::Body<Error: Into<BodyError>>> http_body::Body for Plain<B> {
+impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Plain<B> {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.project()
             .body
             .poll_frame(cx)

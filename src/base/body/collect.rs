@@ -6,7 +6,7 @@ use std::pin::pin;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::BodyError;
+use crate::base::{BoxError, Kind};
 
 /// Reads a body to its end and returns its data. Trailers are read and left out.
 ///
@@ -30,9 +30,9 @@ use super::BodyError;
 /// assert_eq!(error.downcast_ref::<BodyTooLarge>().map(|error| error.limit), Some(5));
 /// # }
 /// ```
-pub async fn collect_up_to<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
+pub async fn collect_up_to<B>(body: B, limit: usize) -> Result<Bytes, BoxError>
 where
-    B: http_body::Body<Error: Into<BodyError>>,
+    B: http_body::Body<Error: Into<BoxError>>,
 {
     let mut body = pin!(body);
     if body.size_hint().lower() > limit as u64 {
@@ -70,4 +70,8 @@ impl fmt::Display for BodyTooLarge {
     }
 }
 
-impl std::error::Error for BodyTooLarge {}
+impl std::error::Error for BodyTooLarge {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Body)
+    }
+}

@@ -19,7 +19,7 @@
 //! use http_body_util::{BodyExt, Full};
 //! use stonework::base::body::{Replay, ReplayBody};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::body::BodyError> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::BoxError> {
 //! let mut first = ReplayBody::new(Full::<Bytes>::from("once more, please"));
 //! assert!(first.record(64 * 1024));
 //! let again = first.fork().expect("small enough to be kept");
@@ -59,7 +59,3 @@ pub use held::{BodyEnd, Guard, Held};
 pub use hold_until::HoldUntil;
 pub use replay::{Replay, ReplayLimit, SourceFailed, Superseded};
 pub use replay_body::ReplayBody;
-
-/// What reading a [`Body`] or a [`ReplayBody`] can fail with: the error of the body inside, unchanged, or one of
-/// [`BodyTooLarge`], [`ReplayLimit`], [`SourceFailed`] and [`Superseded`].
-pub type BodyError = Box<dyn std::error::Error + Send + Sync + 'static>;

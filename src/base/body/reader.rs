@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::BodyError;
 use super::replay::{ReplayLimit, SourceFailed, Superseded};
 use super::shared::{Next, Shared, Source, Turn};
 use super::tape::{Cursor, Full, Tape, to_bytes};
 use super::waiting::{ReaderId, wake_all};
+use crate::base::BoxError;
 
 /// One of the readers of a recording.
 pub(super) struct Reader<B> {
@@ -37,7 +37,7 @@ impl Place {
 
 /// What a poll came to.
 pub(super) enum Polled<B> {
-    Frame(Next<Bytes, BodyError>),
+    Frame(Next<Bytes, BoxError>),
     /// The body is over its limit: here is the frame that did it and the source to go on with.
     Alone(Frame<Bytes>, B),
 }
@@ -136,7 +136,7 @@ impl<B> Drop for Reader<B> {
 
 impl<B> Reader<B>
 where
-    B: Body<Error: Into<BodyError>> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Polled<B> {
         let Self { shared, place } = self;
@@ -168,7 +168,7 @@ where
 }
 
 impl Place {
-    fn end<B>(&mut self, error: Option<BodyError>) -> Polled<B> {
+    fn end<B>(&mut self, error: Option<BoxError>) -> Polled<B> {
         self.done = true;
         Polled::Frame(Poll::Ready(error.map(Err)))
     }
@@ -201,7 +201,7 @@ impl Place {
                 Err(Polled::Frame(Poll::Pending))
             }
             over => {
-                let error: Option<BodyError> = match &over {
+                let error: Option<BoxError> = match &over {
                     Source::Failed(failed) => Some(Box::new(failed.clone())),
                     Source::Gone(limit) => Some(Box::new(*limit)),
                     _ => None,

@@ -7,6 +7,8 @@ use bytes::Buf;
 use http_body::Body as _;
 use http_body_util::{Empty, Full};
 
+use crate::base::{BoxError, Kind};
+
 /// A body that can be sent again.
 ///
 /// A layer that may repeat a request calls [`record`](Replay::record) before the first attempt and
@@ -94,7 +96,11 @@ impl fmt::Display for ReplayLimit {
     }
 }
 
-impl std::error::Error for ReplayLimit {}
+impl std::error::Error for ReplayLimit {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Body)
+    }
+}
 
 /// A later attempt has taken the body over. See [`Replay::take_over`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +124,7 @@ pub struct SourceFailed {
 }
 
 impl SourceFailed {
-    pub(super) fn new(error: &super::BodyError) -> Self {
+    pub(super) fn new(error: &BoxError) -> Self {
         Self { message: error.to_string().into() }
     }
 
@@ -133,4 +139,8 @@ impl fmt::Display for SourceFailed {
     }
 }
 
-impl std::error::Error for SourceFailed {}
+impl std::error::Error for SourceFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&Kind::Body)
+    }
+}

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::BodyError;
 use super::reader::{Polled, Reader};
 use super::replay::Replay;
 
 use super::tape::to_bytes;
+use crate::base::BoxError;
 
 /// Makes any body a [`Replay`]: streams it, and keeps what has been read up to a limit.
 ///
@@ -77,7 +77,7 @@ impl<B> ReplayBody<B> {
 
 impl<B> Replay for ReplayBody<B>
 where
-    B: Body<Error: Into<BodyError>> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     fn record(&mut self, cap: usize) -> bool {
         match mem::replace(&mut self.state, State::Moving) {
@@ -126,15 +126,15 @@ where
 
 impl<B> Body for ReplayBody<B>
 where
-    B: Body<Error: Into<BodyError>> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let (frame, source) = match &mut self.state {
             State::Direct { source, begun } => {
                 let source = source.get_mut().unwrap_or_else(PoisonError::into_inner);

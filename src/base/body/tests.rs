@@ -11,16 +11,19 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 
+use super::shared::Next;
 use super::*;
+use crate::base::{BoxError, Error, Kind};
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+type Polled = Next<Bytes, BoxError>;
+type Slot = Arc<Mutex<Option<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>>>>;
 
 /// Calls back whenever it is polled, and answers what the callback says.
 struct Scripted<F>(F);
 
 impl<F: FnMut(&mut Context<'_>) -> Polled + Unpin> http_body::Body for Scripted<F> {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         (self.0)(cx)
@@ -36,7 +39,7 @@ impl Wake for Wakes {
     }
 }
 
-fn poll<B: http_body::Body + Unpin>(body: &mut B) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+fn poll<B: http_body::Body + Unpin>(body: &mut B) -> Next<B::Data, B::Error> {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -68,8 +71,7 @@ fn bodies_are_send_and_sync_when_what_is_inside_is_only_send() {
 
 /// While one reader polls the source, another comes. Then the source answers.
 fn comes_while_the_source_is_polled(cap: usize, answer: fn() -> Polled) -> usize {
-    let fork: Arc<Mutex<Option<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>>>> =
-        Arc::default();
+    let fork = Slot::default();
     let wakes = Arc::new(Wakes::default());
     let (slot, waker) = (Arc::clone(&fork), Waker::from(Arc::clone(&wakes)));
     let mut body = ReplayBody::new(Scripted(move |_: &mut Context<'_>| {
@@ -239,6 +241,15 @@ fn a_body_that_is_not_unpin_goes_in_pinned() {
     assert!(Body::new(stuck()).record(1));
 }
 
+#[test]
+fn the_errors_of_bodies_say_that_a_body_is_the_matter() {
+    let mut body = ReplayBody::new(chunks(&["12345"]));
+    assert!(body.record(4));
+    let mut fork = body.fork().unwrap();
+    assert!(poll(&mut body).is_ready());
+    assert_eq!(Error::wrap(read(&mut fork).unwrap_err()).kind(), Kind::Body);
+}
+
 // ---- any body ----
 
 #[test]
@@ -279,7 +290,7 @@ async fn collecting_stops_at_the_limit_and_before_it_when_the_length_is_known() 
             SizeHint::with_exact(11)
         }
     }
-    let too_large = |error: BodyError| error.downcast_ref::<BodyTooLarge>().map(|error| error.limit);
+    let too_large = |error: BoxError| error.downcast_ref::<BodyTooLarge>().map(|error| error.limit);
     assert_eq!(collect_up_to(Sized(unread), 10).await.map_err(too_large), Err(Some(10)));
     let body = || Body::new(chunks(&["12345", "", "678", "90"]));
     assert_eq!(body().collect_up_to(9).await.map_err(too_large), Err(Some(9)));
@@ -353,6 +364,34 @@ fn the_guard_is_in_scope_while_the_body_is_polled_and_settled_after_an_abandoned
 }
 
 #[test]
+fn the_frame_after_which_the_body_says_that_it_is_at_its_end_completes_it() {
+    /// Says so in one of two ways.
+    struct Last(usize, bool);
+    impl http_body::Body for Last {
+        type Data = Bytes;
+        type Error = BoxError;
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
+            self.0 -= 1;
+            Poll::Ready(Some(Ok(Frame::data("x".into()))))
+        }
+        fn is_end_stream(&self) -> bool {
+            self.1 && self.0 == 0
+        }
+        fn size_hint(&self) -> SizeHint {
+            if self.1 { SizeHint::default() } else { SizeHint::with_exact(self.0 as u64) }
+        }
+    }
+    for says in [true, false] {
+        let log = Log::default();
+        let mut body = Held::new(Last(2, says), log.clone(), HoldUntil::End);
+        assert!(poll(&mut body).is_ready());
+        assert_eq!(log.lines(), ["in", "out"]);
+        assert!(poll(&mut body).is_ready());
+        assert_eq!(log.lines(), ["in", "out", "in", "out", "Complete"]);
+    }
+}
+
+#[test]
 fn a_body_that_panics_is_abandoned() {
     let log = Log::default();
     let mut body =
@@ -397,4 +436,36 @@ fn a_response_is_over_where_http_says_so() {
     assert_eq!(until(get.clone(), ok, &[("content-length", "5"), ("content-length", "6")]), HoldUntil::End);
     let chunked = [("content-length", "5"), ("transfer-encoding", "chunked")];
     assert_eq!(until(get, ok, &chunked), HoldUntil::End);
+}
+
+/// What a real server does with a body: it never asks for the end of one whose length it knows.
+#[cfg(feature = "server")]
+#[tokio::test]
+async fn a_server_that_drops_the_body_after_the_last_byte_has_completed_it() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    for declared in [true, false] {
+        let log = Log::default();
+        let guard = log.clone();
+        let service = hyper::service::service_fn(move |_| {
+            let mut response = http::Response::new(chunks(&["he", "llo"]));
+            if declared {
+                response.headers_mut().insert("content-length", 5.into());
+            }
+            let (head, body) = response.into_parts();
+            let until = HoldUntil::of(false, &head, &body);
+            let response = http::Response::from_parts(head, Held::new(body, guard.clone(), until));
+            std::future::ready(Ok::<_, BoxError>(response))
+        });
+        let (mut client, server) = tokio::io::duplex(1024);
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(server);
+        hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains(if declared { "\r\n\r\nhello" } else { "chunked" }), "{answer}");
+        let polls = if declared { 2 } else { 3 };
+        let expected: Vec<_> = ["in", "out"].repeat(polls).into_iter().chain(["Complete"]).collect();
+        assert_eq!(log.lines(), expected);
+    }
 }

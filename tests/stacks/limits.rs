@@ -1,0 +1,264 @@
+//! An outer limit and an inner one, and between them what people do to futures. Whatever it is, both hold, to the
+//! millisecond, and nobody sleeps for ever.
+
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use stonework::Error;
+use stonework::base::{BoxError, Delivery, Elapsed, Phase};
+use stonework::testing::{Scripted, Step};
+use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use tokio::time::Instant;
+use tower::buffer::Buffer;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::kit::{MS, Never, virtually};
+
+type Boxed = BoxCloneSyncService<(), &'static str, BoxError>;
+type Work = Pin<Box<dyn Future<Output = Result<&'static str, BoxError>> + Send>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Attempt,
+    Call,
+}
+
+impl Limit {
+    fn over<S>(self, limit: Duration, inner: S) -> Boxed
+    where
+        S: Service<(), Response = &'static str> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError> + Send,
+        S::Future: Send,
+    {
+        match self {
+            Self::Attempt => {
+                BoxCloneSyncService::new(AttemptTimeoutLayer::new(limit).layer(inner).map_err(Into::into))
+            }
+            Self::Call => BoxCloneSyncService::new(TimeoutLayer::new(limit).layer(inner).map_err(Into::into)),
+        }
+    }
+}
+
+/// Every pair of limits, over a service that is never ready and over one that never answers, with the inner limit
+/// earlier than the outer one and later: `check` says how long it takes.
+fn for_all(
+    between: impl Fn(Boxed) -> Boxed + Clone + Send + 'static,
+    ends: impl Fn(Duration, Duration) -> (Duration, Duration),
+) {
+    for (inner, outer) in [(30 * MS, 100 * MS), (100 * MS, 30 * MS), (50 * MS, 50 * MS)] {
+        for (inner_limit, outer_limit) in [
+            (Limit::Attempt, Limit::Attempt),
+            (Limit::Attempt, Limit::Call),
+            (Limit::Call, Limit::Attempt),
+            (Limit::Call, Limit::Call),
+        ] {
+            for bottom in [Never::Ready, Never::Answers] {
+                let between = between.clone();
+                let (error, elapsed) = virtually(async move {
+                    let stack = outer_limit.over(outer, between(inner_limit.over(inner, bottom)));
+                    let start = Instant::now();
+                    let error = stack.oneshot(()).await.expect_err("nothing answers");
+                    (Error::wrap(error), start.elapsed())
+                });
+                let what =
+                    format!("{outer:?} {outer_limit:?} over {inner:?} {inner_limit:?} over {bottom:?}");
+                assert!(error.is_timeout(), "{what}: {error:#}");
+                let granted = error.cause::<Elapsed>().and_then(Elapsed::granted);
+                assert_eq!((elapsed, granted), (ends(inner, outer).0, Some(ends(inner, outer).1)), "{what}");
+            }
+        }
+    }
+}
+
+/// What a caller does with the future of a call, as a service.
+fn odd(treat: fn(Work) -> Work) -> impl Fn(Boxed) -> Boxed + Clone + Send + 'static {
+    move |inner| BoxCloneSyncService::new(service_fn(move |()| treat(Box::pin(inner.clone().oneshot(())))))
+}
+
+fn earlier(inner: Duration, outer: Duration) -> (Duration, Duration) {
+    (inner.min(outer), inner.min(outer))
+}
+
+#[test]
+fn limits_hold_with_nothing_between() {
+    for_all(|inner| inner, earlier);
+    for_all(odd(|work| work), earlier);
+}
+
+#[test]
+fn limits_hold_when_select_drops_the_inner_one_in_the_poll_that_armed_it() {
+    let dropped = |work: Work| -> Work {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = work => return answer,
+                () = ready(()) => {}
+            }
+            pending().await
+        })
+    };
+    for_all(odd(dropped), |_, outer| (outer, outer));
+}
+
+#[test]
+fn limits_hold_when_the_inner_one_is_dropped_later_and_the_work_goes_on() {
+    // At 10 ms the inner limit is dropped; what replaces it takes 10 ms more.
+    let replaced = |work: Work| -> Work {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = work => answer,
+                () = tokio::time::sleep(10 * MS) => {
+                    tokio::time::sleep(10 * MS).await;
+                    Err(Elapsed::new(Phase::Response, 20 * MS).into())
+                }
+            }
+        })
+    };
+    for_all(odd(replaced), |_, _| (20 * MS, 20 * MS));
+}
+
+fn polled_once_with(work: &mut Work, cx: &mut Context<'_>) {
+    assert!(work.as_mut().poll(cx).is_pending());
+}
+
+#[test]
+fn limits_hold_when_the_inner_one_is_polled_once_and_then_spawned() {
+    let spawned = |mut work: Work| -> Work {
+        Box::pin(async move {
+            std::future::poll_fn(|cx| {
+                polled_once_with(&mut work, cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+            tokio::spawn(work).await?
+        })
+    };
+    for_all(odd(spawned), earlier);
+}
+
+#[test]
+fn limits_hold_when_the_inner_one_is_spawned_at_once() {
+    let spawned = |work: Work| -> Work { Box::pin(async move { tokio::spawn(work).await? }) };
+    for_all(odd(spawned), earlier);
+}
+
+#[test]
+fn limits_hold_inside_futures_unordered() {
+    let unordered = |work: Work| -> Work {
+        Box::pin(async move {
+            let mut all: FuturesUnordered<_> = [work].into_iter().collect();
+            all.next().await.expect("one")
+        })
+    };
+    for_all(odd(unordered), earlier);
+}
+
+#[test]
+fn limits_hold_when_the_inner_one_is_polled_with_a_waker_first_that_wakes_nobody() {
+    let in_passing = |mut work: Work| -> Work {
+        Box::pin(async move {
+            polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
+            work.await
+        })
+    };
+    for_all(odd(in_passing), earlier);
+    // And the other way round: seen by the task first, then by a waker that wakes nobody.
+    let afterwards = |mut work: Work| -> Work {
+        Box::pin(async move {
+            std::future::poll_fn(|cx| {
+                polled_once_with(&mut work, cx);
+                polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
+                std::task::Poll::Ready(())
+            })
+            .await;
+            work.await
+        })
+    };
+    for_all(odd(afterwards), earlier);
+}
+
+#[test]
+fn limits_hold_behind_towers_buffer() {
+    for_all(|inner| BoxCloneSyncService::new(Buffer::new(inner, 4)), earlier);
+}
+
+#[test]
+fn limits_hold_when_the_whole_call_wanders_from_task_to_task() {
+    for (inner, outer) in [(30 * MS, 100 * MS), (100 * MS, 30 * MS)] {
+        for bottom in [Never::Ready, Never::Answers] {
+            let elapsed = virtually(async {
+                let stack = Limit::Call.over(outer, Limit::Attempt.over(inner, bottom));
+                let start = Instant::now();
+                let mut work: Work = Box::pin(stack.oneshot(()));
+                for _ in 0..3 {
+                    let rest = tokio::spawn(async move {
+                        let bounded = tokio::time::timeout(7 * MS, &mut work).await;
+                        assert!(bounded.is_err());
+                        work
+                    });
+                    work = rest.await.expect("no panic");
+                }
+                let error = tokio::spawn(work).await.expect("no panic").expect_err("nothing answers");
+                assert!(Error::wrap(error).is_timeout());
+                start.elapsed()
+            });
+            assert_eq!(elapsed, inner.min(outer), "{inner:?} in {outer:?}, never {bottom:?}");
+        }
+    }
+}
+
+#[test]
+fn limits_hold_when_several_are_joined_under_one() {
+    for outer in [25 * MS, 100 * MS] {
+        for limit in [Limit::Attempt, Limit::Call] {
+            let ends = virtually(async move {
+                let start = Instant::now();
+                let joined = service_fn(move |()| async move {
+                    let one = |limited: Duration| async move {
+                        let error = limit.over(limited, Never::Answers).oneshot(()).await.unwrap_err();
+                        assert!(Error::wrap(error).is_timeout());
+                        start.elapsed()
+                    };
+                    Ok::<_, BoxError>(tokio::join!(one(10 * MS), one(30 * MS), one(20 * MS)))
+                });
+                // The inner limits are cut to the outer one and speak first, so that the join is answered.
+                TimeoutLayer::new(outer).layer(joined).oneshot(()).await.expect("the inner ones spoke")
+            });
+            assert_eq!(ends, (10 * MS, outer.min(30 * MS), 20 * MS), "{limit:?} in {outer:?}");
+        }
+    }
+}
+
+#[test]
+fn the_outer_limit_holds_when_those_joined_under_it_never_end() {
+    let elapsed = virtually(async {
+        let joined = service_fn(|()| async {
+            let limited = Limit::Attempt.over(10 * MS, Never::Answers);
+            let (_, never) = tokio::join!(limited.oneshot(()), pending::<()>());
+            Ok::<_, BoxError>(never)
+        });
+        let start = Instant::now();
+        let error = TimeoutLayer::new(50 * MS).layer(joined).oneshot(()).await.unwrap_err();
+        assert_eq!((error.is_timeout(), error.delivery()), (true, Delivery::Unknown));
+        start.elapsed()
+    });
+    assert_eq!(elapsed, 50 * MS);
+}
+
+#[test]
+fn a_limit_that_ran_out_in_the_answer_names_all_of_its_time_also_what_readiness_took() {
+    let (error, elapsed) = virtually(async {
+        let bottom: Scripted<(), &'static str> = Scripted::script(|_, ()| Step::Hang).stall_ready(1, 20 * MS);
+        let start = Instant::now();
+        let error = AttemptTimeoutLayer::new(50 * MS).layer(bottom).oneshot(()).await.unwrap_err();
+        (error, start.elapsed())
+    });
+    let cause = error.cause::<Elapsed>().expect("a limit");
+    assert_eq!((elapsed, cause.granted(), cause.phase()), (50 * MS, Some(50 * MS), Phase::Response));
+}

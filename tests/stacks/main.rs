@@ -1,0 +1,11 @@
+//! Layers in stacks as they are really built: over other people's clients, under other people's servers, between other
+//! people's layers, and in tasks and combinators that do odd things to futures.
+
+mod foreign;
+mod kit;
+mod limits;
+mod nesting;
+mod over_hyper;
+mod over_tonic;
+mod timers;
+mod under_axum;
