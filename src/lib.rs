@@ -93,3 +93,8 @@ pub mod testing;
 
 pub use base::body::Body;
 pub use base::{Call, Deadline, Error};
+
+/// The examples of the front page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

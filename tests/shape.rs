@@ -3,6 +3,8 @@
 //!
 //! The tables below are the agreed exceptions. An entry needs a reason, and one that is no longer used must go.
 
+#[path = "shape/defaults.rs"]
+mod defaults;
 #[path = "shape/rules.rs"]
 mod rules;
 #[path = "shape/source.rs"]
@@ -23,6 +25,8 @@ const DECIDERS: &[&str] = &[
     "base/ratio.rs",
     "base/retry_after.rs",
     "base/wire.rs",
+    "client/check.rs",
+    "client/delivery.rs",
     "retry/verdict.rs",
 ];
 
@@ -53,6 +57,10 @@ const ALWAYS: &[&str] = &["base"];
 const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
+    ("client/wire.rs", "AsyncRead", "a private type implements it for hyper"),
+    ("client/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
+    ("client/wire.rs", "Connection", "a private type implements it for hyper-util"),
+    ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
 /// Services whose `Clone` may be derived: file, name, why.
@@ -243,6 +251,9 @@ impl<T: ?Sized + Send + Sync + Unpin> Probe<T> {
     const HOLDS: bool = true;
 }
 
+/// A body that is `Send` and no more, as many are.
+type NotSync = std::cell::Cell<u8>;
+
 /// The names of those types that are not `Send + Sync + Unpin`.
 macro_rules! not_shareable {
     ($($type:ty),* $(,)?) => {{
@@ -254,7 +265,41 @@ macro_rules! not_shareable {
 #[test]
 fn what_users_hold_can_cross_threads_and_be_moved() {
     // One line a type: settings, layers, handles, errors, services over a service that can.
-    assert_none(&not_shareable![]);
+    assert_none(&not_shareable![
+        stonework::client::Client,
+        stonework::client::ClientBuilder,
+        stonework::client::ClientSettings,
+        stonework::client::InvalidClient,
+        stonework::client::InvalidRequest,
+        stonework::client::RequestBuilder,
+        stonework::client::Response,
+        stonework::base::Backoff,
+        stonework::base::body::Body,
+        stonework::base::body::ReplayBody<NotSync>,
+        stonework::base::Budget,
+        stonework::base::Call,
+        stonework::base::Deadline,
+        stonework::base::Error,
+        stonework::base::Event,
+        stonework::base::IdempotencyKey,
+        stonework::base::Rng,
+        stonework::base::WallClock,
+        stonework::base::Withdrawal,
+        stonework::retry::Policy,
+        stonework::retry::Retry<()>,
+        stonework::retry::RetryLayer,
+        stonework::retry::RetrySettings,
+        stonework::server::Server,
+        stonework::server::ServerSettings,
+        stonework::testing::Ledger,
+        stonework::testing::Recorder,
+        stonework::testing::ScriptedServer,
+        stonework::testing::Strict<()>,
+        stonework::timeout::AttemptTimeout<()>,
+        stonework::timeout::AttemptTimeoutLayer,
+        stonework::timeout::Timeout<()>,
+        stonework::timeout::TimeoutLayer,
+    ]);
 }
 
 #[test]
@@ -264,4 +309,67 @@ fn a_type_that_cannot_cross_threads_or_be_moved_is_seen() {
     use std::rc::Rc;
     let bad = not_shareable![Rc<()>, String, Cell<u8>, PhantomPinned, Box<dyn Send + Sync>];
     assert_eq!(bad, ["Rc<()>", "Cell<u8>", "PhantomPinned"]);
+}
+
+#[test]
+fn every_default_is_on_its_page_as_it_is_in_the_code() {
+    let rows = defaults::rows(&read("docs/design/defaults.md"), "## Settings");
+    assert_none(&defaults::wrong(&rows));
+    assert_none(&defaults::missing(&rows));
+}
+
+#[test]
+fn a_default_that_is_wrong_unread_or_missing_is_seen() {
+    let page = "## Settings\n|a|b|\n|-|-|\n| retry `attempts` | 4 |\n| retry `replay_cap` | much |\n| x | 1 |\n# next";
+    let rows = defaults::rows(page, "## Settings");
+    assert_eq!(defaults::wrong(&rows).len(), 3);
+    assert!(defaults::missing(&rows).iter().any(|line| line.contains("client `deadline`")));
+    assert!(!defaults::missing(&rows).iter().any(|line| line.contains("`attempts`")));
+}
+
+/// The names of all functions of source and tests.
+fn functions() -> BTreeSet<String> {
+    let texts = ["src", "tests"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let names = |file: Source| {
+        let after = file.text.split("fn ").skip(1).map(|rest| {
+            rest.chars()
+                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+                .collect::<String>()
+        });
+        after.collect::<Vec<_>>()
+    };
+    texts.flat_map(names).collect()
+}
+
+#[test]
+fn what_has_no_setting_is_held_by_a_test() {
+    let rows = defaults::rows(&read("docs/design/defaults.md"), "## Fixed, with no setting");
+    assert!(!rows.is_empty());
+    let functions = functions();
+    assert_none(&defaults::unheld(&rows, |name| functions.contains(name)));
+    assert_eq!(defaults::unheld(&rows, |_| false).len(), rows.len());
+}
+
+/// Names in backticks that can only be a test: a sentence in snake case.
+fn tests_named_in(page: &str) -> Vec<&str> {
+    let sentence = |name: &&str| {
+        name.matches('_').count() >= 4
+            && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+    };
+    page.split('`').skip(1).step_by(2).filter(sentence).collect()
+}
+
+#[test]
+fn a_claim_names_a_test_that_exists() {
+    let functions = functions();
+    let mut named = 0;
+    for page in ["README.md", "CHANGELOG.md", "docs/design/gaps.md"] {
+        let text = read(page);
+        for name in tests_named_in(&text) {
+            named += 1;
+            assert!(functions.contains(name), "{page} names the test `{name}`, which is not there");
+        }
+    }
+    assert!(named > 0, "the first claim of the front page names its test");
+    assert_eq!(tests_named_in("as `this_is_a_named_test` and `cargo_test` say"), ["this_is_a_named_test"]);
 }

@@ -166,6 +166,19 @@ impl Backoff {
     }
 }
 
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, factor: _, cap, jitter } = self;
+        let jitter = match jitter {
+            Jitter::None => "without jitter",
+            Jitter::Full => "with full jitter",
+            Jitter::Equal => "with equal jitter",
+            Jitter::Decorrelated => "with decorrelated jitter",
+        };
+        write!(f, "{jitter} from {base:?} to {cap:?}")
+    }
+}
+
 impl Default for Backoff {
     fn default() -> Self {
         Self {

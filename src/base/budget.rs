@@ -61,6 +61,13 @@ impl BudgetSettings {
     }
 }
 
+impl fmt::Display for BudgetSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reserve, floor_per_second, ratio } = self;
+        write!(f, "{reserve} retries + {floor_per_second}/s + {ratio} of requests")
+    }
+}
+
 impl Default for BudgetSettings {
     fn default() -> Self {
         Self { reserve: 10, floor_per_second: 1, ratio: Ratio::percent(10) }

@@ -5,6 +5,11 @@
 //! *How to try again:* [`Backoff`] and any other [`Schedule`], [`Budget`], [`RetryAfter`]. *What happened:*
 //! [`Observer`] and [`Event`]. *To test with:* [`Rng`] can be seeded and [`WallClock`] fixed; all other time is tokio's.
 
+#![cfg_attr(
+    not(all(feature = "retry", feature = "timeout")),
+    allow(dead_code, unused_imports, reason = "what one module alone uses is not used without it")
+)]
+
 mod alarm;
 mod backoff;
 pub mod body;
@@ -20,6 +25,8 @@ pub(crate) mod human;
 mod key;
 mod mode;
 mod observe;
+#[cfg(all(feature = "client", feature = "serde"))]
+pub(crate) mod or_off;
 mod outcome;
 mod ratio;
 mod refuse;
@@ -47,5 +54,4 @@ pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
-#[cfg(any(feature = "retry", feature = "timeout"))]
 pub(crate) use self::{alarm::Alarm, alarm::Limited, observe::Observe};

@@ -1,1 +1,121 @@
-//! (to be written)
+//! The assembled HTTP client.
+//!
+//! A [`Client`] is a pool of connections with the layers of this crate above it, in the one order that keeps their
+//! promises, whatever the order of the setters:
+//!
+//! | layer, outermost first | what it does | default | why it stands there |
+//! |---|---|---|---|
+//! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
+//! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
+//! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
+//! | transport | sends it over a pooled connection | 5 s to connect | |
+//!
+//! [`Client::explain`] prints this stack with the settings in force.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use stonework::client::Client;
+//! use stonework::testing::{Reaction, ScriptedServer, in_order, respond};
+//!
+//! #[derive(Deserialize)]
+//! struct Order {
+//!     id: u32,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+//! let server = ScriptedServer::start(in_order([
+//!     Reaction::read_all_then_close(), // has a bad moment
+//!     respond(200).body(r#"{ "id": 7 }"#).keep_alive(),
+//! ]))
+//! .await;
+//!
+//! let client = Client::new();
+//! let answer = client.get(server.uri("/orders/7")).send().await?.error_for_status()?;
+//! assert_eq!(answer.attempt(), 2);
+//! let order: Order = answer.json().await?;
+//! assert_eq!(order.id, 7);
+//! # Ok(()) }
+//! ```
+//!
+//! Customized, with settings that could as well come from a file, and a budget shared by all clients of one service:
+//!
+//! ```
+//! use std::time::Duration;
+//! use stonework::base::{Budget, TracingObserver};
+//! use stonework::client::{Client, ClientSettings};
+//! use stonework::retry::RetrySettings;
+//!
+//! let budget = Budget::default();
+//! let settings = ClientSettings::new()
+//!     .deadline(Duration::from_secs(5))
+//!     .attempt_timeout(Duration::from_secs(2))
+//!     .retry(RetrySettings::new().attempts(2));
+//! let client = Client::builder()
+//!     .settings(settings)
+//!     .budget(budget.clone())
+//!     .observer(TracingObserver)
+//!     .build()?;
+//! # let _ = client;
+//! # Ok::<(), stonework::client::InvalidClient>(())
+//! ```
+//!
+//! It is also a [`Service`](tower_service::Service) of `http::Request<Body>`, for layers of one's own around it.
+//!
+//! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
+//! not there either. It follows no redirect, decodes no content encoding and keeps no cookies.
+//!
+//! *Not covered:* the limits of time end when the response head has arrived. A body that is read afterwards is limited
+//! in size by [`bytes`](Response::bytes), [`text`](Response::text) and [`json`](Response::json), and in time by nothing
+//! but a [`Deadline::bound`](crate::base::Deadline::bound) around them.
+//!
+//! # Errors
+//!
+//! Everything fails with an [`Error`](crate::Error):
+//!
+//! | what happened | [`kind`](crate::Error::kind) | [`delivery`](crate::Error::delivery) |
+//! |---|---|---|
+//! | the name is unknown, the connection is refused, or takes too long | `Connect` | `NotSent` |
+//! | a connection closed before the request was written to it | `Transport` | `NotSent` |
+//! | the peer reset the stream as unprocessed (RFC 9113, section 8.7) | `Transport` | `Refused` |
+//! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
+//! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
+//! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`, unless no attempt had begun |
+//! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
+//! | the response body is too large, ended early, or is no text or JSON | `Body` | `Answered` |
+//! | [`error_for_status`](Response::error_for_status) | `Overload` or `Other`, with [`Status`] | `Answered` |
+//!
+//! A connection that the peer closes just as a request is sent on it fails as `Unknown`: nobody here can tell whether
+//! the request was processed. A GET is then sent again, on its own; a POST without a key is not.
+//! A response that arrives while the request body is still being sent is the answer; the rest of the body is dropped
+//! with the connection.
+//!
+//! Neither errors nor the `Debug` of any type here show a URI, a header or a body.
+//!
+//! *Panics:* outside a Tokio runtime with network and timers, when a request is sent. *Cancellation:* dropping a call
+//! drops the attempt and closes its connection; the server may still do what it was asked. *Background:* each open
+//! connection has one task, and the pool has one that closes idle connections; they end with the last clone of the
+//! client and the responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares
+//! connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry).
+
+mod builder;
+mod check;
+mod delivery;
+mod explain;
+mod invalid;
+mod outgoing;
+mod request;
+mod response;
+mod service;
+mod settings;
+mod transport;
+mod unreadable;
+mod wire;
+
+pub use self::builder::ClientBuilder;
+pub use self::invalid::InvalidRequest;
+pub use self::outgoing::RequestBodyFailed;
+pub use self::request::RequestBuilder;
+pub use self::response::Response;
+pub use self::service::{Client, ResponseFuture};
+pub use self::settings::{ClientSettings, InvalidClient};
+pub use self::unreadable::{NotJson, NotText, Status};

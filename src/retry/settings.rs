@@ -1,5 +1,8 @@
+use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use crate::base::or_off::OrOff;
 use crate::base::{Backoff, BudgetSettings, KeyFormat};
 
 /// How [`RetryLayer`](super::RetryLayer) behaves. With the feature `serde` it can be read from a file, durations as
@@ -101,6 +104,36 @@ impl Default for RetrySettings {
     }
 }
 
+/// One line, as `explain` shows it.
+impl fmt::Display for RetrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.budget {
+            Some(budget) => self.describe(f, &format_args!("budget of {budget}")),
+            None => self.describe(f, &"no budget"),
+        }
+    }
+}
+
+impl RetrySettings {
+    fn describe(&self, f: &mut fmt::Formatter<'_>, budget: &dyn fmt::Display) -> fmt::Result {
+        let Self { attempts, backoff, budget: _, key_format: _, max_retry_after, replay_cap } = self;
+        write!(f, "up to {attempts} attempts, pauses {backoff}; {budget}; ")?;
+        write!(f, "Retry-After up to {max_retry_after:?}; bodies up to {replay_cap} bytes")
+    }
+
+    /// The same line for a layer that was given a budget of others.
+    #[cfg(feature = "client")]
+    pub(crate) fn sharing_a_budget(&self) -> impl fmt::Display {
+        struct Sharing<'a>(&'a RetrySettings);
+        impl fmt::Display for Sharing<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe(f, &"a budget that is shared")
+            }
+        }
+        Sharing(self)
+    }
+}
+
 /// A value that retry settings cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -116,27 +149,11 @@ pub enum InvalidRetry {
 struct Fields {
     attempts: u32,
     backoff: Backoff,
-    budget: Choice,
+    budget: OrOff<BudgetSettings>,
     key_format: KeyFormat,
     #[serde(with = "crate::base::human::plain")]
     max_retry_after: Duration,
     replay_cap: usize,
-}
-
-/// Settings, or the word that does without.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(untagged, expecting = "`budget` is a table of budget settings, or \"off\"")]
-enum Choice {
-    Off(Off),
-    On(BudgetSettings),
-}
-
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Off {
-    Off,
 }
 
 #[cfg(feature = "serde")]
@@ -144,7 +161,7 @@ impl Default for Fields {
     fn default() -> Self {
         let RetrySettings { attempts, backoff, budget, key_format, max_retry_after, replay_cap } =
             RetrySettings::new();
-        let budget = budget.map_or(Choice::Off(Off::Off), Choice::On);
+        let budget = budget.into();
         Self { attempts, backoff, budget, key_format, max_retry_after, replay_cap }
     }
 }
@@ -158,10 +175,7 @@ impl TryFrom<Fields> for RetrySettings {
         if attempts == 0 {
             return Err(InvalidRetry::Attempts);
         }
-        let budget = match budget {
-            Choice::Off(Off::Off) => None,
-            Choice::On(settings) => Some(settings),
-        };
+        let budget = budget.into_option();
         Ok(Self { attempts, backoff, budget, key_format, max_retry_after, replay_cap })
     }
 }

@@ -1,5 +1,8 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod client;
+mod delivery;
 mod retry;
+mod server;
 mod support;
 mod timeout;

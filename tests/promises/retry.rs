@@ -11,7 +11,7 @@ use stonework::base::{
     Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
-use stonework::testing::{Recorder, Scripted, Step};
+use stonework::testing::{Recorder, Step};
 use stonework::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 

@@ -1,0 +1,58 @@
+//! Settings that can be switched off by the word `"off"`.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+/// A text or a table that makes a `T`, or the word `"off"`.
+///
+/// An error of `T` passes through, with the name of the field in it; an untagged enum would hide it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum OrOff<T> {
+    Off,
+    On(T),
+}
+
+impl<T> OrOff<T> {
+    pub(crate) fn into_option(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::On(value) => Some(value),
+        }
+    }
+}
+
+impl<T> From<Option<T>> for OrOff<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Off, Self::On)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = OrOff<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value of this setting, or \"off\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "off" => Ok(OrOff::Off),
+                    _ => T::deserialize(StrDeserializer::new(text)).map(OrOff::On),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OrOff::On)
+            }
+        }
+
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}

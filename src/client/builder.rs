@@ -1,0 +1,156 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::Response;
+use tower::util::option_layer;
+use tower_layer::Layer;
+
+use super::service::{Shared, Stack};
+use super::transport::Transport;
+use super::{Client, ClientSettings, InvalidClient};
+use crate::base::body::Body;
+use crate::base::{Budget, Classify, ClassifyHttp, Error, Observer, Outcome, Rng, WallClock};
+use crate::retry::RetryLayer;
+use crate::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+
+/// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
+///
+/// What can be written down in a file is in the [`ClientSettings`]; what is left, is set here.
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ClientBuilder {
+    settings: ClientSettings,
+    budget: Option<Budget>,
+    classify: Option<Judge>,
+    observer: Option<Arc<dyn Observer>>,
+    rng: Option<Rng>,
+    wall: WallClock,
+}
+
+impl ClientBuilder {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything that is data. Default: [`ClientSettings::new`].
+    pub fn settings(mut self, settings: ClientSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Take the cost of retries from this budget, instead of from one of the client's own. Give all clients of one
+    /// service a clone of the same.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Judge by this whether an attempt failed, and so whether another may help. Default: [`ClassifyHttp`].
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use stonework::Body;
+    /// use stonework::base::{Classify, ClassifyHttp, Error, Outcome};
+    /// use stonework::client::Client;
+    ///
+    /// let client = Client::builder()
+    ///     .classify(|result: Result<&http::Response<Body>, &Error>| match result {
+    ///         Ok(response) if response.status() == StatusCode::LOCKED => Outcome::Failure,
+    ///         other => ClassifyHttp.classify(other),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn classify(mut self, classify: impl Classify<Response<Body>> + Send + Sync + 'static) -> Self {
+        self.classify = Some(Judge(Arc::new(classify)));
+        self
+    }
+
+    /// Tell this observer what happens to every attempt. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Draw jitter and generated keys from here. Default: seeded by the operating system.
+    pub fn rng(mut self, rng: Rng) -> Self {
+        self.rng = Some(rng);
+        self
+    }
+
+    /// Read the date in a `Retry-After` by this clock. Default: the system's.
+    pub fn wall_clock(mut self, wall: WallClock) -> Self {
+        self.wall = wall;
+        self
+    }
+
+    /// Build the client. Nothing is connected before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClient`], with the name of the setting, if the settings are impossible.
+    pub fn build(self) -> Result<Client, InvalidClient> {
+        self.settings.check()?;
+        Ok(self.assemble())
+    }
+
+    /// The settings were checked, or are the defaults.
+    pub(super) fn assemble(self) -> Client {
+        let Self { settings, budget, classify, observer, rng, wall } = self;
+        let shared_budget = budget.is_some();
+        let retry = settings.retry.clone().map(|settings| {
+            let mut layer = RetryLayer::from(settings).wall_clock(wall.clone());
+            if let Some(budget) = budget {
+                layer = layer.budget(budget);
+            }
+            if let Some(observer) = observer {
+                layer = layer.observer(observer);
+            }
+            if let Some(rng) = rng {
+                layer = layer.rng(rng);
+            }
+            layer.classify(classify.unwrap_or_default())
+        });
+        let attempt = settings.attempt_timeout;
+        let attempt = AttemptTimeoutLayer::new(attempt.unwrap_or_default()).when(attempt.is_some());
+        let whole = settings.deadline;
+        let whole = TimeoutLayer::new(whole.unwrap_or_default()).when(whole.is_some());
+
+        // The limit on an attempt is inside `retry`, so that there is time for another; the limit on the call is
+        // outside, so that it covers all of them and the pauses.
+        let stack: Stack = whole.layer(option_layer(retry).layer(attempt.layer(Transport::new(&settings))));
+        Client::with(stack, Arc::new(Shared { settings, shared_budget, wall }))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("settings", &self.settings)
+            .field("budget", &self.budget)
+            .field("observed", &self.observer.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Any classifier, behind one type.
+#[derive(Clone)]
+pub(super) struct Judge(Arc<dyn Classify<Response<Body>> + Send + Sync>);
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self(Arc::new(ClassifyHttp))
+    }
+}
+
+impl Classify<Response<Body>> for Judge {
+    fn classify(&self, result: Result<&Response<Body>, &Error>) -> Outcome {
+        self.0.classify(result)
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
+}

@@ -1,0 +1,88 @@
+//! Puts a stack into words.
+
+use std::fmt::{Result, Write};
+use std::time::Duration;
+
+use super::ClientSettings;
+
+pub(super) fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = lines(&mut text, settings, shared_budget);
+    text
+}
+
+fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> Result {
+    // Destructured, so that a new setting cannot be forgotten here.
+    let ClientSettings {
+        attempt_timeout,
+        connect_timeout,
+        deadline,
+        idle_timeout,
+        max_idle_per_host,
+        max_response_body: _, // no layer: it limits the helpers that collect
+        retry,
+    } = settings;
+    match deadline {
+        Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call")?,
+        None => writeln!(text, "deadline: off")?,
+    }
+    match retry {
+        Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
+        Some(retry) => writeln!(text, "retry: {retry}")?,
+        None => writeln!(text, "retry: off")?,
+    }
+    match (attempt_timeout, deadline) {
+        (Some(limit), Some(deadline)) if deadline < limit => {
+            writeln!(text, "attempt timeout: {deadline:?} ({limit:?}, cut to the deadline)")?;
+        }
+        (Some(limit), _) => writeln!(text, "attempt timeout: {limit:?}")?,
+        (None, _) => writeln!(text, "attempt timeout: off")?,
+    }
+    write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
+    idle(text, *idle_timeout, *max_idle_per_host)
+}
+
+fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
+    match timeout {
+        Some(timeout) => writeln!(text, "up to {most} idle connections per host, each for {timeout:?}"),
+        None => writeln!(text, "each connection is used once"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::RetrySettings;
+
+    #[test]
+    fn the_stack_is_told_outermost_first_with_the_settings_in_force() {
+        assert_eq!(
+            stack(&ClientSettings::new(), false),
+            "deadline: 30s for the whole call\n\
+             retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
+             budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
+             attempt timeout: 10s\n\
+             transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
+        );
+    }
+
+    #[test]
+    fn what_is_off_is_told_too() {
+        let settings = ClientSettings::new()
+            .without_deadline()
+            .without_attempt_timeout()
+            .without_idle_connections()
+            .retry(RetrySettings::new().without_budget());
+        assert_eq!(
+            stack(&settings, false),
+            "deadline: off\n\
+             retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
+             no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
+             attempt timeout: off\n\
+             transport: HTTP/1.1 over TCP; 5s to connect; each connection is used once\n"
+        );
+        assert!(stack(&settings, true).contains("; a budget that is shared; "));
+        assert!(stack(&settings.without_retry(), true).contains("retry: off\n"));
+    }
+}

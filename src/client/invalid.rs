@@ -1,0 +1,50 @@
+use http::HeaderName;
+
+use crate::base::{BoxError, Error, InvalidKey, Kind};
+
+/// Why a request cannot be sent as it is: the [source](std::error::Error::source) of an [`Error`] of [`Kind::Invalid`].
+///
+/// It names the part that is wrong, and never shows its value: URIs and headers carry secrets.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// The method is CONNECT, which asks for a tunnel.
+    #[error("a client cannot send the method CONNECT")]
+    Connect,
+    /// The header `content-length` is not the length of the body.
+    #[error("the header `content-length` is not the length of the body")]
+    ContentLength,
+    /// The name of a header is not valid.
+    #[error("the name of a header is not valid")]
+    HeaderName,
+    /// The value of this header is not valid.
+    #[error("the value of the header `{0}` is not valid")]
+    HeaderValue(HeaderName),
+    /// The idempotency key is not valid.
+    #[error(transparent)]
+    IdempotencyKey(#[from] InvalidKey),
+    /// The value could not be written as JSON.
+    #[error("the body cannot be written as JSON")]
+    Json(#[source] BoxError),
+    /// The URI lacks the scheme or the host.
+    #[error("the URI needs a scheme and a host, as in `http://host/path`")]
+    Relative,
+    /// The scheme is neither `http` nor `https`.
+    #[error("the scheme of the URI is not `http`")]
+    Scheme,
+    /// The scheme is `https`.
+    #[error("the URI asks for TLS, which is not built in yet; the scheme has to be `http`")]
+    Tls,
+    /// The URI cannot be parsed.
+    #[error("the URI is not valid")]
+    Uri,
+    /// The URI carries a user name or a password.
+    #[error("the URI carries user information; credentials belong in the header `authorization`")]
+    UserInfo,
+}
+
+impl From<InvalidRequest> for Error {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::new(Kind::Invalid, invalid)
+    }
+}

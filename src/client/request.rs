@@ -1,0 +1,209 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use serde::Serialize;
+use tower_service::Service;
+
+use super::{Client, InvalidRequest, Response};
+use crate::base::body::Body;
+use crate::base::{Call, Deadline, Error, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey};
+
+/// A request in the making. What is wrong with a part of it is told by [`send`](Self::send).
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::client::Client;
+/// use stonework::testing::{ScriptedServer, respond};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+/// let server = ScriptedServer::start(|_| respond(201).body("made")).await;
+/// let client = Client::new();
+/// let answer = client
+///     .post(server.uri("/orders"))
+///     .bearer("a token")
+///     .json(&["bread", "salt"])
+///     .keyed()
+///     .deadline(Duration::from_secs(2))
+///     .send()
+///     .await?
+///     .error_for_status()?;
+/// assert_eq!(answer.text().await?, "made");
+/// assert_eq!(server.seen()[0].body.kept, br#"["bread","salt"]"#);
+/// # Ok(()) }
+/// ```
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder {
+    client: Client,
+    request: Request<Body>,
+    deadline: Option<Duration>,
+    /// The first part that was wrong.
+    invalid: Option<InvalidRequest>,
+}
+
+impl RequestBuilder {
+    pub(super) fn new(client: Client, method: Method, uri: Option<Uri>) -> Self {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        let invalid = match uri {
+            Some(uri) => {
+                *request.uri_mut() = uri;
+                None
+            }
+            None => Some(InvalidRequest::Uri),
+        };
+        Self { client, request, deadline: None, invalid }
+    }
+
+    /// Add a header; one of the same name stays.
+    pub fn header<N: TryInto<HeaderName>, V: TryInto<HeaderValue>>(self, name: N, value: V) -> Self {
+        let Ok(name) = name.try_into() else { return self.reject(InvalidRequest::HeaderName) };
+        self.edit(|request| match value.try_into() {
+            Ok(value) => {
+                request.headers_mut().append(name, value);
+                Ok(())
+            }
+            Err(_) => Err(InvalidRequest::HeaderValue(name)),
+        })
+    }
+
+    /// Put these headers in the place of those with the same names.
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        self.edit(|request| {
+            request.headers_mut().extend(headers);
+            Ok(())
+        })
+    }
+
+    /// Authorize with this token (RFC 6750). The header is marked as sensitive: it is not shown in debug output.
+    pub fn bearer(self, token: impl fmt::Display) -> Self {
+        self.edit(|request| {
+            let value = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut value = value.map_err(|_| InvalidRequest::HeaderValue(AUTHORIZATION))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
+    /// Set the body.
+    pub fn body(self, body: impl Into<Body>) -> Self {
+        self.edit(|request| {
+            *request.body_mut() = body.into();
+            Ok(())
+        })
+    }
+
+    /// Set the body to this value as JSON, and `content-type` to `application/json` unless there is one.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.edit(|request| {
+            let json = serde_json::to_vec(value).map_err(|error| InvalidRequest::Json(error.into()))?;
+            *request.body_mut() = json.into();
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(json);
+            Ok(())
+        })
+    }
+
+    /// Send this key with every attempt, which makes a request with any method safe to repeat: see
+    /// [`Call::keyed`] for what that takes.
+    pub fn idempotency_key<K: TryInto<IdempotencyKey>>(self, key: K) -> Self
+    where
+        K::Error: Into<InvalidKey>,
+    {
+        self.edit(|request| {
+            let key = key.try_into().map_err(|error| InvalidRequest::IdempotencyKey(error.into()))?;
+            request.headers_mut().insert(IDEMPOTENCY_KEY, key.into());
+            Ok(())
+        })
+    }
+
+    /// Let `retry` make a key, the same for every attempt. See [`Call::keyed`].
+    pub fn keyed(self) -> Self {
+        self.call(Call::keyed)
+    }
+
+    /// Send this request once, whatever happens. See [`Call::never_retry`].
+    pub fn never_retry(self) -> Self {
+        self.call(Call::never_retry)
+    }
+
+    /// Send this request at most so many times, the first included; it can only lower what the client allows.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: the first attempt cannot be left out.
+    pub fn attempts(self, attempts: u32) -> Self {
+        self.call(|call| call.attempts(attempts))
+    }
+
+    /// Treat this request as idempotent although its method is not. **If that is wrong, its work may be done twice.**
+    /// See [`Call::dangerously_assume_idempotent`].
+    pub fn dangerously_assume_idempotent(self) -> Self {
+        self.call(Call::dangerously_assume_idempotent)
+    }
+
+    /// Limit this call, counted from [`send`](Self::send). It can only shorten what the client allows.
+    pub const fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Send the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`]; and with an [`InvalidRequest`], not sent, if a part of the request is not valid.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Client::send`].
+    pub async fn send(self) -> Result<Response, Error> {
+        let Self { mut client, request, deadline, invalid } = self;
+        if let Some(invalid) = invalid {
+            return Err(invalid.into());
+        }
+        let answer = match deadline {
+            None => client.call(request).await?,
+            Some(limit) => {
+                // The call is made inside, where the deadline is in scope: so the layers see it, and the error tells
+                // how many attempts there were.
+                let call = async { client.call(request).await };
+                Deadline::within(limit).bound(call).await??
+            }
+        };
+        Ok(client.response(answer))
+    }
+
+    fn call(self, change: impl FnOnce(Call) -> Call) -> Self {
+        self.edit(|request| {
+            Call::edit(request.extensions_mut(), change);
+            Ok(())
+        })
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Request<Body>) -> Result<(), InvalidRequest>) -> Self {
+        match change(&mut self.request) {
+            Ok(()) => self,
+            Err(invalid) => self.reject(invalid),
+        }
+    }
+
+    fn reject(mut self, invalid: InvalidRequest) -> Self {
+        self.invalid.get_or_insert(invalid);
+        self
+    }
+}
+
+/// Shows the method and the size of the body. URI and headers carry secrets.
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("method", self.request.method())
+            .field("body", self.request.body())
+            .field("deadline", &self.deadline)
+            .field("invalid", &self.invalid)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+use std::fmt;
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Method, Request, Uri};
+use tower::util::Either;
+use tower_service::Service;
+
+use super::builder::Judge;
+use super::transport::Transport;
+use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, check, explain};
+use crate::base::body::Body;
+use crate::base::{Error, WallClock};
+use crate::retry::Retry;
+use crate::timeout::{AttemptTimeout, Timeout};
+
+pub(super) type Stack = Timeout<Either<Retry<Attempt, Judge>, Attempt>>;
+type Attempt = AttemptTimeout<Transport>;
+
+/// An HTTP client: a pool of connections below, and above it what keeps a call safe and on time. See the
+/// [module](super).
+///
+/// It is a handle: clones are cheap and share the connections and the retry budget. It is also a
+/// [`Service`], always ready, for layers of one's own.
+pub struct Client {
+    stack: Stack,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all clones of a client share, beside the stack.
+pub(super) struct Shared {
+    pub(super) settings: ClientSettings,
+    pub(super) shared_budget: bool,
+    pub(super) wall: WallClock,
+}
+
+impl Client {
+    /// A client with the defaults: see [`ClientSettings`].
+    #[must_use]
+    pub fn new() -> Self {
+        ClientBuilder::new().assemble()
+    }
+
+    /// A client with settings of one's own.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(super) fn with(stack: Stack, shared: Arc<Shared>) -> Self {
+        Self { stack, shared }
+    }
+
+    /// What a request passes through, one line a layer, outermost first, with the settings in force.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::client::{Client, ClientSettings};
+    ///
+    /// let settings = ClientSettings::new().deadline(Duration::from_secs(8)).without_retry();
+    /// let client = Client::builder().settings(settings).build()?;
+    /// assert_eq!(
+    ///     client.explain(),
+    ///     "deadline: 8s for the whole call\n\
+    ///      retry: off\n\
+    ///      attempt timeout: 8s (10s, cut to the deadline)\n\
+    ///      transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
+    /// );
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self) -> String {
+        explain::stack(&self.shared.settings, self.shared.shared_budget)
+    }
+
+    /// Begin a GET request.
+    pub fn get<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::GET, uri)
+    }
+
+    /// Begin a HEAD request.
+    pub fn head<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::HEAD, uri)
+    }
+
+    /// Begin a POST request. It is not sent twice once it may have been received, unless it has an
+    /// [idempotency key](RequestBuilder::keyed).
+    pub fn post<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::POST, uri)
+    }
+
+    /// Begin a PUT request.
+    pub fn put<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::PUT, uri)
+    }
+
+    /// Begin a PATCH request. What is said of [`post`](Self::post) holds for it too.
+    pub fn patch<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::PATCH, uri)
+    }
+
+    /// Begin a DELETE request.
+    pub fn delete<U: TryInto<Uri>>(&self, uri: U) -> RequestBuilder {
+        self.request(Method::DELETE, uri)
+    }
+
+    /// Begin a request with any method but CONNECT.
+    pub fn request<U: TryInto<Uri>>(&self, method: Method, uri: U) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), method, uri.try_into().ok())
+    }
+
+    /// Send a request made elsewhere.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+    /// # let server = stonework::testing::ScriptedServer::start(|_| stonework::testing::respond(200)).await;
+    /// # let client = stonework::client::Client::new();
+    /// let request = http::Request::options(server.uri("/")).body("").unwrap();
+    /// assert_eq!(client.send(request).await?.status(), 200);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for the [module](super): the [`Error`] says what went wrong, how far the request got, and how many attempts
+    /// were made. A response is not an error, whatever its status.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future drops the attempt, and closes its connection.
+    pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response, Error> {
+        let answer = self.clone().call(request.map(Into::into)).await?;
+        Ok(self.response(answer))
+    }
+
+    pub(super) fn response(&self, answer: http::Response<Body>) -> Response {
+        Response::new(answer, self.shared.settings.max_response_body, self.shared.wall.clone())
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self { stack: self.stack.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<Body>> for Client {
+    type Response = http::Response<Body>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // The outermost layer is always ready: the wait for anything is part of the call, where its clock is running.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+        // Before the stack: what cannot be sent is no attempt, and costs no budget.
+        ResponseFuture(match check::sendable(&request) {
+            Ok(()) => Box::pin(self.stack.call(request)),
+            Err(invalid) => Box::pin(ready(Err(invalid.into()))),
+        })
+    }
+}
+
+/// A call of a [`Client`], with all its attempts.
+///
+/// Dropping it drops the attempt that is under way, and closes its connection.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<http::Response<Body>, Error>> + Send>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<http::Response<Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+use std::time::Duration;
+
+use crate::retry::RetrySettings;
+
+/// How a [`Client`](super::Client) behaves. With the feature `serde` it can be read from a file: durations as `"250ms"`,
+/// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::client::ClientSettings;
+///
+/// let settings = ClientSettings::new().deadline(Duration::from_secs(5)).without_retry();
+/// # #[cfg(feature = "serde")] {
+/// let read: ClientSettings = serde_json::from_str(r#"{ "deadline": "5s", "retry": "off" }"#).unwrap();
+/// assert_eq!(read, settings);
+///
+/// let refused = serde_json::from_str::<ClientSettings>(r#"{ "retry": { "atempts": 5 } }"#).unwrap_err();
+/// assert!(refused.to_string().contains("`atempts`"));
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Fields"))]
+#[must_use = "settings do nothing until a client is built from them"]
+pub struct ClientSettings {
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) connect_timeout: Duration,
+    pub(super) deadline: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) max_idle_per_host: usize,
+    pub(super) max_response_body: usize,
+    pub(super) retry: Option<RetrySettings>,
+}
+
+impl ClientSettings {
+    /// The defaults: 30 s for a call, 10 s for an attempt, 5 s to connect, and retries as
+    /// [`RetrySettings`] has them.
+    pub fn new() -> Self {
+        Self {
+            attempt_timeout: Some(Duration::from_secs(10)),
+            connect_timeout: Duration::from_secs(5),
+            deadline: Some(Duration::from_secs(30)),
+            idle_timeout: Some(Duration::from_secs(4)),
+            max_idle_per_host: 32,
+            max_response_body: 10 * 1024 * 1024,
+            retry: Some(RetrySettings::new()),
+        }
+    }
+
+    /// How long one attempt may take, connecting included, until its response head has arrived. Default: 10 s. It is cut
+    /// to what is left of the call.
+    pub const fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt_timeout = Some(limit);
+        self
+    }
+
+    /// Do without a limit on attempts. **One server that accepts a connection and stays silent then uses up the whole
+    /// call, and there is no time left to try again.** In a file: `attempt_timeout = "off"`.
+    pub const fn without_attempt_timeout(mut self) -> Self {
+        self.attempt_timeout = None;
+        self
+    }
+
+    /// How long making a TCP connection may take; where a name has several addresses, each gets its share. Default: 5 s.
+    /// Looking up the name is not included; the limit on the attempt covers that too.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// How long a call may take until its response head has arrived: with all attempts and the pauses between them.
+    /// Default: 30 s. An earlier [`Deadline`](crate::base::Deadline) in scope goes first.
+    pub const fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Do without a limit on the whole call. A deadline in scope still holds. In a file: `deadline = "off"`.
+    pub const fn without_deadline(mut self) -> Self {
+        self.deadline = None;
+        self
+    }
+
+    /// How long a connection that nobody uses is kept. Default: 4 s, since many servers close after 5 s, and a request
+    /// sent on a connection that is just being closed fails. Lower it below what your servers allow, or raise it to
+    /// just below.
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
+        self
+    }
+
+    /// Use each connection once. In a file: `idle_timeout = "off"`.
+    pub const fn without_idle_connections(mut self) -> Self {
+        self.idle_timeout = None;
+        self
+    }
+
+    /// How many unused connections to keep for each host and port. Default: 32. It does not limit how many are in use.
+    pub const fn max_idle_per_host(mut self, connections: usize) -> Self {
+        self.max_idle_per_host = connections;
+        self
+    }
+
+    /// The most bytes of a response that [`bytes`](super::Response::bytes), [`text`](super::Response::text) and
+    /// [`json`](super::Response::json) read. Default: 10 MiB. A body that is streamed is not limited.
+    pub const fn max_response_body(mut self, bytes: usize) -> Self {
+        self.max_response_body = bytes;
+        self
+    }
+
+    /// When and how often to send a request again. Default: [`RetrySettings::new`].
+    pub fn retry(mut self, settings: RetrySettings) -> Self {
+        self.retry = Some(settings);
+        self
+    }
+
+    /// Send every request once. Nothing then counts attempts, and an observer hears nothing. In a file:
+    /// `retry = "off"`.
+    pub fn without_retry(mut self) -> Self {
+        self.retry = None;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), InvalidClient> {
+        let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
+        for (field, instead, refused) in [
+            ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
+            ("connect_timeout", None, zero(Some(self.connect_timeout))),
+            ("deadline", Some("without_deadline"), zero(self.deadline)),
+            ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
+            ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
+            ("max_response_body", None, self.max_response_body == 0),
+        ] {
+            if refused {
+                return Err(match instead {
+                    Some(instead) => InvalidClient::ZeroForOff { field, instead },
+                    None => InvalidClient::Zero { field },
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Settings that no client can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidClient {
+    /// It is zero, with which nothing would ever succeed.
+    #[error("`{field}` is zero")]
+    #[non_exhaustive]
+    Zero {
+        /// The name of the setting.
+        field: &'static str,
+    },
+    /// It is zero, and there is a word for doing without.
+    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: \"off\")")]
+    #[non_exhaustive]
+    ZeroForOff {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setter that switches it off.
+        instead: &'static str,
+    },
+}
+
+#[cfg(feature = "serde")]
+use crate::base::{human::Human, or_off::OrOff};
+
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Fields {
+    attempt_timeout: OrOff<Human>,
+    #[serde(with = "crate::base::human::plain")]
+    connect_timeout: Duration,
+    deadline: OrOff<Human>,
+    idle_timeout: OrOff<Human>,
+    max_idle_per_host: usize,
+    max_response_body: usize,
+    retry: OrOff<RetrySettings>,
+}
+
+#[cfg(feature = "serde")]
+impl Default for Fields {
+    fn default() -> Self {
+        let defaults = ClientSettings::new();
+        Self {
+            attempt_timeout: defaults.attempt_timeout.map(Human).into(),
+            connect_timeout: defaults.connect_timeout,
+            deadline: defaults.deadline.map(Human).into(),
+            idle_timeout: defaults.idle_timeout.map(Human).into(),
+            max_idle_per_host: defaults.max_idle_per_host,
+            max_response_body: defaults.max_response_body,
+            retry: defaults.retry.into(),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Fields> for ClientSettings {
+    type Error = InvalidClient;
+
+    fn try_from(fields: Fields) -> Result<Self, InvalidClient> {
+        let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
+        let settings = Self {
+            attempt_timeout: limit(fields.attempt_timeout),
+            connect_timeout: fields.connect_timeout,
+            deadline: limit(fields.deadline),
+            idle_timeout: limit(fields.idle_timeout),
+            max_idle_per_host: fields.max_idle_per_host,
+            max_response_body: fields.max_response_body,
+            retry: fields.retry.into_option(),
+        };
+        settings.check().map(|()| settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_zero_is_refused_by_name_and_with_the_word_for_off() {
+        let new = ClientSettings::new;
+        for (settings, field, word) in [
+            (new().attempt_timeout(Duration::ZERO), "`attempt_timeout`", "`without_attempt_timeout`"),
+            (new().connect_timeout(Duration::ZERO), "`connect_timeout`", ""),
+            (new().deadline(Duration::ZERO), "`deadline`", "`without_deadline`"),
+            (new().idle_timeout(Duration::ZERO), "`idle_timeout`", "`without_idle_connections`"),
+            (new().max_idle_per_host(0), "`max_idle_per_host`", "`without_idle_connections`"),
+            (new().max_response_body(0), "`max_response_body`", ""),
+        ] {
+            let refused = settings.check().unwrap_err().to_string();
+            assert!(refused.contains(field) && refused.contains(word), "{refused}");
+        }
+        assert_eq!(new().check(), Ok(()));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn settings_are_read_from_a_file_and_errors_name_the_field() {
+        let read =
+            |text: &str| serde_json::from_str::<ClientSettings>(text).map_err(|error| error.to_string());
+        let new = ClientSettings::new;
+        assert_eq!(read("{}").unwrap(), new());
+        let off =
+            new().without_deadline().without_attempt_timeout().without_retry().without_idle_connections();
+        let all_off = r#"{"deadline":"off","attempt_timeout":"off","retry":"off","idle_timeout":"off"}"#;
+        assert_eq!(read(all_off).unwrap(), off);
+        assert_eq!(
+            read(r#"{"deadline":"1m","connect_timeout":"2s","max_response_body":7,"retry":{"attempts":2}}"#),
+            Ok(new()
+                .deadline(Duration::from_secs(60))
+                .connect_timeout(Duration::from_secs(2))
+                .max_response_body(7)
+                .retry(RetrySettings::new().attempts(2)))
+        );
+        for (text, named) in [
+            (r#"{"dedline":"1s"}"#, "`dedline`"),
+            (r#"{"deadline":"0s"}"#, "`deadline`"),
+            (r#"{"deadline":30}"#, "off"),
+            (r#"{"deadline":"30"}"#, "250ms"),
+            (r#"{"retry":{"attempts":0}}"#, "`attempts`"),
+            (r#"{"retry":{"tries":3}}"#, "`tries`"),
+            (r#"{"retry":"on"}"#, "on"),
+        ] {
+            let refused = read(text).unwrap_err();
+            assert!(refused.contains(named), "{text}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,581 @@
+use std::error::Error as _;
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use stonework::base::BoxError;
+use stonework::base::body::BodyTooLarge;
+use stonework::base::{Backoff, Budget, BudgetSettings, Delivery, Elapsed, Kind, Rng, TracingObserver};
+use stonework::client::{
+    Client, ClientSettings, InvalidRequest, NotJson, NotText, RequestBodyFailed, Response, Status,
+};
+use stonework::retry::RetrySettings;
+use stonework::testing::{Reaction, ScriptedServer, close_on_next_head, in_order, respond};
+use stonework::{Body, Deadline, Error};
+use tokio::net::TcpListener;
+use tower::{Service, ServiceExt};
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(100);
+
+/// Three attempts with next to no pause, and time enough for a slow machine.
+fn quick() -> ClientSettings {
+    let backoff = Backoff::constant(Duration::from_millis(1)).expect("a valid pause");
+    ClientSettings::new().deadline(LONG).attempt_timeout(LONG).retry(RetrySettings::new().backoff(backoff))
+}
+
+fn client(settings: ClientSettings) -> Client {
+    Client::builder().settings(settings).build().expect("valid settings")
+}
+
+/// An address where nobody listens.
+async fn nobody() -> Uri {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    format!("http://{addr}/").parse().expect("a valid URI")
+}
+
+/// A body that fails after its first frame.
+fn failing() -> Body {
+    let frames = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(BoxError::from("the disk is gone"))];
+    Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+fn told(error: &Error) -> (Kind, Delivery, u32) {
+    (error.kind(), error.delivery(), error.attempts())
+}
+
+// ───────────────────────────────────────────────────────────────────────────── what an error says
+
+#[tokio::test]
+async fn every_fault_of_a_server_has_its_kind_its_delivery_and_its_attempts() {
+    use Delivery::Unknown;
+    use Kind::{Timeout, Transport};
+    let long_head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+    let short = quick().attempt_timeout(SHORT);
+    for (fault, settings, reaction, kind) in [
+        ("closes with the head", quick(), Reaction::close_on_head(), Transport),
+        ("resets with the head", quick(), Reaction::reset_on_head(), Transport),
+        ("closes with the body", quick(), Reaction::read_all_then_close(), Transport),
+        ("resets with the body", quick(), Reaction::new().read_body().reset(), Transport),
+        ("dies with the body unread", quick(), Reaction::new().abandon(), Transport),
+        ("half a status line", quick(), Reaction::new().send("HTTP/1.1 2").close(), Transport),
+        ("half a head", quick(), Reaction::new().send("HTTP/1.1 200 OK\r\ncontent-l").close(), Transport),
+        ("not HTTP", quick(), Reaction::new().send("220 mail.example ESMTP\r\n").close(), Transport),
+        (
+            "a bad header",
+            quick(),
+            Reaction::new().send("HTTP/1.1 200 OK\r\n\0: x\r\n\r\n").close(),
+            Transport,
+        ),
+        ("an endless head", quick(), Reaction::new().send(long_head).close(), Transport),
+        ("nothing but 100 Continue", quick(), Reaction::new().reply(respond(100)).close(), Transport),
+        ("reads and stays silent", short.clone(), Reaction::read_body_then_stall(), Timeout),
+        ("stays silent in its head", short, Reaction::new().send("HTTP/1.1 200 OK\r\n").hang(), Timeout),
+    ] {
+        let client = client(settings);
+        for (method, attempts) in [(Method::POST, 1), (Method::PATCH, 1), (Method::GET, 3), (Method::PUT, 3)]
+        {
+            let reaction = reaction.clone();
+            let server = ScriptedServer::start(move |_| reaction.clone()).await;
+            let request = client.request(method.clone(), server.uri("/")).body("content");
+            let error = request.send().await.expect_err(fault);
+            assert_eq!(told(&error), (kind, Unknown, attempts), "{fault}, {method}: {error:#}");
+            assert_eq!(server.heads_of(&method), attempts as usize, "{fault}, {method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_is_tried_again_for_any_method_since_nothing_was_sent() {
+    let error = client(quick()).post(nobody().await).body("content").send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Connect, Delivery::NotSent, 3));
+    assert!(error.is_connect());
+    let error = client(quick().without_retry()).post(nobody().await).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Connect, Delivery::NotSent, 0), "nothing counts the attempts");
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_reads_times_out_as_unknown() {
+    let server = ScriptedServer::mute().await;
+    let error = client(quick().attempt_timeout(SHORT)).post(server.uri("/")).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Timeout, Delivery::Unknown, 1));
+    assert!(error.is_timeout() && error.cause::<Elapsed>().is_some());
+}
+
+#[tokio::test]
+async fn a_request_body_that_fails_is_told_from_a_connection_that_fails() {
+    let server = ScriptedServer::start(|_| Reaction::read_body_then_stall()).await;
+    let error = client(quick()).post(server.uri("/")).body(failing()).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Body, Delivery::Unknown, 1));
+    assert_eq!(error.cause::<RequestBodyFailed>().unwrap().source().unwrap().to_string(), "the disk is gone");
+
+    let frames = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"five!")))]);
+    let short = client(quick()).post(server.uri("/")).header("content-length", "10");
+    let error = short.body(Body::new(StreamBody::new(frames))).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Body, Delivery::Unknown, 1), "shorter than announced");
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_told_at_send_and_never_sent() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let client = client(quick());
+    let uri = || server.uri("/");
+    let with = |change: &str| change.replace("HOST", &server.addr().to_string());
+    for (what, request) in [
+        ("TLS", client.get(with("https://HOST/"))),
+        ("scheme", client.get(with("ftp://HOST/"))),
+        ("scheme and a host", client.get("/path")),
+        ("user information", client.get(with("http://me:secret@HOST/"))),
+        ("URI", client.get("http://a b/")),
+        ("CONNECT", client.request(Method::CONNECT, uri())),
+        ("name of a header", client.get(uri()).header("a b", "c")),
+        ("`x-secret`", client.get(uri()).header("x-secret", "a\nb").bearer("later ones do not count\n")),
+        ("`authorization`", client.get(uri()).bearer("a\nb")),
+        ("`content-length`", client.post(uri()).header("content-length", "6").body("five!")),
+        ("`Idempotency-Key`", client.post(uri()).idempotency_key("a b")),
+        ("JSON", client.post(uri()).json(&std::collections::HashMap::from([((1, 2), 3)]))),
+    ] {
+        let error = request.send().await.expect_err(what);
+        assert_eq!(told(&error), (Kind::Invalid, Delivery::NotSent, 0), "{what}");
+        let invalid = error.cause::<InvalidRequest>().expect("says what is invalid").to_string();
+        assert!(invalid.contains(what), "{what}: {invalid}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── connections
+
+#[tokio::test]
+async fn a_connection_that_closes_as_it_is_used_again_costs_a_get_a_retry_and_a_post_an_error() {
+    for (method, keyed, seen) in [(Method::GET, false, 3), (Method::POST, true, 3), (Method::POST, false, 2)]
+    {
+        let server = ScriptedServer::start(close_on_next_head()).await;
+        let client = client(quick());
+        let send = || {
+            let request = client.request(method.clone(), server.uri("/")).body("content");
+            if keyed { request.idempotency_key("\"k\"").send() } else { request.send() }
+        };
+        send().await.unwrap().bytes().await.unwrap();
+        match send().await {
+            Ok(answer) => assert_eq!((answer.status(), answer.attempt()), (StatusCode::OK, 2)),
+            Err(error) => assert_eq!(told(&error), (Kind::Transport, Delivery::Unknown, 1)),
+        }
+        assert_eq!(server.heads_of(&method), seen, "{method}, keyed: {keyed}");
+        let keys = server.seen();
+        assert!(keys.iter().all(|request| request.header("idempotency-key") == keyed.then_some("\"k\"")));
+    }
+}
+
+#[tokio::test]
+async fn clones_share_connections_and_idle_ones_are_closed_in_time() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let client = client(quick().idle_timeout(SHORT));
+    for _ in 0..5 {
+        client.clone().get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
+    }
+    assert_eq!(server.connections(), 1);
+    // Nobody asks for it again, and it closes all the same.
+    server.wait_until("the connection is closed", |server| server.open() == 0).await;
+    client.get(server.uri("/")).send().await.unwrap();
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_not_used_again() {
+    let server = ScriptedServer::start(|_| respond(200).close_unannounced()).await;
+    let client = client(quick());
+    for round in 1..=5 {
+        let answer = client.post(server.uri("/")).body("content").send().await.unwrap();
+        assert_eq!((answer.attempt(), server.connections()), (1, round));
+        answer.bytes().await.unwrap();
+        server.wait_until("the connection is closed", |server| server.open() == 0).await;
+        tokio::time::sleep(Duration::from_millis(200)).await; // until the news has come
+    }
+}
+
+#[tokio::test]
+async fn without_idle_connections_each_is_used_once() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let client = client(quick().without_idle_connections());
+    for _ in 0..3 {
+        client.get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
+async fn dropping_a_call_closes_its_connection() {
+    let server = ScriptedServer::silent().await;
+    let call = tokio::spawn(client(quick()).get(server.uri("/")).send());
+    server.wait_until("the request has come", |server| server.seen().len() == 1).await;
+    call.abort();
+    server.wait_until("the connection is closed", |server| server.open() == 0).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_running_when_the_client_and_its_answers_are_gone() {
+    let reply = |status| Reaction::read_then(1024, respond(status).body("too much"));
+    let end = || async {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for _ in 0..1000 {
+            if tasks() == 0 {
+                return 0;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tasks()
+    };
+    for reaction in [
+        respond(200).keep_alive(),
+        Reaction::half_response(),
+        Reaction::read_all_then_close(),
+        reply(413).close(),
+        reply(413).abandon(),
+        Reaction::read_body_then_stall(),
+    ] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        let client = client(quick().attempt_timeout(SHORT));
+        for _ in 0..3 {
+            let answer = client.post(server.uri("/")).body(upload()).send().await;
+            drop(answer);
+        }
+        // The connections of the client have to go because of the client, so the server stays until then.
+        drop(client);
+        server.wait_until("every connection is closed", |server| server.open() == 0).await;
+        drop(server);
+        assert_eq!(end().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_out_in_the_version_of_this_connection_whatever_it_came_in() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let request = Request::get(server.uri("/a?b")).version(http::Version::HTTP_2).body(()).unwrap();
+    client(quick()).send(request).await.unwrap();
+    let host = server.addr().to_string();
+    assert!(server.seen()[0].raw_head.starts_with(b"GET /a?b HTTP/1.1\r\n"));
+    assert_eq!(server.seen()[0].header("host"), Some(host.as_str()));
+}
+
+// ───────────────────────────────────────────────────────────────────────────── uploads
+
+/// 10 MiB in frames of 64 KiB.
+fn upload() -> Body {
+    let frame = |_| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
+    Body::new(StreamBody::new(futures_util::stream::iter((0..160).map(frame))))
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_while_the_upload_goes_on_is_the_answer_even_if_a_reset_follows_it() {
+    let reply = |status| Reaction::read_then(1024, respond(status).body("too much"));
+    for (status, reaction) in [
+        (413, reply(413).close()),
+        (401, reply(401).close()),
+        (200, reply(200).close()),
+        (413, reply(413).abandon()),
+        (413, reply(413).stall(Duration::from_millis(5)).abandon()),
+    ] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        for _ in 0..20 {
+            let answer = client(quick()).post(server.uri("/")).body(upload()).send().await;
+            let answer = answer.expect("the answer wins over the broken upload");
+            assert_eq!((answer.status().as_u16(), answer.attempt()), (status, 1));
+            assert_eq!(answer.text().await.unwrap(), "too much");
+        }
+        assert_eq!(server.heads_of(&Method::POST), 20);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_without_an_answer_is_an_error_at_once() {
+    let reaction = Reaction::new().read(1024);
+    for reaction in [reaction.clone().close(), reaction.clone().abandon(), reaction.reset()] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        let error = client(quick()).post(server.uri("/")).body(upload()).send().await.unwrap_err();
+        assert_eq!(told(&error), (Kind::Transport, Delivery::Unknown, 1));
+    }
+}
+
+// ───────────────────────────────────────────────────────────────────────────── time
+
+#[tokio::test]
+async fn the_deadline_of_a_call_shortens_the_clients_and_the_error_tells_the_attempts() {
+    let server = ScriptedServer::silent().await;
+    let get = || client(quick().without_attempt_timeout()).get(server.uri("/"));
+    let error = get().deadline(SHORT).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Timeout, Delivery::Unknown, 1));
+
+    let outer = Deadline::within(SHORT).bound(async { get().deadline(LONG).send().await });
+    let error = outer.await.unwrap().unwrap_err();
+    assert_eq!(told(&error), (Kind::Timeout, Delivery::Unknown, 1), "the one in scope goes first");
+
+    let client = client(quick().without_deadline().without_attempt_timeout().without_retry());
+    assert!(client.get(server.uri("/")).deadline(SHORT).send().await.unwrap_err().is_timeout());
+}
+
+#[tokio::test]
+async fn a_client_below_a_servers_limit_gets_no_more_time_than_that_leaves() {
+    let server = ScriptedServer::start(|_| respond(503).header("retry-after", "10")).await;
+    let client = client(quick());
+    let limit = Deadline::within(Duration::from_secs(5));
+    let answer = limit.bound(async { client.get(server.uri("/")).send().await }).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 503, "at once, since the next attempt could not begin in time");
+    assert_eq!(answer.retry_after(), Some(Duration::from_secs(10)));
+}
+
+// ───────────────────────────────────────────────────────────────────────────── responses
+
+async fn answer(body: impl Into<Bytes>) -> Response {
+    let reply = respond(200).body(body);
+    let server = ScriptedServer::start(move |_| reply.clone()).await;
+    client(quick().max_response_body(16)).get(server.uri("/")).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_the_limit_and_what_is_wrong_with_it_has_a_type() {
+    assert_eq!(answer("0123456789abcdef").await.bytes().await.unwrap(), "0123456789abcdef");
+    assert_eq!(answer("text").await.text().await.unwrap(), "text");
+    assert_eq!(answer("[1, 2]").await.json::<Vec<u8>>().await.unwrap(), [1, 2]);
+
+    let error = answer("0123456789abcdef!").await.bytes().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Body, Delivery::Answered, 1));
+    assert_eq!(error.cause::<BodyTooLarge>().unwrap().limit, 16);
+    let error = answer(&b"good\xff"[..]).await.text().await.unwrap_err();
+    assert_eq!(error.cause::<NotText>().unwrap().valid_up_to(), 4);
+    let error = answer("[1,").await.json::<Vec<u8>>().await.unwrap_err();
+    assert!(error.cause::<NotJson>().unwrap().is_syntax());
+    let error = answer("[1,\n\"secret\"]").await.json::<Vec<u8>>().await.unwrap_err();
+    let shape = error.cause::<NotJson>().unwrap();
+    assert_eq!((shape.is_syntax(), shape.line()), (false, 2));
+    assert!(!format!("{error:#} {error:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_an_error_of_the_body_and_was_answered() {
+    let server = ScriptedServer::start(|_| Reaction::half_response()).await;
+    let answer = client(quick()).get(server.uri("/")).send().await.unwrap();
+    let error = answer.bytes().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Body, Delivery::Answered, 1));
+}
+
+#[tokio::test]
+async fn a_status_becomes_an_error_only_when_asked_and_carries_the_advice() {
+    for (status, kind) in [
+        (400, Kind::Other),
+        (404, Kind::Other),
+        (429, Kind::Overload),
+        (500, Kind::Other),
+        (503, Kind::Overload),
+    ] {
+        let server = ScriptedServer::start(move |_| respond(status).header("retry-after", "7")).await;
+        let answer = client(quick()).post(server.uri("/")).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        let error = answer.error_for_status().unwrap_err();
+        assert_eq!(told(&error), (kind, Delivery::Answered, 1), "{status}");
+        assert_eq!(error.cause::<Status>().unwrap().code(), status);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    }
+    for status in [200, 204, 304] {
+        let server = ScriptedServer::start(move |_| respond(status)).await;
+        let answer = client(quick()).get(server.uri("/")).send().await.unwrap();
+        assert_eq!(answer.error_for_status().unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn the_response_says_which_attempt_it_answers_and_the_error_made_from_it_too() {
+    let server = ScriptedServer::start(|request| respond(if request.number < 3 { 500 } else { 404 })).await;
+    let answer = client(quick()).get(server.uri("/")).send().await.unwrap();
+    assert_eq!(answer.attempt(), 3);
+    assert_eq!(answer.error_for_status().unwrap_err().attempts(), 3);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── requests
+
+#[tokio::test]
+async fn what_a_request_asks_of_retry_reaches_it() {
+    let server = ScriptedServer::start(|_| respond(500)).await;
+    let client = Client::builder()
+        .rng(Rng::seeded(7))
+        .settings(quick().retry(RetrySettings::new().attempts(2).without_budget()))
+        .build()
+        .unwrap();
+    let uri = || server.uri("/");
+    for (what, request, attempts) in [
+        ("a GET", client.get(uri()), 2),
+        ("a HEAD", client.head(uri()), 2),
+        ("a DELETE", client.delete(uri()), 2),
+        ("a PUT", client.put(uri()).body("x"), 2),
+        ("a POST", client.post(uri()).body("x"), 1),
+        ("a PATCH", client.patch(uri()).body("x"), 1),
+        ("a GET, once", client.get(uri()).never_retry(), 1),
+        ("a GET, at most once", client.get(uri()).attempts(1), 1),
+        ("a POST with a key", client.post(uri()).body("x").idempotency_key("k"), 2),
+        ("a POST with a new key", client.post(uri()).body("x").keyed(), 2),
+        ("a POST, taken for idempotent", client.post(uri()).body("x").dangerously_assume_idempotent(), 2),
+    ] {
+        let before = server.seen().len();
+        assert_eq!(request.send().await.unwrap().attempt(), attempts, "{what}");
+        let seen = server.seen().split_off(before);
+        assert_eq!(seen.len(), attempts as usize, "{what}");
+        let keys: Vec<_> = seen.iter().map(|request| request.header("idempotency-key")).collect();
+        assert!(keys.iter().all(|key| *key == keys[0]), "{what}: every attempt has the same key");
+    }
+}
+
+#[tokio::test]
+async fn headers_and_json_arrive_as_they_were_given() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let mut more = http::HeaderMap::new();
+    more.insert("x-one", "2".parse().unwrap());
+    let request =
+        client(quick()).post(server.uri("/")).header("x-one", "0").header("x-one", "1").headers(more);
+    request.bearer("token").json(&[1, 2]).send().await.unwrap();
+    let seen = &server.seen()[0];
+    assert_eq!(seen.headers.get_all("x-one").iter().collect::<Vec<_>>(), ["2"]);
+    assert_eq!(seen.header("authorization"), Some("Bearer token"));
+    assert_eq!(seen.header("content-type"), Some("application/json"));
+    assert_eq!((seen.header("content-length"), &*seen.body.kept), (Some("5"), &b"[1,2]"[..]));
+}
+
+#[tokio::test]
+async fn a_shared_budget_limits_the_retries_of_every_client_that_has_it() {
+    let server = ScriptedServer::start(|_| respond(500)).await;
+    let budget = Budget::new(
+        BudgetSettings::default().reserve(3).floor_per_second(0).ratio(stonework::base::Ratio::ZERO),
+    );
+    for _ in 0..5 {
+        let client = Client::builder().settings(quick()).budget(budget.clone()).build().unwrap();
+        client.get(server.uri("/")).send().await.unwrap();
+    }
+    assert_eq!(server.seen().len(), 5 + 3);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── assembly
+
+#[tokio::test]
+async fn the_order_of_setters_makes_no_difference() {
+    let budget = Budget::default();
+    let one = Client::builder().settings(quick()).budget(budget.clone()).rng(Rng::seeded(1)).build().unwrap();
+    let other = Client::builder().rng(Rng::seeded(1)).budget(budget).settings(quick()).build().unwrap();
+    assert_eq!(one.explain(), other.explain());
+    let layers: Vec<_> =
+        one.explain().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(layers, ["deadline", "retry", "attempt timeout", "transport"]);
+}
+
+#[tokio::test]
+async fn it_is_a_service_for_other_layers_and_its_futures_can_be_spawned() {
+    let server =
+        ScriptedServer::start(in_order([Reaction::close_on_head(), respond(200).keep_alive()])).await;
+    let mut service = client(quick());
+    let request = Request::get(server.uri("/")).body(Body::empty()).unwrap();
+    let call = service.ready().await.unwrap().call(request);
+    assert_eq!(tokio::spawn(call).await.unwrap().unwrap().status(), 200);
+    fn shareable<T: Clone + Send + Sync + Unpin + 'static>(_: &T) {}
+    shareable(&service);
+}
+
+#[test]
+fn a_client_is_made_outside_a_runtime() {
+    assert!(Client::new().explain().starts_with("deadline: 30s"));
+    assert!(Client::builder().settings(ClientSettings::new().deadline(Duration::ZERO)).build().is_err());
+}
+
+// ───────────────────────────────────────────────────────────────────────────── secrets
+
+/// Everything that is written to `tracing`, as text.
+#[derive(Clone, Default)]
+struct Everything(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Everything {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        write!(self.0.lock().unwrap(), "{span:?}").unwrap();
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        write!(self.0.lock().unwrap(), "{values:?}").unwrap();
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        write!(self.0.lock().unwrap(), "{event:?}").unwrap();
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn no_secret_of_a_request_is_ever_shown() {
+    let written = Everything::default();
+    let _guard = tracing::subscriber::set_default(written.clone());
+    let mut shown = String::new();
+    let mut show = |what: &dyn Debug| writeln!(shown, "{what:?} {what:#?}").unwrap();
+
+    let builder = Client::builder().settings(quick().attempt_timeout(SHORT)).observer(TracingObserver);
+    show(&builder);
+    let client = builder.build().unwrap();
+    show(&client);
+
+    let mut addresses = vec![(nobody().await.to_string(), None)];
+    for reaction in [
+        Reaction::read_all_then_close(),
+        Reaction::reset_on_head(),
+        Reaction::read_body_then_stall(),
+        Reaction::new().send("HTTP/1.1 s3cret\r\n\r\n").close(),
+        respond(503).header("x-s3cret", "s3cret").body("s3cret").keep_alive(),
+        respond(200).body("s3cret").half(),
+    ] {
+        let server = ScriptedServer::start(move |_| reaction.clone()).await;
+        addresses.push((server.uri("/").to_string(), Some(server)));
+    }
+    addresses.push(("https://s3cret.example/".to_owned(), None));
+    addresses.push(("http://s3cret:s3cret@127.0.0.1/".to_owned(), None));
+    addresses.push(("http://s3cret s3cret/".to_owned(), None));
+
+    let mut errors = 0;
+    for (address, _server) in &addresses {
+        let request = client
+            .put(format!("{address}s3cret?token=s3cret"))
+            .header("x-api-key", "s3cret")
+            .bearer("s3cret")
+            .idempotency_key("s3cret")
+            .body("s3cret");
+        show(&request);
+        let error = match request.send().await {
+            Ok(answer) => {
+                show(&answer);
+                match answer.error_for_status() {
+                    Ok(answer) => answer.json::<u8>().await.unwrap_err(),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        show(&error);
+        show(&format_args!("{error} {error:#}"));
+        errors += 1;
+    }
+    assert_eq!(errors, addresses.len());
+    assert!(
+        shown.contains("Elapsed") && shown.contains("InvalidRequest") || shown.contains("Tls"),
+        "{shown}"
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let written = written.0.lock().unwrap();
+    assert!(written.contains("attempt started"), "the subscriber heard something");
+    assert!(!written.contains("s3cret"), "{written}");
+}

@@ -1,0 +1,332 @@
+//! What the assembled server promises, on real sockets: real time passes here, so limits are short and bounds wide.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::pending;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use stonework::Body;
+use stonework::server::{Report, Server, ServerSettings};
+use stonework::timeout::TimeoutLayer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tower::service_fn;
+
+/// A limit that is meant to run out in a test.
+const SHORT: Duration = Duration::from_millis(100);
+/// What takes longer than this does not happen at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Running {
+    addr: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    report: JoinHandle<Report>,
+}
+
+impl Running {
+    async fn start(settings: ServerSettings, router: Router) -> Self {
+        let server = Server::builder().settings(settings).bind("127.0.0.1:0").await.unwrap();
+        let addr = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let report = tokio::spawn(server.serve_until(router, stopped));
+        Self { addr, stop, report }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    async fn stop(self) -> Report {
+        drop(self.stop);
+        soon(self.report).await.unwrap()
+    }
+}
+
+async fn soon<F: Future>(work: F) -> F::Output {
+    timeout(PATIENCE, work).await.expect("it should have happened by now")
+}
+
+/// Reads up to this text, which the peer sends last.
+async fn read_up_to(client: &mut TcpStream, last: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(last.as_bytes()) {
+        let more = soon(client.read_buf(&mut read)).await.unwrap();
+        assert_ne!(more, 0, "closed after {:?}", String::from_utf8_lossy(&read));
+    }
+    String::from_utf8(read).unwrap()
+}
+
+/// Reads to the end. A reset is an end, too.
+async fn read_to_end(client: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    let _ = soon(client.read_to_end(&mut read)).await;
+    String::from_utf8(read).unwrap()
+}
+
+fn echo() -> Router {
+    Router::new().route("/", get(|| async { "hello" })).route("/echo", post(|body: Bytes| async { body }))
+}
+
+#[tokio::test]
+async fn an_axum_router_is_served_over_http_1_and_http_2() {
+    let server = Running::start(ServerSettings::new(), echo()).await;
+    for http2 in [false, true] {
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let request = Request::post(format!("http://{}/echo", server.addr))
+            .body(Full::<Bytes>::from("a body"))
+            .unwrap();
+        let response = soon(client.request(request)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "a body");
+    }
+    assert_eq!(server.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn any_service_is_made_ready_before_it_is_called() {
+    use stonework::testing::Strict;
+
+    let answer = |request: Request<Body>| async move {
+        let body = request.into_body().collect_up_to(100).await?;
+        Ok::<_, stonework::base::BoxError>(Response::new(Body::from(body)))
+    };
+    // Panics when it is called and was not made ready.
+    let service = Strict::new(service_fn(answer)).pending_first(1);
+    let ledger = service.ledger();
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(server.local_addr()).await.unwrap();
+    let serving = tokio::spawn(server.serve(service));
+    client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+    assert!(read_up_to(&mut client, "\r\n\r\nhi").await.starts_with("HTTP/1.1 200"));
+    serving.abort();
+    let _ = serving.await;
+    ledger.assert_settled();
+}
+
+/// A body and a service that may move between threads and not be shared by them.
+#[derive(Clone, Default)]
+struct Unshared(PhantomData<Cell<u32>>);
+
+impl http_body::Body for Unshared {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
+#[tokio::test]
+async fn neither_the_service_nor_its_bodies_need_to_be_sync() {
+    let unshared = Unshared::default();
+    let service = service_fn(move |_: Request<Body>| {
+        let body = unshared.clone();
+        async { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(server.local_addr()).await.unwrap();
+    let serving = tokio::spawn(server.serve(service));
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut client).await.starts_with("HTTP/1.0 200 OK"));
+    serving.abort();
+}
+
+#[tokio::test]
+async fn whoever_does_not_finish_a_head_in_time_is_closed_and_others_are_served() {
+    let settings = ServerSettings::new().header_read_timeout(SHORT);
+    let server = Running::start(settings, echo()).await;
+    // Nothing at all, half a line, a head without its end, and half of what an HTTP/2 client begins with.
+    for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\nslow: ", "PRI * HTTP"] {
+        let mut slow = server.connect().await;
+        slow.write_all(begun.as_bytes()).await.unwrap();
+
+        let mut quick = server.connect().await;
+        quick.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(read_up_to(&mut quick, "hello").await.starts_with("HTTP/1.1 200"));
+
+        let answer = read_to_end(&mut slow).await;
+        assert!(!answer.contains("200"), "{begun:?} was answered with {answer:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_time() {
+    let settings = ServerSettings::new().header_read_timeout(SHORT);
+    let server = Running::start(settings, echo()).await;
+    let mut client = server.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_up_to(&mut client, "hello").await;
+    read_to_end(&mut client).await;
+    server.stop().await;
+}
+
+/// A route whose answer waits to be told, and says when it was reached.
+#[derive(Clone, Default)]
+struct Gate {
+    reached: Arc<Notify>,
+    open: Arc<Notify>,
+}
+
+impl Gate {
+    fn route(&self) -> Router {
+        let gate = self.clone();
+        let wait = move || async move {
+            gate.reached.notify_one();
+            gate.open.notified().await;
+            "finished"
+        };
+        echo().route("/wait", any(wait))
+    }
+}
+
+const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_in_flight_at_shutdown_gets_its_answer_and_idle_connections_are_closed() {
+    let gate = Gate::default();
+    let server = Running::start(ServerSettings::new(), gate.route()).await;
+    let (mut busy, mut idle, mut silent) =
+        (server.connect().await, server.connect().await, server.connect().await);
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_up_to(&mut idle, "hello").await;
+    busy.write_all(WAIT).await.unwrap();
+    soon(gate.reached.notified()).await;
+
+    let addr = server.addr;
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(read_to_end(&mut idle).await, "");
+    assert_eq!(read_to_end(&mut silent).await, "");
+    // The port was closed before those two were.
+    assert!(TcpStream::connect(addr).await.is_err());
+
+    gate.open.notify_one();
+    let answer = read_to_end(&mut busy).await;
+    assert!(answer.ends_with("finished") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(soon(stopping).await.unwrap().aborted, 0);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_over_http_2_gets_its_answer_at_shutdown() {
+    let gate = Gate::default();
+    let server = Running::start(ServerSettings::new(), gate.route()).await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let request =
+        Request::get(format!("http://{}/wait", server.addr)).body(Full::<Bytes>::default()).unwrap();
+    let answer = tokio::spawn(client.request(request));
+    soon(gate.reached.notified()).await;
+    let stopping = tokio::spawn(server.stop());
+    gate.open.notify_one();
+    let body = soon(answer).await.unwrap().unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "finished");
+    assert_eq!(soon(stopping).await.unwrap().aborted, 0);
+}
+
+#[tokio::test]
+async fn what_is_not_done_within_the_grace_is_dropped_and_counted() {
+    let gate = Gate::default();
+    let server = Running::start(ServerSettings::new().grace(SHORT), gate.route()).await;
+    let mut busy = server.connect().await;
+    busy.write_all(WAIT).await.unwrap();
+    soon(gate.reached.notified()).await;
+    let start = Instant::now();
+    assert_eq!(server.stop().await.aborted, 1);
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!(read_to_end(&mut busy).await, "");
+}
+
+/// Says when it is dropped.
+struct Tell(Option<oneshot::Sender<()>>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        let _ = self.0.take().map(|tell| tell.send(()));
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_server_closes_its_connections_and_drops_its_handlers() {
+    for http2 in [false, true] {
+        let reached = Arc::new(Notify::new());
+        let (tell, dropped) = oneshot::channel();
+        let tell = Arc::new(std::sync::Mutex::new(Some(Tell(Some(tell)))));
+        let handler_reached = Arc::clone(&reached);
+        let never = service_fn(move |_: Request<Body>| {
+            let tell = tell.lock().unwrap().take();
+            let reached = Arc::clone(&handler_reached);
+            async move {
+                let _tell = tell;
+                reached.notify_one();
+                pending::<Result<Response<Body>, Infallible>>().await
+            }
+        });
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let uri = format!("http://{}/", server.local_addr());
+        let serving = tokio::spawn(server.serve(never));
+        let answer = tokio::spawn(client.request(Request::get(uri).body(Full::<Bytes>::default()).unwrap()));
+        soon(reached.notified()).await;
+        serving.abort();
+        soon(dropped).await.expect("the handler is dropped");
+        assert!(soon(answer).await.unwrap().is_err(), "the client hears of it");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
+    let router = echo().route(
+        "/panic",
+        get(|| async {
+            if true {
+                panic!("on purpose")
+            }
+        }),
+    );
+    let server = Running::start(ServerSettings::new(), router).await;
+    let (mut other, mut client) = (server.connect().await, server.connect().await);
+    client.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut client).await, "");
+    other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_up_to(&mut other, "hello").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_timeout_is_answered_with_a_problem_and_the_connection_serves_the_next_request() {
+    let slow = echo().route("/wait", any(pending::<&'static str>));
+    let server = Running::start(ServerSettings::new(), slow.layer(TimeoutLayer::new(SHORT).answer())).await;
+    let mut client = server.connect().await;
+
+    client.write_all(WAIT).await.unwrap();
+    let refusal = read_up_to(&mut client, "}").await;
+    assert!(refusal.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{refusal}");
+    assert!(refusal.contains("content-type: application/problem+json\r\n"), "{refusal}");
+    assert!(refusal.contains(r#""status":504"#), "{refusal}");
+
+    // No body after the refusal of a HEAD: the next answer follows its head at once.
+    client.write_all(b"HEAD /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let refusal = read_up_to(&mut client, "\r\n\r\n").await;
+    assert!(refusal.starts_with("HTTP/1.1 504"), "{refusal}");
+
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let answer = read_up_to(&mut client, "hello").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    server.stop().await;
+}

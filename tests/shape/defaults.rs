@@ -1,0 +1,109 @@
+//! The page of defaults against the code: what a row says is given to the setter, and must change nothing.
+
+use std::time::Duration;
+
+use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
+use stonework::client::ClientSettings;
+use stonework::retry::RetrySettings;
+use stonework::server::ServerSettings;
+
+use crate::rules::Complaints;
+
+/// A row of a table: its cells, without the bars.
+type Row = Vec<String>;
+
+/// The rows under a heading of the page.
+pub(crate) fn rows(page: &str, heading: &str) -> Vec<Row> {
+    let lines =
+        page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('#'));
+    let table = lines.filter(|line| line.starts_with('|')).skip(2);
+    table.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// Settings whose row does not hold, or that nobody compares.
+pub(crate) fn wrong(rows: &[Row]) -> Complaints {
+    let compare = |row: &Row| match holds(&row[0], &row[1]) {
+        Some(true) => None,
+        Some(false) => Some(format!("{}: the code says something else than {}", row[0], row[1])),
+        None => Some(format!("{}: not compared with the code, or {} cannot be read", row[0], row[1])),
+    };
+    rows.iter().filter_map(compare).collect()
+}
+
+/// Settings of the code (the names in a `Debug` of them) that have no row.
+pub(crate) fn missing(rows: &[Row]) -> Complaints {
+    let settings = [
+        ("backoff", format!("{:#?}", Backoff::default())),
+        ("budget", format!("{:#?}", BudgetSettings::default())),
+        ("retry", format!("{:#?}", RetrySettings::new())),
+        ("client", format!("{:#?}", ClientSettings::new())),
+        ("server", format!("{:#?}", ServerSettings::new())),
+    ];
+    // Settings within settings have rows of their own.
+    let nested = ["retry `backoff`", "retry `budget`", "client `retry`"];
+    let fields = settings.iter().flat_map(|(owner, debug)| {
+        let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
+        own.filter_map(|line| line.trim().split_once(':')).map(move |(field, _)| format!("{owner} `{field}`"))
+    });
+    fields
+        .filter(|name| !nested.contains(&name.as_str()) && !rows.iter().any(|row| row[0] == *name))
+        .map(|name| format!("{name}: no row"))
+        .collect()
+}
+
+fn holds(name: &str, value: &str) -> Option<bool> {
+    let (backoff, budget) = (Backoff::default(), BudgetSettings::default());
+    let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
+    Some(match name {
+        // The setters refuse nonsense, so two of the values are needed at a time.
+        "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
+        "backoff `cap`" => Backoff::exponential(Duration::from_millis(100), time(value)?).ok()? == backoff,
+        "backoff `factor`" => backoff.factor(value.parse().ok()?).ok()? == backoff,
+        "backoff `jitter`" => value == "full" && backoff.jitter(Jitter::Full) == backoff,
+        "budget `reserve`" => budget.reserve(value.parse().ok()?) == budget,
+        "budget `floor_per_second`" => budget.floor_per_second(value.parse().ok()?) == budget,
+        "budget `ratio`" => budget.ratio(value.replace(' ', "").parse::<Ratio>().ok()?) == budget,
+        "retry `attempts`" => retry.clone().attempts(value.parse().ok()?) == retry,
+        "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
+        "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
+        "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "client `deadline`" => client.clone().deadline(time(value)?) == client,
+        "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
+        "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
+        "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
+        "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
+        "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
+        "server `header_read_timeout`" => server.clone().header_read_timeout(time(value)?) == server,
+        "server `grace`" => server.clone().grace(time(value)?) == server,
+        "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
+        "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
+        _ => return None,
+    })
+}
+
+fn time(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_once(' ')?;
+    let number = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        _ => None,
+    }
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = text.split_once(' ')?;
+    let number: usize = number.parse().ok()?;
+    match unit {
+        "KiB" => Some(number << 10),
+        "MiB" => Some(number << 20),
+        _ => None,
+    }
+}
+
+/// Rows whose last cell names no test of the tree.
+pub(crate) fn unheld(rows: &[Row], has_test: impl Fn(&str) -> bool) -> Complaints {
+    let name = |row: &Row| row.last().map(|cell| cell.trim_matches('`').to_owned()).unwrap_or_default();
+    let unheld = rows.iter().filter(|row| !has_test(&name(row)));
+    unheld.map(|row| format!("{}: there is no test `{}`", row[0], name(row))).collect()
+}
