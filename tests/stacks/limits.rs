@@ -3,11 +3,14 @@
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use http::{Request, Response};
+use http_body_util::Empty;
 use stonework::Error;
 use stonework::base::{BoxError, Delivery, Elapsed, Phase};
 use stonework::testing::{Scripted, Step};
@@ -17,7 +20,7 @@ use tower::buffer::Buffer;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::kit::{MS, Never, virtually};
+use crate::kit::{MS, Never, retry, virtually};
 
 type Boxed = BoxCloneSyncService<(), &'static str, BoxError>;
 type Work = Pin<Box<dyn Future<Output = Result<&'static str, BoxError>> + Send>>;
@@ -123,64 +126,80 @@ fn limits_hold_when_the_inner_one_is_dropped_later_and_the_work_goes_on() {
     for_all(odd(replaced), |_, _| (20 * MS, 20 * MS));
 }
 
+/// What is done to a future that goes on afterwards.
+const KEPT: [(&str, fn(Work) -> Work); 6] = [
+    ("nothing", |work| work),
+    ("polled once and then spawned", spawned_after_a_poll),
+    ("spawned at once", spawned),
+    ("in FuturesUnordered", unordered),
+    ("polled with a waker first that wakes nobody", in_passing),
+    ("polled with a waker afterwards that wakes nobody", in_passing_afterwards),
+];
+
+async fn poll_once(work: &mut Work) {
+    std::future::poll_fn(|cx| {
+        polled_once_with(work, cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn spawned_after_a_poll(mut work: Work) -> Work {
+    Box::pin(async move {
+        poll_once(&mut work).await;
+        tokio::spawn(work).await?
+    })
+}
+
+fn spawned(work: Work) -> Work {
+    Box::pin(async move { tokio::spawn(work).await? })
+}
+
+fn unordered(work: Work) -> Work {
+    Box::pin(async move {
+        let mut all: FuturesUnordered<_> = [work].into_iter().collect();
+        all.next().await.expect("one")
+    })
+}
+
+fn in_passing(mut work: Work) -> Work {
+    Box::pin(async move {
+        polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
+        work.await
+    })
+}
+
+fn in_passing_afterwards(mut work: Work) -> Work {
+    Box::pin(async move {
+        poll_once(&mut work).await;
+        polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
+        work.await
+    })
+}
+
 fn polled_once_with(work: &mut Work, cx: &mut Context<'_>) {
     assert!(work.as_mut().poll(cx).is_pending());
 }
 
 #[test]
 fn limits_hold_when_the_inner_one_is_polled_once_and_then_spawned() {
-    let spawned = |mut work: Work| -> Work {
-        Box::pin(async move {
-            std::future::poll_fn(|cx| {
-                polled_once_with(&mut work, cx);
-                std::task::Poll::Ready(())
-            })
-            .await;
-            tokio::spawn(work).await?
-        })
-    };
-    for_all(odd(spawned), earlier);
+    for_all(odd(spawned_after_a_poll), earlier);
 }
 
 #[test]
 fn limits_hold_when_the_inner_one_is_spawned_at_once() {
-    let spawned = |work: Work| -> Work { Box::pin(async move { tokio::spawn(work).await? }) };
     for_all(odd(spawned), earlier);
 }
 
 #[test]
 fn limits_hold_inside_futures_unordered() {
-    let unordered = |work: Work| -> Work {
-        Box::pin(async move {
-            let mut all: FuturesUnordered<_> = [work].into_iter().collect();
-            all.next().await.expect("one")
-        })
-    };
     for_all(odd(unordered), earlier);
 }
 
 #[test]
-fn limits_hold_when_the_inner_one_is_polled_with_a_waker_first_that_wakes_nobody() {
-    let in_passing = |mut work: Work| -> Work {
-        Box::pin(async move {
-            polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
-            work.await
-        })
-    };
+fn limits_hold_when_the_inner_one_is_polled_with_a_waker_that_wakes_nobody() {
     for_all(odd(in_passing), earlier);
-    // And the other way round: seen by the task first, then by a waker that wakes nobody.
-    let afterwards = |mut work: Work| -> Work {
-        Box::pin(async move {
-            std::future::poll_fn(|cx| {
-                polled_once_with(&mut work, cx);
-                polled_once_with(&mut work, &mut Context::from_waker(Waker::noop()));
-                std::task::Poll::Ready(())
-            })
-            .await;
-            work.await
-        })
-    };
-    for_all(odd(afterwards), earlier);
+    for_all(odd(in_passing_afterwards), earlier);
 }
 
 #[test]
@@ -261,4 +280,60 @@ fn a_limit_that_ran_out_in_the_answer_names_all_of_its_time_also_what_readiness_
     });
     let cause = error.cause::<Elapsed>().expect("a limit");
     assert_eq!((elapsed, cause.granted(), cause.phase()), (50 * MS, Some(50 * MS), Phase::Response));
+}
+
+/// Fails at once, and succeeds after a pause of 30 ms.
+fn after_a_pause() -> Boxed {
+    let bottom: Scripted<Request<Empty<Bytes>>, Response<()>> = Scripted::script(|call, _| match call {
+        1 => Step::fail("broken"),
+        _ => Step::Answer(Response::new(())),
+    });
+    let client = retry(30 * MS).layer(bottom).map_response(|_| "done").map_err(BoxError::from);
+    BoxCloneSyncService::new(client.map_request(|()| Request::new(Empty::new())))
+}
+
+#[test]
+fn a_pause_between_attempts_ends_on_time_whatever_is_done_to_its_future() {
+    for (name, treat) in KEPT {
+        for limit in [Limit::Attempt, Limit::Call] {
+            let (answer, elapsed) = virtually(async move {
+                let start = Instant::now();
+                let answer = limit.over(100 * MS, odd(treat)(after_a_pause())).oneshot(()).await;
+                (answer.expect("the second attempt"), start.elapsed())
+            });
+            assert_eq!((answer, elapsed), ("done", 30 * MS), "{name}, {limit:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_behind_towers_buffer_ends_on_time() {
+    let elapsed = virtually(async {
+        let start = Instant::now();
+        let stack = Limit::Call.over(100 * MS, Buffer::new(after_a_pause(), 4));
+        assert_eq!(stack.oneshot(()).await.expect("the second attempt"), "done");
+        start.elapsed()
+    });
+    assert_eq!(elapsed, 30 * MS);
+}
+
+#[test]
+fn a_limit_holds_when_select_drops_a_pause_in_the_poll_that_armed_it() {
+    let dropped = |work: Work| -> Work {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = work => return answer,
+                () = ready(()) => {}
+            }
+            pending().await
+        })
+    };
+    let elapsed = virtually(async move {
+        let start = Instant::now();
+        let error = Limit::Call.over(100 * MS, odd(dropped)(after_a_pause())).oneshot(()).await.unwrap_err();
+        assert!(Error::wrap(error).is_timeout());
+        start.elapsed()
+    });
+    assert_eq!(elapsed, 100 * MS);
 }
