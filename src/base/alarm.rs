@@ -109,11 +109,12 @@ impl Alarm {
         }
     }
 
-    /// The instant that the timer is known to have reached.
+    /// The time, once the timer has fired. A task may be polled long after that, and then more is over than what the
+    /// timer was set to.
     fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Instant> {
         let mut sleep = self.project().sleep.as_pin_mut()?;
         let at = sleep.deadline();
-        sleep.as_mut().poll(cx).is_ready().then_some(at)
+        sleep.as_mut().poll(cx).is_ready().then(|| at.max(Instant::now()))
     }
 
     /// Set the timer to `at`; false if it was set to that already.

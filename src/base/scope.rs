@@ -78,8 +78,12 @@ pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R 
 
 /// Whether the deadline in scope is known to have passed. It is known as soon as the timer of an owner has fired.
 pub(crate) fn expired() -> bool {
-    let scope = current();
-    scope.deadline.is_some() && scope.reached >= scope.deadline
+    current().deadline.is_some_and(has_reached)
+}
+
+/// Whether the timer of an owner has fired at this instant or later.
+pub(crate) fn has_reached(at: Instant) -> bool {
+    current().reached >= Some(at)
 }
 
 /// The clock at the edge of a `call`: the reading of an outer layer whose `call` is still on the stack, or a new one.

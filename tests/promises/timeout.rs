@@ -91,6 +91,20 @@ async fn waiting_for_readiness_is_part_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_becomes_ready_when_the_time_is_over_is_not_called() {
+    for late in [SECOND, 10 * SECOND] {
+        let backend = Backend::script(|_, _| answered(200)).stall_ready(1, SECOND);
+        let seen = backend.seen();
+        let mut call = Box::pin(TimeoutLayer::new(SECOND).layer(backend).oneshot(request(Method::POST)));
+        assert!(poll_once(&mut call).is_pending());
+        tokio::time::advance(late).await;
+        let error = call.await.unwrap_err();
+        assert_eq!((seen.count(), phase(&error)), (0, Some(Phase::Readiness)));
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the_service() {
     let backend = Backend::steps([answered(200), answered(200)]).stall_ready(1, 5 * SECOND);
     let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
