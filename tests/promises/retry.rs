@@ -7,8 +7,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use stonework::base::body::ReplayBody;
 use stonework::base::{
-    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Error, Jitter, KeyFormat, Kind,
-    Outcome, Ratio, Rng, Skip, WallClock,
+    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Error, Event, Jitter, KeyFormat,
+    Kind, Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
 use stonework::testing::{Recorder, Step};
@@ -541,4 +541,83 @@ async fn full_bodies_are_forwarded_unchanged() {
     let mut service = RetryLayer::new().layer(backend);
     let response = service.ready().await.unwrap().call(request(Method::POST)).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "content");
+}
+
+/// What was told of each attempt, in order: `+1` started, `-1` ended, `~2` scheduled, `!1` skipped and why.
+fn told(events: &Recorder) -> Vec<String> {
+    let tell = |event: &Event| match event {
+        Event::AttemptStarted { attempt, .. } => format!("+{attempt}"),
+        Event::AttemptEnded { attempt, .. } => format!("-{attempt}"),
+        Event::RetryScheduled { attempt, .. } => format!("~{attempt}"),
+        Event::RetrySkipped { attempt, why, .. } => format!("!{attempt} {why:?}"),
+        other => format!("{other:?}"),
+    };
+    events.events().iter().map(tell).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_or_a_wait_that_the_deadline_ends_is_told_to_the_end_and_why_nothing_follows() {
+    let hangs = Backend::steps([Step::Hang]);
+    let second_hangs = Backend::steps([answered(500), Step::Hang]);
+    let second_never_ready = Backend::steps([answered(500), answered(200)]).stall_ready(2, 1_000 * SECOND);
+    let unsafe_hangs = Backend::steps([Step::Hang]);
+    for (backend, method, expected) in [
+        (hangs, Method::GET, vec!["+1", "-1", "!1 Deadline"]),
+        (second_hangs, Method::GET, vec!["+1", "-1", "~2", "+2", "-2", "!2 Deadline"]),
+        (second_never_ready, Method::GET, vec!["+1", "-1", "~2", "!1 Deadline"]),
+        (unsafe_hangs, Method::POST, vec!["+1", "-1", "!1 Unsafe"]),
+    ] {
+        let (layer, events) = watched();
+        let stack = ServiceBuilder::new().layer(TimeoutLayer::new(3 * SECOND)).layer(layer).service(backend);
+        let error = stack.oneshot(request(method)).await.unwrap_err();
+        assert!(error.is_timeout());
+        assert_eq!(told(&events), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_ends_under_the_number_it_began_with_also_when_a_layer_below_repeats() {
+    let (outer, events) = watched();
+    let stack = ServiceBuilder::new()
+        .layer(outer)
+        .layer(RetryLayer::new())
+        .service(Backend::script(|_, _| broken(Delivery::Unknown)));
+    let error = stack.oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!(error.attempts(), 9);
+    assert_eq!(told(&events), ["+1", "-1", "~4", "+4", "-4", "~7", "+7", "-7", "!7 Attempts"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_further_attempt_begins_once_the_deadline_has_passed() {
+    // The service becomes ready again just when the time is over.
+    let again = Backend::steps([broken(Delivery::Refused), answered(200)]).stall_ready(2, 3 * SECOND);
+    let seen_again = again.seen();
+    let budget = Budget::default();
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(3 * SECOND))
+        .layer(RetryLayer::new().budget(budget.clone()))
+        .service(again);
+    let error = stack.oneshot(request(Method::POST)).await.unwrap_err();
+    assert_eq!((seen_again.count(), error.delivery()), (1, Delivery::Refused));
+    assert!(error.is_timeout());
+
+    // A pause whose task is polled far too late: it is over, and so is the time.
+    let late = Backend::steps([busy("1"), answered(200)]);
+    let seen_late = late.seen();
+    let events = Recorder::new();
+    let layer = RetryLayer::new().budget(budget.clone()).observer(events.clone());
+    let stack = ServiceBuilder::new().layer(TimeoutLayer::new(3 * SECOND)).layer(layer).service(late);
+    let mut call = std::pin::pin!(stack.oneshot(request(Method::GET)));
+    let mut poll = || call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(poll().is_pending());
+    tokio::time::advance(10 * SECOND).await;
+    let mut result = poll();
+    if result.is_pending() {
+        result = poll();
+    }
+    assert!(matches!(result, std::task::Poll::Ready(Err(error)) if error.is_timeout()));
+    assert_eq!(seen_late.count(), 1);
+    assert_eq!(told(&events), ["+1", "-1", "~2", "!1 Deadline"]);
+    let stats = budget.stats();
+    assert_eq!((stats.granted, stats.refunded), (1, 1), "what never began costs nothing");
 }
