@@ -133,10 +133,10 @@ where
                     Poll::Ready(Ok(())) => {
                         // The pause, or the wait for readiness, may have ended too late.
                         if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
-                            return Poll::Ready(Err(progress.out_of_time()));
+                            return Poll::Ready(progress.out_of_time());
                         }
                         let Some(request) = progress.start() else {
-                            return Poll::Ready(Err(progress.body_lost()));
+                            return Poll::Ready(progress.body_lost());
                         };
                         let answer = this.service.call(request);
                         this.state.set(State::Called { answer });
@@ -149,7 +149,7 @@ where
                         progress.begin();
                         Err(Error::wrap(error).with_delivery(Delivery::NotSent))
                     }
-                    Poll::Pending if scope::expired() => return Poll::Ready(Err(progress.out_of_time())),
+                    Poll::Pending if scope::expired() => return Poll::Ready(progress.out_of_time()),
                     Poll::Pending => return Poll::Pending,
                 },
             };
@@ -193,20 +193,14 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
         });
 
-        if let Err(error) = &mut result {
-            if !self.plan.is_repeatable() {
-                if let Some(request) = error.take_request::<Request<B>>() {
-                    self.plan.keep(request);
-                }
-            }
-        }
+        self.plan.keep(result.as_mut().err().and_then(Error::take_request));
         let facts = Facts {
             outcome,
             delivery,
             safety: self.plan.safety,
             attempts: self.counted,
-            allowed: self.shared.settings.attempts,
-            asked: self.plan.asked,
+            allowed: self.plan.allowed,
+            single: self.plan.is_single(),
             innocent: innocent && !self.replayed_at_once,
             repeatable: self.plan.is_repeatable(),
         };
@@ -289,25 +283,31 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
-    fn finish<R>(&self, result: Result<R, Error>) -> Result<R, Error> {
-        result.map_err(|error| error.with_delivery(self.delivery).with_attempts(self.sent))
+    fn finish<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
+        result.map_err(|error| {
+            let error = match self.plan.give_back() {
+                Some(request) => error.with_request(request),
+                None => error,
+            };
+            error.with_delivery(self.delivery).with_attempts(self.sent)
+        })
     }
 
     /// The time ran out before the attempt that was scheduled could begin.
-    fn out_of_time(&mut self) -> Error {
+    fn out_of_time<R>(&mut self) -> Result<R, Error> {
         self.called_off(Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
     }
 
     /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
-    fn body_lost(&mut self) -> Error {
+    fn body_lost<R>(&mut self) -> Result<R, Error> {
         self.called_off(Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
     }
 
-    fn called_off(&mut self, why: Skip, error: Error) -> Error {
+    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<R, Error> {
         self.charge = None;
         let attempt = self.attempt;
         self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
-        error.with_delivery(self.delivery).with_attempts(self.sent)
+        self.finish(Err(error))
     }
 }
 

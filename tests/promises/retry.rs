@@ -621,3 +621,57 @@ async fn no_further_attempt_begins_once_the_deadline_has_passed() {
     let stats = budget.stats();
     assert_eq!((stats.granted, stats.refunded), (1, 1), "what never began costs nothing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_makes_one_attempt_makes_one_and_says_so() {
+    for step in [answered(503), answered(425), broken(Delivery::NotSent), broken(Delivery::Unknown)] {
+        let backend = Backend::steps([step, answered(200)]);
+        let seen = backend.seen();
+        let events = Recorder::new();
+        let layer = RetryLayer::from(RetrySettings::new().attempts(1)).observer(events.clone());
+        let _ = layer.layer(backend).oneshot(request(Method::GET)).await;
+        assert_eq!((seen.count(), skips(&events)), (1, vec![Skip::Attempts]));
+    }
+    // Not even what came back unsent goes out again.
+    let handing_back = tower::service_fn(|request: Request<Content>| async {
+        Err::<Response<Content>, _>(Error::new(Kind::Transport, "closed").with_request(request))
+    });
+    let events = Recorder::new();
+    let layer = RetryLayer::from(RetrySettings::new().attempts(1)).observer(events.clone());
+    let mut error = layer.layer(handing_back).oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!((error.attempts(), skips(&events)), (1, vec![Skip::Attempts]));
+    assert!(error.take_request::<Request<Content>>().is_some(), "it is the caller's again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_a_request_asks_for_hold_across_all_layers() {
+    let backend = Backend::script(|_, _| answered(500));
+    let seen = backend.seen();
+    let stack = ServiceBuilder::new().layer(RetryLayer::new()).layer(RetryLayer::new()).service(backend);
+    let mut twice = request(Method::GET);
+    Call::edit(twice.extensions_mut(), |call| call.attempts(2));
+    stack.oneshot(twice).await.unwrap();
+    assert_eq!(seen.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_used() {
+    for attempts in [None, Some(2)] {
+        let handing_back = tower::service_fn(|request: Request<Content>| async {
+            Err::<Response<Content>, _>(Error::new(Kind::Connect, "refused").with_request(request))
+        });
+        let large = Content::from(vec![1u8; 100_000]);
+        for content in [Content::from("small"), large] {
+            let mut request = Request::post("/").body(content).unwrap();
+            if let Some(attempts) = attempts {
+                Call::edit(request.extensions_mut(), |call| call.attempts(attempts));
+            }
+            let mut error = RetryLayer::new().layer(handing_back).oneshot(request.clone()).await.unwrap_err();
+            assert_eq!((error.attempts(), error.delivery()), (attempts.unwrap_or(3), Delivery::NotSent));
+            let returned = error.take_request::<Request<Content>>().expect("it comes back");
+            assert_eq!(returned.body().clone().into_inner(), request.body().clone().into_inner());
+            let returned = RetryLayer::new().layer(handing_back).oneshot(returned).await.unwrap_err();
+            assert_eq!(returned.attempts(), attempts.unwrap_or(3), "and means what it meant");
+        }
+    }
+}
