@@ -122,6 +122,46 @@ async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_was_given_up_is_not_charged_to_the_next_attempt() {
+    let backend = Backend::script(|_, _| answered(200)).stall_ready(1, SECOND / 2);
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
+    let given_up = ServiceExt::<Request<crate::support::Content>>::ready(&mut service);
+    assert!(tokio::time::timeout(SECOND / 10, given_up).await.is_err());
+    sleep(10 * SECOND).await;
+    let response = service.ready().await.unwrap().call(request(Method::GET)).await;
+    assert_eq!(response.expect("the service has long been ready").status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_breaks_while_it_is_waited_for_says_so_itself() {
+    let mut readiness =
+        [Poll::Pending, Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe)))].into_iter();
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(Readies(move |cx: &mut Context<'_>| {
+        cx.waker().wake_by_ref();
+        readiness.next().expect("nobody asks a broken service again")
+    }));
+    let error = ServiceExt::<()>::ready(&mut service).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.cause::<io::Error>().unwrap().kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// A service that is as ready as this says.
+struct Readies<F>(F);
+
+impl<F: FnMut(&mut Context<'_>) -> Poll<io::Result<()>>> Service<()> for Readies<F> {
+    type Response = ();
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<()>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (self.0)(cx)
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_readiness_took_is_missing_from_the_attempt() {
     let hang = Backend::steps([Step::Hang]).stall_ready(1, SECOND / 2);
     let service = AttemptTimeoutLayer::new(SECOND).layer(hang);
