@@ -236,8 +236,16 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     fn again(&mut self, advice: Advice) -> Result<Duration, Skip> {
         let shared = &self.shared;
+        let restarts = matches!(advice, Advice::Restart(_));
+        if restarts {
+            self.delays = None;
+        }
         let delays = self.delays.get_or_insert_with(|| shared.schedule.start());
         let scheduled = delays.next(&shared.rng).ok_or(Skip::Schedule)?;
+        if restarts {
+            // That delay only spreads those who were all told the same.
+            self.delays = None;
+        }
         let now = Instant::now();
         let left = Deadline::current().map(|deadline| deadline.remaining(now));
         let pause = verdict::pause(scheduled, advice, shared.settings.max_retry_after, left)?;
@@ -254,7 +262,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         let asked = match result {
             Ok(response) => match Pushback::of(response.headers()) {
                 Some(Pushback::Stop) => return Advice::Stop,
-                Some(Pushback::After(delay)) => Some(delay),
+                Some(Pushback::After(delay)) => return Advice::Restart(delay),
                 None => RetryAfter::of(response.headers(), self.shared.wall.now()),
             },
             Err(error) => error.retry_after(),

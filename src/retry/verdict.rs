@@ -67,6 +67,8 @@ pub(super) enum Advice {
     None,
     /// Not before so long.
     After(Duration),
+    /// Not before so long, and then as if it were the first time.
+    Restart(Duration),
     /// Not at all.
     Stop,
 }
@@ -82,8 +84,8 @@ pub(super) fn pause(
     let pause = match advice {
         Advice::None => scheduled,
         Advice::Stop => return Err(Skip::Pushback),
-        Advice::After(asked) if asked > ceiling => return Err(Skip::RetryAfter),
-        Advice::After(asked) => asked.saturating_add(scheduled),
+        Advice::After(asked) | Advice::Restart(asked) if asked > ceiling => return Err(Skip::RetryAfter),
+        Advice::After(asked) | Advice::Restart(asked) => asked.saturating_add(scheduled),
     };
     match left {
         // An attempt that begins at the deadline cannot finish.
@@ -167,6 +169,8 @@ mod tests {
         let (short, ceiling) = (Duration::from_millis(40), seconds(60));
         assert_eq!(pause(short, Advice::None, ceiling, None), Ok(short));
         assert_eq!(pause(short, Advice::After(seconds(7)), ceiling, None), Ok(seconds(7) + short));
+        assert_eq!(pause(short, Advice::After(ceiling), ceiling, None), Ok(ceiling + short));
+        assert_eq!(pause(short, Advice::Restart(seconds(7)), ceiling, None), Ok(seconds(7) + short));
         assert_eq!(pause(short, Advice::After(seconds(61)), ceiling, None), Err(Skip::RetryAfter));
         assert_eq!(pause(short, Advice::After(seconds(10)), ceiling, Some(seconds(3))), Err(Skip::Deadline));
         assert_eq!(pause(seconds(3), Advice::None, ceiling, Some(seconds(3))), Err(Skip::Deadline));

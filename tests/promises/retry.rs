@@ -281,6 +281,14 @@ async fn grpc_pushback_is_obeyed() {
     layer.layer(stopped).oneshot(request(Method::GET)).await.unwrap();
     assert_eq!(skips(&events), [Skip::Pushback]);
 
+    // After it, the pauses grow from the start again (gRFC A6).
+    let doubling = Backoff::exponential(SECOND, 100 * SECOND).unwrap().jitter(Jitter::None);
+    let (layer, events) =
+        (RetryLayer::from(RetrySettings::new().attempts(5).backoff(doubling)), Recorder::new());
+    let told = Backend::steps([answered(503), answered(503), pushback("5000"), answered(503), answered(200)]);
+    layer.observer(events.clone()).layer(told).oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!(delays(&events), [1, 2, 5 + 1, 1].map(Duration::from_secs));
+
     let delayed = Backend::steps([pushback("2000"), answered(200)]);
     let (result, took) = timed(RetryLayer::new().layer(delayed).oneshot(request(Method::GET))).await;
     assert!(result.unwrap().status() == 200 && took >= 2 * SECOND);
