@@ -463,6 +463,42 @@ async fn an_attempt_still_reading_the_body_cannot_spoil_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_begins_to_read_the_body_after_it_failed_cannot_spoil_the_next_one() {
+    // Nothing of the body was sent when the answer came: HTTP/2 had no window for it.
+    let frames: Vec<_> = (0..100).map(|_| Bytes::from(vec![1u8; 1_000])).collect();
+    for nested in [false, true] {
+        let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = Arc::clone(&sizes);
+        let backend = tower::service_fn(move |request: Request<ReplayBody<_>>| {
+            let log = Arc::clone(&log);
+            async move {
+                let body = request.into_body();
+                if log.lock().unwrap().is_empty() {
+                    log.lock().unwrap().push(0);
+                    let rest = BodyExt::collect(body);
+                    tokio::spawn(async move {
+                        tokio::task::yield_now().await;
+                        rest.await.map(|rest: http_body_util::Collected<Bytes>| rest.to_bytes().len())
+                    });
+                    return Ok::<_, std::io::Error>(answer(503));
+                }
+                let body: http_body_util::Collected<Bytes> = body.collect().await.unwrap();
+                log.lock().unwrap().push(body.to_bytes().len());
+                Ok(answer(200))
+            }
+        });
+        let sent = streamed(frames.clone());
+        let response = if nested {
+            RetryLayer::new().layer(RetryLayer::new().layer(backend)).oneshot(sent).await
+        } else {
+            RetryLayer::new().layer(backend).oneshot(sent).await
+        };
+        assert_eq!(response.expect("no error").status(), 200);
+        assert_eq!(*sizes.lock().unwrap(), [0, 100_000]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_came_back_unsent_is_sent_again_without_a_copy() {
     // A body known to be beyond the cap, so that there is no copy: only the request itself can go out again.
     let large = Request::put("/").body(Content::from(vec![1u8; 100_000])).unwrap();
