@@ -56,7 +56,7 @@ impl Alarm {
 
         if outer.owner == Some(waker) {
             self.set(Self::new());
-            let (poll, scope) = scope::enter(Scope { deadline, wanted: None, ..outer }, || inner(cx));
+            let (poll, scope) = scope::enter(Scope { deadline, ..outer }, || inner(cx));
             if let Poll::Ready(done) = poll {
                 return Poll::Ready(Limited::Done(done));
             }
