@@ -247,6 +247,30 @@ async fn a_spent_deadline_refuses_before_any_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_has_passed_ends_the_wait_in_the_first_poll() {
+    let past = Deadline::at(Instant::now());
+    tokio::time::advance(SECOND).await;
+    // Nobody would wake it, so it must not wait.
+    assert!(matches!(poll_once(&mut Box::pin(past.bound(pending::<()>()))), Poll::Ready(Err(_))));
+    let inner = Deadline::within(SECOND).bound(past.bound(pending::<()>()));
+    assert!(matches!(poll_once(&mut Box::pin(inner)), Poll::Ready(Ok(Err(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn detached_work_is_not_cut_short_by_the_deadline_but_dropped_with_whoever_awaits_it() {
+    let limited = || TimeoutLayer::new(5 * SECOND).layer(service_fn(|()| pending::<io::Result<()>>()));
+    // The limit inside keeps its own time, and is served by the timer of the one outside.
+    let inside = Deadline::within(SECOND).bound(deadline::detached(limited().oneshot(())));
+    let (result, took) = timed(inside).await;
+    assert_eq!((result.is_err(), took), (true, SECOND));
+    let mut work = Box::pin(deadline::detached(limited().oneshot(())));
+    let start = Instant::now();
+    assert!(Deadline::within(SECOND).bound(&mut work).await.is_err());
+    assert!(work.await.unwrap_err().is_timeout(), "it goes on where its first limit is gone");
+    assert_eq!(start.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outer_limit_is_visible_inside_and_can_only_be_shortened() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
