@@ -204,7 +204,14 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             innocent: innocent && !self.replayed_at_once,
             repeatable: self.plan.is_repeatable(),
         };
-        let decided = match verdict::judge(&facts) {
+        let verdict = match verdict::judge(&facts) {
+            // Not before the server said, harmless or not.
+            Verdict::AtOnce if self.advice(&result) != Advice::None => {
+                verdict::judge(&Facts { innocent: false, ..facts })
+            }
+            verdict => verdict,
+        };
+        let decided = match verdict {
             Verdict::Done => return Next::Return(self.finish(result)),
             Verdict::Skip(skip) => Err(skip),
             Verdict::AtOnce => self.at_once(),

@@ -64,6 +64,23 @@ async fn a_post_that_never_left_or_was_refused_unprocessed_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_replay_comes_before_the_retry_after_of_the_server_not_even_a_harmless_one() {
+    let early = || Step::Answer(with_header(answer(425), "retry-after", "5"));
+    let (result, took) = timed(
+        RetryLayer::new().layer(Backend::steps([early(), answered(200)])).oneshot(request(Method::POST)),
+    )
+    .await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert!(took >= 5 * SECOND, "{took:?}");
+
+    let (layer, events) = watched();
+    let backend = Backend::script(move |_, _| early());
+    let seen = backend.seen();
+    layer.layer(backend).oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!((seen.count(), skips(&events)), (3, vec![Skip::Attempts]), "it counts as any other");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_one_replay_is_immediate_and_the_rest_wait_and_count() {
     let backend = Backend::script(|_, _| broken(Delivery::NotSent));
     let (layer, events) = watched();
