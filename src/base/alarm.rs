@@ -11,10 +11,11 @@
 //! dropped (by `select!`, say) costs at most one early wake-up. The trust never goes the other way: an owner that left
 //! its deadline to a limit below would sleep for ever if that one were dropped.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use pin_project::pin_project;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::scope::{self, Scope, WakerId};
@@ -55,7 +56,7 @@ impl Alarm {
 
         if outer.owner == Some(waker) {
             self.set(Self::new());
-            let (poll, scope) = scope::enter(Scope { deadline, wanted: None, ..outer }, || inner(cx));
+            let (poll, scope) = scope::enter(Scope { deadline, ..outer }, || inner(cx));
             if let Poll::Ready(done) = poll {
                 return Poll::Ready(Limited::Done(done));
             }
@@ -83,10 +84,8 @@ impl Alarm {
             }
             // A timer that was just set has to be polled once to hold the waker; and if its instant is already past,
             // whoever asked for it has to be polled again.
-            let mut sleep = self.as_mut().project().sleep;
-            match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
-                Some(Poll::Ready(())) => {}
-                _ => return Poll::Pending,
+            if self.as_mut().poll_sleep(cx).is_pending() {
+                return Poll::Pending;
             }
         }
     }
@@ -103,17 +102,23 @@ impl Alarm {
             return Poll::Pending;
         }
         self.as_mut().arm(at);
-        match self.project().sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx),
-            None => Poll::Pending,
-        }
+        self.poll_sleep(cx)
     }
 
-    /// The instant that the timer is known to have reached.
-    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Instant> {
-        let mut sleep = self.project().sleep.as_pin_mut()?;
-        let at = sleep.deadline();
-        sleep.as_mut().poll(cx).is_ready().then_some(at)
+    /// The time, once the timer has fired. A task may be polled long after that, and then more is over than what the
+    /// timer was set to.
+    fn poll_timer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Instant> {
+        let at = self.as_mut().project().sleep.as_pin_mut()?.deadline();
+        self.poll_sleep(cx).is_ready().then(|| at.max(Instant::now()))
+    }
+
+    /// Outside tokio's cooperative budget: a timer would not even look at the clock when other work of the task has
+    /// used that up, and if that work does so every time, the limit would never come.
+    fn poll_sleep(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.project().sleep.as_pin_mut() {
+            Some(sleep) => pin!(unconstrained(sleep)).poll(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Set the timer to `at`; false if it was set to that already.

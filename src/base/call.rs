@@ -83,7 +83,8 @@ impl Call {
         extensions.insert(change(call));
     }
 
-    /// Send this request at most so many times, the first included. It can only lower what the layer allows.
+    /// Send this request at most so many times, the first included. It can only lower what the layer allows. The
+    /// outermost `retry` counts; those below it pass the request on once for each of its attempts.
     ///
     /// # Panics
     ///

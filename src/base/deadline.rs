@@ -101,6 +101,8 @@ impl Deadline {
 
     /// Run `work` with this deadline in scope, and give up when it passes.
     ///
+    /// `work` is polled at least once, also when the time is over already; an answer then goes before the clock.
+    ///
     /// *Errors:* [`Elapsed`]. *Panics:* when polled outside a Tokio runtime with timers. *Cancellation:* dropping the
     /// future drops the work.
     pub fn bound<F: Future>(self, work: F) -> Bound<F> {
@@ -143,8 +145,10 @@ pub fn carry<F: Future>(work: F) -> Carry<F> {
     Carry { work, deadline: Some(scope::current().deadline) }
 }
 
-/// Leave the deadline in scope behind: what `work` calls is not limited by it. For work that has to be done whether or
-/// not anyone still waits for the answer.
+/// Leave the deadline in scope behind: what `work` calls is not cut to it.
+///
+/// *Cancellation:* whoever limits the future that awaits this one still drops both when the time is over. Work that has
+/// to be done whether or not anyone waits for it belongs into a task of its own, where no deadline is in scope anyway.
 pub fn detached<F: Future>(work: F) -> Carry<F> {
     Carry { work, deadline: None }
 }

@@ -179,10 +179,14 @@ impl Error {
         Self(Box::new(Inner { kind, delivery, attempts: 0, retry_after: None, source, request }))
     }
 
-    /// Say how far the request got.
+    /// Say how far the request got. Where it may have been received, a request that was handed back is let go: it
+    /// looks as if it could be sent again, and that is not known any more.
     #[must_use]
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
+        if matches!(delivery, Delivery::Unknown | Delivery::Answered) {
+            *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         self
     }
 
@@ -232,7 +236,8 @@ impl Error {
         self.0.retry_after
     }
 
-    /// The request, when it came back unsent and is of type `R`; a second call answers `None`.
+    /// The request, when it came back unsent and is of type `R`; a second call answers `None`. It comes from the last
+    /// attempt, and only where no earlier one may have been received.
     ///
     /// ```
     /// use stonework::base::{Delivery, Error, Kind};
@@ -360,6 +365,9 @@ mod tests {
         assert_eq!(error.take_request::<u8>(), None);
         assert_eq!(error.take_request::<String>().as_deref(), Some("me"));
         assert_eq!(error.take_request::<String>(), None);
+
+        let received = Error::new(Kind::Other, "x").with_request(String::from("me"));
+        assert_eq!(received.with_delivery(Delivery::Unknown).take_request::<String>(), None);
     }
 
     #[test]

@@ -21,9 +21,15 @@ impl Asked {
         let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         Self {
             without_body: matches!(*request.method(), Method::HEAD | Method::CONNECT),
-            grpc: kind.is_some_and(|kind| kind.starts_with(b"application/grpc")),
+            grpc: kind.is_some_and(is_grpc),
         }
     }
+}
+
+/// `application/grpc`, alone or with a message format or a parameter behind it. Not gRPC-Web, whose answers differ.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// Turns a refusal into a response.
@@ -141,6 +147,21 @@ mod tests {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "4");
         assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn only_grpc_itself_is_taken_for_grpc() {
+        for (kind, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+json", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web+proto", false),
+            ("application/grpcurl", false),
+            ("application/json", false),
+        ] {
+            let request = Request::post("/").header("content-type", kind).body(()).unwrap();
+            assert_eq!(Asked::of(&request).grpc, grpc, "{kind}");
+        }
     }
 
     #[test]

@@ -68,8 +68,7 @@ pub(crate) fn call<R>(now: Option<Instant>, deadline: Option<Instant>, work: imp
 
 /// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
 pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R {
-    let outer = current();
-    let (result, after) = enter(Scope { deadline, wanted: None, ..outer }, poll);
+    let (result, after) = enter(Scope { deadline, ..current() }, poll);
     if let Some(at) = after.wanted {
         want(at);
     }
@@ -78,8 +77,12 @@ pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R 
 
 /// Whether the deadline in scope is known to have passed. It is known as soon as the timer of an owner has fired.
 pub(crate) fn expired() -> bool {
-    let scope = current();
-    scope.deadline.is_some() && scope.reached >= scope.deadline
+    current().deadline.is_some_and(has_reached)
+}
+
+/// Whether the timer of an owner has fired at this instant or later.
+pub(crate) fn has_reached(at: Instant) -> bool {
+    current().reached >= Some(at)
 }
 
 /// The clock at the edge of a `call`: the reading of an outer layer whose `call` is still on the stack, or a new one.
@@ -123,6 +126,16 @@ mod tests {
             catch_unwind(AssertUnwindSafe(|| call(Some(now), Some(soon), || panic!("on purpose"))));
         assert!(panicked.is_err());
         assert!(current().deadline.is_none() && current().called_at.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_read_for_a_call_is_that_of_the_calls_within_and_of_nothing_else() {
+        let read = Instant::now() + Duration::from_secs(1);
+        call(Some(read), None, || {
+            assert_eq!(now(), read);
+            assert_eq!(call(None, None, now), Instant::now(), "a poll has no reading to pass on");
+        });
+        assert_eq!(now(), Instant::now());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,5 @@
 //! The copies of one request: made once, before the first attempt, and only where one may be needed.
 
-use std::mem;
-
 use http::Request;
 
 use crate::base::body::Replay;
@@ -11,18 +9,14 @@ use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, KeyFormat, Rng, Safety}
 #[derive(Debug)]
 pub(super) struct Plan<B> {
     pub(super) safety: Safety,
-    pub(super) asked: Option<u32>,
-    spare: Spare<B>,
-}
-
-/// What can be sent in place of the request.
-#[derive(Debug)]
-enum Spare<B> {
-    None,
-    /// A copy, of which further copies can be made as long as its body allows.
-    Copy(Request<B>),
+    /// How often it may be sent, the first time included.
+    pub(super) allowed: u32,
+    /// How often the request itself allows, if it said so.
+    asked: Option<u32>,
+    /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
+    copy: Option<Request<B>>,
     /// The request itself, which came back unsent.
-    Returned(Request<B>),
+    returned: Option<Request<B>>,
 }
 
 impl<B: Replay> Plan<B> {
@@ -39,35 +33,49 @@ impl<B: Replay> Plan<B> {
         if wants_key && !request.headers().contains_key(IDEMPOTENCY_KEY) {
             // Before the copy is made, so that every attempt carries the same.
             let key = IdempotencyKey::generate(rng, format);
-            request.headers_mut().insert(IDEMPOTENCY_KEY, key.header_value().clone());
+            request.headers_mut().insert(IDEMPOTENCY_KEY, key.into());
         }
         let safety = match Safety::of(request.method(), request.headers()) {
             Safety::Unsafe if harmless => Safety::Idempotent,
             safety => safety,
         };
-        let single = allowed <= 1 || asked == Some(1);
-        let copy = if !single && request.body_mut().record(cap) { copy(request) } else { None };
-        Self { safety, asked, spare: copy.map_or(Spare::None, Spare::Copy) }
+        let allowed = asked.map_or(allowed, |asked| asked.min(allowed));
+        if asked.is_some_and(|asked| asked > 1) {
+            // They are counted here. Layers below that counted them again would multiply them.
+            Call::edit(request.extensions_mut(), Call::never_retry);
+        }
+        let copy = if allowed > 1 && request.body_mut().record(cap) { copy(request) } else { None };
+        Self { safety, allowed, asked, copy, returned: None }
+    }
+
+    /// Whether the caller said: once, whatever happens.
+    pub(super) fn is_single(&self) -> bool {
+        self.asked == Some(1)
     }
 
     /// Whether another request can be had.
     pub(super) fn is_repeatable(&self) -> bool {
-        match &self.spare {
-            Spare::None => false,
-            Spare::Copy(copy) => copy.body().is_replayable(),
-            Spare::Returned(_) => true,
-        }
+        self.returned.is_some() || self.copy.as_ref().is_some_and(|copy| copy.body().is_replayable())
     }
 
     /// Keep a request that came back unsent.
-    pub(super) fn keep(&mut self, returned: Request<B>) {
-        self.spare = Spare::Returned(returned);
+    pub(super) fn keep(&mut self, returned: Option<Request<B>>) {
+        self.returned = returned;
+    }
+
+    /// The request that came back unsent, as the caller wrote it.
+    pub(super) fn give_back(&mut self) -> Option<Request<B>> {
+        let mut request = self.returned.take()?;
+        if let Some(asked) = self.asked {
+            Call::edit(request.extensions_mut(), |call| call.attempts(asked));
+        }
+        Some(request)
     }
 
     /// Make sure of the copy: whatever still reads the body for the attempt that failed has to stop, since it would eat
     /// what the next one needs.
     pub(super) fn secure(&mut self) -> bool {
-        if let Spare::Copy(copy) = &mut self.spare {
+        if let Some(copy) = &mut self.copy {
             copy.body_mut().take_over();
         }
         self.is_repeatable()
@@ -75,15 +83,8 @@ impl<B: Replay> Plan<B> {
 
     /// The request for this attempt.
     pub(super) fn next(&mut self, attempt: u32) -> Option<Request<B>> {
-        let mut request = match mem::replace(&mut self.spare, Spare::None) {
-            Spare::None => return None,
-            Spare::Copy(kept) => {
-                let next = copy(&kept);
-                self.spare = Spare::Copy(kept);
-                next?
-            }
-            Spare::Returned(request) => request,
-        };
+        let returned = self.returned.take();
+        let mut request = self.copy.as_ref().and_then(copy).or(returned)?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
         Some(request)
     }

@@ -54,6 +54,8 @@ struct Progress<B, C> {
     started: Option<Instant>,
     /// Attempts that count against the limit.
     counted: u32,
+    /// The number of the attempt in progress, or of the last one: one more than had been sent when it began.
+    attempt: u32,
     /// Requests handed down, by the retries of layers below too.
     sent: u32,
     /// How far the earlier attempts got.
@@ -87,6 +89,7 @@ impl<S: Service<Request<B>>, B, C> ResponseFuture<S, B, C> {
             call,
             started: call.map(|_| scope::now()),
             counted: 1,
+            attempt: 1,
             sent: 0,
             delivery: Delivery::NotSent,
             replayed_at_once: false,
@@ -117,7 +120,7 @@ where
                     // Whoever limits the whole call drops this future next; only here is it known how many attempts
                     // were made and how far they got.
                     Poll::Pending if scope::expired() => {
-                        return Poll::Ready(Err(progress.out_of_time(Phase::Response, Delivery::Unknown)));
+                        Err(Elapsed::before_deadline(Phase::Response).into())
                     }
                     Poll::Pending => return Poll::Pending,
                 },
@@ -128,8 +131,12 @@ where
                 }
                 StateProjection::Readying => match this.service.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
+                        // The pause, or the wait for readiness, may have ended too late.
+                        if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
+                            return Poll::Ready(progress.out_of_time());
+                        }
                         let Some(request) = progress.start() else {
-                            return Poll::Ready(Err(progress.body_lost()));
+                            return Poll::Ready(progress.body_lost());
                         };
                         let answer = this.service.call(request);
                         this.state.set(State::Called { answer });
@@ -142,9 +149,7 @@ where
                         progress.begin();
                         Err(Error::wrap(error).with_delivery(Delivery::NotSent))
                     }
-                    Poll::Pending if scope::expired() => {
-                        return Poll::Ready(Err(progress.out_of_time(Phase::Readiness, Delivery::NotSent)));
-                    }
+                    Poll::Pending if scope::expired() => return Poll::Ready(progress.out_of_time()),
                     Poll::Pending => return Poll::Pending,
                 },
             };
@@ -179,33 +184,34 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
             }
         };
+        let attempt = self.attempt;
         self.sent = self.sent.saturating_add(sent);
         self.delivery = verdict::furthest(self.delivery, delivery);
-        let attempt = self.sent;
         let started = self.started;
         self.shared.observe.tell(self.call, |call| {
             let elapsed = started.map(|started| started.elapsed()).unwrap_or_default();
             Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
         });
 
-        if let Err(error) = &mut result {
-            if !self.plan.is_repeatable() {
-                if let Some(request) = error.take_request::<Request<B>>() {
-                    self.plan.keep(request);
-                }
-            }
-        }
+        self.plan.keep(result.as_mut().err().and_then(Error::take_request));
         let facts = Facts {
             outcome,
             delivery,
             safety: self.plan.safety,
             attempts: self.counted,
-            allowed: self.shared.settings.attempts,
-            asked: self.plan.asked,
+            allowed: self.plan.allowed,
+            single: self.plan.is_single(),
             innocent: innocent && !self.replayed_at_once,
             repeatable: self.plan.is_repeatable(),
         };
-        let decided = match verdict::judge(&facts) {
+        let verdict = match verdict::judge(&facts) {
+            // Not before the server said, harmless or not.
+            Verdict::AtOnce if self.advice(&result) != Advice::None => {
+                verdict::judge(&Facts { innocent: false, ..facts })
+            }
+            verdict => verdict,
+        };
+        let decided = match verdict {
             Verdict::Done => return Next::Return(self.finish(result)),
             Verdict::Skip(skip) => Err(skip),
             Verdict::AtOnce => self.at_once(),
@@ -214,7 +220,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
         match decided {
             Ok(pause) => {
-                let attempt = attempt.saturating_add(1);
+                let attempt = self.sent.saturating_add(1);
                 let delay = pause;
                 self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
                 Next::Pause(pause)
@@ -237,8 +243,16 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     fn again(&mut self, advice: Advice) -> Result<Duration, Skip> {
         let shared = &self.shared;
+        let restarts = matches!(advice, Advice::Restart(_));
+        if restarts {
+            self.delays = None;
+        }
         let delays = self.delays.get_or_insert_with(|| shared.schedule.start());
         let scheduled = delays.next(&shared.rng).ok_or(Skip::Schedule)?;
+        if restarts {
+            // That delay only spreads those who were all told the same.
+            self.delays = None;
+        }
         let now = Instant::now();
         let left = Deadline::current().map(|deadline| deadline.remaining(now));
         let pause = verdict::pause(scheduled, advice, shared.settings.max_retry_after, left)?;
@@ -255,7 +269,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         let asked = match result {
             Ok(response) => match Pushback::of(response.headers()) {
                 Some(Pushback::Stop) => return Advice::Stop,
-                Some(Pushback::After(delay)) => Some(delay),
+                Some(Pushback::After(delay)) => return Advice::Restart(delay),
                 None => RetryAfter::of(response.headers(), self.shared.wall.now()),
             },
             Err(error) => error.retry_after(),
@@ -265,8 +279,9 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     /// The request of the next attempt, which begins.
     fn start(&mut self) -> Option<Request<B>> {
+        let request = self.plan.next(self.sent.saturating_add(1))?;
         self.begin();
-        self.plan.next(self.sent.saturating_add(1))
+        Some(request)
     }
 
     /// What was scheduled is being done: it counts, and it costs.
@@ -278,27 +293,36 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             self.counted = self.counted.saturating_add(1);
         }
         let attempt = self.sent.saturating_add(1);
+        self.attempt = attempt;
         self.started = self.call.map(|_| Instant::now());
         self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
-    fn finish<R>(&self, result: Result<R, Error>) -> Result<R, Error> {
-        result.map_err(|error| error.with_delivery(self.delivery).with_attempts(self.sent))
+    fn finish<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
+        result.map_err(|error| {
+            let error = match self.plan.give_back() {
+                Some(request) => error.with_request(request),
+                None => error,
+            };
+            error.with_delivery(self.delivery).with_attempts(self.sent)
+        })
     }
 
-    fn out_of_time(&mut self, phase: Phase, delivery: Delivery) -> Error {
-        if phase == Phase::Response {
-            self.sent = self.sent.saturating_add(1);
-        }
-        self.delivery = verdict::furthest(self.delivery, delivery);
-        let error = Error::from(Elapsed::before_deadline(phase));
-        error.with_delivery(self.delivery).with_attempts(self.sent)
+    /// The time ran out before the attempt that was scheduled could begin.
+    fn out_of_time<R>(&mut self) -> Result<R, Error> {
+        self.called_off(Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
     }
 
     /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
-    fn body_lost(&self) -> Error {
-        let error = Error::new(Kind::Body, "the request body cannot be sent again");
-        error.with_delivery(self.delivery).with_attempts(self.sent)
+    fn body_lost<R>(&mut self) -> Result<R, Error> {
+        self.called_off(Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
+    }
+
+    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<R, Error> {
+        self.charge = None;
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+        self.finish(Err(error))
     }
 }
 

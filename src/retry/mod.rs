@@ -18,7 +18,7 @@
 //! begins that cannot end before the [`Deadline`](crate::base::Deadline): then the last answer is returned at once.
 //!
 //! A request that died on a connection which the peer had just closed, or that the peer refused unprocessed, is sent
-//! once more at once: that replay is neither counted nor charged.
+//! once more at once, unless the server says when to come back: that replay is neither counted nor charged.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -72,6 +72,7 @@
 //! *Events:* [`AttemptStarted`](crate::base::Event::AttemptStarted),
 //! [`AttemptEnded`](crate::base::Event::AttemptEnded), [`RetryScheduled`](crate::base::Event::RetryScheduled), and
 //! [`RetrySkipped`](crate::base::Event::RetrySkipped) with the reason, for every failed attempt that is not repeated.
+//! A call that is dropped tells nothing more.
 
 mod alone;
 mod attempts;

@@ -46,7 +46,8 @@ impl RetrySettings {
         }
     }
 
-    /// How many attempts to make, the first included. Default: 3.
+    /// How many attempts to make, the first included. Default: 3. With 1, nothing is sent again, not even what never
+    /// left.
     ///
     /// # Panics
     ///

@@ -12,10 +12,10 @@ pub(super) struct Facts {
     pub(super) safety: Safety,
     /// Attempts that count, this one included.
     pub(super) attempts: u32,
-    /// How many attempts this layer makes.
+    /// How many attempts there may be.
     pub(super) allowed: u32,
-    /// How many the request allows, if it said so.
-    pub(super) asked: Option<u32>,
+    /// The caller said: once, whatever happens.
+    pub(super) single: bool,
     /// The attempt ran into a connection that was already gone, or was refused unprocessed, for the first time.
     pub(super) innocent: bool,
     /// There is a copy of the request, or the request came back.
@@ -39,8 +39,12 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
     if !facts.outcome.is_retryable() && facts.delivery != Delivery::Refused {
         return Verdict::Done;
     }
-    if facts.asked == Some(1) {
+    if facts.single {
         return Verdict::Skip(Skip::Never);
+    }
+    // One attempt is one. A replay that does not count is for those who want more.
+    if facts.allowed <= 1 {
+        return Verdict::Skip(Skip::Attempts);
     }
     if facts.safety == Safety::Unsafe && !unprocessed {
         return Verdict::Skip(Skip::Unsafe);
@@ -51,8 +55,7 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
     if facts.innocent && unprocessed {
         return Verdict::AtOnce;
     }
-    let allowed = facts.asked.map_or(facts.allowed, |asked| asked.min(facts.allowed));
-    if facts.attempts >= allowed {
+    if facts.attempts >= facts.allowed {
         return Verdict::Skip(Skip::Attempts);
     }
     Verdict::Again
@@ -64,6 +67,8 @@ pub(super) enum Advice {
     None,
     /// Not before so long.
     After(Duration),
+    /// Not before so long, and then as if it were the first time.
+    Restart(Duration),
     /// Not at all.
     Stop,
 }
@@ -79,8 +84,8 @@ pub(super) fn pause(
     let pause = match advice {
         Advice::None => scheduled,
         Advice::Stop => return Err(Skip::Pushback),
-        Advice::After(asked) if asked > ceiling => return Err(Skip::RetryAfter),
-        Advice::After(asked) => asked.saturating_add(scheduled),
+        Advice::After(asked) | Advice::Restart(asked) if asked > ceiling => return Err(Skip::RetryAfter),
+        Advice::After(asked) | Advice::Restart(asked) => asked.saturating_add(scheduled),
     };
     match left {
         // An attempt that begins at the deadline cannot finish.
@@ -113,7 +118,7 @@ mod tests {
         safety: Safety::Idempotent,
         attempts: 1,
         allowed: 3,
-        asked: None,
+        single: false,
         innocent: false,
         repeatable: true,
     };
@@ -140,9 +145,11 @@ mod tests {
     #[test]
     fn each_reason_not_to_repeat_is_named() {
         let skip = |facts| judge(&facts);
-        assert_eq!(skip(Facts { asked: Some(1), ..FAILED }), Verdict::Skip(Skip::Never));
-        assert_eq!(skip(Facts { asked: Some(2), attempts: 2, ..FAILED }), Verdict::Skip(Skip::Attempts));
-        assert_eq!(skip(Facts { asked: Some(9), attempts: 3, ..FAILED }), Verdict::Skip(Skip::Attempts));
+        assert_eq!(skip(Facts { single: true, ..FAILED }), Verdict::Skip(Skip::Never));
+        assert_eq!(skip(Facts { attempts: 3, ..FAILED }), Verdict::Skip(Skip::Attempts));
+        let one = Facts { allowed: 1, innocent: true, delivery: Delivery::NotSent, ..FAILED };
+        assert_eq!(skip(one), Verdict::Skip(Skip::Attempts), "not even what would neither count nor cost");
+        assert_eq!(skip(Facts { repeatable: false, ..one }), Verdict::Skip(Skip::Attempts));
         assert_eq!(skip(Facts { repeatable: false, ..FAILED }), Verdict::Skip(Skip::Body));
         assert_eq!(skip(Facts { outcome: Outcome::Success, ..FAILED }), Verdict::Done);
         assert_eq!(skip(Facts { outcome: Outcome::Neutral, ..FAILED }), Verdict::Done);
@@ -162,6 +169,8 @@ mod tests {
         let (short, ceiling) = (Duration::from_millis(40), seconds(60));
         assert_eq!(pause(short, Advice::None, ceiling, None), Ok(short));
         assert_eq!(pause(short, Advice::After(seconds(7)), ceiling, None), Ok(seconds(7) + short));
+        assert_eq!(pause(short, Advice::After(ceiling), ceiling, None), Ok(ceiling + short));
+        assert_eq!(pause(short, Advice::Restart(seconds(7)), ceiling, None), Ok(seconds(7) + short));
         assert_eq!(pause(short, Advice::After(seconds(61)), ceiling, None), Err(Skip::RetryAfter));
         assert_eq!(pause(short, Advice::After(seconds(10)), ceiling, Some(seconds(3))), Err(Skip::Deadline));
         assert_eq!(pause(seconds(3), Advice::None, ceiling, Some(seconds(3))), Err(Skip::Deadline));
@@ -173,10 +182,10 @@ mod tests {
         fn an_unsafe_request_that_may_have_been_received_never_goes_out_again(
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Overload, Outcome::Neutral]),
             delivery in prop::sample::select(vec![Delivery::Unknown, Delivery::Answered]),
-            attempts: u32, allowed: u32, asked: Option<u32>, innocent: bool, repeatable: bool,
+            attempts: u32, allowed: u32, single: bool, innocent: bool, repeatable: bool,
         ) {
             let safety = Safety::Unsafe;
-            let facts = Facts { outcome, delivery, safety, attempts, allowed, asked, innocent, repeatable };
+            let facts = Facts { outcome, delivery, safety, attempts, allowed, single, innocent, repeatable };
             prop_assert!(matches!(judge(&facts), Verdict::Done | Verdict::Skip(_)));
         }
     }

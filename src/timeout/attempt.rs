@@ -100,7 +100,17 @@ where
                 self.readiness = Readiness::Untimed;
                 return Poll::Ready(Err(self.mode.fail(error)));
             }
-            _ => Readiness::Took(since.elapsed()),
+            (_, Readiness::Waiting { at, .. }) => {
+                let now = Instant::now();
+                // Nobody was there when the time was over: whoever waited then has given up, and this is another
+                // attempt. What is ready is not refused because of it.
+                if now < *at {
+                    Readiness::Took(now.saturating_duration_since(since))
+                } else {
+                    Readiness::Untimed
+                }
+            }
+            _ => Readiness::Untimed,
         };
         Poll::Ready(Ok(()))
     }

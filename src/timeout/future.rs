@@ -60,6 +60,10 @@ where
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Err(error));
                     }
+                    // Ready too late: nothing is begun that cannot finish. This poll ends with a refusal.
+                    if at.is_some_and(scope::has_reached) {
+                        return Poll::Pending;
+                    }
                     // `Waiting` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");
                     let answer = scope::call(None, at, || service.call(request));

@@ -12,7 +12,8 @@
 //! by a server's handler below a [`TimeoutLayer`]: see [`base::deadline`](crate::base::deadline).
 //!
 //! *Not covered:* a response body that is still streaming after its head arrived. *Not for:* work that must be
-//! finished whether or not anybody waits; start it with [`base::deadline::detached`](crate::base::deadline::detached).
+//! finished whether or not anybody waits: what runs inside a call is dropped with it. Start that with `tokio::spawn`,
+//! which leaves the deadline behind too.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

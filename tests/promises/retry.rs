@@ -7,8 +7,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use stonework::base::body::ReplayBody;
 use stonework::base::{
-    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Error, Jitter, KeyFormat, Kind,
-    Outcome, Ratio, Rng, Skip, WallClock,
+    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Error, Event, Jitter, KeyFormat,
+    Kind, Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
 use stonework::testing::{Recorder, Step};
@@ -61,6 +61,23 @@ async fn a_post_that_never_left_or_was_refused_unprocessed_is_sent_again() {
         assert_eq!(took, Duration::ZERO, "such a replay waits for nothing");
         assert_eq!((seen.count(), skips(&events)), (2, vec![]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_replay_comes_before_the_retry_after_of_the_server_not_even_a_harmless_one() {
+    let early = || Step::Answer(with_header(answer(425), "retry-after", "5"));
+    let (result, took) = timed(
+        RetryLayer::new().layer(Backend::steps([early(), answered(200)])).oneshot(request(Method::POST)),
+    )
+    .await;
+    assert_eq!(result.unwrap().status(), 200);
+    assert!(took >= 5 * SECOND, "{took:?}");
+
+    let (layer, events) = watched();
+    let backend = Backend::script(move |_, _| early());
+    let seen = backend.seen();
+    layer.layer(backend).oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!((seen.count(), skips(&events)), (3, vec![Skip::Attempts]), "it counts as any other");
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,6 +298,14 @@ async fn grpc_pushback_is_obeyed() {
     layer.layer(stopped).oneshot(request(Method::GET)).await.unwrap();
     assert_eq!(skips(&events), [Skip::Pushback]);
 
+    // After it, the pauses grow from the start again (gRFC A6).
+    let doubling = Backoff::exponential(SECOND, 100 * SECOND).unwrap().jitter(Jitter::None);
+    let (layer, events) =
+        (RetryLayer::from(RetrySettings::new().attempts(5).backoff(doubling)), Recorder::new());
+    let told = Backend::steps([answered(503), answered(503), pushback("5000"), answered(503), answered(200)]);
+    layer.observer(events.clone()).layer(told).oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!(delays(&events), [1, 2, 5 + 1, 1].map(Duration::from_secs));
+
     let delayed = Backend::steps([pushback("2000"), answered(200)]);
     let (result, took) = timed(RetryLayer::new().layer(delayed).oneshot(request(Method::GET))).await;
     assert!(result.unwrap().status() == 200 && took >= 2 * SECOND);
@@ -455,6 +480,42 @@ async fn an_attempt_still_reading_the_body_cannot_spoil_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_begins_to_read_the_body_after_it_failed_cannot_spoil_the_next_one() {
+    // Nothing of the body was sent when the answer came: HTTP/2 had no window for it.
+    let frames: Vec<_> = (0..100).map(|_| Bytes::from(vec![1u8; 1_000])).collect();
+    for nested in [false, true] {
+        let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = Arc::clone(&sizes);
+        let backend = tower::service_fn(move |request: Request<ReplayBody<_>>| {
+            let log = Arc::clone(&log);
+            async move {
+                let body = request.into_body();
+                if log.lock().unwrap().is_empty() {
+                    log.lock().unwrap().push(0);
+                    let rest = BodyExt::collect(body);
+                    tokio::spawn(async move {
+                        tokio::task::yield_now().await;
+                        rest.await.map(|rest: http_body_util::Collected<Bytes>| rest.to_bytes().len())
+                    });
+                    return Ok::<_, std::io::Error>(answer(503));
+                }
+                let body: http_body_util::Collected<Bytes> = body.collect().await.unwrap();
+                log.lock().unwrap().push(body.to_bytes().len());
+                Ok(answer(200))
+            }
+        });
+        let sent = streamed(frames.clone());
+        let response = if nested {
+            RetryLayer::new().layer(RetryLayer::new().layer(backend)).oneshot(sent).await
+        } else {
+            RetryLayer::new().layer(backend).oneshot(sent).await
+        };
+        assert_eq!(response.expect("no error").status(), 200);
+        assert_eq!(*sizes.lock().unwrap(), [0, 100_000]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_came_back_unsent_is_sent_again_without_a_copy() {
     // A body known to be beyond the cap, so that there is no copy: only the request itself can go out again.
     let large = Request::put("/").body(Content::from(vec![1u8; 100_000])).unwrap();
@@ -541,4 +602,137 @@ async fn full_bodies_are_forwarded_unchanged() {
     let mut service = RetryLayer::new().layer(backend);
     let response = service.ready().await.unwrap().call(request(Method::POST)).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "content");
+}
+
+/// What was told of each attempt, in order: `+1` started, `-1` ended, `~2` scheduled, `!1` skipped and why.
+fn told(events: &Recorder) -> Vec<String> {
+    let tell = |event: &Event| match event {
+        Event::AttemptStarted { attempt, .. } => format!("+{attempt}"),
+        Event::AttemptEnded { attempt, .. } => format!("-{attempt}"),
+        Event::RetryScheduled { attempt, .. } => format!("~{attempt}"),
+        Event::RetrySkipped { attempt, why, .. } => format!("!{attempt} {why:?}"),
+        other => format!("{other:?}"),
+    };
+    events.events().iter().map(tell).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_or_a_wait_that_the_deadline_ends_is_told_to_the_end_and_why_nothing_follows() {
+    let hangs = Backend::steps([Step::Hang]);
+    let second_hangs = Backend::steps([answered(500), Step::Hang]);
+    let second_never_ready = Backend::steps([answered(500), answered(200)]).stall_ready(2, 1_000 * SECOND);
+    let unsafe_hangs = Backend::steps([Step::Hang]);
+    for (backend, method, expected) in [
+        (hangs, Method::GET, vec!["+1", "-1", "!1 Deadline"]),
+        (second_hangs, Method::GET, vec!["+1", "-1", "~2", "+2", "-2", "!2 Deadline"]),
+        (second_never_ready, Method::GET, vec!["+1", "-1", "~2", "!1 Deadline"]),
+        (unsafe_hangs, Method::POST, vec!["+1", "-1", "!1 Unsafe"]),
+    ] {
+        let (layer, events) = watched();
+        let stack = ServiceBuilder::new().layer(TimeoutLayer::new(3 * SECOND)).layer(layer).service(backend);
+        let error = stack.oneshot(request(method)).await.unwrap_err();
+        assert!(error.is_timeout());
+        assert_eq!(told(&events), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_ends_under_the_number_it_began_with_also_when_a_layer_below_repeats() {
+    let (outer, events) = watched();
+    let stack = ServiceBuilder::new()
+        .layer(outer)
+        .layer(RetryLayer::new())
+        .service(Backend::script(|_, _| broken(Delivery::Unknown)));
+    let error = stack.oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!(error.attempts(), 9);
+    assert_eq!(told(&events), ["+1", "-1", "~4", "+4", "-4", "~7", "+7", "-7", "!7 Attempts"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_further_attempt_begins_once_the_deadline_has_passed() {
+    // The service becomes ready again just when the time is over.
+    let again = Backend::steps([broken(Delivery::Refused), answered(200)]).stall_ready(2, 3 * SECOND);
+    let seen_again = again.seen();
+    let budget = Budget::default();
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(3 * SECOND))
+        .layer(RetryLayer::new().budget(budget.clone()))
+        .service(again);
+    let error = stack.oneshot(request(Method::POST)).await.unwrap_err();
+    assert_eq!((seen_again.count(), error.delivery()), (1, Delivery::Refused));
+    assert!(error.is_timeout());
+
+    // A pause whose task is polled far too late: it is over, and so is the time.
+    let late = Backend::steps([busy("1"), answered(200)]);
+    let seen_late = late.seen();
+    let events = Recorder::new();
+    let layer = RetryLayer::new().budget(budget.clone()).observer(events.clone());
+    let stack = ServiceBuilder::new().layer(TimeoutLayer::new(3 * SECOND)).layer(layer).service(late);
+    let mut call = std::pin::pin!(stack.oneshot(request(Method::GET)));
+    let mut poll = || call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(poll().is_pending());
+    tokio::time::advance(10 * SECOND).await;
+    let mut result = poll();
+    if result.is_pending() {
+        result = poll();
+    }
+    assert!(matches!(result, std::task::Poll::Ready(Err(error)) if error.is_timeout()));
+    assert_eq!(seen_late.count(), 1);
+    assert_eq!(told(&events), ["+1", "-1", "~2", "!1 Deadline"]);
+    let stats = budget.stats();
+    assert_eq!((stats.granted, stats.refunded), (1, 1), "what never began costs nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_makes_one_attempt_makes_one_and_says_so() {
+    for step in [answered(503), answered(425), broken(Delivery::NotSent), broken(Delivery::Unknown)] {
+        let backend = Backend::steps([step, answered(200)]);
+        let seen = backend.seen();
+        let events = Recorder::new();
+        let layer = RetryLayer::from(RetrySettings::new().attempts(1)).observer(events.clone());
+        let _ = layer.layer(backend).oneshot(request(Method::GET)).await;
+        assert_eq!((seen.count(), skips(&events)), (1, vec![Skip::Attempts]));
+    }
+    // Not even what came back unsent goes out again.
+    let handing_back = tower::service_fn(|request: Request<Content>| async {
+        Err::<Response<Content>, _>(Error::new(Kind::Transport, "closed").with_request(request))
+    });
+    let events = Recorder::new();
+    let layer = RetryLayer::from(RetrySettings::new().attempts(1)).observer(events.clone());
+    let mut error = layer.layer(handing_back).oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!((error.attempts(), skips(&events)), (1, vec![Skip::Attempts]));
+    assert!(error.take_request::<Request<Content>>().is_some(), "it is the caller's again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_a_request_asks_for_hold_across_all_layers() {
+    let backend = Backend::script(|_, _| answered(500));
+    let seen = backend.seen();
+    let stack = ServiceBuilder::new().layer(RetryLayer::new()).layer(RetryLayer::new()).service(backend);
+    let mut twice = request(Method::GET);
+    Call::edit(twice.extensions_mut(), |call| call.attempts(2));
+    stack.oneshot(twice).await.unwrap();
+    assert_eq!(seen.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_used() {
+    for attempts in [None, Some(2)] {
+        let handing_back = tower::service_fn(|request: Request<Content>| async {
+            Err::<Response<Content>, _>(Error::new(Kind::Connect, "refused").with_request(request))
+        });
+        let large = Content::from(vec![1u8; 100_000]);
+        for content in [Content::from("small"), large] {
+            let mut request = Request::post("/").body(content).unwrap();
+            if let Some(attempts) = attempts {
+                Call::edit(request.extensions_mut(), |call| call.attempts(attempts));
+            }
+            let mut error = RetryLayer::new().layer(handing_back).oneshot(request.clone()).await.unwrap_err();
+            assert_eq!((error.attempts(), error.delivery()), (attempts.unwrap_or(3), Delivery::NotSent));
+            let returned = error.take_request::<Request<Content>>().expect("it comes back");
+            assert_eq!(returned.body().clone().into_inner(), request.body().clone().into_inner());
+            let returned = RetryLayer::new().layer(handing_back).oneshot(returned).await.unwrap_err();
+            assert_eq!(returned.attempts(), attempts.unwrap_or(3), "and means what it meant");
+        }
+    }
 }

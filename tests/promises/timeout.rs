@@ -91,6 +91,20 @@ async fn waiting_for_readiness_is_part_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_becomes_ready_when_the_time_is_over_is_not_called() {
+    for late in [SECOND, 10 * SECOND] {
+        let backend = Backend::script(|_, _| answered(200)).stall_ready(1, SECOND);
+        let seen = backend.seen();
+        let mut call = Box::pin(TimeoutLayer::new(SECOND).layer(backend).oneshot(request(Method::POST)));
+        assert!(poll_once(&mut call).is_pending());
+        tokio::time::advance(late).await;
+        let error = call.await.unwrap_err();
+        assert_eq!((seen.count(), phase(&error)), (0, Some(Phase::Readiness)));
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the_service() {
     let backend = Backend::steps([answered(200), answered(200)]).stall_ready(1, 5 * SECOND);
     let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
@@ -105,6 +119,46 @@ async fn an_attempt_limit_covers_the_readiness_it_waits_for_and_never_breaks_the
     sleep(10 * SECOND).await;
     let response = service.ready().await.unwrap().call(request(Method::GET)).await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_was_given_up_is_not_charged_to_the_next_attempt() {
+    let backend = Backend::script(|_, _| answered(200)).stall_ready(1, SECOND / 2);
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
+    let given_up = ServiceExt::<Request<crate::support::Content>>::ready(&mut service);
+    assert!(tokio::time::timeout(SECOND / 10, given_up).await.is_err());
+    sleep(10 * SECOND).await;
+    let response = service.ready().await.unwrap().call(request(Method::GET)).await;
+    assert_eq!(response.expect("the service has long been ready").status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_breaks_while_it_is_waited_for_says_so_itself() {
+    let mut readiness =
+        [Poll::Pending, Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe)))].into_iter();
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(Readies(move |cx: &mut Context<'_>| {
+        cx.waker().wake_by_ref();
+        readiness.next().expect("nobody asks a broken service again")
+    }));
+    let error = ServiceExt::<()>::ready(&mut service).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.cause::<io::Error>().unwrap().kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// A service that is as ready as this says.
+struct Readies<F>(F);
+
+impl<F: FnMut(&mut Context<'_>) -> Poll<io::Result<()>>> Service<()> for Readies<F> {
+    type Response = ();
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<()>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (self.0)(cx)
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,6 +244,30 @@ async fn a_spent_deadline_refuses_before_any_work() {
     // `bound` polls the work once, whatever the time.
     assert_eq!(spent.bound(work).await.unwrap(), (Delivery::NotSent, Delivery::NotSent));
     assert_eq!(seen.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_has_passed_ends_the_wait_in_the_first_poll() {
+    let past = Deadline::at(Instant::now());
+    tokio::time::advance(SECOND).await;
+    // Nobody would wake it, so it must not wait.
+    assert!(matches!(poll_once(&mut Box::pin(past.bound(pending::<()>()))), Poll::Ready(Err(_))));
+    let inner = Deadline::within(SECOND).bound(past.bound(pending::<()>()));
+    assert!(matches!(poll_once(&mut Box::pin(inner)), Poll::Ready(Ok(Err(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn detached_work_is_not_cut_short_by_the_deadline_but_dropped_with_whoever_awaits_it() {
+    let limited = || TimeoutLayer::new(5 * SECOND).layer(service_fn(|()| pending::<io::Result<()>>()));
+    // The limit inside keeps its own time, and is served by the timer of the one outside.
+    let inside = Deadline::within(SECOND).bound(deadline::detached(limited().oneshot(())));
+    let (result, took) = timed(inside).await;
+    assert_eq!((result.is_err(), took), (true, SECOND));
+    let mut work = Box::pin(deadline::detached(limited().oneshot(())));
+    let start = Instant::now();
+    assert!(Deadline::within(SECOND).bound(&mut work).await.is_err());
+    assert!(work.await.unwrap_err().is_timeout(), "it goes on where its first limit is gone");
+    assert_eq!(start.elapsed(), 5 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -340,3 +340,29 @@ fn a_limit_holds_when_select_drops_a_pause_in_the_poll_that_armed_it() {
     });
     assert_eq!(elapsed, 100 * MS);
 }
+
+#[test]
+fn a_limit_holds_beside_work_that_uses_up_all_that_tokio_lets_a_task_do_at_a_time() {
+    virtually(async {
+        for bottom in [Never::Ready, Never::Answers] {
+            let stack = Limit::Call.over(50 * MS, Limit::Attempt.over(30 * MS, bottom));
+            let mut call = std::pin::pin!(stack.oneshot(()));
+            let mut greedy = std::pin::pin!(async {
+                loop {
+                    tokio::task::coop::consume_budget().await;
+                }
+            });
+            // Each poll of the task begins with the greedy one, so that no budget is left for the limit.
+            let mut both = async || {
+                std::future::poll_fn(|cx| {
+                    assert!(greedy.as_mut().poll(cx).is_pending());
+                    std::task::Poll::Ready(call.as_mut().poll(cx))
+                })
+                .await
+            };
+            assert!(both().await.is_pending());
+            tokio::time::advance(30 * MS).await;
+            assert!(matches!(both().await, std::task::Poll::Ready(Err(_))), "never {bottom:?}");
+        }
+    });
+}

@@ -22,16 +22,16 @@ pub(super) struct Reader<B> {
 /// Where a reader stands.
 struct Place {
     id: ReaderId,
+    /// Whom it was forked from.
+    parent: Option<ReaderId>,
     cursor: Cursor,
-    /// The era in which it began to read.
-    begun: Option<u64>,
     /// The end or an error has been handed out.
     done: bool,
 }
 
 impl Place {
-    fn at_start(id: ReaderId) -> Self {
-        Self { id, cursor: Cursor::default(), begun: None, done: false }
+    fn at_start(id: ReaderId, parent: Option<ReaderId>) -> Self {
+        Self { id, parent, cursor: Cursor::default(), done: false }
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Polled<B> {
 
 impl<B: Body> Reader<B> {
     pub(super) fn new(source: B, cap: usize) -> Self {
-        Self { shared: Arc::new(Shared::new(source, cap)), place: Place::at_start(0) }
+        Self { shared: Arc::new(Shared::new(source, cap)), place: Place::at_start(0, None) }
     }
 }
 
@@ -70,7 +70,7 @@ impl<B> Reader<B> {
             return None;
         }
         let id = recording.new_id();
-        Some(Self { shared: Arc::clone(&self.shared), place: Place::at_start(id) })
+        Some(Self { shared: Arc::clone(&self.shared), place: Place::at_start(id, Some(self.place.id)) })
     }
 
     /// Whether it can still be read from the start.
@@ -78,13 +78,10 @@ impl<B> Reader<B> {
         !self.shared.lock().is_lost()
     }
 
-    /// A new era begins; of those who have begun to read, only this one goes on.
-    pub(super) fn take_over(&mut self) {
+    /// Ends the reader that this one was forked from, and those forked after this one.
+    pub(super) fn take_over(&self) {
         let mut recording = self.shared.lock();
-        recording.era += 1;
-        if self.place.begun.is_some() {
-            self.place.begun = Some(recording.era);
-        }
+        recording.take_over(self.place.id, self.place.parent);
         let waiting = recording.waiting.take();
         drop(recording);
         wake_all(waiting);
@@ -180,7 +177,7 @@ impl Place {
         cx: &mut Context<'_>,
     ) -> Result<(Turn<'a, B>, Option<Waker>), Polled<B>> {
         let mut recording = shared.lock();
-        if *self.begun.get_or_insert(recording.era) < recording.era {
+        if recording.is_over(self.id) {
             drop(recording);
             return Err(self.end(Some(Box::new(Superseded))));
         }

@@ -51,9 +51,10 @@ pub trait Replay: http_body::Body + Sized {
         self.fork().is_some()
     }
 
-    /// Ends every other reader that has begun to read, with [`Superseded`]: called on the copy from which the next
-    /// attempt will be forked. The attempt before may still be reading, and once the body is over the limit it would
-    /// take from the source what the next one needs. Forks that have not begun are not touched.
+    /// Called on a copy from which the next attempt will be forked: ends, with [`Superseded`], the body that the copy
+    /// was forked from and all that were forked after it, whether or not they have begun to read. The attempt before
+    /// may still have one, and once the body is over the limit it would take from the source what the next one needs.
+    /// Copies forked earlier, which layers above keep, are not touched.
     fn take_over(&mut self) {}
 }
 

@@ -4,6 +4,7 @@
 //! back with what came. Wakers are woken, and wakers and buffers dropped, with no lock held either: all of these can run
 //! code that comes back to this recording.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -27,8 +28,8 @@ pub(super) struct Recording<B> {
     /// Bytes of data that have come out of the source.
     pub(super) total: u64,
     pub(super) waiting: Waiting,
-    /// How often the body was taken over: who began to read before the last time may read no more.
-    pub(super) era: u64,
+    /// Who may read no more, since the body was taken over.
+    over: Vec<Range<ReaderId>>,
     next_id: ReaderId,
 }
 
@@ -68,7 +69,7 @@ impl<B> Shared<B> {
             rest,
             total: 0,
             waiting: Waiting::Nobody,
-            era: 0,
+            over: Vec::new(),
             next_id: 1,
         }))
     }
@@ -91,6 +92,19 @@ impl<B> Recording<B> {
     /// Whether it can no longer be read from the start.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.source, Source::Failed(_) | Source::Gone(_))
+    }
+
+    /// `copy` takes the body over: from the reader that it was forked from, and from all that were forked after it.
+    /// Copies that were forked before it belong to layers above, who take over in their turn.
+    pub(super) fn take_over(&mut self, copy: ReaderId, parent: Option<ReaderId>) {
+        let later = copy + 1..self.next_id;
+        self.over.retain(|range| range.start < later.start);
+        self.over.extend(parent.filter(|parent| !self.is_over(*parent)).map(|parent| parent..parent + 1));
+        self.over.push(later);
+    }
+
+    pub(super) fn is_over(&self, id: ReaderId) -> bool {
+        self.over.iter().any(|range| range.contains(&id))
     }
 
     pub(super) fn new_id(&mut self) -> ReaderId {
