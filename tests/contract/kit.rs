@@ -61,18 +61,21 @@ pub(crate) struct Traits {
     pub(crate) retries: bool,
 }
 
+/// Puts a layer around a service.
+type Wrap<W> = fn(Boxed<W>) -> Boxed<W>;
+
 /// One layer in one mode.
 pub(crate) struct Row<W: Wire> {
     pub(crate) layer: &'static str,
     pub(crate) mode: &'static str,
     pub(crate) traits: Traits,
-    pub(crate) wrap: fn(Boxed<W>) -> Boxed<W>,
+    pub(crate) wrap: Wrap<W>,
 }
 
 /// Layers, outermost first.
 pub(crate) struct Stack<W: Wire> {
     pub(crate) name: String,
-    layers: Vec<(Traits, fn(Boxed<W>) -> Boxed<W>)>,
+    layers: Vec<(Traits, Wrap<W>)>,
 }
 
 impl<W: Wire> Clone for Stack<W> {

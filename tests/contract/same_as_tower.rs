@@ -213,11 +213,13 @@ fn readiness_counts_which_it_does_not_with_tower() {
     let limit = 6_000 * MS;
     let tower = TowerTimeoutLayer::new(limit);
     let (by_tower, by_attempt, by_call) = (
-        virtually(async { once(&mut tower.layer(slow_to_be_ready()), 0 * MS).await }),
+        virtually(async { once(&mut tower.layer(slow_to_be_ready()), Duration::ZERO).await }),
         virtually(async {
-            once(&mut AttemptTimeoutLayer::new(limit).layer(slow_to_be_ready()), 0 * MS).await
+            once(&mut AttemptTimeoutLayer::new(limit).layer(slow_to_be_ready()), Duration::ZERO).await
         }),
-        virtually(async { once(&mut TimeoutLayer::new(limit).layer(slow_to_be_ready()), 0 * MS).await }),
+        virtually(async {
+            once(&mut TimeoutLayer::new(limit).layer(slow_to_be_ready()), Duration::ZERO).await
+        }),
     );
     assert_eq!(by_tower, (Ended::Answer("answer".to_owned()), 8_000 * MS), "the wait is not limited");
     assert_eq!(by_attempt, (Ended::Timeout, limit));

@@ -73,10 +73,10 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
-        "server `header_read_timeout`" => server.clone().header_read_timeout(time(value)?) == server,
-        "server `grace`" => server.clone().grace(time(value)?) == server,
-        "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
-        "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
+        "server `header_read_timeout`" => server.header_read_timeout(time(value)?) == server,
+        "server `grace`" => server.grace(time(value)?) == server,
+        "server `ping_interval`" => server.ping_interval(time(value)?) == server,
+        "server `ping_timeout`" => server.ping_timeout(time(value)?) == server,
         _ => return None,
     })
 }

@@ -126,8 +126,10 @@ fn limits_hold_when_the_inner_one_is_dropped_later_and_the_work_goes_on() {
     for_all(odd(replaced), |_, _| (20 * MS, 20 * MS));
 }
 
-/// What is done to a future that goes on afterwards.
-const KEPT: [(&str, fn(Work) -> Work); 6] = [
+/// Does something to a future that goes on afterwards.
+type Handling = fn(Work) -> Work;
+
+const KEPT: [(&str, Handling); 6] = [
     ("nothing", |work| work),
     ("polled once and then spawned", spawned_after_a_poll),
     ("spawned at once", spawned),
@@ -207,6 +209,7 @@ fn limits_hold_behind_towers_buffer() {
     for_all(|inner| BoxCloneSyncService::new(Buffer::new(inner, 4)), earlier);
 }
 
+#[expect(clippy::async_yields_async, reason = "the unfinished work is what each task hands on")]
 #[test]
 fn limits_hold_when_the_whole_call_wanders_from_task_to_task() {
     for (inner, outer) in [(30 * MS, 100 * MS), (100 * MS, 30 * MS)] {
