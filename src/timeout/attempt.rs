@@ -35,6 +35,15 @@ enum Readiness {
     RanOut { since: Instant, at: Instant },
 }
 
+impl Readiness {
+    /// Whether whoever waited has gone: the alarm went off, and nobody came back for as long again, or for a second if
+    /// that is longer. Then this poll begins a wait of its own; tower's buffer does so when a caller gave up.
+    fn was_abandoned(&self, limit: Duration) -> bool {
+        let Self::Waiting { at, .. } = self else { return false };
+        at.elapsed() >= limit.max(Duration::from_secs(1))
+    }
+}
+
 impl<S> AttemptTimeout<S> {
     /// Allow each attempt on `inner` so long.
     pub const fn new(inner: S, limit: Duration) -> Self {
@@ -68,6 +77,9 @@ where
         let Some(limit) = self.limit else {
             return self.inner.poll_ready(cx).map_err(|error| self.mode.fail(error));
         };
+        if self.readiness.was_abandoned(limit) {
+            self.readiness = Readiness::Untimed;
+        }
         let (since, limited) = match &mut self.readiness {
             Readiness::RanOut { .. } => {
                 // Whoever was told has not called: a layer above ran out in the same moment, say. What became ready

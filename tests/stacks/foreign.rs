@@ -8,7 +8,7 @@ use http_body_util::Full;
 use stonework::Error;
 use stonework::base::{BoxError, Delivery, Kind};
 use stonework::retry::Retry;
-use stonework::testing::{Scripted, Step};
+use stonework::testing::{Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeout, AttemptTimeoutLayer, TimeoutLayer};
 use tokio::time::Instant;
 use tower::buffer::BufferLayer;
@@ -149,5 +149,29 @@ fn what_a_foreign_layer_says_itself_counts_as_possibly_delivered() {
         let (error, elapsed) = fails(never).await;
         assert_eq!((error.kind(), error.delivery(), elapsed), (Kind::Other, Delivery::Unknown, 5 * MS));
         assert!(error.cause::<tower::timeout::error::Elapsed>().is_some());
+    });
+}
+
+#[test]
+fn a_wait_for_readiness_that_its_caller_gave_up_does_not_count_against_the_next_call() {
+    virtually(async {
+        // Buffer stops asking for readiness when the only caller has gone, and asks again for the next.
+        let strict = Strict::new(Scripted::<(), ()>::script(|_, ()| Step::Answer(()))).held();
+        let ledger = strict.ledger();
+        let limit = Duration::from_secs(20);
+        let stack = BufferLayer::new(4).layer(AttemptTimeoutLayer::new(limit).layer(strict));
+        let gave_up = tokio::time::timeout(MS, stack.clone().oneshot(())).await;
+        assert!(gave_up.is_err());
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        // Still not ready: the next call has all of its time.
+        let start = Instant::now();
+        let error = Error::wrap(stack.clone().oneshot(()).await.expect_err("not ready"));
+        assert_eq!((error.is_timeout(), start.elapsed()), (true, limit));
+
+        let gave_up = tokio::time::timeout(MS, stack.clone().oneshot(())).await;
+        assert!(gave_up.is_err());
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        ledger.release();
+        stack.oneshot(()).await.expect("ready, and answered");
     });
 }
