@@ -224,7 +224,8 @@ impl Error {
         self.0.delivery
     }
 
-    /// How many times the request was handed to the service below `retry`; 0 when nothing counted.
+    /// How many attempts were made, over all layers of `retry` below; one that found its service not ready counts too. 0
+    /// when no attempt had begun, or nothing counted.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
