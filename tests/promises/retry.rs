@@ -200,6 +200,19 @@ async fn one_request_may_ask_for_less_or_dangerously_for_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_wants_one_attempt_gets_one_whatever_happens_and_the_events_say_it_was_asked() {
+    for step in [answered(503), answered(425), broken(Delivery::NotSent), broken(Delivery::Unknown)] {
+        let backend = Backend::steps([step, answered(200)]);
+        let seen = backend.seen();
+        let (layer, events) = watched();
+        let mut once = request(Method::POST);
+        Call::edit(once.extensions_mut(), Call::never_retry);
+        let _ = layer.layer(backend).oneshot(once).await;
+        assert_eq!((seen.count(), skips(&events)), (1, vec![Skip::Never]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_attempt_number_is_readable_below_and_attempt_one_inserts_nothing() {
     let backend = Backend::script(|_, _| answered(500));
     let seen = backend.seen();
