@@ -60,14 +60,14 @@ pub enum Event {
         /// Which attempt of it.
         attempt: u32,
     },
-    /// The response head or an error came back.
+    /// The response head or an error came back, or the call was dropped.
     #[non_exhaustive]
     AttemptEnded {
         /// Which call.
         call: CallId,
         /// Which attempt of it.
         attempt: u32,
-        /// What came back.
+        /// What came back, if anything did.
         ending: Ending,
         /// How it was judged.
         outcome: Outcome,
@@ -102,6 +102,8 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
+    /// With its caller, who dropped the call.
+    Dropped,
     /// With a response of this status.
     Status(StatusCode),
     /// With an error of this kind.

@@ -15,7 +15,7 @@ use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
 use crate::base::{
     Alarm, BoxError, CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind,
-    Phase, Pushback, RetryAfter, Skip, Withdrawal, scope,
+    Outcome, Phase, Pushback, RetryAfter, Skip, Withdrawal, scope,
 };
 
 /// The call, with all its attempts. See [`Retry`](super::Retry).
@@ -50,7 +50,7 @@ struct Progress<B, C> {
     plan: Plan<B>,
     shared: Arc<Shared<C>>,
     call: Option<CallId>,
-    /// When the attempt started, if anybody wants to know.
+    /// When the attempt in progress started, if there is one and anybody wants to know.
     started: Option<Instant>,
     /// Attempts that count against the limit.
     counted: u32,
@@ -165,6 +165,25 @@ where
     }
 }
 
+impl<B, C> Progress<B, C> {
+    /// Tell the end of the attempt in progress, if there is one and anybody listens.
+    fn tell_end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
+        let Some(started) = self.started.take() else { return };
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| {
+            let elapsed = started.elapsed();
+            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
+        });
+    }
+}
+
+impl<B, C> Drop for Progress<B, C> {
+    fn drop(&mut self) {
+        // The caller went away: that says nothing about the service.
+        self.tell_end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
+    }
+}
+
 impl<B: Replay + Send + 'static, C> Progress<B, C> {
     /// An attempt has ended. What follows?
     fn settle<ResBody>(&mut self, mut result: Result<Response<ResBody>, Error>) -> Next<Response<ResBody>>
@@ -187,11 +206,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         let attempt = self.attempt;
         self.sent = self.sent.saturating_add(sent);
         self.delivery = verdict::furthest(self.delivery, delivery);
-        let started = self.started;
-        self.shared.observe.tell(self.call, |call| {
-            let elapsed = started.map(|started| started.elapsed()).unwrap_or_default();
-            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
-        });
+        self.tell_end(ending, outcome, delivery);
 
         self.plan.keep(result.as_mut().err().and_then(Error::take_request));
         let facts = Facts {

@@ -72,7 +72,7 @@
 //! *Events:* [`AttemptStarted`](crate::base::Event::AttemptStarted),
 //! [`AttemptEnded`](crate::base::Event::AttemptEnded), [`RetryScheduled`](crate::base::Event::RetryScheduled), and
 //! [`RetrySkipped`](crate::base::Event::RetrySkipped) with the reason, for every failed attempt that is not repeated.
-//! A call that is dropped tells nothing more.
+//! An attempt that is dropped with its call ends as [`Dropped`](crate::base::Ending::Dropped); a pause ends untold.
 
 mod alone;
 mod attempts;

@@ -76,6 +76,7 @@ impl Recorder {
                     let line = lines.of(*call, *attempt);
                     line.ended = true;
                     let _ = match ending {
+                        Ending::Dropped => write!(line.text, "dropped ({outcome}) after {elapsed:?}"),
                         Ending::Status(status) => write!(line.text, "{status} ({outcome}) after {elapsed:?}"),
                         Ending::Error(kind) => {
                             write!(line.text, "{kind} ({outcome}, {}) after {elapsed:?}", words(*delivery))

@@ -7,8 +7,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use stonework::base::body::ReplayBody;
 use stonework::base::{
-    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Error, Event, Jitter, KeyFormat,
-    Kind, Outcome, Ratio, Rng, Skip, WallClock,
+    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Ending, Error, Event, Jitter,
+    KeyFormat, Kind, Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
 use stonework::testing::{Recorder, Step};
@@ -748,4 +748,24 @@ async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_us
             assert_eq!(returned.attempts(), attempts.unwrap_or(3), "and means what it meant");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_dropped_with_its_call_is_told_to_its_end_and_judges_nobody() {
+    let (layer, events) = watched();
+    let call = layer.layer(Backend::steps([Step::Hang])).oneshot(request(Method::GET));
+    assert!(tokio::time::timeout(SECOND, call).await.is_err());
+    let events = events.events();
+    let Some(Event::AttemptEnded { ending, outcome, delivery, elapsed, attempt: 1, .. }) = events.last()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((ending, outcome, delivery), (&Ending::Dropped, &Outcome::Neutral, &Delivery::Unknown));
+    assert_eq!(*elapsed, SECOND);
+
+    // Dropped in a pause, there is no attempt to end.
+    let (layer, events) = watched();
+    let call = layer.layer(Backend::steps([busy("30")])).oneshot(request(Method::GET));
+    assert!(tokio::time::timeout(SECOND, call).await.is_err());
+    assert!(matches!(events.events().last(), Some(Event::RetryScheduled { .. })));
 }
