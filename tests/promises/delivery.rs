@@ -17,10 +17,14 @@ use crate::support::skips;
 
 const CAP: usize = 64 * 1024;
 
-fn watched() -> (Client, Recorder) {
+/// How long an attempt may take: shorter only where the server stalls on purpose.
+const PATIENT: Duration = Duration::from_secs(10);
+const HASTY: Duration = Duration::from_millis(300);
+
+fn watched(patience: Duration) -> (Client, Recorder) {
     let quick = Backoff::exponential(Duration::from_millis(1), Duration::from_millis(5)).expect("valid");
     let retry = RetrySettings::new().attempts(2).backoff(quick).without_budget();
-    let settings = ClientSettings::new().attempt_timeout(Duration::from_millis(300)).retry(retry);
+    let settings = ClientSettings::new().attempt_timeout(patience).retry(retry);
     let events = Recorder::new();
     let client =
         Client::builder().settings(settings).observer(events.clone()).build().expect("valid settings");
@@ -54,7 +58,7 @@ async fn an_unkeyed_post_that_may_have_been_received_is_never_sent_twice() {
         for method in [Method::POST, Method::PATCH] {
             let reaction = reaction.clone();
             let server = ScriptedServer::start(move |_| reaction.clone()).await;
-            let (client, events) = watched();
+            let (client, events) = watched(if fault.ends_with("stalls") { HASTY } else { PATIENT });
             let answer = client.request(method.clone(), server.uri("/charge")).body("100").send().await;
             if let Ok(answer) = answer {
                 // Half a response has a whole head; only its body fails.
@@ -77,7 +81,7 @@ async fn the_same_request_with_a_key_is_sent_again_with_the_same_key_byte_for_by
         for method in [Method::POST, Method::PATCH] {
             let reaction = reaction.clone();
             let server = ScriptedServer::start(move |_| reaction.clone()).await;
-            let (client, _) = watched();
+            let (client, _) = watched(if fault == "stalls" { HASTY } else { PATIENT });
             let request = client.request(method.clone(), server.uri("/charge")).body("100");
             let _ = request.idempotency_key("\"8e03978e-40d5-43e8\"").send().await;
             let seen = server.seen();
@@ -94,7 +98,7 @@ async fn the_same_request_with_a_key_is_sent_again_with_the_same_key_byte_for_by
 async fn a_get_that_may_have_been_received_is_sent_again() {
     for reaction in [Reaction::read_all_then_close(), Reaction::read_body_then_stall(), respond(503).into()] {
         let server = ScriptedServer::start(move |_| reaction.clone()).await;
-        let _ = watched().0.get(server.uri("/")).send().await;
+        let _ = watched(HASTY).0.get(server.uri("/")).send().await;
         assert_eq!(server.seen().len(), 2);
     }
 }
@@ -110,7 +114,7 @@ async fn a_streamed_body_within_the_cap_arrives_whole_however_much_of_it_was_rea
             .await;
             let sent = content(size);
             let answer =
-                watched().0.put(server.uri("/")).body(streamed(&sent)).send().await.expect("answered");
+                watched(PATIENT).0.put(server.uri("/")).body(streamed(&sent)).send().await.expect("answered");
             assert_eq!((answer.status().as_u16(), answer.attempt()), (200, 2), "{read} of {size} bytes");
             let second = &server.seen()[1].body;
             // Of nothing there is no digest.
@@ -125,7 +129,7 @@ async fn a_streamed_body_within_the_cap_arrives_whole_however_much_of_it_was_rea
 async fn a_streamed_body_beyond_the_cap_is_sent_once_and_the_answer_is_the_servers_own() {
     let server =
         ScriptedServer::start(|_| Reaction::new().read_body().reply(respond(503).body("busy"))).await;
-    let (client, events) = watched();
+    let (client, events) = watched(PATIENT);
     let sent = content(CAP + 1);
     let answer = client.put(server.uri("/")).body(streamed(&sent)).send().await.expect("never an error");
     assert_eq!((answer.status().as_u16(), answer.text().await.expect("a text").as_str()), (503, "busy"));
@@ -145,7 +149,7 @@ async fn trailers_arrive_with_the_second_attempt_too() {
     trailers.insert("x-digest", HeaderValue::from_static("abc"));
     let frames = [Ok::<_, BoxError>(Frame::data(Bytes::from("content"))), Ok(Frame::trailers(trailers))];
     let body = Body::new(StreamBody::new(stream::iter(frames)));
-    let request = watched().0.put(server.uri("/")).header("trailer", "x-digest").body(body);
+    let request = watched(PATIENT).0.put(server.uri("/")).header("trailer", "x-digest").body(body);
     assert_eq!(request.send().await.expect("answered").status(), 200);
     for request in server.seen() {
         assert_eq!(request.body.trailers["x-digest"], "abc", "{request}");
@@ -161,7 +165,7 @@ async fn a_known_length_stays_a_content_length_on_every_attempt() {
         _ => respond(200).keep_alive(),
     })
     .await;
-    watched().0.put(server.uri("/")).body(content(5_000)).send().await.expect("answered");
+    watched(PATIENT).0.put(server.uri("/")).body(content(5_000)).send().await.expect("answered");
     let lengths: Vec<_> =
         server.seen().iter().map(|seen| seen.header("content-length").map(str::to_owned)).collect();
     assert_eq!(lengths, [Some("5000".to_owned()), Some("5000".to_owned())]);
