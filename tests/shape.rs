@@ -44,6 +44,7 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("client/", "a shell"),
     ("future.rs", "a shell"),
     ("retry/alone.rs", "a shell around a plain operation"),
+    ("retry/progress.rs", "a shell: what the future knows of its call"),
     ("server/", "a shell"),
     ("service.rs", "a shell"),
     ("testing/", "scripts of time"),

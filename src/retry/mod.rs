@@ -78,6 +78,7 @@ mod alone;
 mod attempts;
 mod future;
 mod layer;
+mod progress;
 mod service;
 mod settings;
 mod verdict;

@@ -1,0 +1,247 @@
+//! Everything about a call but the service and what it is waiting for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::attempts::Plan;
+use super::layer::Shared;
+use super::verdict::{self, Advice, Facts, Verdict};
+use crate::base::body::Replay;
+use crate::base::{
+    CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind, Outcome, Phase,
+    Pushback, RetryAfter, Skip, Withdrawal, scope,
+};
+
+/// How far a call has come.
+pub(super) struct Progress<B, C> {
+    plan: Plan<B>,
+    shared: Arc<Shared<C>>,
+    call: Option<CallId>,
+    /// When the attempt in progress started, if there is one and anybody wants to know.
+    started: Option<Instant>,
+    /// Attempts that count against the limit.
+    counted: u32,
+    /// The number of the attempt in progress, or of the last one: one more than had been sent when it began.
+    attempt: u32,
+    /// Requests handed down, by the retries of layers below too.
+    sent: u32,
+    /// How far the earlier attempts got.
+    delivery: Delivery,
+    /// Whether an attempt was repeated at once already.
+    replayed_at_once: bool,
+    /// Whether the attempt to come counts.
+    counts: bool,
+    delays: Option<Box<dyn Delays>>,
+    /// What the attempt to come costs; it goes back to the budget if that never begins.
+    charge: Option<Withdrawal>,
+}
+
+/// What to do once an attempt has ended.
+pub(super) enum Next<R> {
+    Return(Result<R, Error>),
+    Pause(Duration),
+}
+
+impl<B, C> Progress<B, C> {
+    /// The first attempt has begun.
+    pub(super) fn new(plan: Plan<B>, shared: Arc<Shared<C>>, call: Option<CallId>) -> Self {
+        Self {
+            plan,
+            shared,
+            call,
+            started: call.map(|_| scope::now()),
+            counted: 1,
+            attempt: 1,
+            sent: 0,
+            delivery: Delivery::NotSent,
+            replayed_at_once: false,
+            counts: true,
+            delays: None,
+            charge: None,
+        }
+    }
+
+    pub(super) fn counted(&self) -> u32 {
+        self.counted
+    }
+
+    /// Tell the end of the attempt in progress, if there is one and anybody listens.
+    fn tell_end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
+        let Some(started) = self.started.take() else { return };
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| {
+            let elapsed = started.elapsed();
+            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
+        });
+    }
+}
+
+impl<B, C> Drop for Progress<B, C> {
+    fn drop(&mut self) {
+        // The caller went away: that says nothing about the service.
+        self.tell_end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
+    }
+}
+
+impl<B: Replay + Send + 'static, C> Progress<B, C> {
+    /// An attempt has ended. What follows?
+    pub(super) fn settle<ResBody>(
+        &mut self,
+        mut result: Result<Response<ResBody>, Error>,
+    ) -> Next<Response<ResBody>>
+    where
+        C: Classify<Response<ResBody>>,
+    {
+        let outcome = self.shared.classify.classify(result.as_ref());
+        let delivery = match &result {
+            // RFC 8470: "too early" is said by a server that has not processed the request.
+            Ok(response) if response.status() == StatusCode::TOO_EARLY => Delivery::Refused,
+            Ok(_) => Delivery::Answered,
+            Err(error) => error.delivery(),
+        };
+        let (ending, innocent, sent) = match &result {
+            Ok(response) => (Ending::Status(response.status()), true, 1),
+            Err(error) => {
+                (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
+            }
+        };
+        let attempt = self.attempt;
+        self.sent = self.sent.saturating_add(sent);
+        self.delivery = verdict::furthest(self.delivery, delivery);
+        self.tell_end(ending, outcome, delivery);
+
+        self.plan.keep(result.as_mut().err().and_then(Error::take_request));
+        let facts = Facts {
+            outcome,
+            delivery,
+            safety: self.plan.safety,
+            attempts: self.counted,
+            allowed: self.plan.allowed,
+            single: self.plan.is_single(),
+            innocent: innocent && !self.replayed_at_once,
+            repeatable: self.plan.is_repeatable(),
+        };
+        let verdict = match verdict::judge(&facts) {
+            // Not before the server said, harmless or not.
+            Verdict::AtOnce if self.advice(&result) != Advice::None => {
+                verdict::judge(&Facts { innocent: false, ..facts })
+            }
+            verdict => verdict,
+        };
+        let decided = match verdict {
+            Verdict::Done => return Next::Return(self.finish(result)),
+            Verdict::Skip(skip) => Err(skip),
+            Verdict::AtOnce => self.at_once(),
+            Verdict::Again => self.again(self.advice(&result)),
+        };
+        let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
+        match decided {
+            Ok(pause) => {
+                let attempt = self.sent.saturating_add(1);
+                let delay = pause;
+                self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
+                Next::Pause(pause)
+            }
+            Err(why) => {
+                self.charge = None;
+                self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+                Next::Return(self.finish(result))
+            }
+        }
+    }
+
+    fn at_once(&mut self) -> Result<Duration, Skip> {
+        let left = Deadline::current().map(|deadline| deadline.remaining(Instant::now()));
+        let none = verdict::pause(Duration::ZERO, Advice::None, Duration::ZERO, left)?;
+        self.replayed_at_once = true;
+        self.counts = false;
+        Ok(none)
+    }
+
+    fn again(&mut self, advice: Advice) -> Result<Duration, Skip> {
+        let shared = &self.shared;
+        let restarts = matches!(advice, Advice::Restart(_));
+        if restarts {
+            self.delays = None;
+        }
+        let delays = self.delays.get_or_insert_with(|| shared.schedule.start());
+        let scheduled = delays.next(&shared.rng).ok_or(Skip::Schedule)?;
+        if restarts {
+            // That delay only spreads those who were all told the same.
+            self.delays = None;
+        }
+        let now = Instant::now();
+        let left = Deadline::current().map(|deadline| deadline.remaining(now));
+        let pause = verdict::pause(scheduled, advice, shared.settings.max_retry_after, left)?;
+        // Charged now and not when the pause is over: a thousand calls that fail together must not all find the budget
+        // full.
+        if let Some(budget) = &shared.budget {
+            self.charge = Some(budget.try_withdraw(now).ok_or(Skip::Budget)?);
+        }
+        self.counts = true;
+        Ok(pause)
+    }
+
+    fn advice<ResBody>(&self, result: &Result<Response<ResBody>, Error>) -> Advice {
+        let asked = match result {
+            Ok(response) => match Pushback::of(response.headers()) {
+                Some(Pushback::Stop) => return Advice::Stop,
+                Some(Pushback::After(delay)) => return Advice::Restart(delay),
+                None => RetryAfter::of(response.headers(), self.shared.wall.now()),
+            },
+            Err(error) => error.retry_after(),
+        };
+        asked.map_or(Advice::None, Advice::After)
+    }
+
+    /// The request of the next attempt, which begins.
+    pub(super) fn start(&mut self) -> Option<Request<B>> {
+        let request = self.plan.next(self.sent.saturating_add(1))?;
+        self.begin();
+        Some(request)
+    }
+
+    /// What was scheduled is being done: it counts, and it costs.
+    pub(super) fn begin(&mut self) {
+        if let Some(charge) = self.charge.take() {
+            charge.spend();
+        }
+        if self.counts {
+            self.counted = self.counted.saturating_add(1);
+        }
+        let attempt = self.sent.saturating_add(1);
+        self.attempt = attempt;
+        self.started = self.call.map(|_| Instant::now());
+        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+    }
+
+    fn finish<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
+        result.map_err(|error| {
+            let error = match self.plan.give_back() {
+                Some(request) => error.with_request(request),
+                None => error,
+            };
+            error.with_delivery(self.delivery).with_attempts(self.sent)
+        })
+    }
+
+    /// The time ran out before the attempt that was scheduled could begin.
+    pub(super) fn out_of_time<R>(&mut self) -> Result<R, Error> {
+        self.called_off(Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
+    }
+
+    /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
+    pub(super) fn body_lost<R>(&mut self) -> Result<R, Error> {
+        self.called_off(Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
+    }
+
+    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<R, Error> {
+        self.charge = None;
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+        self.finish(Err(error))
+    }
+}
