@@ -5,17 +5,26 @@
 //! failure of a write for the end of the exchange, never reads it. RFC 9112, section 9.5, wants a client to watch for
 //! that answer while it sends. So here a write that failed is pending from then on, and reading goes on: to the
 //! answer, or to the end, where the failure of the write is told.
+//!
+//! Hyper writes what is left in its buffer before it lets go of a connection, and reads no more then. So the failure
+//! cannot wait for ever: it is told to whoever writes once the end was read, or when nothing was read for a while.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
+
+/// How long a failure to write waits for the next read. What the peer said has arrived by then: only a reader of the
+/// answer that pauses can make it take longer, and all that it could cost is the rest of that answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 type Inner = HttpConnector;
 type Stream = TokioIo<Wire<TcpStream>>;
@@ -50,23 +59,46 @@ impl Future for Connecting {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(Pin::new(&mut self.0).poll(cx))?.into_inner();
-        Poll::Ready(Ok(TokioIo::new(Wire { stream, failed: None })))
+        Poll::Ready(Ok(TokioIo::new(Wire::new(stream))))
     }
 }
 
 /// A stream whose failure to write waits until everything was read.
 pub(super) struct Wire<T> {
     stream: T,
-    failed: Option<io::Error>,
+    failed: Option<Failed>,
+    /// Nobody reads any more.
+    ended: bool,
+}
+
+struct Failed {
+    error: io::Error,
+    linger: Pin<Box<Sleep>>,
 }
 
 impl<T> Wire<T> {
-    fn written(&mut self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    const fn new(stream: T) -> Self {
+        Self { stream, failed: None, ended: false }
+    }
+
+    /// What became of a failure to write, if there was one.
+    fn poll_failed(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+        let failed = self.failed.as_mut()?;
+        if failed.linger.as_mut().poll(cx).is_pending() {
+            return Some(Poll::Pending);
+        }
+        self.ended = true;
+        self.failed.take().map(|failed| Poll::Ready(Err(failed.error)))
+    }
+
+    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
-            Poll::Ready(Err(error)) => {
-                self.failed = Some(error);
-                // Whoever writes next would wait for ever; whoever reads has to look once more.
+            Poll::Ready(Err(error)) if !self.ended => {
+                let mut linger = Box::pin(sleep(LINGER));
+                // Whoever reads has to look once more; whoever writes is woken at the end of the wait.
                 cx.waker().wake_by_ref();
+                let _ = linger.as_mut().poll(cx);
+                self.failed = Some(Failed { error, linger });
                 Poll::Pending
             }
             other => other,
@@ -82,22 +114,26 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        let ended = read.is_ok() && buf.filled().len() == before && buf.remaining() > 0;
-        Poll::Ready(match self.failed.take() {
+        let at_end = read.is_ok() && buf.filled().len() == before && buf.remaining() > 0;
+        self.ended |= at_end || read.is_err();
+        if self.ended {
             // The system tells the failure of a connection once, and the write has heard it.
-            Some(error) if ended => Err(error),
-            failed => {
-                self.failed = failed;
-                read
-            }
-        })
+            return Poll::Ready(match self.failed.take() {
+                Some(failed) if at_end => Err(failed.error),
+                _ => read,
+            });
+        }
+        if let Some(failed) = &mut self.failed {
+            failed.linger.as_mut().reset(Instant::now() + LINGER);
+        }
+        Poll::Ready(read)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.failed.is_some() {
-            return Poll::Pending;
+        if let Some(told) = self.poll_failed(cx) {
+            return told;
         }
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(cx, result)
@@ -108,8 +144,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.failed.is_some() {
-            return Poll::Pending;
+        if let Some(told) = self.poll_failed(cx) {
+            return told;
         }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.written(cx, result)
@@ -131,5 +167,91 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
 impl<T: Connection> Connection for Wire<T> {
     fn connected(&self) -> Connected {
         self.stream.connected()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A peer in memory that says this and takes no byte after the first thousand: writes fail.
+    struct Deaf {
+        says: &'static [u8],
+        then_ends: bool,
+        left: usize,
+    }
+
+    impl AsyncRead for Deaf {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.left > 0 || (self.says.is_empty() && !self.then_ends) {
+                return Poll::Pending;
+            }
+            let most = self.says.len().min(buf.remaining());
+            let (now, later) = self.says.split_at(most);
+            buf.put_slice(now);
+            self.says = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let most = self.left.min(buf.len());
+            self.left -= most;
+            Poll::Ready(if most > 0 { Ok(most) } else { Err(io::ErrorKind::BrokenPipe.into()) })
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Whether the task of the connection ends, once its call has: with the body read, or dropped unread.
+    async fn ends(says: &'static [u8], then_ends: bool, read: bool) -> bool {
+        let peer = Wire::new(Deaf { says, then_ends, left: 1000 });
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(peer)).await.unwrap();
+        let task = tokio::spawn(connection);
+        let request = http::Request::post("/").body(Full::new(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
+        if let Ok(Ok(answer)) = timeout(LONG, sender.send_request(request)).await {
+            if read {
+                let _ = timeout(LONG, answer.into_body().collect()).await;
+            }
+        }
+        timeout(LONG, task).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_writes_fail_ends_whatever_was_read_from_it() {
+        const CLOSE: &[u8] = b"HTTP/1.1 413 No\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
+        const KEEP: &[u8] = b"HTTP/1.1 413 No\r\ncontent-length: 3\r\n\r\nbig";
+        const HALF: &[u8] = b"HTTP/1.1 413 No\r\ncontent-length: 9\r\n\r\nbig";
+        let mut stuck = Vec::new();
+        for says in [&b""[..], CLOSE, KEEP, HALF, b"HTTP/1.1 nonsense\r\n\r\n"] {
+            for then_ends in [true, false] {
+                for read in [true, false] {
+                    if !ends(says, then_ends, read).await {
+                        stuck.push((String::from_utf8_lossy(says), then_ends, read));
+                    }
+                }
+            }
+        }
+        assert!(stuck.is_empty(), "{stuck:#?}");
     }
 }
