@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 /// Runs what hyper wants to run beside a connection: with HTTP/2, the handlers of its streams.
 ///
-/// Only the task of the connection takes the lock, so nobody ever waits for it.
+/// The lock is held for a few instructions, by tasks of one connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
