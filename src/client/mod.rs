@@ -93,10 +93,10 @@
 //!
 //! *Panics:* outside a Tokio runtime with network and timers, when a request is sent. *Cancellation:* dropping a call
 //! drops the attempt and lets go of its connection, which closes once what was written has gone out; the server may
-//! still do what it was asked. *Background:* each open
-//! connection has one task, a second one while a response body is being read, and the pool has one that closes idle
-//! connections; they end with the last clone of the client and the responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares
-//! connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry).
+//! still do what it was asked. *Background:* each open connection has one task, a second one while a response body is
+//! being read, and the pool has one that closes idle connections; they end with the last clone of the client and the
+//! responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares connections,
+//! settings and the retry budget. *Events:* those of [`retry`](crate::retry).
 
 mod builder;
 mod check;
