@@ -136,6 +136,8 @@ impl RetrySettings {
 }
 
 /// A value that retry settings cannot have.
+///
+/// See [`RetrySettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRetry {
