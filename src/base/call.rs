@@ -6,8 +6,6 @@ use super::key::IdempotencyKey;
 
 /// Whether a request may be sent again once it may have been received. Decided from the request, before anything can
 /// fail.
-///
-/// See [`Safety::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "complete: the replay table has a column for each")]
 pub enum Safety {

@@ -7,8 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Any error, as tower's layers pass it on.
-///
-/// See [`Error::wrap`].
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// What went wrong. See [`Error::kind`].

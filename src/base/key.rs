@@ -8,8 +8,6 @@ use super::Rng;
 
 /// `Idempotency-Key`: a client's promise that requests with the same value are the same request
 /// (draft-ietf-httpapi-idempotency-key-header).
-///
-/// See [`IdempotencyKey`].
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest key in bytes: what common APIs store.

@@ -69,8 +69,6 @@ pub struct Plain;
 
 /// A refusal is a response, made by `R`; the inner service's error type stays as it is, so that the layer sits on an
 /// axum `Router` with nothing in between.
-///
-/// The module `timeout` has an example: `TimeoutLayer::answer`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<R = Problem>(R);
 

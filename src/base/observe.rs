@@ -32,8 +32,6 @@ pub trait Observer: Send + Sync {
 }
 
 /// Names one call in its events: unique within the process, and no more than that.
-///
-/// See [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 

@@ -148,8 +148,6 @@ impl Default for ClientSettings {
 }
 
 /// Settings that no client can have.
-///
-/// See [`ClientBuilder::build`](super::ClientBuilder::build).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClient {

@@ -32,8 +32,6 @@ impl fmt::Display for Status {
 impl std::error::Error for Status {}
 
 /// A body is not UTF-8.
-///
-/// See [`Response::text`](super::Response::text).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText {
     valid_up_to: usize,

@@ -136,8 +136,6 @@ impl RetrySettings {
 }
 
 /// A value that retry settings cannot have.
-///
-/// See [`RetrySettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRetry {

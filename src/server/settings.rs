@@ -88,8 +88,6 @@ impl Default for ServerSettings {
 }
 
 /// A value that server settings cannot have.
-///
-/// See [`ServerSettings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServer {

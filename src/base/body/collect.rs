@@ -57,8 +57,6 @@ where
 }
 
 /// A body is larger than it may be.
-///
-/// See [`Body::collect_up_to`](super::Body::collect_up_to).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BodyTooLarge {

@@ -10,8 +10,6 @@ use http_body::{Body, Frame, SizeHint};
 use super::HoldUntil;
 
 /// How a response body ended.
-///
-/// See [`Held`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyEnd {
     /// It was dropped before its end: the caller lost interest, or the connection was lost while it was being sent.

@@ -8,8 +8,6 @@ use http_body::Body;
 ///
 /// A server drops a body once the last byte that the head promised is written, and never polls it again. So "when the
 /// body says that it ended" would be wrong for most responses: they would all look abandoned.
-///
-/// See [`HoldUntil::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldUntil {
     /// With the head: the message has no content, or the connection is no longer part of the call.

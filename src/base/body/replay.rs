@@ -119,8 +119,6 @@ impl std::error::Error for Superseded {}
 /// The body that was being recorded failed, and another reader has the error itself.
 ///
 /// It shows the same message.
-///
-/// See [`Replay::fork`].
 #[derive(Clone, Debug)]
 pub struct SourceFailed {
     message: Arc<str>,

@@ -28,8 +28,6 @@ pub struct SeenRequest {
 }
 
 /// What was read of a request body.
-///
-/// See [`ScriptedServer`](super::ScriptedServer).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SeenBody {
