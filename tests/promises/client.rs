@@ -132,6 +132,7 @@ async fn what_cannot_be_sent_is_told_at_send_and_never_sent() {
         ("scheme and a host", client.get("/path")),
         ("user information", client.get(with("http://me:secret@HOST/"))),
         ("URI", client.get("http://a b/")),
+        ("port", client.get("http://127.0.0.1:99999/")),
         ("CONNECT", client.request(Method::CONNECT, uri())),
         ("name of a header", client.get(uri()).header("a b", "c")),
         ("`x-secret`", client.get(uri()).header("x-secret", "a\nb").bearer("later ones do not count\n")),
