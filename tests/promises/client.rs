@@ -302,6 +302,31 @@ async fn an_upload_that_breaks_without_an_answer_is_an_error_at_once() {
     }
 }
 
+/// A body that does not know its length.
+fn stream() -> Body {
+    let frames = ["one ", "two"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text))));
+    Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_arrives_whole_with_any_method_and_from_any_version() {
+    use http::Version;
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    for (method, version) in [
+        (Method::POST, Version::HTTP_11),
+        (Method::POST, Version::HTTP_10),
+        (Method::GET, Version::HTTP_11),
+        (Method::HEAD, Version::HTTP_11),
+        (Method::DELETE, Version::HTTP_11),
+    ] {
+        let request = Request::builder().method(&method).version(version).uri(server.uri("/"));
+        client(quick()).send(request.body(stream()).unwrap()).await.unwrap();
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.body.kept, b"one two", "{method} {version:?}");
+        assert!(seen.body.complete);
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── time
 
 #[tokio::test]
