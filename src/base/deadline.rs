@@ -64,9 +64,7 @@ impl Deadline {
     /// `limit` after `start`, saturating like [`within`](Self::within).
     #[must_use]
     pub fn after(start: Instant, limit: Duration) -> Self {
-        // Tokio's clock cannot go much further than this on every platform.
-        const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-        Self(start.checked_add(limit.min(DECADES)).unwrap_or(start))
+        Self(start.checked_add(countable(limit)).unwrap_or(start))
     }
 
     /// At this instant.
@@ -106,6 +104,13 @@ impl Deadline {
     pub fn bound<F: Future>(self, work: F) -> Bound<F> {
         Bound { work, alarm: Alarm::new(), at: self.0, start: Instant::now() }
     }
+}
+
+/// The limit, or some decades if it is longer: what can be added to any instant. Hyper adds limits without a check.
+pub(crate) fn countable(limit: Duration) -> Duration {
+    // Tokio's clock cannot go much further than this on every platform.
+    const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    limit.min(DECADES)
 }
 
 /// Work with a deadline. See [`Deadline::bound`].

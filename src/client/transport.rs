@@ -18,6 +18,7 @@ use super::delivery::Facts;
 use super::outgoing::Outgoing;
 use super::wire::Connector;
 use crate::base::body::Body;
+use crate::base::deadline::countable;
 use crate::base::{Call, Error};
 
 type Pool = legacy::Client<Connector, Outgoing>;
@@ -35,7 +36,7 @@ impl Transport {
         let pool = legacy::Client::builder(TokioExecutor::new())
             // Without a timer, connections that nobody asks for again would stay for ever.
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
+            .pool_idle_timeout(settings.idle_timeout.map(countable))
             .pool_max_idle_per_host(if settings.idle_timeout.is_some() {
                 settings.max_idle_per_host
             } else {

@@ -330,6 +330,25 @@ async fn a_body_of_unknown_length_arrives_whole_with_any_method_and_from_any_ver
 // ───────────────────────────────────────────────────────────────────────────── time
 
 #[tokio::test]
+async fn limits_beyond_what_a_clock_can_count_are_no_limits_and_break_nothing() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let settings = ClientSettings::new()
+        .deadline(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX);
+    let client = client(settings);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for _ in 0..3 {
+        client.get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(server.connections(), 1);
+    // The server's two, the connection, and the one that closes idle connections: it did not panic.
+    assert_eq!(tasks(), 4);
+}
+
+#[tokio::test]
 async fn the_deadline_of_a_call_shortens_the_clients_and_the_error_tells_the_attempts() {
     let server = ScriptedServer::silent().await;
     let get = || client(quick().without_attempt_timeout()).get(server.uri("/"));

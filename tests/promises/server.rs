@@ -178,6 +178,23 @@ async fn an_idle_connection_is_closed_in_time() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn limits_beyond_what_a_clock_can_count_are_no_limits_and_break_nothing() {
+    let settings = ServerSettings::new()
+        .header_read_timeout(Duration::MAX)
+        .ping_interval(Duration::MAX)
+        .ping_timeout(Duration::MAX)
+        .grace(Duration::MAX);
+    let server = Running::start(settings, echo()).await;
+    for http2 in [false, true] {
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let request =
+            Request::get(format!("http://{}/", server.addr)).body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(soon(client.request(request)).await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(server.stop().await.aborted, 0);
+}
+
 /// A route whose answer waits to be told, and says when it was reached.
 #[derive(Clone, Default)]
 struct Gate {
