@@ -1,6 +1,5 @@
 use std::error::Error as _;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +17,8 @@ use stonework::testing::{Reaction, ScriptedServer, close_on_next_head, in_order,
 use stonework::{Body, Deadline, Error};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
+
+use crate::support::Everything;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
@@ -534,35 +535,6 @@ fn a_client_is_made_outside_a_runtime() {
 
 // ───────────────────────────────────────────────────────────────────────────── secrets
 
-/// Everything that is written to `tracing`, as text.
-#[derive(Clone, Default)]
-struct Everything(Arc<Mutex<String>>);
-
-impl tracing::Subscriber for Everything {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        write!(self.0.lock().unwrap(), "{span:?}").unwrap();
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        write!(self.0.lock().unwrap(), "{values:?}").unwrap();
-    }
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        write!(self.0.lock().unwrap(), "{event:?}").unwrap();
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test]
 async fn no_secret_of_a_request_is_ever_shown() {
     let written = Everything::default();
@@ -620,7 +592,7 @@ async fn no_secret_of_a_request_is_ever_shown() {
         "{shown}"
     );
     assert!(!shown.contains("s3cret"), "{shown}");
-    let written = written.0.lock().unwrap();
+    let written = written.text();
     assert!(written.contains("attempt started"), "the subscriber heard something");
     assert!(!written.contains("s3cret"), "{written}");
 }
