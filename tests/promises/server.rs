@@ -26,6 +26,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tower::service_fn;
 
+use crate::support::Everything;
+
 /// A limit that is meant to run out in a test.
 const SHORT: Duration = Duration::from_millis(100);
 /// What takes longer than this does not happen at all.
@@ -323,6 +325,34 @@ async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
     other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     read_up_to(&mut other, "hello").await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_over_http_2_ends_its_stream_and_no_other() {
+    let gate = Gate::default();
+    let router = gate.route().route(
+        "/panic",
+        get(|| async {
+            if true {
+                panic!("on purpose")
+            }
+        }),
+    );
+    let written = Everything::default();
+    let _guard = tracing::subscriber::set_default(written.clone());
+    let server = Running::start(ServerSettings::new(), router).await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let get = |path: &str| {
+        Request::get(format!("http://{}{path}", server.addr)).body(Full::<Bytes>::default()).unwrap()
+    };
+    let beside = tokio::spawn(client.request(get("/wait")));
+    soon(gate.reached.notified()).await;
+    assert!(soon(client.request(get("/panic"))).await.is_err());
+    gate.open.notify_one();
+    let beside = soon(beside).await.unwrap().unwrap().into_body();
+    assert_eq!(beside.collect().await.unwrap().to_bytes(), "finished");
+    assert_eq!(server.stop().await.aborted, 0);
+    assert!(written.text().contains("on purpose"), "it is told");
 }
 
 #[tokio::test]
