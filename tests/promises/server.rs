@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tower::service_fn;
+use tower::{Service, service_fn};
 
 use crate::support::Everything;
 
@@ -280,22 +280,32 @@ impl Drop for Tell {
     }
 }
 
+/// A service that never answers, says when it was called, and says when its first call is dropped.
+fn never() -> (
+    impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send,
+    Arc<Notify>,
+    oneshot::Receiver<()>,
+) {
+    let reached = Arc::new(Notify::new());
+    let (tell, dropped) = oneshot::channel();
+    let tell = Arc::new(std::sync::Mutex::new(Some(Tell(Some(tell)))));
+    let handler_reached = Arc::clone(&reached);
+    let never = service_fn(move |_: Request<Body>| {
+        let tell = tell.lock().unwrap().take();
+        let reached = Arc::clone(&handler_reached);
+        async move {
+            let _tell = tell;
+            reached.notify_one();
+            pending::<Result<Response<Body>, Infallible>>().await
+        }
+    });
+    (never, reached, dropped)
+}
+
 #[tokio::test]
 async fn dropping_the_server_closes_its_connections_and_drops_its_handlers() {
     for http2 in [false, true] {
-        let reached = Arc::new(Notify::new());
-        let (tell, dropped) = oneshot::channel();
-        let tell = Arc::new(std::sync::Mutex::new(Some(Tell(Some(tell)))));
-        let handler_reached = Arc::clone(&reached);
-        let never = service_fn(move |_: Request<Body>| {
-            let tell = tell.lock().unwrap().take();
-            let reached = Arc::clone(&handler_reached);
-            async move {
-                let _tell = tell;
-                reached.notify_one();
-                pending::<Result<Response<Body>, Infallible>>().await
-            }
-        });
+        let (never, reached, dropped) = never();
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
         let uri = format!("http://{}/", server.local_addr());
