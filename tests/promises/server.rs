@@ -319,6 +319,22 @@ async fn dropping_the_server_closes_its_connections_and_drops_its_handlers() {
 }
 
 #[tokio::test]
+async fn the_handler_of_a_client_that_left_is_dropped() {
+    for http2 in [false, true] {
+        let (never, reached, dropped) = never();
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let uri = format!("http://{}/", server.local_addr());
+        let serving = tokio::spawn(server.serve(never));
+        let call = tokio::spawn(client.request(Request::get(uri).body(Full::<Bytes>::default()).unwrap()));
+        soon(reached.notified()).await;
+        call.abort();
+        soon(dropped).await.expect("the handler is dropped");
+        serving.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
     let router = echo().route(
         "/panic",
