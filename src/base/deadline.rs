@@ -141,7 +141,7 @@ impl<F: Future> Future for Bound<F> {
     }
 }
 
-/// Take the deadline in scope along, for instance into [`tokio::spawn`].
+/// Take the deadline in scope along, for instance into `tokio::spawn`. The [module](self) has an example.
 ///
 /// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
 pub fn carry<F: Future>(work: F) -> Carry<F> {
@@ -149,7 +149,7 @@ pub fn carry<F: Future>(work: F) -> Carry<F> {
 }
 
 /// Leave the deadline in scope behind: what `work` calls is not limited by it. For work that has to be done whether or
-/// not anyone still waits for the answer.
+/// not anyone still waits for the answer. The [module](self) has an example.
 pub fn detached<F: Future>(work: F) -> Carry<F> {
     Carry { work, deadline: None }
 }
