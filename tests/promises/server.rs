@@ -170,6 +170,24 @@ async fn whoever_does_not_finish_a_head_in_time_is_closed_and_others_are_served(
 }
 
 #[tokio::test]
+async fn an_http_2_client_that_no_longer_answers_is_closed_also_in_the_middle_of_a_head() {
+    const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // A head of 16 bytes of which one comes, and a head that says that there is more of it.
+    const CUT: &[u8] = b"\0\0\x10\x01\x04\0\0\0\x01\x82";
+    const CONTINUED: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01\x82";
+    let settings = ServerSettings::new().ping_interval(SHORT).ping_timeout(SHORT);
+    let server = Running::start(settings, echo()).await;
+    for head in [&b""[..], CUT, CONTINUED] {
+        let mut client = server.connect().await;
+        client.write_all(&[BEGIN, head].concat()).await.unwrap();
+        let mut read = Vec::new();
+        let _ = soon(client.read_to_end(&mut read)).await;
+        assert!(!read.is_empty(), "it was taken for HTTP/2");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
     let settings = ServerSettings::new().header_read_timeout(SHORT);
     let server = Running::start(settings, echo()).await;
