@@ -93,9 +93,10 @@
 //!
 //! *Panics:* outside a Tokio runtime with network and timers, when a request is sent. *Cancellation:* dropping a call
 //! drops the attempt and closes its connection; the server may still do what it was asked. *Background:* each open
-//! connection has one task, and the pool has one that closes idle connections; they end with the last clone of the
-//! client and the responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares
-//! connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry).
+//! connection has one task, and another while a body is on its way over it; the pool has one that closes idle
+//! connections. They end with the last clone of the client and the responses that still use a connection.
+//! *Readiness and cloning:* it is always ready; a clone shares connections, settings and the retry budget. *Events:*
+//! those of [`retry`](crate::retry).
 
 mod builder;
 mod check;
