@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap, Method};
 use super::key::IdempotencyKey;
 
 /// Whether a request may be sent again once it may have been received. Decided from the request, before anything can
-/// fail.
+/// fail. [`Call`] changes it for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "complete: the replay table has a column for each")]
 pub enum Safety {

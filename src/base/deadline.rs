@@ -64,9 +64,7 @@ impl Deadline {
     /// `limit` after `start`, saturating like [`within`](Self::within).
     #[must_use]
     pub fn after(start: Instant, limit: Duration) -> Self {
-        // Tokio's clock cannot go much further than this on every platform.
-        const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-        Self(start.checked_add(limit.min(DECADES)).unwrap_or(start))
+        Self(start.checked_add(countable(limit)).unwrap_or(start))
     }
 
     /// At this instant.
@@ -110,6 +108,13 @@ impl Deadline {
     }
 }
 
+/// The limit, or some decades if it is longer: what can be added to any instant. Hyper adds limits without a check.
+pub(crate) fn countable(limit: Duration) -> Duration {
+    // Tokio's clock cannot go much further than this on every platform.
+    const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    limit.min(DECADES)
+}
+
 /// Work with a deadline. See [`Deadline::bound`].
 #[pin_project]
 #[derive(Debug)]
@@ -138,14 +143,14 @@ impl<F: Future> Future for Bound<F> {
     }
 }
 
-/// Take the deadline in scope along, for instance into [`tokio::spawn`].
+/// Take the deadline in scope along, for instance into `tokio::spawn`. The [module](self) has an example.
 ///
 /// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
 pub fn carry<F: Future>(work: F) -> Carry<F> {
     Carry { work, deadline: Some(scope::current().deadline) }
 }
 
-/// Leave the deadline in scope behind: what `work` calls is not cut to it.
+/// Leave the deadline in scope behind: what `work` calls is not cut to it. The [module](self) has an example.
 ///
 /// *Cancellation:* whoever limits the future that awaits this one still drops both when the time is over. Work that has
 /// to be done whether or not anyone waits for it belongs into a task of its own, where no deadline is in scope anyway.

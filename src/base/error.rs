@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Any error, as tower's layers pass it on.
+/// Any error, as tower's layers pass it on. [`Error::wrap`] takes it.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// What went wrong. See [`Error::kind`].

@@ -7,7 +7,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::Rng;
 
 /// `Idempotency-Key`: a client's promise that requests with the same value are the same request
-/// (draft-ietf-httpapi-idempotency-key-header).
+/// (draft-ietf-httpapi-idempotency-key-header). Its value is an [`IdempotencyKey`].
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest key in bytes: what common APIs store.

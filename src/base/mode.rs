@@ -68,7 +68,7 @@ pub struct Http;
 pub struct Plain;
 
 /// A refusal is a response, made by `R`; the inner service's error type stays as it is, so that the layer sits on an
-/// axum `Router` with nothing in between.
+/// axum `Router` with nothing in between. [`Problem`] is the default; see [`Refuse`](super::Refuse) for one of your own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<R = Problem>(R);
 

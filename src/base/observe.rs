@@ -31,7 +31,7 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event);
 }
 
-/// Names one call in its events: unique within the process, and no more than that.
+/// Names one call in its [events](Event): unique within the process, and no more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 

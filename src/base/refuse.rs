@@ -7,6 +7,7 @@ use super::error::{Error, Kind};
 use super::retry_after::RetryAfter;
 
 /// A few bytes noted from a request before it was handed on, so that it can still be refused when it is gone.
+/// [`Refuse`] is handed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Asked {

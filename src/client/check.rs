@@ -1,7 +1,7 @@
 //! Decides whether a request can be sent as it is. Nothing here waits, locks or reads a clock.
 
 use http::header::CONTENT_LENGTH;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request};
 use http_body::{Body, SizeHint};
 
@@ -21,13 +21,21 @@ pub(super) fn sendable<B: Body>(request: &Request<B>) -> Result<(), InvalidReque
     match uri.authority() {
         // RFC 9110, section 4.2.4: a sender must not generate user information.
         Some(authority) if authority.as_str().contains('@') => return Err(InvalidRequest::UserInfo),
-        Some(authority) if !authority.host().is_empty() => {}
-        _ => return Err(InvalidRequest::Relative),
+        Some(authority) if authority.host().is_empty() => return Err(InvalidRequest::Relative),
+        Some(authority) if is_port_wrong(authority) => return Err(InvalidRequest::Port),
+        Some(_) => {}
+        None => return Err(InvalidRequest::Relative),
     }
     if is_length_wrong(request.headers(), &request.body().size_hint()) {
         return Err(InvalidRequest::ContentLength);
     }
     Ok(())
+}
+
+/// `http` takes any text for a port, and says that there is none if it is no port: the request would go to port 80.
+fn is_port_wrong(authority: &Authority) -> bool {
+    // An empty port is the default one (RFC 3986, section 3.2.3).
+    authority.as_str().len() > authority.host().len() + ":".len() && authority.port().is_none()
 }
 
 /// RFC 9110, section 8.6: a sender must not forward a length that it knows to be incorrect. The peer would wait for
@@ -62,13 +70,23 @@ mod tests {
             (Method::GET, "ftp://secret/", "`http`"),
             (Method::GET, "http://secret@host/", "user information"),
             (Method::GET, "http://secret:secret@host/", "user information"),
+            (Method::GET, "http://host:99999/secret", "port"),
+            (Method::GET, "http://host:secret/", "port"),
+            (Method::GET, "http://[::1]:70000/secret", "port"),
             (Method::CONNECT, "secret:443", "CONNECT"),
             (Method::OPTIONS, "*", "scheme and a host"),
         ] {
             let refused = checked(method, uri).unwrap_err();
             assert!(refused.contains(named) && !refused.contains("secret"), "{uri}: {refused}");
         }
-        for uri in ["http://host", "http://host:80/a?b", "http://[::1]:80/", "HTTP://HOST/"] {
+        for uri in [
+            "http://host",
+            "http://host:80/a?b",
+            "http://host:/",
+            "http://[::1]:80/",
+            "http://[::1]/",
+            "HTTP://HOST/",
+        ] {
             assert_eq!(checked(Method::GET, uri), Ok(()), "{uri}");
         }
     }

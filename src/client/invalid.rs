@@ -26,6 +26,9 @@ pub enum InvalidRequest {
     /// The value could not be written as JSON.
     #[error("the body cannot be written as JSON")]
     Json(#[source] BoxError),
+    /// What stands in the place of the port is not one.
+    #[error("the port of the URI is not a number from 0 to 65535")]
+    Port,
     /// The URI lacks the scheme or the host.
     #[error("the URI needs a scheme and a host, as in `http://host/path`")]
     Relative,

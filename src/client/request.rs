@@ -87,7 +87,10 @@ impl RequestBuilder {
         })
     }
 
-    /// Set the body.
+    /// Set the body. Default: empty. Its length is told to the server if it is known; a stream goes out in chunks.
+    ///
+    /// If you set `content-length` yourself, it has to be right: a stream that turns out shorter is an error of
+    /// [`Kind::Body`](crate::base::Kind::Body), and what is beyond it is not sent.
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.edit(|request| {
             *request.body_mut() = body.into();

@@ -147,7 +147,17 @@ impl Default for ClientSettings {
     }
 }
 
-/// Settings that no client can have.
+/// Settings that no client can have, told by [`ClientBuilder::build`](super::ClientBuilder::build) or by reading them from a
+/// file.
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::client::{Client, ClientSettings};
+///
+/// let settings = ClientSettings::new().deadline(Duration::ZERO);
+/// let error = Client::builder().settings(settings).build().unwrap_err();
+/// assert!(error.to_string().starts_with("`deadline` is zero; to do without, say `without_deadline`"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClient {

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response, Version};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::Body as _;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project::pin_project;
@@ -16,6 +18,7 @@ use super::delivery::Facts;
 use super::outgoing::Outgoing;
 use super::wire::Connector;
 use crate::base::body::Body;
+use crate::base::deadline::countable;
 use crate::base::{Call, Error};
 
 type Pool = legacy::Client<Connector, Outgoing>;
@@ -33,7 +36,7 @@ impl Transport {
         let pool = legacy::Client::builder(TokioExecutor::new())
             // Without a timer, connections that nobody asks for again would stay for ever.
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
+            .pool_idle_timeout(settings.idle_timeout.map(countable))
             .pool_max_idle_per_host(if settings.idle_timeout.is_some() {
                 settings.max_idle_per_host
             } else {
@@ -70,13 +73,25 @@ impl Service<Request<Body>> for Transport {
 
     fn call(&mut self, mut request: Request<Body>) -> Exchange {
         // RFC 9110, section 2.5: the version is that of this hop, not of the one that the request may come from.
-        if request.version() != Version::HTTP_10 {
-            *request.version_mut() = Version::HTTP_11;
+        *request.version_mut() = Version::HTTP_11;
+        if is_framing_needed(&request) {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let call = Call::of(request.extensions());
         let again = (call.attempt() > 1).then(|| call.clone());
         Exchange { answer: self.pool.request(request.map(Outgoing)), again }
     }
+}
+
+/// Hyper takes it that a GET or a HEAD has no body, and drops one whose length it does not know, unless the headers say
+/// how it ends.
+fn is_framing_needed(request: &Request<Body>) -> bool {
+    let (headers, body) = (request.headers(), request.body());
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// A request that is under way.

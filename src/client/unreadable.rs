@@ -31,7 +31,7 @@ impl fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// A body is not UTF-8.
+/// A body is not UTF-8: see [`text`](super::Response::text).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText {
     valid_up_to: usize,
@@ -57,7 +57,7 @@ impl fmt::Display for NotText {
 
 impl std::error::Error for NotText {}
 
-/// A body is not the JSON that was asked for.
+/// A body is not the JSON that was asked for: see [`json`](super::Response::json).
 ///
 /// It says where, and not what stands there. To see that in development, read [`bytes`](super::Response::bytes) and
 /// parse them yourself.

@@ -135,7 +135,7 @@ impl RetrySettings {
     }
 }
 
-/// A value that retry settings cannot have.
+/// A value that [`RetrySettings`] cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRetry {

@@ -20,6 +20,7 @@ use super::ServerSettings;
 use super::greeting::greeting;
 use super::tasks::Tasks;
 use crate::Body;
+use crate::base::deadline::countable;
 use crate::base::{BoxError, Error, Kind};
 
 /// Serves one connection to its end. Once `stop` says so, what was begun is finished and nothing more is taken.
@@ -93,11 +94,11 @@ where
 /// Hyper has no clock of its own: without a timer its limits do nothing.
 fn hyper(settings: ServerSettings, tasks: Tasks) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(tasks);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_read_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(countable(settings.header_read_timeout));
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(settings.ping_interval)
-        .keep_alive_timeout(settings.ping_timeout);
+        .keep_alive_interval(countable(settings.ping_interval))
+        .keep_alive_timeout(countable(settings.ping_timeout));
     builder
 }

@@ -47,10 +47,11 @@
 //! *Errors:* only binding can fail. When no connection can be accepted, for instance since the process is out of file
 //! descriptors, the server waits and tries again. A service that fails instead of answering loses its connection
 //! (HTTP/1) or its stream (HTTP/2); layers in the mode `.answer()` answer instead. *Panics:* outside a Tokio runtime
-//! with network and timers. A panic of the service ends the connection it came over (HTTP/1) or its stream (HTTP/2),
-//! and no other. *Cancellation:* dropping the future of `serve` closes the port, drops every connection and every
-//! handler; only an upgraded connection (WebSocket) belongs to its handler alone. *Readiness and cloning:* each request
-//! gets a clone, which is driven to readiness and then called.
+//! with network and timers. A panic of the service ends its connection (HTTP/1) or its stream (HTTP/2) and nothing else,
+//! and is logged as an error. *Cancellation:* dropping the future of `serve` closes the port, drops every connection and
+//! every handler; only an upgraded connection (WebSocket) belongs to its handler alone. *Readiness and cloning:* each
+//! request gets a clone, which is driven to readiness and then called. *Clients that leave:* a handler whose client
+//! closed the connection, or reset the stream, is dropped where it waits; over HTTP/1 only once the body was read.
 
 mod builder;
 mod connection;

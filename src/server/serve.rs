@@ -67,6 +67,9 @@ impl Server {
     /// 2. Requests that have begun get their answers, for as long as the [grace](ServerSettings::grace) lasts.
     /// 3. What is left is dropped, and counted in the [`Report`].
     ///
+    /// A request that was sent and not yet read when `shutdown` was done is lost: its client sees the connection closed
+    /// or reset, and nothing was done.
+    ///
     /// Dropping the future at any point drops everything at once.
     pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future) -> Report
     where

@@ -87,7 +87,7 @@ impl Default for ServerSettings {
     }
 }
 
-/// A value that server settings cannot have.
+/// A value that [`ServerSettings`] cannot have; told when they are read from a file. The setters panic instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServer {

@@ -23,10 +23,19 @@ where
     fn execute(&self, work: F) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that have ended would be kept until the connection ends.
-        while tasks.try_join_next().is_some() {}
+        reap(&mut tasks);
         tasks.spawn(async {
             work.await;
         });
+    }
+}
+
+/// Forgets the tasks that have ended. A panic is a bug of the service, and hyper only sees that the stream is gone.
+fn reap(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.try_join_next() {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a stream was lost");
+        }
     }
 }
 
@@ -36,7 +45,9 @@ pub(super) struct Owner(Tasks);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reap(&mut tasks);
+        tasks.abort_all();
     }
 }
 

@@ -1,6 +1,5 @@
 use std::error::Error as _;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +17,8 @@ use stonework::testing::{Reaction, ScriptedServer, close_on_next_head, in_order,
 use stonework::{Body, Deadline, Error};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
+
+use crate::support::Everything;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
@@ -132,6 +133,7 @@ async fn what_cannot_be_sent_is_told_at_send_and_never_sent() {
         ("scheme and a host", client.get("/path")),
         ("user information", client.get(with("http://me:secret@HOST/"))),
         ("URI", client.get("http://a b/")),
+        ("port", client.get("http://127.0.0.1:99999/")),
         ("CONNECT", client.request(Method::CONNECT, uri())),
         ("name of a header", client.get(uri()).header("a b", "c")),
         ("`x-secret`", client.get(uri()).header("x-secret", "a\nb").bearer("later ones do not count\n")),
@@ -301,7 +303,51 @@ async fn an_upload_that_breaks_without_an_answer_is_an_error_at_once() {
     }
 }
 
+/// A body that does not know its length.
+fn stream() -> Body {
+    let frames = ["one ", "two"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text))));
+    Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_arrives_whole_with_any_method_and_from_any_version() {
+    use http::Version;
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    for (method, version) in [
+        (Method::POST, Version::HTTP_11),
+        (Method::POST, Version::HTTP_10),
+        (Method::GET, Version::HTTP_11),
+        (Method::HEAD, Version::HTTP_11),
+        (Method::DELETE, Version::HTTP_11),
+    ] {
+        let request = Request::builder().method(&method).version(version).uri(server.uri("/"));
+        client(quick()).send(request.body(stream()).unwrap()).await.unwrap();
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.body.kept, b"one two", "{method} {version:?}");
+        assert!(seen.body.complete);
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── time
+
+#[tokio::test]
+async fn limits_beyond_what_a_clock_can_count_are_no_limits_and_break_nothing() {
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let settings = ClientSettings::new()
+        .deadline(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX);
+    let client = client(settings);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for _ in 0..3 {
+        client.get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(server.connections(), 1);
+    // The server's two, the connection, and the one that closes idle connections: it did not panic.
+    assert_eq!(tasks(), 4);
+}
 
 #[tokio::test]
 async fn the_deadline_of_a_call_shortens_the_clients_and_the_error_tells_the_attempts() {
@@ -489,35 +535,6 @@ fn a_client_is_made_outside_a_runtime() {
 
 // ───────────────────────────────────────────────────────────────────────────── secrets
 
-/// Everything that is written to `tracing`, as text.
-#[derive(Clone, Default)]
-struct Everything(Arc<Mutex<String>>);
-
-impl tracing::Subscriber for Everything {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        write!(self.0.lock().unwrap(), "{span:?}").unwrap();
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        write!(self.0.lock().unwrap(), "{values:?}").unwrap();
-    }
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        write!(self.0.lock().unwrap(), "{event:?}").unwrap();
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test]
 async fn no_secret_of_a_request_is_ever_shown() {
     let written = Everything::default();
@@ -575,7 +592,7 @@ async fn no_secret_of_a_request_is_ever_shown() {
         "{shown}"
     );
     assert!(!shown.contains("s3cret"), "{shown}");
-    let written = written.0.lock().unwrap();
+    let written = written.text();
     assert!(written.contains("attempt started"), "the subscriber heard something");
     assert!(!written.contains("s3cret"), "{written}");
 }

@@ -24,7 +24,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tower::service_fn;
+use tower::{Service, service_fn};
+
+use crate::support::Everything;
 
 /// A limit that is meant to run out in a test.
 const SHORT: Duration = Duration::from_millis(100);
@@ -168,6 +170,24 @@ async fn whoever_does_not_finish_a_head_in_time_is_closed_and_others_are_served(
 }
 
 #[tokio::test]
+async fn an_http_2_client_that_no_longer_answers_is_closed_also_in_the_middle_of_a_head() {
+    const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // A head of 16 bytes of which one comes, and a head that says that there is more of it.
+    const CUT: &[u8] = b"\0\0\x10\x01\x04\0\0\0\x01\x82";
+    const CONTINUED: &[u8] = b"\0\0\x01\x01\0\0\0\0\x01\x82";
+    let settings = ServerSettings::new().ping_interval(SHORT).ping_timeout(SHORT);
+    let server = Running::start(settings, echo()).await;
+    for head in [&b""[..], CUT, CONTINUED] {
+        let mut client = server.connect().await;
+        client.write_all(&[BEGIN, head].concat()).await.unwrap();
+        let mut read = Vec::new();
+        let _ = soon(client.read_to_end(&mut read)).await;
+        assert!(!read.is_empty(), "it was taken for HTTP/2");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
     let settings = ServerSettings::new().header_read_timeout(SHORT);
     let server = Running::start(settings, echo()).await;
@@ -176,6 +196,23 @@ async fn an_idle_connection_is_closed_in_time() {
     read_up_to(&mut client, "hello").await;
     read_to_end(&mut client).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn limits_beyond_what_a_clock_can_count_are_no_limits_and_break_nothing() {
+    let settings = ServerSettings::new()
+        .header_read_timeout(Duration::MAX)
+        .ping_interval(Duration::MAX)
+        .ping_timeout(Duration::MAX)
+        .grace(Duration::MAX);
+    let server = Running::start(settings, echo()).await;
+    for http2 in [false, true] {
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let request =
+            Request::get(format!("http://{}/", server.addr)).body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(soon(client.request(request)).await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(server.stop().await.aborted, 0);
 }
 
 /// A route whose answer waits to be told, and says when it was reached.
@@ -261,22 +298,32 @@ impl Drop for Tell {
     }
 }
 
+/// A service that never answers, says when it was called, and says when its first call is dropped.
+fn never() -> (
+    impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send,
+    Arc<Notify>,
+    oneshot::Receiver<()>,
+) {
+    let reached = Arc::new(Notify::new());
+    let (tell, dropped) = oneshot::channel();
+    let tell = Arc::new(std::sync::Mutex::new(Some(Tell(Some(tell)))));
+    let handler_reached = Arc::clone(&reached);
+    let never = service_fn(move |_: Request<Body>| {
+        let tell = tell.lock().unwrap().take();
+        let reached = Arc::clone(&handler_reached);
+        async move {
+            let _tell = tell;
+            reached.notify_one();
+            pending::<Result<Response<Body>, Infallible>>().await
+        }
+    });
+    (never, reached, dropped)
+}
+
 #[tokio::test]
 async fn dropping_the_server_closes_its_connections_and_drops_its_handlers() {
     for http2 in [false, true] {
-        let reached = Arc::new(Notify::new());
-        let (tell, dropped) = oneshot::channel();
-        let tell = Arc::new(std::sync::Mutex::new(Some(Tell(Some(tell)))));
-        let handler_reached = Arc::clone(&reached);
-        let never = service_fn(move |_: Request<Body>| {
-            let tell = tell.lock().unwrap().take();
-            let reached = Arc::clone(&handler_reached);
-            async move {
-                let _tell = tell;
-                reached.notify_one();
-                pending::<Result<Response<Body>, Infallible>>().await
-            }
-        });
+        let (never, reached, dropped) = never();
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
         let uri = format!("http://{}/", server.local_addr());
@@ -286,6 +333,22 @@ async fn dropping_the_server_closes_its_connections_and_drops_its_handlers() {
         serving.abort();
         soon(dropped).await.expect("the handler is dropped");
         assert!(soon(answer).await.unwrap().is_err(), "the client hears of it");
+    }
+}
+
+#[tokio::test]
+async fn the_handler_of_a_client_that_left_is_dropped() {
+    for http2 in [false, true] {
+        let (never, reached, dropped) = never();
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let uri = format!("http://{}/", server.local_addr());
+        let serving = tokio::spawn(server.serve(never));
+        let call = tokio::spawn(client.request(Request::get(uri).body(Full::<Bytes>::default()).unwrap()));
+        soon(reached.notified()).await;
+        call.abort();
+        soon(dropped).await.expect("the handler is dropped");
+        serving.abort();
     }
 }
 
@@ -306,6 +369,34 @@ async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
     other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     read_up_to(&mut other, "hello").await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_over_http_2_ends_its_stream_and_no_other() {
+    let gate = Gate::default();
+    let router = gate.route().route(
+        "/panic",
+        get(|| async {
+            if true {
+                panic!("on purpose")
+            }
+        }),
+    );
+    let written = Everything::default();
+    let _guard = tracing::subscriber::set_default(written.clone());
+    let server = Running::start(ServerSettings::new(), router).await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let get = |path: &str| {
+        Request::get(format!("http://{}{path}", server.addr)).body(Full::<Bytes>::default()).unwrap()
+    };
+    let beside = tokio::spawn(client.request(get("/wait")));
+    soon(gate.reached.notified()).await;
+    assert!(soon(client.request(get("/panic"))).await.is_err());
+    gate.open.notify_one();
+    let beside = soon(beside).await.unwrap().unwrap().into_body();
+    assert_eq!(beside.collect().await.unwrap().to_bytes(), "finished");
+    assert_eq!(server.stop().await.aborted, 0);
+    assert!(written.text().contains("on purpose"), "it is told");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What several of these files need.
 
 use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -77,4 +79,39 @@ impl<R> Service<R> for NeverReady {
     fn call(&mut self, _: R) -> Self::Future {
         panic!("called without being ready")
     }
+}
+
+/// Everything that is written to `tracing`, as text.
+#[derive(Clone, Default)]
+pub(crate) struct Everything(Arc<Mutex<String>>);
+
+impl Everything {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl tracing::Subscriber for Everything {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        write!(self.0.lock().unwrap(), "{span:?}").unwrap();
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        write!(self.0.lock().unwrap(), "{values:?}").unwrap();
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        write!(self.0.lock().unwrap(), "{event:?}").unwrap();
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }

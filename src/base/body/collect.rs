@@ -56,7 +56,7 @@ where
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// A body is larger than it may be.
+/// A body is larger than it may be: see [`collect_up_to`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BodyTooLarge {

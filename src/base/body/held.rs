@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::HoldUntil;
 
-/// How a response body ended.
+/// How a response body ended, as a [`Guard`] is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyEnd {
     /// It was dropped before its end: the caller lost interest, or the connection was lost while it was being sent.

@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
-/// The moment at which a response is over, as far as its head tells.
+/// The moment at which a response is over, as far as its head tells; [`Held`](super::Held) looks for it.
 ///
 /// A server drops a body once the last byte that the head promised is written, and never polls it again. So "when the
 /// body says that it ended" would be wrong for most responses: they would all look abandoned.

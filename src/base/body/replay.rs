@@ -116,7 +116,7 @@ impl fmt::Display for Superseded {
 
 impl std::error::Error for Superseded {}
 
-/// The body that was being recorded failed, and another reader has the error itself.
+/// The body that was being recorded failed, and another reader has the error itself. See [`ReplayBody`](super::ReplayBody).
 ///
 /// It shows the same message.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ pub struct Reply {
     trailers: Option<HeaderMap>,
 }
 
-/// A response with this status, no headers of its own and no body.
+/// A response with this status, no headers of its own and no body. See [`Reply`] for what to make of it.
 ///
 /// # Panics
 ///
