@@ -151,23 +151,36 @@ impl Error {
     }
 
     fn around(foreign: BoxError) -> Self {
-        let mut shape = Self::build(Kind::Other, None);
-        let mut next: Option<&(dyn StdError + 'static)> = Some(&*foreign);
+        let mut shape = Self::nearest(&*foreign);
+        shape.0.source = Some(foreign);
+        shape
+    }
+
+    /// What the nearest of ours in a chain says, with no source.
+    fn nearest(error: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(error);
         while let Some(error) = next {
             if let Some(ours) = error.downcast_ref::<Self>() {
-                shape = Self::build(ours.kind(), None).with_delivery(ours.delivery());
+                let mut shape = Self::build(ours.kind(), None).with_delivery(ours.delivery());
                 shape.0.attempts = ours.0.attempts;
                 shape.0.retry_after = ours.0.retry_after;
-                break;
+                return shape;
             }
             if let Some(kind) = error.downcast_ref::<Kind>() {
-                shape = Self::build(*kind, None);
-                break;
+                return Self::build(*kind, None);
             }
             next = error.source();
         }
-        shape.0.source = Some(foreign);
-        shape
+        Self::build(Kind::Other, None)
+    }
+
+    /// An error that came out of a body. That a request was not sent is said of the exchange which the body comes from;
+    /// of the one that it is being sent in, it says nothing. So it is kept from being read that way.
+    pub(crate) fn of_body(error: BoxError) -> BoxError {
+        match Self::nearest(&*error).delivery() {
+            Delivery::NotSent | Delivery::Refused => Self::new(Kind::Body, error).into(),
+            Delivery::Unknown | Delivery::Answered => error,
+        }
     }
 
     fn build(kind: Kind, source: Option<BoxError>) -> Self {
@@ -358,6 +371,17 @@ mod tests {
     fn an_unknown_error_counts_as_possibly_delivered() {
         let wrapped = Error::wrap("no idea");
         assert_eq!((wrapped.kind(), wrapped.delivery()), (Kind::Other, Delivery::Unknown));
+    }
+
+    #[test]
+    fn what_a_body_fails_with_says_nothing_about_the_request_that_carries_it() {
+        let elsewhere = Error::new(Kind::Connect, "another exchange").with_attempts(3);
+        let error = Error::wrap(Foreign(Error::of_body(elsewhere.into())));
+        assert_eq!((error.kind(), error.delivery(), error.attempts()), (Kind::Body, Delivery::Unknown, 0));
+        assert!(error.cause::<Error>().is_some_and(|cause| cause.kind() == Kind::Body));
+
+        let plain = Error::of_body("the disk is gone".into());
+        assert!(plain.downcast_ref::<Error>().is_none(), "an error that claims nothing stays as it is");
     }
 
     #[test]

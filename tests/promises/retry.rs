@@ -769,3 +769,34 @@ async fn an_attempt_that_is_dropped_with_its_call_is_told_to_its_end_and_judges_
     assert!(tokio::time::timeout(SECOND, call).await.is_err());
     assert!(matches!(events.events().last(), Some(Event::RetryScheduled { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_fails_for_want_of_another_exchange_does_not_make_its_request_unsent() {
+    // A client of one's own that wraps what the body fails with, as hyper does.
+    #[derive(Debug)]
+    struct Wrapped(stonework::base::BoxError);
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the request body failed")
+        }
+    }
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+    let frames = || {
+        let elsewhere = Error::new(Kind::Connect, "the other server is gone");
+        futures_util::stream::iter([Ok(Frame::data(Bytes::from("half"))), Err(elsewhere)])
+    };
+    let client = tower::service_fn(|request: Request<ReplayBody<_>>| async move {
+        let body: Result<http_body_util::Collected<Bytes>, _> = request.into_body().collect().await;
+        body.map(|_| answer(200)).map_err(Wrapped)
+    });
+    for recorded in [true, false] {
+        let settings = RetrySettings::new().replay_cap(if recorded { 65_536 } else { 0 });
+        let request = Request::post("/").body(ReplayBody::new(StreamBody::new(frames()))).unwrap();
+        let error = RetryLayer::from(settings).layer(client).oneshot(request).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery(), error.attempts()), (Kind::Body, Delivery::Unknown, 1));
+    }
+}

@@ -11,7 +11,7 @@ use super::replay::{ReplayLimit, SourceFailed, Superseded};
 use super::shared::{Next, Shared, Source, Turn};
 use super::tape::{Cursor, Full, Tape, to_bytes};
 use super::waiting::{ReaderId, wake_all};
-use crate::base::BoxError;
+use crate::base::{BoxError, Error};
 
 /// One of the readers of a recording.
 pub(super) struct Reader<B> {
@@ -155,7 +155,7 @@ where
                 place.end(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                let error = error.into();
+                let error = Error::of_body(error.into());
                 turn.finish(Source::Failed(SourceFailed::new(&error)));
                 place.end(Some(error))
             }

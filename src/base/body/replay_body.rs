@@ -13,7 +13,7 @@ use super::reader::{Polled, Reader};
 use super::replay::Replay;
 
 use super::tape::to_bytes;
-use crate::base::BoxError;
+use crate::base::{BoxError, Error};
 
 /// Makes any body a [`Replay`]: streams it, and keeps what has been read up to a limit.
 ///
@@ -44,7 +44,8 @@ use crate::base::BoxError;
 ///
 /// # Errors
 ///
-/// Reading fails with the inner body's error, unchanged. When several forks are read, the one that met the error has
+/// Reading fails with the inner body's error, unchanged, unless that says that something was not sent: it speaks of
+/// another exchange then, and comes as the source of an error of kind [`Body`](crate::base::Kind::Body). When several forks are read, the one that met the error has
 /// it and the others a [`SourceFailed`](super::SourceFailed) with its message; a fork that is behind when the body grows
 /// over the limit ends with a [`ReplayLimit`](super::ReplayLimit). After an error the body is at its end.
 ///
@@ -140,7 +141,8 @@ where
                 let source = source.get_mut().unwrap_or_else(PoisonError::into_inner);
                 let frame = ready!(Pin::new(source).poll_frame(cx));
                 *begun = true;
-                return Poll::Ready(frame.map(|frame| frame.map(to_bytes).map_err(Into::into)));
+                let told = |error: B::Error| Error::of_body(error.into());
+                return Poll::Ready(frame.map(|frame| frame.map(to_bytes).map_err(told)));
             }
             State::Recorded(reader) => match reader.poll(cx) {
                 Polled::Frame(polled) => return polled,
