@@ -93,19 +93,21 @@ fn limits_hold_with_nothing_between() {
     for_all(odd(|work| work), earlier);
 }
 
+/// Dropped by `select!` in the very poll in which it was first pending.
+fn dropped_at_once(work: Work) -> Work {
+    Box::pin(async move {
+        tokio::select! {
+            biased;
+            answer = work => return answer,
+            () = ready(()) => {}
+        }
+        pending().await
+    })
+}
+
 #[test]
 fn limits_hold_when_select_drops_the_inner_one_in_the_poll_that_armed_it() {
-    let dropped = |work: Work| -> Work {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                answer = work => return answer,
-                () = ready(()) => {}
-            }
-            pending().await
-        })
-    };
-    for_all(odd(dropped), |_, outer| (outer, outer));
+    for_all(odd(dropped_at_once), |_, outer| (outer, outer));
 }
 
 #[test]
@@ -322,19 +324,10 @@ fn a_pause_behind_towers_buffer_ends_on_time() {
 
 #[test]
 fn a_limit_holds_when_select_drops_a_pause_in_the_poll_that_armed_it() {
-    let dropped = |work: Work| -> Work {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                answer = work => return answer,
-                () = ready(()) => {}
-            }
-            pending().await
-        })
-    };
     let elapsed = virtually(async move {
         let start = Instant::now();
-        let error = Limit::Call.over(100 * MS, odd(dropped)(after_a_pause())).oneshot(()).await.unwrap_err();
+        let error =
+            Limit::Call.over(100 * MS, odd(dropped_at_once)(after_a_pause())).oneshot(()).await.unwrap_err();
         assert!(Error::wrap(error).is_timeout());
         start.elapsed()
     });
