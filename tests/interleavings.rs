@@ -17,7 +17,7 @@ fn budget(reserve: u32) -> Budget {
 
 /// Whether a retry was granted; it is spent at once.
 fn spend(budget: &Budget, now: Instant) -> bool {
-    budget.try_withdraw(now).map(|withdrawal| withdrawal.spend()).is_some()
+    budget.try_withdraw(now, 1).map(|withdrawal| withdrawal.spend()).is_some()
 }
 
 fn count(threads: Vec<thread::JoinHandle<bool>>) -> usize {
@@ -77,7 +77,7 @@ fn deposits_that_race_a_withdrawal_are_neither_lost_nor_doubled() {
 fn a_refund_that_races_a_withdrawal_and_a_deposit_gives_back_one_token() {
     loom::model(|| {
         let (budget, now) = (budget(2), Instant::now());
-        let held = budget.try_withdraw(now).unwrap();
+        let held = budget.try_withdraw(now, 1).unwrap();
         assert!(spend(&budget, now));
         let refund = thread::spawn(move || drop(held));
         let other = budget.clone();
@@ -95,7 +95,7 @@ fn a_refund_that_races_a_withdrawal_and_a_deposit_gives_back_one_token() {
 fn refunds_and_deposits_at_the_brim_never_overfill() {
     loom::model(|| {
         let (budget, now) = (budget(1), Instant::now());
-        let held = budget.try_withdraw(now).unwrap();
+        let held = budget.try_withdraw(now, 1).unwrap();
         let refund = thread::spawn(move || drop(held));
         let other = budget.clone();
         let deposit = thread::spawn(move || other.deposit());

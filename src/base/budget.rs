@@ -78,11 +78,11 @@ impl Default for BudgetSettings {
 ///
 /// Retries help against a fault of one request and harm in an overload, where each adds to it. A budget lets the first
 /// kind through and stops the second: it holds tokens, every request adds a part of one, time adds a few, and every
-/// retry takes one.
+/// retry takes what it costs: one, or more where it burdens the service more.
 ///
 /// **Guarantee.** With `t` the seconds since it was made,
 ///
-/// > retries granted and kept ≤ `reserve` + `floor_per_second` · t + `ratio` · requests
+/// > tokens of retries granted and kept ≤ `reserve` + `floor_per_second` · t + `ratio` · requests
 ///
 /// exactly, in integers, for any interleaving of any number of threads, at every moment. Since no more than `reserve`
 /// tokens are saved up, the same holds over every later stretch of time, with the time, the requests and the refunds of
@@ -99,15 +99,15 @@ impl Default for BudgetSettings {
 /// let budget = Budget::new(settings);
 /// let now = Instant::now();
 ///
-/// let retry = budget.try_withdraw(now).expect("the reserve holds one");
-/// assert!(budget.try_withdraw(now).is_none());
+/// let retry = budget.try_withdraw(now, 1).expect("the reserve holds one");
+/// assert!(budget.try_withdraw(now, 1).is_none());
 /// drop(retry); // the retry was not made: its token comes back
 ///
-/// budget.try_withdraw(now).expect("it came back").spend();
+/// budget.try_withdraw(now, 1).expect("it came back").spend();
 /// budget.deposit();
-/// assert!(budget.try_withdraw(now).is_none()); // one request earns a half
+/// assert!(budget.try_withdraw(now, 1).is_none()); // one request earns a half
 /// budget.deposit();
-/// assert!(budget.try_withdraw(now).is_some());
+/// assert!(budget.try_withdraw(now, 1).is_some());
 /// ```
 #[derive(Clone)]
 pub struct Budget {
@@ -164,35 +164,22 @@ impl Budget {
         self.shared.credit(i64::from(self.shared.settings.ratio.parts_per_million()));
     }
 
-    /// Takes the token of one retry, or `None` if none is left.
+    /// Takes the tokens of one retry, or `None` if so many are not left. A `cost` of 0 is always granted; one that is
+    /// more than the budget can ever hold takes all that it can hold.
     ///
     /// A `now` that is earlier than that of another call counts as that one.
     #[must_use = "a withdrawal that is dropped is refunded"]
-    pub fn try_withdraw(&self, now: Instant) -> Option<Withdrawal> {
+    pub fn try_withdraw(&self, now: Instant, cost: u32) -> Option<Withdrawal> {
         let shared = &*self.shared;
-        let line = shared.line(now);
-        let seen = shared.seen.load(Relaxed);
-        if line > seen {
-            shared.seen.fetch_max(line, Relaxed);
-        }
-        let line = line.max(seen);
-        let mut mark = shared.mark.load(Relaxed);
-        loop {
-            let cut = mark.max(line - shared.capacity);
-            if line - cut < TOKEN {
-                shared.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                return None;
-            }
-            match shared.mark.compare_exchange_weak(mark, cut + TOKEN, Relaxed, Relaxed) {
-                Ok(_) => break,
-                Err(newer) => mark = newer,
-            }
+        let cost = (i64::from(cost) * TOKEN).min(shared.capacity);
+        if cost > 0 && !shared.take(now, cost) {
+            shared.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return None;
         }
         shared.granted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Some(Withdrawal { budget: self.clone(), spent: false })
+        Some(Withdrawal { budget: self.clone(), cost, spent: false })
     }
-
-    /// How many retries are left at `now`; parts of one cannot be withdrawn yet.
+    /// How many tokens are left at `now`; parts of one cannot be withdrawn yet.
     #[must_use]
     pub fn available(&self, now: Instant) -> f64 {
         let line = self.shared.line(now).max(self.shared.seen.load(Relaxed));
@@ -225,6 +212,27 @@ impl Shared {
         i64::try_from(earned).unwrap_or(i64::MAX)
     }
 
+    /// Whether `cost` was left at `now`, and is taken.
+    fn take(&self, now: Instant, cost: i64) -> bool {
+        let line = self.line(now);
+        let seen = self.seen.load(Relaxed);
+        if line > seen {
+            self.seen.fetch_max(line, Relaxed);
+        }
+        let line = line.max(seen);
+        let mut mark = self.mark.load(Relaxed);
+        loop {
+            let cut = mark.max(line - self.capacity);
+            if line - cut < cost {
+                return false;
+            }
+            match self.mark.compare_exchange_weak(mark, cut + cost, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => mark = newer,
+            }
+        }
+    }
+
     fn credit(&self, amount: i64) {
         let full = self.seen.load(Relaxed) - self.capacity;
         let mut mark = self.mark.load(Relaxed);
@@ -255,16 +263,18 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// The token of one retry, taken from a [`Budget`]. Dropped before [`spend`](Self::spend), it goes back.
+/// The tokens of one retry, taken from a [`Budget`]. Dropped before [`spend`](Self::spend), they go back.
 #[derive(Debug)]
 #[must_use = "a withdrawal that is dropped is refunded"]
 pub struct Withdrawal {
     budget: Budget,
+    /// In millionths of a token.
+    cost: i64,
     spent: bool,
 }
 
 impl Withdrawal {
-    /// The retry is made: keeps the token.
+    /// The retry is made: keeps the tokens.
     pub fn spend(mut self) {
         self.spent = true;
     }
@@ -273,13 +283,14 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         if !self.spent {
-            self.budget.shared.credit(TOKEN);
+            self.budget.shared.credit(self.cost);
             self.budget.shared.refunded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }
 
-/// What a [`Budget`] has done since it was made. Retries granted and kept are `granted - refunded`.
+/// What a [`Budget`] has done since it was made, in retries and not in tokens: those granted and kept are
+/// `granted - refunded`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BudgetStats {
@@ -304,7 +315,7 @@ mod tests {
     /// Spends until nothing is left.
     fn drain(budget: &Budget, now: Instant) -> u32 {
         let mut granted = 0;
-        while let Some(withdrawal) = budget.try_withdraw(now) {
+        while let Some(withdrawal) = budget.try_withdraw(now, 1) {
             withdrawal.spend();
             granted += 1;
         }
@@ -358,18 +369,34 @@ mod tests {
     fn a_withdrawal_that_is_dropped_comes_back_and_a_spent_one_does_not() {
         let budget = Budget::new(bare(1));
         let now = budget.shared.created;
-        drop(budget.try_withdraw(now));
+        drop(budget.try_withdraw(now, 1));
         assert_eq!(drain(&budget.clone(), now), 1);
         assert_eq!(drain(&budget, now), 0);
         assert_eq!(budget.stats(), BudgetStats { granted: 2, refunded: 1, refused: 2 });
     }
 
     #[test]
+    fn a_retry_takes_and_gives_back_what_it_costs() {
+        let budget = Budget::new(bare(5));
+        let now = budget.shared.created;
+        let dear = budget.try_withdraw(now, 3);
+        assert!(dear.is_some() && budget.try_withdraw(now, 3).is_none());
+        assert_eq!(budget.available(now), 2.0);
+        budget.try_withdraw(now, 0).expect("what is free is always granted").spend();
+        drop(dear);
+        assert_eq!(budget.available(now), 5.0);
+        budget.try_withdraw(now, u32::MAX).expect("more than it can hold is all that it can hold").spend();
+        assert_eq!(budget.available(now), 0.0);
+        budget.try_withdraw(now, 0).expect("also from an empty one").spend();
+        assert_eq!(budget.stats(), BudgetStats { granted: 4, refunded: 1, refused: 1 });
+    }
+
+    #[test]
     fn a_refund_never_fills_it_above_its_reserve() {
         let budget = Budget::new(bare(1).floor_per_second(1));
         let now = budget.shared.created;
-        let held = budget.try_withdraw(now);
-        let later = budget.try_withdraw(now + SECOND);
+        let held = budget.try_withdraw(now, 1);
+        let later = budget.try_withdraw(now + SECOND, 1);
         assert!(held.is_some() && later.is_some());
         drop((held, later));
         assert_eq!(drain(&budget, now + 10 * SECOND), 1);
@@ -404,7 +431,7 @@ mod tests {
             let now = budget.shared.created + Duration::from_secs(years * 31_557_600);
             budget.deposit();
             assert!(budget.available(now) <= f64::from(u32::MAX));
-            for withdrawal in (0..1_000).map(|_| budget.try_withdraw(now)) {
+            for withdrawal in (0..1_000).map(|_| budget.try_withdraw(now, 1)) {
                 withdrawal.expect("four thousand million are left").spend();
             }
             budget.deposit();

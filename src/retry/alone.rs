@@ -61,7 +61,7 @@ where
             return Err(error);
         }
         let charge = match &budget {
-            Some(budget) => match budget.try_withdraw(now) {
+            Some(budget) => match budget.try_withdraw(now, 1) {
                 Some(charge) => Some(charge),
                 None => return Err(error),
             },

@@ -179,7 +179,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         // Charged now and not when the pause is over: a thousand calls that fail together must not all find the budget
         // full.
         if let Some(budget) = &shared.budget {
-            self.charge = Some(budget.try_withdraw(now).ok_or(Skip::Budget)?);
+            self.charge = Some(budget.try_withdraw(now, 1).ok_or(Skip::Budget)?);
         }
         self.counts = true;
         Ok(pause)

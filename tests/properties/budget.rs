@@ -3,7 +3,7 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stonework::base::{Budget, BudgetSettings, Ratio};
+use stonework::base::{Budget, BudgetSettings, Ratio, Withdrawal};
 use tokio::time::Instant;
 
 const TOKEN: u128 = 1_000_000;
@@ -15,7 +15,8 @@ enum Step {
     /// Gives one of the withdrawals back that are neither spent nor refunded.
     Refund(usize),
     Spend(usize),
-    Withdraw,
+    /// A retry of this cost.
+    Withdraw(u32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -25,7 +26,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (1_u32..30).prop_map(Step::Deposit),
         2 => any::<usize>().prop_map(Step::Refund),
         2 => any::<usize>().prop_map(Step::Spend),
-        6 => Just(Step::Withdraw),
+        6 => prop_oneof![4 => Just(1_u32), 1 => 0_u32..30].prop_map(Step::Withdraw),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -58,10 +59,11 @@ impl Model {
         self.level = self.capacity.min(self.level + amount);
     }
 
-    fn withdraw(&mut self) -> bool {
-        let granted = self.level >= TOKEN;
-        self.level -= if granted { TOKEN } else { 0 };
-        granted
+    /// What is taken, if that much is there.
+    fn withdraw(&mut self, cost: u32) -> Option<u128> {
+        let taken = (u128::from(cost) * TOKEN).min(self.capacity);
+        self.level = self.level.checked_sub(taken)?;
+        Some(taken)
     }
 }
 
@@ -93,23 +95,25 @@ proptest! {
                     requests += 1;
                 },
                 Step::Refund(at) if !held.is_empty() => {
-                    drop(held.swap_remove(at % held.len()));
-                    model.add(TOKEN);
+                    let (withdrawal, taken) = held.swap_remove(at % held.len());
+                    drop(withdrawal);
+                    model.add(taken);
                 }
                 Step::Spend(at) if !held.is_empty() => {
-                    let withdrawal: stonework::base::Withdrawal = held.swap_remove(at % held.len());
+                    let (withdrawal, taken): (Withdrawal, u128) = held.swap_remove(at % held.len());
                     withdrawal.spend();
-                    spent += 1;
+                    spent += taken;
                 }
-                Step::Withdraw => {
+                Step::Withdraw(cost) => {
                     let now = start + Duration::from_nanos(u64::try_from(model.nanos).unwrap());
-                    let granted = budget.try_withdraw(now);
-                    prop_assert_eq!(granted.is_some(), model.withdraw());
-                    held.extend(granted);
+                    let granted = budget.try_withdraw(now, cost);
+                    let taken = model.withdraw(cost);
+                    prop_assert_eq!(granted.is_some(), taken.is_some());
+                    held.extend(granted.zip(taken));
                 }
                 Step::Refund(_) | Step::Spend(_) => {}
             }
-            let kept = (spent + held.len() as u128) * TOKEN;
+            let kept = spent + held.iter().map(|(_, taken)| taken).sum::<u128>();
             let bound = u128::from(reserve) * TOKEN + model.earned() + requests * u128::from(parts);
             prop_assert!(kept <= bound, "{kept} of {bound}");
         }
@@ -136,7 +140,7 @@ fn threads_that_deposit_withdraw_and_refund_at_once_never_break_the_bound() {
                         }
                         // Each thread has a clock of its own that runs ahead of or behind the others.
                         let now = start + Duration::from_millis(u64::from(n * 10 + thread * 7));
-                        match budget.try_withdraw(now) {
+                        match budget.try_withdraw(now, 1) {
                             Some(withdrawal) if (n + round) % 4 != 0 => {
                                 withdrawal.spend();
                                 kept.fetch_add(1, Ordering::Relaxed);
@@ -156,6 +160,6 @@ fn threads_that_deposit_withdraw_and_refund_at_once_never_break_the_bound() {
         assert_eq!(u128::from(stats.granted - stats.refunded), kept);
         // And it is not merely stingy: whoever asks at the end gets the rest.
         let end = start + Duration::from_secs(3_600);
-        assert_eq!((0..10).filter_map(|_| budget.try_withdraw(end)).map(|w| w.spend()).count(), 3);
+        assert_eq!((0..10).filter_map(|_| budget.try_withdraw(end, 1)).map(|w| w.spend()).count(), 3);
     }
 }
