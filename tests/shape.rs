@@ -20,6 +20,7 @@ const DECIDERS: &[&str] = &[
     "base/backoff.rs",
     "base/body/hold_until.rs",
     "base/body/tape.rs",
+    "base/hop.rs",
     "base/key.rs",
     "base/outcome.rs",
     "base/ratio.rs",

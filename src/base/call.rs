@@ -58,16 +58,25 @@ impl Safety {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     attempts: Option<u32>,
+    collect_within: Option<usize>,
     generate_key: bool,
     harmless_twice: bool,
     previous_attempts: u32,
+    tell_attempts: bool,
 }
 
 impl Call {
     /// The defaults: whatever the layers were set to.
     #[must_use]
     pub const fn new() -> Self {
-        Self { attempts: None, generate_key: false, harmless_twice: false, previous_attempts: 0 }
+        Self {
+            attempts: None,
+            collect_within: None,
+            generate_key: false,
+            harmless_twice: false,
+            previous_attempts: 0,
+            tell_attempts: false,
+        }
     }
 
     /// What the request says of itself, or the defaults.
@@ -118,6 +127,21 @@ impl Call {
         self
     }
 
+    /// Read the response body as a part of each attempt, up to so many bytes, in place of what the layer that
+    /// [collects](crate::retry::CollectLayer) was set to.
+    #[must_use]
+    pub const fn collect_within(mut self, bytes: usize) -> Self {
+        self.collect_within = Some(bytes);
+        self
+    }
+
+    /// Let the response say how many [`Attempts`] there were, also if it was one.
+    #[must_use]
+    pub const fn tell_attempts(mut self) -> Self {
+        self.tell_attempts = true;
+        self
+    }
+
     /// Which attempt this is, counted from 1: what the innermost `retry` above says.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
@@ -126,6 +150,14 @@ impl Call {
 
     pub(crate) const fn max_attempts(&self) -> Option<u32> {
         self.attempts
+    }
+
+    pub(crate) const fn collects_within(&self) -> Option<usize> {
+        self.collect_within
+    }
+
+    pub(crate) const fn wants_attempts(&self) -> bool {
+        self.tell_attempts
     }
 
     pub(crate) const fn wants_key(&self) -> bool {
@@ -139,5 +171,33 @@ impl Call {
     pub(crate) const fn after(mut self, previous_attempts: u32) -> Self {
         self.previous_attempts = previous_attempts;
         self
+    }
+}
+
+/// How many attempts a response took: an extension of the response.
+///
+/// [`retry`](crate::retry) adds it when there was more than one attempt, or when the call
+/// [asked](Call::tell_attempts). An error says the same with [`Error::attempts`](crate::base::Error::attempts).
+///
+/// ```
+/// use http::Response;
+/// use stonework::base::Attempts;
+///
+/// let response = Response::new(());
+/// assert_eq!(Attempts::of(response.extensions()), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts(u32);
+
+impl Attempts {
+    /// What a response says of itself, counted from 1, or `None` if it does not say: then there was one, or nothing
+    /// counted.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<u32> {
+        extensions.get().map(|Self(attempts)| *attempts)
+    }
+
+    pub(crate) fn tell(extensions: &mut Extensions, attempts: u32) {
+        extensions.insert(Self(attempts));
     }
 }

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 
 use super::alarm::{Alarm, Limited};
 use super::error::{Error, Kind};
+use super::nesting::{self, Nesting};
 use super::scope;
 
 /// An absolute instant of tokio's clock. See the [module](self).
@@ -143,11 +144,12 @@ impl<F: Future> Future for Bound<F> {
     }
 }
 
-/// Take the deadline in scope along, for instance into `tokio::spawn`. The [module](self) has an example.
+/// Take the deadline in scope along, for instance into `tokio::spawn`, and with it whether this is part of a
+/// [retry](crate::retry::HopLayer). The [module](self) has an example.
 ///
 /// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
 pub fn carry<F: Future>(work: F) -> Carry<F> {
-    Carry { work, deadline: Some(scope::current().deadline) }
+    Carry { work, deadline: Some(scope::current().deadline), attempt: nesting::current().attempt }
 }
 
 /// Leave the deadline in scope behind: what `work` calls is not cut to it. The [module](self) has an example.
@@ -155,7 +157,7 @@ pub fn carry<F: Future>(work: F) -> Carry<F> {
 /// *Cancellation:* whoever limits the future that awaits this one still drops both when the time is over. Work that has
 /// to be done whether or not anyone waits for it belongs into a task of its own, where no deadline is in scope anyway.
 pub fn detached<F: Future>(work: F) -> Carry<F> {
-    Carry { work, deadline: None }
+    Carry { work, deadline: None, attempt: nesting::current().attempt }
 }
 
 /// Work that brings its deadline along, or none. See [`carry`] and [`detached`].
@@ -167,6 +169,7 @@ pub struct Carry<F> {
     work: F,
     // The outer `Option`: whether deadlines pass at all.
     deadline: Option<Option<Instant>>,
+    attempt: u32,
 }
 
 impl<F: Future> Future for Carry<F> {
@@ -175,7 +178,12 @@ impl<F: Future> Future for Carry<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let deadline = this.deadline.and_then(|carried| scope::earlier(carried, scope::current().deadline));
-        scope::poll(deadline, || this.work.poll(cx))
+        let poll = || scope::poll(deadline, || this.work.poll(cx));
+        let (poll, spent) = nesting::enter(Nesting::or_part_of(*this.attempt), poll);
+        if spent {
+            nesting::tell_spent();
+        }
+        poll
     }
 }
 

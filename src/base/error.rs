@@ -117,6 +117,7 @@ struct Inner {
     delivery: Delivery,
     attempts: u32,
     retry_after: Option<Duration>,
+    retry_is_pointless: bool,
     source: Option<BoxError>,
     // Bodies are `Send` and need not be `Sync`; the lock makes the error `Sync` all the same. Nobody ever waits for
     // it: it is only entered through `&mut`.
@@ -164,6 +165,7 @@ impl Error {
                 let mut shape = Self::build(ours.kind(), None).with_delivery(ours.delivery());
                 shape.0.attempts = ours.0.attempts;
                 shape.0.retry_after = ours.0.retry_after;
+                shape.0.retry_is_pointless = ours.0.retry_is_pointless;
                 return shape;
             }
             if let Some(kind) = error.downcast_ref::<Kind>() {
@@ -189,7 +191,8 @@ impl Error {
             _ => Delivery::Unknown,
         };
         let request = Mutex::new(None);
-        Self(Box::new(Inner { kind, delivery, attempts: 0, retry_after: None, source, request }))
+        let (attempts, retry_after, retry_is_pointless) = (0, None, false);
+        Self(Box::new(Inner { kind, delivery, attempts, retry_after, retry_is_pointless, source, request }))
     }
 
     /// Say how far the request got. Where it may have been received, a request that was handed back is let go: it
@@ -214,6 +217,21 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
         self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// Say that trying again here would be in vain: a [`retry`](crate::retry) above then does not, and a refusal on a
+    /// server [says so](crate::base::DO_NOT_RETRY) to the one who asked.
+    ///
+    /// ```
+    /// use stonework::base::{Error, Kind};
+    ///
+    /// let error = Error::new(Kind::Overload, "shutting down").without_retry();
+    /// assert!(error.forbids_retry());
+    /// ```
+    #[must_use]
+    pub fn without_retry(mut self) -> Self {
+        self.0.retry_is_pointless = true;
         self
     }
 
@@ -242,6 +260,12 @@ impl Error {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
+    }
+
+    /// Whether the one that refused said that trying again here would be in vain.
+    #[must_use]
+    pub fn forbids_retry(&self) -> bool {
+        self.0.retry_is_pointless
     }
 
     /// How long the one that refused asked to be left alone.

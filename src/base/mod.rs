@@ -20,10 +20,12 @@ mod clock;
 mod compat;
 pub mod deadline;
 mod error;
+mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
 mod mode;
+pub(crate) mod nesting;
 mod observe;
 #[cfg(all(feature = "client", feature = "serde"))]
 pub(crate) mod or_off;
@@ -37,13 +39,14 @@ mod wire;
 
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
 pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
-pub use call::{Call, Safety};
+pub use call::{Attempts, Call, Safety};
 pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
 pub use error::{BoxError, Delivery, Error, Kind};
+pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use mode::{Answer, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
@@ -54,4 +57,5 @@ pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
+pub(crate) use self::hop::{forbid_retry, read_attempt, write_attempt};
 pub(crate) use self::{alarm::Alarm, alarm::Limited, observe::Observe};

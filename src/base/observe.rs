@@ -122,9 +122,12 @@ pub enum Skip {
     Budget,
     /// The next attempt could not begin before the deadline.
     Deadline,
+    /// Another retry repeats this already, or has repeated it: one outside of this one, one inside, or one at an
+    /// earlier hop.
+    Nested,
     /// The caller said: never.
     Never,
-    /// The server asked not to be tried again (`grpc-retry-pushback-ms`).
+    /// Whoever refused asked not to be tried again here.
     Pushback,
     /// The server asked for a longer pause than the ceiling allows.
     RetryAfter,
@@ -141,8 +144,9 @@ impl fmt::Display for Skip {
             Self::Body => "the body cannot be sent again",
             Self::Budget => "the retry budget is spent",
             Self::Deadline => "the next attempt could not begin before the deadline",
+            Self::Nested => "another retry repeats it already",
             Self::Never => "the caller asked for a single attempt",
-            Self::Pushback => "the server asked not to be tried again",
+            Self::Pushback => "whoever refused asked not to be tried again",
             Self::RetryAfter => "the server asked for a longer pause than allowed",
             Self::Schedule => "the schedule of delays ended",
             Self::Unsafe => "it may have been received and is not safe to repeat",

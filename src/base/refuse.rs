@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::error::{Error, Kind};
-use super::retry_after::RetryAfter;
+use super::hop;
+use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
 
 /// A few bytes noted from a request before it was handed on, so that it can still be refused when it is gone.
 /// [`Refuse`] is handed it.
@@ -28,7 +29,7 @@ impl Asked {
 }
 
 /// `application/grpc`, alone or with a message format or a parameter behind it. Not gRPC-Web, whose answers differ.
-fn is_grpc(content_type: &[u8]) -> bool {
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
     let rest = content_type.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
@@ -64,8 +65,9 @@ pub trait Refuse {
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
 /// | any other | 500 | 13, `INTERNAL` |
 ///
-/// [`Error::retry_after`] becomes `Retry-After`, rounded up to whole seconds. Neither the error's sources nor anything
-/// of the request is shown.
+/// [`Error::retry_after`] becomes `Retry-After`, rounded up to whole seconds, and for gRPC `grpc-retry-pushback-ms`. A
+/// refusal because of overload that has no such advice asks not to be tried again here: see [`DO_NOT_RETRY`](super::DO_NOT_RETRY). Neither
+/// the error's sources nor anything of the request is shown.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct Problem;
@@ -81,8 +83,18 @@ impl Refuse for Problem {
         };
         let mut response =
             if asked.grpc { grpc_answer(grpc, error.kind()) } else { problem(status, error.kind()) };
-        if let Some(delay) = error.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, RetryAfter::header_value(delay));
+        let headers = response.headers_mut();
+        match error.retry_after() {
+            Some(delay) => {
+                headers.insert(header::RETRY_AFTER, RetryAfter::header_value(delay));
+                if asked.grpc {
+                    headers.insert(PUSHBACK, Pushback::header_value(delay));
+                }
+            }
+            None if error.kind() == Kind::Overload || error.forbids_retry() => {
+                hop::forbid_retry(headers, asked.grpc);
+            }
+            None => {}
         }
         if asked.without_body {
             *response.body_mut() = Bytes::new();
@@ -128,6 +140,29 @@ mod tests {
         let response = Problem.refuse(Asked::default(), &error);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "2");
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back_or_not_to_come_back_here() {
+        let grpc = Asked { grpc: true, ..Asked::default() };
+        let refused = |asked, kind, advice: Option<u64>| {
+            let error = Error::new(kind, "no");
+            Problem.refuse(
+                asked,
+                &match advice {
+                    Some(millis) => error.with_retry_after(Duration::from_millis(millis)),
+                    None => error,
+                },
+            )
+        };
+        let marked = |response: &Response<Bytes>| response.headers().contains_key(super::super::DO_NOT_RETRY);
+        assert!(marked(&refused(Asked::default(), Kind::Overload, None)));
+        assert!(!marked(&refused(Asked::default(), Kind::Overload, Some(1))), "it says when");
+        assert!(!marked(&refused(Asked::default(), Kind::Timeout, None)), "another try may be quicker");
+        assert_eq!(refused(grpc, Kind::Overload, None).headers()["grpc-retry-pushback-ms"], "-1");
+        assert_eq!(refused(grpc, Kind::Overload, Some(1_500)).headers()["grpc-retry-pushback-ms"], "1500");
+        let last = Problem.refuse(Asked::default(), &Error::new(Kind::Transport, "no").without_retry());
+        assert!(marked(&last));
     }
 
     #[test]

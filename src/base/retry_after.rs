@@ -68,7 +68,7 @@ impl RetryAfter {
 }
 
 /// The header in which a gRPC server says when to retry (gRFC A6).
-const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+pub(super) const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// What a gRPC server says about a retry in `grpc-retry-pushback-ms` (gRFC A6).
 ///
@@ -97,6 +97,13 @@ impl Pushback {
         }
     }
 
+    /// The field value that asks to wait `wait`: in whole milliseconds, rounded up, and as many as fit in 32 bits.
+    #[must_use]
+    pub fn header_value(wait: Duration) -> HeaderValue {
+        let millis = wait.as_nanos().div_ceil(1_000_000);
+        HeaderValue::from(u32::try_from(millis).unwrap_or(u32::MAX))
+    }
+
     /// What these headers or trailers ask for, or `None` if they do not say. A field that stands there more than once
     /// cannot be read, so it means [`Stop`](Self::Stop).
     #[must_use]
@@ -108,7 +115,7 @@ impl Pushback {
 }
 
 /// `1*DIGIT`, saturating; `None` for anything else.
-fn digits(value: &[u8]) -> Option<u64> {
+pub(super) fn digits(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -31,7 +31,7 @@
 //!
 //! let client = Client::new();
 //! let answer = client.get(server.uri("/orders/7")).send().await?.error_for_status()?;
-//! assert_eq!(answer.attempt(), 2);
+//! assert_eq!(answer.attempts(), 2);
 //! let order: Order = answer.json().await?;
 //! assert_eq!(order.id, 7);
 //! # Ok(()) }

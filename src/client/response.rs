@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::unreadable::{NotJson, NotText, Status};
 use crate::base::body::Body;
-use crate::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, RetryAfter, WallClock};
+use crate::base::{Attempts, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, RetryAfter, WallClock};
 
 /// A response whose head has arrived; its body is read by one of the methods that consume it.
 ///
@@ -54,10 +54,10 @@ impl Response {
         self.inner.headers()
     }
 
-    /// Which attempt this answers, counted from 1; 1 too if nothing counted.
+    /// How many attempts it took, counted from 1; 1 too if nothing counted.
     #[must_use]
-    pub fn attempt(&self) -> u32 {
-        Call::of(self.inner.extensions()).attempt()
+    pub fn attempts(&self) -> u32 {
+        Attempts::of(self.inner.extensions()).unwrap_or(1)
     }
 
     /// How long the server asked to be left alone (RFC 9110, section 10.2.3).
@@ -82,7 +82,7 @@ impl Response {
             Outcome::Overload => Kind::Overload,
             _ => Kind::Other,
         };
-        let error = answered(self.attempt(), kind, Status::new(status));
+        let error = answered(self.attempts(), kind, Status::new(status));
         Err(match self.retry_after() {
             Some(delay) => error.with_retry_after(delay),
             None => error,
@@ -101,12 +101,12 @@ impl Response {
     ///
     /// Dropping the future drops what was read, and closes the connection unless the end of the body had arrived.
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        let attempt = self.attempt();
+        let attempts = self.attempts();
         self.inner.into_body().collect_up_to(self.limit).await.map_err(|error| {
             match error.downcast::<Error>() {
                 // A limit of time inside the body says more than this could.
-                Ok(ours) => ours.with_delivery(Delivery::Answered).with_attempts(attempt),
-                Err(foreign) => answered(attempt, Kind::Body, foreign),
+                Ok(ours) => ours.with_delivery(Delivery::Answered).with_attempts(attempts),
+                Err(foreign) => answered(attempts, Kind::Body, foreign),
             }
         })
     }
@@ -117,10 +117,10 @@ impl Response {
     ///
     /// As [`bytes`](Self::bytes), and [`NotText`].
     pub async fn text(self) -> Result<String, Error> {
-        let attempt = self.attempt();
+        let attempts = self.attempts();
         let bytes = self.bytes().await?;
         String::from_utf8(bytes.into())
-            .map_err(|error| answered(attempt, Kind::Body, NotText::new(error.utf8_error().valid_up_to())))
+            .map_err(|error| answered(attempts, Kind::Body, NotText::new(error.utf8_error().valid_up_to())))
     }
 
     /// The whole body as a value read from JSON. Neither the status nor `content-type` is looked at.
@@ -129,9 +129,9 @@ impl Response {
     ///
     /// As [`bytes`](Self::bytes), and [`NotJson`].
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let attempt = self.attempt();
+        let attempts = self.attempts();
         let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes).map_err(|error| answered(attempt, Kind::Body, NotJson::of(&error)))
+        serde_json::from_slice(&bytes).map_err(|error| answered(attempts, Kind::Body, NotJson::of(&error)))
     }
 
     /// The body, to be streamed. Nothing limits its size.

@@ -17,9 +17,9 @@ use super::ClientSettings;
 use super::delivery::Facts;
 use super::outgoing::Outgoing;
 use super::wire::Connector;
+use crate::base::Error;
 use crate::base::body::Body;
 use crate::base::deadline::countable;
-use crate::base::{Call, Error};
 
 type Pool = legacy::Client<Connector, Outgoing>;
 
@@ -77,9 +77,7 @@ impl Service<Request<Body>> for Transport {
         if is_framing_needed(&request) {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let call = Call::of(request.extensions());
-        let again = (call.attempt() > 1).then(|| call.clone());
-        Exchange { answer: self.pool.request(request.map(Outgoing)), again }
+        Exchange { answer: self.pool.request(request.map(Outgoing)) }
     }
 }
 
@@ -99,8 +97,6 @@ fn is_framing_needed(request: &Request<Body>) -> bool {
 pub(super) struct Exchange {
     #[pin]
     answer: legacy::ResponseFuture,
-    /// What the response takes along, if it is not that of the first attempt.
-    again: Option<Call>,
 }
 
 impl Future for Exchange {
@@ -109,13 +105,7 @@ impl Future for Exchange {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.answer.poll(cx)) {
-            Ok(response) => {
-                let mut response = response.map(Body::new);
-                if let Some(call) = this.again.take() {
-                    Call::edit(response.extensions_mut(), |_| call);
-                }
-                Ok(response)
-            }
+            Ok(response) => Ok(response.map(Body::new)),
             Err(error) => {
                 let (kind, delivery) = Facts::of(&error).judge();
                 Err(Error::new(kind, error).with_delivery(delivery))

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::base::nesting::{self, Nesting, Within};
 use crate::base::{Backoff, Budget, Deadline, Rng, Schedule};
 
 /// Run `op` until it succeeds, or the policy says stop; then its last error is returned.
 ///
 /// Every error is retried unless the policy has a [`when`](Policy::when): with an operation that has side effects, say
 /// which errors prove that nothing was done. Between attempts it sleeps; no sleep begins that would end after the
-/// [`Deadline`] in scope.
+/// [`Deadline`] in scope. Retries do not multiply: what a retry inside of `op` gave up on is not begun again, and what
+/// is itself part of another's second attempt is run once.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -41,17 +43,29 @@ where
     W: When<E>,
 {
     let Policy { attempts, schedule, budget, rng, mut when } = policy;
+    let outside = nesting::current().attempt;
     if let Some(budget) = &budget {
         budget.deposit();
     }
     let mut delays = None;
     let mut made = 1;
     loop {
-        let error = match op().await {
+        let within = Nesting::or_part_of(outside.max(made));
+        let (work, called_in_vain) = nesting::enter(within, &mut op);
+        let (result, polled_in_vain) = Within::new(work, within.attempt).await;
+        let error = match result {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
+        if called_in_vain || polled_in_vain || outside > 1 {
+            // Another retry, inside or outside, has done or will do the same.
+            nesting::tell_spent();
+            return Err(error);
+        }
         if made >= attempts || !when.retries(&error) {
+            if made > 1 {
+                nesting::tell_spent();
+            }
             return Err(error);
         }
         let delays = delays.get_or_insert_with(|| schedule.start());

@@ -2,8 +2,11 @@
 
 use http::Request;
 
+use super::RetrySettings;
+use super::verdict::Role;
 use crate::base::body::Replay;
-use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, KeyFormat, Rng, Safety};
+use crate::base::nesting::{self, Identity, Nesting};
+use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, write_attempt};
 
 /// What was decided about a request before it was first sent.
 #[derive(Debug)]
@@ -11,8 +14,15 @@ pub(super) struct Plan<B> {
     pub(super) safety: Safety,
     /// How often it may be sent, the first time included.
     pub(super) allowed: u32,
+    pub(super) role: Role,
+    /// Whether the caller asked for the number of attempts.
+    pub(super) tells_attempts: bool,
     /// How often the request itself allows, if it said so.
     asked: Option<u32>,
+    /// The attempt of a retry outside that this call is part of.
+    outside: u32,
+    /// What the retries inside are to know, if this one may repeat the request.
+    inside: Option<Nesting>,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     copy: Option<Request<B>>,
     /// The request itself, which came back unsent.
@@ -21,31 +31,42 @@ pub(super) struct Plan<B> {
 
 impl<B: Replay> Plan<B> {
     /// Decide, and keep a copy if the request may go out more than once.
-    pub(super) fn of(
-        request: &mut Request<B>,
-        allowed: u32,
-        cap: usize,
-        format: KeyFormat,
-        rng: &Rng,
-    ) -> Self {
+    pub(super) fn of(request: &mut Request<B>, settings: &RetrySettings, rng: &Rng) -> Self {
+        let outside = nesting::current();
+        let role = match outside.repeated {
+            Some(repeated) if repeated == Identity::of(request) => Role::Inside,
+            _ if outside.attempt > 1 => Role::PartOfRetry,
+            _ => Role::Outermost,
+        };
         let call = Call::of(request.extensions());
         let (asked, harmless, wants_key) = (call.max_attempts(), call.is_harmless_twice(), call.wants_key());
+        let tells_attempts = call.wants_attempts();
         if wants_key && !request.headers().contains_key(IDEMPOTENCY_KEY) {
             // Before the copy is made, so that every attempt carries the same.
-            let key = IdempotencyKey::generate(rng, format);
+            let key = IdempotencyKey::generate(rng, settings.key_format);
             request.headers_mut().insert(IDEMPOTENCY_KEY, key.into());
         }
         let safety = match Safety::of(request.method(), request.headers()) {
-            Safety::Unsafe if harmless => Safety::Idempotent,
+            Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
             safety => safety,
         };
-        let allowed = asked.map_or(allowed, |asked| asked.min(allowed));
+        let allowed = asked.map_or(settings.attempts, |asked| asked.min(settings.attempts));
         if asked.is_some_and(|asked| asked > 1) {
             // They are counted here. Layers below that counted them again would multiply them.
             Call::edit(request.extensions_mut(), Call::never_retry);
         }
-        let copy = if allowed > 1 && request.body_mut().record(cap) { copy(request) } else { None };
-        Self { safety, allowed, asked, copy, returned: None }
+        if role == Role::PartOfRetry {
+            announce(request, settings, outside.attempt);
+        }
+        let repeats = allowed > 1 && role != Role::Inside;
+        let copy =
+            if repeats && request.body_mut().record(settings.replay_cap) { copy(request) } else { None };
+        // Known by the URI of the copy, so only as long as there is one.
+        let inside = copy
+            .as_ref()
+            .map(|copy| Nesting { repeated: Some(Identity::of(copy)), ..Nesting::part_of(outside.attempt) });
+        let outside = outside.attempt;
+        Self { safety, allowed, role, tells_attempts, asked, outside, inside, copy, returned: None }
     }
 
     /// Whether the caller said: once, whatever happens.
@@ -82,11 +103,34 @@ impl<B: Replay> Plan<B> {
     }
 
     /// The request for this attempt.
-    pub(super) fn next(&mut self, attempt: u32) -> Option<Request<B>> {
+    pub(super) fn next(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let returned = self.returned.take();
         let mut request = self.copy.as_ref().and_then(copy).or(returned)?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
+        let attempt = attempt.max(self.outside);
+        announce(&mut request, settings, attempt);
+        if let Some(inside) = &mut self.inside {
+            inside.attempt = attempt;
+        }
         Some(request)
+    }
+}
+
+impl<B> Plan<B> {
+    /// Do a part of an attempt, and say whether a retry inside gave up in it.
+    pub(super) fn within<R>(&self, work: impl FnOnce() -> R) -> (R, bool) {
+        match self.inside {
+            Some(inside) => nesting::enter(inside, work),
+            // Nothing is repeated here, so the retries inside are told what those outside say.
+            None => (work(), false),
+        }
+    }
+}
+
+/// Say which attempt this is to whoever is at the next hop.
+fn announce<B>(request: &mut Request<B>, settings: &RetrySettings, attempt: u32) {
+    if let Some(name) = &settings.attempt_header {
+        write_attempt(request.headers_mut(), name, attempt);
     }
 }
 

@@ -1,66 +1,63 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::attempts::Plan;
-use super::layer::Shared;
+use super::drain::Drain;
 use super::progress::{Next, Progress};
 use crate::base::body::Replay;
-use crate::base::{Alarm, BoxError, CallId, Classify, Deadline, Delivery, Elapsed, Error, Phase, scope};
+use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Phase, scope};
 
 /// The call, with all its attempts. See [`Retry`](super::Retry).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S: Service<Request<B>>, B, C> {
+pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
     #[pin]
-    state: State<S::Future>,
+    state: State<S::Future, R>,
     service: S,
     progress: Progress<B, C>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<F> {
-    /// Waits for the answer; then ends the call, or is `Pausing`, or `Readying` when there is no pause.
+enum State<F, R> {
+    /// Waits for the answer; then ends the call, or is `Pausing`.
     Called {
         #[pin]
         answer: F,
     },
-    /// Waits for the instant of the next attempt; then is `Readying`.
+    /// Waits for the instant of the next attempt, if it has not come, and reads what is left of the last response; then
+    /// is `Readying`.
     Pausing {
         #[pin]
         alarm: Alarm,
-        at: Instant,
+        at: Option<Instant>,
+        #[pin]
+        drain: Drain<R>,
     },
     /// Waits for the service; then is `Called`. A service that fails to become ready is an attempt that failed.
     Readying,
 }
 
-impl<S: Service<Request<B>>, B, C> ResponseFuture<S, B, C> {
-    pub(super) fn new(
-        service: S,
-        answer: S::Future,
-        plan: Plan<B>,
-        shared: Arc<Shared<C>>,
-        call: Option<CallId>,
-    ) -> Self {
-        let progress = Progress::new(plan, shared, call);
+impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
+    /// The service is ready, and is called.
+    pub(super) fn new(mut service: S, request: Request<B>, mut progress: Progress<B, C>) -> Self {
+        let answer = progress.within(|| service.call(request));
         Self { state: State::Called { answer }, service, progress }
     }
 }
 
-impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C>
+impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C, ResBody>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
+    ResBody: Body,
 {
     type Output = Result<Response<ResBody>, Error>;
 
@@ -69,7 +66,7 @@ where
         let progress = this.progress;
         loop {
             let result = match this.state.as_mut().project() {
-                StateProjection::Called { answer } => match answer.poll(cx) {
+                StateProjection::Called { answer } => match progress.within(|| answer.poll(cx)) {
                     Poll::Ready(result) => result.map_err(Error::wrap),
                     // Whoever limits the whole call drops this future next; only here is it known how many attempts
                     // were made and how far they got.
@@ -78,12 +75,15 @@ where
                     }
                     Poll::Pending => return Poll::Pending,
                 },
-                StateProjection::Pausing { alarm, at } => {
-                    ready!(alarm.poll_until(cx, *at));
+                StateProjection::Pausing { alarm, at, drain } => {
+                    drain.poll(cx);
+                    if let Some(at) = *at {
+                        ready!(alarm.poll_until(cx, at));
+                    }
                     this.state.set(State::Readying);
                     continue;
                 }
-                StateProjection::Readying => match this.service.poll_ready(cx) {
+                StateProjection::Readying => match progress.within(|| this.service.poll_ready(cx)) {
                     Poll::Ready(Ok(())) => {
                         // The pause, or the wait for readiness, may have ended too late.
                         if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
@@ -92,7 +92,7 @@ where
                         let Some(request) = progress.start() else {
                             return Poll::Ready(progress.body_lost());
                         };
-                        let answer = this.service.call(request);
+                        let answer = progress.within(|| this.service.call(request));
                         this.state.set(State::Called { answer });
                         continue;
                     }
@@ -109,17 +109,16 @@ where
             };
             match progress.settle(result) {
                 Next::Return(result) => return Poll::Ready(result),
-                Next::Pause(Duration::ZERO) => this.state.set(State::Readying),
-                Next::Pause(pause) => {
-                    let at = Deadline::after(Instant::now(), pause).instant();
-                    this.state.set(State::Pausing { alarm: Alarm::new(), at });
+                Next::Pause(pause, rest) => {
+                    let at = (!pause.is_zero()).then(|| Deadline::after(Instant::now(), pause).instant());
+                    this.state.set(State::Pausing { alarm: Alarm::new(), at, drain: Drain::of(rest) });
                 }
             }
         }
     }
 }
 
-impl<S: Service<Request<B>>, B, C> fmt::Debug for ResponseFuture<S, B, C> {
+impl<S: Service<Request<B>>, B, C, R> fmt::Debug for ResponseFuture<S, B, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Called { .. } => "called",

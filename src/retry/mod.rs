@@ -17,6 +17,14 @@
 //! [`Budget`](crate::base::Budget) allows, so that an outage is not made worse by its clients. No attempt and no pause
 //! begins that cannot end before the [`Deadline`](crate::base::Deadline): then the last answer is returned at once.
 //!
+//! *At what cost:* a retry takes tokens from the budget when it is scheduled, by how the attempt before it failed: none if
+//! nothing was sent, most after a timeout ([`RetryCosts`]). If it is cancelled they go back.
+//!
+//! *Of several, one:* retries multiply, so they know of each other. Of two layers in one stack the outer one acts. What a
+//! retry inside gave up on is not begun again, whatever lies between: a handler, an SDK, [`retry()`](retry) itself.
+//! Across hops a header says which attempt a request is; [`HopLayer`] on the server reads it, and tells the caller when
+//! there is no point in asking again. Whoever asks [not to be tried again](crate::base::DO_NOT_RETRY) is not.
+//!
 //! A request that died on a connection which the peer had just closed, or that the peer refused unprocessed, is sent
 //! once more at once, unless the server says when to come back: that replay is neither counted nor charged.
 //!
@@ -62,10 +70,13 @@
 //! *Bodies:* the layer takes [`Replay`](crate::base::body::Replay) bodies: bytes in memory, or
 //! [`ReplayBody`](crate::base::body::ReplayBody) around any other, which keeps up to 64 KiB of what it reads. A request
 //! whose body is larger is sent once; that is never an error.
-//! *Where:* inside the limit on the whole call, outside the limit on an attempt. *Not for:* calls that are already
-//! retried by whoever calls this one; retries multiply. For anything that is not an HTTP request there is [`retry`].
+//! The body of a response that is thrown away is read during the pause, up to 64 KiB, so that its connection can be used
+//! again.
+//! *Where:* inside the limit on the whole call, outside the limit on an attempt. *Not for:* anything that is not an HTTP
+//! request: for that there is [`retry`].
 //! *Errors:* an [`Error`](crate::base::Error) that says how many attempts were made; where the last attempt was
-//! answered, that answer is returned instead, whatever its status. *Panics:* when it has to wait outside a Tokio
+//! answered, that answer is returned instead, whatever its status, with [`Attempts`](crate::base::Attempts) if there was
+//! more than one. *Panics:* when it has to wait outside a Tokio
 //! runtime with timers. *Cancellation:* dropping the future drops the attempt or the pause, and a retry that was charged
 //! but not begun goes back to the budget. *Readiness and cloning:* it is ready when the inner service is; before each
 //! further attempt it waits until that is ready again. A clone shares the budget and the settings.
@@ -76,7 +87,9 @@
 
 mod alone;
 mod attempts;
+mod drain;
 mod future;
+mod hop;
 mod layer;
 mod progress;
 mod service;
@@ -85,6 +98,7 @@ mod verdict;
 
 pub use self::alone::{Always, Policy, When, retry};
 pub use self::future::ResponseFuture;
+pub use self::hop::{Hop, HopFuture, HopLayer};
 pub use self::layer::RetryLayer;
 pub use self::service::Retry;
-pub use self::settings::{InvalidRetry, RetrySettings};
+pub use self::settings::{InvalidRetry, RetryCosts, RetrySettings};

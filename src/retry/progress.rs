@@ -11,8 +11,8 @@ use super::layer::Shared;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
 use crate::base::{
-    CallId, Classify, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event, Kind, Outcome, Phase,
-    Pushback, RetryAfter, Skip, Withdrawal, scope,
+    Attempts, CallId, Classify, DO_NOT_RETRY, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event,
+    Kind, Outcome, Phase, Pushback, RetryAfter, Skip, Withdrawal, nesting, scope,
 };
 
 /// How far a call has come.
@@ -28,6 +28,8 @@ pub(super) struct Progress<B, C> {
     attempt: u32,
     /// Requests handed down, by the retries of layers below too.
     sent: u32,
+    /// Whether a retry inside gave up.
+    spent_inside: bool,
     /// How far the earlier attempts got.
     delivery: Delivery,
     /// Whether an attempt was repeated at once already.
@@ -40,9 +42,10 @@ pub(super) struct Progress<B, C> {
 }
 
 /// What to do once an attempt has ended.
-pub(super) enum Next<R> {
-    Return(Result<R, Error>),
-    Pause(Duration),
+pub(super) enum Next<B> {
+    Return(Result<Response<B>, Error>),
+    /// Wait so long, with nothing to do but to read what is left of the response.
+    Pause(Duration, Option<B>),
 }
 
 impl<B, C> Progress<B, C> {
@@ -56,6 +59,7 @@ impl<B, C> Progress<B, C> {
             counted: 1,
             attempt: 1,
             sent: 0,
+            spent_inside: false,
             delivery: Delivery::NotSent,
             replayed_at_once: false,
             counts: true,
@@ -66,6 +70,13 @@ impl<B, C> Progress<B, C> {
 
     pub(super) fn counted(&self) -> u32 {
         self.counted
+    }
+
+    /// Do a part of the attempt in progress.
+    pub(super) fn within<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let (result, spent) = self.plan.within(work);
+        self.spent_inside |= spent;
+        result
     }
 
     /// Tell the end of the attempt in progress, if there is one and anybody listens.
@@ -88,10 +99,7 @@ impl<B, C> Drop for Progress<B, C> {
 
 impl<B: Replay + Send + 'static, C> Progress<B, C> {
     /// An attempt has ended. What follows?
-    pub(super) fn settle<ResBody>(
-        &mut self,
-        mut result: Result<Response<ResBody>, Error>,
-    ) -> Next<Response<ResBody>>
+    pub(super) fn settle<ResBody>(&mut self, mut result: Result<Response<ResBody>, Error>) -> Next<ResBody>
     where
         C: Classify<Response<ResBody>>,
     {
@@ -103,13 +111,15 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Err(error) => error.delivery(),
         };
         let (ending, innocent, sent) = match &result {
-            Ok(response) => (Ending::Status(response.status()), true, 1),
+            Ok(response) => {
+                (Ending::Status(response.status()), true, Attempts::of(response.extensions()).unwrap_or(1))
+            }
             Err(error) => {
                 (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
             }
         };
-        let attempt = self.attempt;
         self.sent = self.sent.saturating_add(sent);
+        self.spent_inside |= sent > 1;
         self.delivery = verdict::furthest(self.delivery, delivery);
         self.tell_end(ending, outcome, delivery);
 
@@ -118,6 +128,8 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             outcome,
             delivery,
             safety: self.plan.safety,
+            role: self.plan.role,
+            spent: self.spent_inside,
             attempts: self.counted,
             allowed: self.plan.allowed,
             single: self.plan.is_single(),
@@ -135,7 +147,14 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Verdict::Done => return Next::Return(self.finish(result)),
             Verdict::Skip(skip) => Err(skip),
             Verdict::AtOnce => self.at_once(),
-            Verdict::Again => self.again(self.advice(&result)),
+            Verdict::Again => {
+                let timed_out = match &result {
+                    Ok(response) => response.status() == StatusCode::GATEWAY_TIMEOUT,
+                    Err(error) => error.is_timeout(),
+                };
+                let cost = verdict::cost(&self.shared.settings.costs, outcome, delivery, timed_out);
+                self.again(self.advice(&result), cost)
+            }
         };
         let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
         match decided {
@@ -143,11 +162,10 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 let attempt = self.sent.saturating_add(1);
                 let delay = pause;
                 self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
-                Next::Pause(pause)
+                Next::Pause(pause, result.ok().map(Response::into_body))
             }
             Err(why) => {
-                self.charge = None;
-                self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+                self.give_up(why);
                 Next::Return(self.finish(result))
             }
         }
@@ -161,7 +179,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         Ok(none)
     }
 
-    fn again(&mut self, advice: Advice) -> Result<Duration, Skip> {
+    fn again(&mut self, advice: Advice, cost: u32) -> Result<Duration, Skip> {
         let shared = &self.shared;
         let restarts = matches!(advice, Advice::Restart(_));
         if restarts {
@@ -179,7 +197,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         // Charged now and not when the pause is over: a thousand calls that fail together must not all find the budget
         // full.
         if let Some(budget) = &shared.budget {
-            self.charge = Some(budget.try_withdraw(now, 1).ok_or(Skip::Budget)?);
+            self.charge = Some(budget.try_withdraw(now, cost).ok_or(Skip::Budget)?);
         }
         self.counts = true;
         Ok(pause)
@@ -190,8 +208,10 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Ok(response) => match Pushback::of(response.headers()) {
                 Some(Pushback::Stop) => return Advice::Stop,
                 Some(Pushback::After(delay)) => return Advice::Restart(delay),
+                None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
                 None => RetryAfter::of(response.headers(), self.shared.wall.now()),
             },
+            Err(error) if error.forbids_retry() => return Advice::Stop,
             Err(error) => error.retry_after(),
         };
         asked.map_or(Advice::None, Advice::After)
@@ -199,7 +219,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     /// The request of the next attempt, which begins.
     pub(super) fn start(&mut self) -> Option<Request<B>> {
-        let request = self.plan.next(self.sent.saturating_add(1))?;
+        let request = self.plan.next(self.sent.saturating_add(1), &self.shared.settings)?;
         self.begin();
         Some(request)
     }
@@ -218,30 +238,46 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
-    fn finish<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
-        result.map_err(|error| {
-            let error = match self.plan.give_back() {
-                Some(request) => error.with_request(request),
-                None => error,
-            };
-            error.with_delivery(self.delivery).with_attempts(self.sent)
-        })
+    fn finish<R>(&mut self, result: Result<Response<R>, Error>) -> Result<Response<R>, Error> {
+        match result {
+            Ok(mut response) => {
+                if self.sent > 1 || self.plan.tells_attempts {
+                    Attempts::tell(response.extensions_mut(), self.sent);
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                let error = match self.plan.give_back() {
+                    Some(request) => error.with_request(request),
+                    None => error,
+                };
+                Err(error.with_delivery(self.delivery).with_attempts(self.sent))
+            }
+        }
+    }
+
+    /// There is no other attempt. The charge goes back, whoever listens is told, and so is a retry further out.
+    fn give_up(&mut self, why: Skip) {
+        self.charge = None;
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+        if verdict::is_spent(self.plan.role, why, self.counted, self.spent_inside) {
+            nesting::tell_spent();
+        }
     }
 
     /// The time ran out before the attempt that was scheduled could begin.
-    pub(super) fn out_of_time<R>(&mut self) -> Result<R, Error> {
+    pub(super) fn out_of_time<R>(&mut self) -> Result<Response<R>, Error> {
         self.called_off(Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
     }
 
     /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
-    pub(super) fn body_lost<R>(&mut self) -> Result<R, Error> {
+    pub(super) fn body_lost<R>(&mut self) -> Result<Response<R>, Error> {
         self.called_off(Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
     }
 
-    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<R, Error> {
-        self.charge = None;
-        let attempt = self.attempt;
-        self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<Response<R>, Error> {
+        self.give_up(why);
         self.finish(Err(error))
     }
 }

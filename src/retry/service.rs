@@ -3,11 +3,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
 use super::ResponseFuture;
 use super::attempts::Plan;
 use super::layer::Shared;
+use super::progress::Progress;
 use crate::base::body::Replay;
 use crate::base::{BoxError, Classify, ClassifyHttp, Error};
 
@@ -36,10 +38,11 @@ where
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
+    ResBody: Body,
 {
     type Response = Response<ResBody>;
     type Error = Error;
-    type Future = ResponseFuture<S, B, C>;
+    type Future = ResponseFuture<S, B, C, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::wrap)
@@ -48,18 +51,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The service that was made ready makes the first attempt, and every further one once it is ready again.
         let clone = self.inner.clone();
-        let mut service = mem::replace(&mut self.inner, clone);
+        let service = mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
-        let plan = shared.plan(&mut request);
+        let plan = Plan::of(&mut request, &shared.settings, &shared.rng);
         let call = shared.begin();
-        let answer = service.call(request);
-        ResponseFuture::new(service, answer, plan, shared, call)
-    }
-}
-
-impl<C> Shared<C> {
-    fn plan<B: Replay>(&self, request: &mut Request<B>) -> Plan<B> {
-        let settings = &self.settings;
-        Plan::of(request, settings.attempts, settings.replay_cap, settings.key_format, &self.rng)
+        ResponseFuture::new(service, request, Progress::new(plan, shared, call))
     }
 }

@@ -2,7 +2,21 @@
 
 use std::time::Duration;
 
-use crate::base::{Delivery, Outcome, Safety, Skip};
+use http::{HeaderMap, StatusCode, header};
+
+use super::RetryCosts;
+use crate::base::{Delivery, Outcome, Pushback, Safety, Skip};
+
+/// Where a retry stands among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// No other repeats what it does.
+    Outermost,
+    /// What it does is part of another's second or later attempt, in this task or before this hop.
+    PartOfRetry,
+    /// Another one outside, in the same stack, repeats this very request.
+    Inside,
+}
 
 /// What is known once an attempt has ended.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +24,9 @@ pub(super) struct Facts {
     pub(super) outcome: Outcome,
     pub(super) delivery: Delivery,
     pub(super) safety: Safety,
+    pub(super) role: Role,
+    /// A retry inside has repeated it already, or did and gave up.
+    pub(super) spent: bool,
     /// Attempts that count, this one included.
     pub(super) attempts: u32,
     /// How many attempts there may be.
@@ -42,6 +59,9 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
     if facts.single {
         return Verdict::Skip(Skip::Never);
     }
+    if facts.role == Role::Inside {
+        return Verdict::Skip(Skip::Nested);
+    }
     // One attempt is one. A replay that does not count is for those who want more.
     if facts.allowed <= 1 {
         return Verdict::Skip(Skip::Attempts);
@@ -49,11 +69,18 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
     if facts.safety == Safety::Unsafe && !unprocessed {
         return Verdict::Skip(Skip::Unsafe);
     }
+    if facts.spent {
+        return Verdict::Skip(Skip::Nested);
+    }
     if !facts.repeatable {
         return Verdict::Skip(Skip::Body);
     }
     if facts.innocent && unprocessed {
         return Verdict::AtOnce;
+    }
+    // RFC 9110, section 9.2.2: an automatic retry that failed is not to be retried automatically.
+    if facts.role == Role::PartOfRetry {
+        return Verdict::Skip(Skip::Nested);
     }
     if facts.attempts >= facts.allowed {
         return Verdict::Skip(Skip::Attempts);
@@ -94,6 +121,31 @@ pub(super) fn pause(
     }
 }
 
+/// What a retry after this attempt costs. It is free where nothing was sent, since it adds nothing to what the service
+/// has to do; where time ran out, the service has worked for long already.
+pub(super) fn cost(costs: &RetryCosts, outcome: Outcome, delivery: Delivery, timed_out: bool) -> u32 {
+    match (delivery, outcome) {
+        (Delivery::NotSent, _) => 0,
+        _ if timed_out => costs.timeout,
+        (_, Outcome::Overload) => costs.overload,
+        _ => costs.failure,
+    }
+}
+
+/// Whether a retry further out would only repeat what this one has done or was told not to do.
+pub(super) fn is_spent(role: Role, why: Skip, attempts: u32, spent_inside: bool) -> bool {
+    let told = matches!(why, Skip::Budget | Skip::Nested | Skip::Pushback | Skip::RetryAfter);
+    role != Role::Inside && why != Skip::Never && (told || attempts > 1 || spent_inside)
+}
+
+/// Whether a response would be taken for a reason to try again, and does not say when. A gRPC status stands in the head
+/// when there is no message.
+pub(super) fn asks_in_vain(status: StatusCode, headers: &HeaderMap) -> bool {
+    let grpc = headers.get("grpc-status").is_some_and(|status| status != "0");
+    let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc;
+    failed && !headers.contains_key(header::RETRY_AFTER) && Pushback::of(headers).is_none()
+}
+
 /// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of
 /// every attempt.
 pub(super) fn furthest(a: Delivery, b: Delivery) -> Delivery {
@@ -116,6 +168,8 @@ mod tests {
         outcome: Outcome::Failure,
         delivery: Delivery::Unknown,
         safety: Safety::Idempotent,
+        role: Role::Outermost,
+        spent: false,
         attempts: 1,
         allowed: 3,
         single: false,
@@ -164,6 +218,47 @@ mod tests {
     }
 
     #[test]
+    fn of_several_retries_one_acts() {
+        let inside = Facts { role: Role::Inside, delivery: Delivery::NotSent, innocent: true, ..FAILED };
+        assert_eq!(judge(&inside), Verdict::Skip(Skip::Nested), "the one outside does");
+        assert_eq!(
+            judge(&Facts { spent: true, ..FAILED }),
+            Verdict::Skip(Skip::Nested),
+            "the one inside did"
+        );
+        let part = Facts { role: Role::PartOfRetry, ..FAILED };
+        assert_eq!(judge(&part), Verdict::Skip(Skip::Nested));
+        let harmless = Facts { delivery: Delivery::NotSent, innocent: true, ..part };
+        assert_eq!(judge(&harmless), Verdict::AtOnce, "which adds nothing to the load");
+    }
+
+    #[test]
+    fn whoever_gave_up_says_so_but_not_for_what_another_may_still_do() {
+        let spent = |why, attempts| is_spent(Role::Outermost, why, attempts, false);
+        for why in [Skip::Budget, Skip::Nested, Skip::Pushback, Skip::RetryAfter] {
+            assert!(spent(why, 1), "{why:?}");
+        }
+        for why in [Skip::Attempts, Skip::Body, Skip::Deadline, Skip::Schedule, Skip::Unsafe] {
+            assert!(!spent(why, 1) && spent(why, 2), "{why:?}");
+        }
+        assert!(!spent(Skip::Never, 2));
+        assert!(is_spent(Role::Outermost, Skip::Unsafe, 1, true));
+        assert!(!is_spent(Role::Inside, Skip::Nested, 1, false), "the one outside is about to act");
+    }
+
+    #[test]
+    fn a_retry_costs_what_its_failure_did_to_the_service() {
+        let costs = RetryCosts::new().failure(3).overload(4).timeout(5);
+        let cost = |outcome, delivery, timed_out| cost(&costs, outcome, delivery, timed_out);
+        assert_eq!(cost(Outcome::Failure, Delivery::NotSent, false), 0);
+        assert_eq!(cost(Outcome::Failure, Delivery::NotSent, true), 0, "it waited for its turn");
+        assert_eq!(cost(Outcome::Failure, Delivery::Unknown, false), 3);
+        assert_eq!(cost(Outcome::Failure, Delivery::Refused, false), 3);
+        assert_eq!(cost(Outcome::Overload, Delivery::Answered, false), 4);
+        assert_eq!(cost(Outcome::Failure, Delivery::Unknown, true), 5);
+    }
+
+    #[test]
     fn advice_delays_within_the_ceiling_and_the_deadline() {
         let seconds = Duration::from_secs;
         let (short, ceiling) = (Duration::from_millis(40), seconds(60));
@@ -182,10 +277,13 @@ mod tests {
         fn an_unsafe_request_that_may_have_been_received_never_goes_out_again(
             outcome in prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Overload, Outcome::Neutral]),
             delivery in prop::sample::select(vec![Delivery::Unknown, Delivery::Answered]),
-            attempts: u32, allowed: u32, single: bool, innocent: bool, repeatable: bool,
+            role in prop::sample::select(vec![Role::Outermost, Role::PartOfRetry, Role::Inside]),
+            attempts: u32, allowed: u32, single: bool, innocent: bool, repeatable: bool, spent: bool,
         ) {
             let safety = Safety::Unsafe;
-            let facts = Facts { outcome, delivery, safety, attempts, allowed, single, innocent, repeatable };
+            let facts = Facts {
+                outcome, delivery, safety, role, spent, attempts, allowed, single, innocent, repeatable,
+            };
             prop_assert!(matches!(judge(&facts), Verdict::Done | Verdict::Skip(_)));
         }
     }

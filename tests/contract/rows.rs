@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::base::{Backoff, BoxError};
-use stonework::retry::{RetryLayer, RetrySettings};
+use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
@@ -23,6 +23,8 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false };
 const ATTEMPT_LIMIT: Traits = Traits { always_ready: false, limit: Some(ATTEMPT), retries: false };
+/// Adds nothing to how a call goes.
+const PASSES: Traits = Traits { always_ready: false, limit: None, retries: false };
 const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
 
 const fn off(traits: Traits) -> Traits {
@@ -34,7 +36,15 @@ fn retry() -> RetryLayer {
     RetryLayer::from(RetrySettings::new().backoff(backoff))
 }
 
-/// A row: the layer, its mode, how it is made, what it does. The name of the layer is its type, checked by the compiler.
+/// The layer, whose type has this name.
+fn named<L>(layer: L, name: &str) -> L {
+    let full = std::any::type_name::<L>();
+    let path = full.split('<').next().unwrap_or(full);
+    assert!(path.ends_with(&format!("::{name}")), "a row says {name} and makes {full}");
+    layer
+}
+
+/// A row: the layer, its mode, how it is made, what it does. The name of the layer is that of its type.
 macro_rules! rows {
     ($seal:path; $($layer:ident $mode:literal = $make:expr => $traits:expr;)*) => {
         vec![$(
@@ -43,8 +53,7 @@ macro_rules! rows {
                 mode: $mode,
                 traits: $traits,
                 wrap: |inner| {
-                    let layer: $layer<_> = $make;
-                    $seal(layer.layer(inner))
+                    $seal(named($make, stringify!($layer)).layer(inner))
                 },
             },
         )*]
@@ -64,6 +73,8 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         AttemptTimeoutLayer ".plain()" = AttemptTimeoutLayer::new(ATTEMPT).plain() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".when(false)" = AttemptTimeoutLayer::new(ATTEMPT).when(false) => off(ATTEMPT_LIMIT);
         RetryLayer "" = retry() => RETRIES;
+        HopLayer "" = HopLayer::new() => PASSES;
+        HopLayer ".when(false)" = HopLayer::new().when(false) => PASSES;
     }
 }
 

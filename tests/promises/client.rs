@@ -164,7 +164,7 @@ async fn a_connection_that_closes_as_it_is_used_again_costs_a_get_a_retry_and_a_
         };
         send().await.unwrap().bytes().await.unwrap();
         match send().await {
-            Ok(answer) => assert_eq!((answer.status(), answer.attempt()), (StatusCode::OK, 2)),
+            Ok(answer) => assert_eq!((answer.status(), answer.attempts()), (StatusCode::OK, 2)),
             Err(error) => assert_eq!(told(&error), (Kind::Transport, Delivery::Unknown, 1)),
         }
         assert_eq!(server.heads_of(&method), seen, "{method}, keyed: {keyed}");
@@ -193,7 +193,7 @@ async fn a_connection_that_the_server_has_closed_is_not_used_again() {
     let client = client(quick());
     for round in 1..=5 {
         let answer = client.post(server.uri("/")).body("content").send().await.unwrap();
-        assert_eq!((answer.attempt(), server.connections()), (1, round));
+        assert_eq!((answer.attempts(), server.connections()), (1, round));
         answer.bytes().await.unwrap();
         server.wait_until("the connection is closed", |server| server.open() == 0).await;
         tokio::time::sleep(Duration::from_millis(200)).await; // until the news has come
@@ -286,7 +286,7 @@ async fn an_answer_that_comes_while_the_upload_goes_on_is_the_answer_even_if_a_r
         for _ in 0..20 {
             let answer = client(quick()).post(server.uri("/")).body(upload()).send().await;
             let answer = answer.expect("the answer wins over the broken upload");
-            assert_eq!((answer.status().as_u16(), answer.attempt()), (status, 1));
+            assert_eq!((answer.status().as_u16(), answer.attempts()), (status, 1));
             assert_eq!(answer.text().await.unwrap(), "too much");
         }
         assert_eq!(server.heads_of(&Method::POST), 20);
@@ -437,7 +437,7 @@ async fn a_status_becomes_an_error_only_when_asked_and_carries_the_advice() {
 async fn the_response_says_which_attempt_it_answers_and_the_error_made_from_it_too() {
     let server = ScriptedServer::start(|request| respond(if request.number < 3 { 500 } else { 404 })).await;
     let answer = client(quick()).get(server.uri("/")).send().await.unwrap();
-    assert_eq!(answer.attempt(), 3);
+    assert_eq!(answer.attempts(), 3);
     assert_eq!(answer.error_for_status().unwrap_err().attempts(), 3);
 }
 
@@ -466,7 +466,7 @@ async fn what_a_request_asks_of_retry_reaches_it() {
         ("a POST, taken for idempotent", client.post(uri()).body("x").dangerously_assume_idempotent(), 2),
     ] {
         let before = server.seen().len();
-        assert_eq!(request.send().await.unwrap().attempt(), attempts, "{what}");
+        assert_eq!(request.send().await.unwrap().attempts(), attempts, "{what}");
         let seen = server.seen().split_off(before);
         assert_eq!(seen.len(), attempts as usize, "{what}");
         let keys: Vec<_> = seen.iter().map(|request| request.header("idempotency-key")).collect();

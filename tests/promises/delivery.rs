@@ -115,7 +115,7 @@ async fn a_streamed_body_within_the_cap_arrives_whole_however_much_of_it_was_rea
             let sent = content(size);
             let answer =
                 watched(PATIENT).0.put(server.uri("/")).body(streamed(&sent)).send().await.expect("answered");
-            assert_eq!((answer.status().as_u16(), answer.attempt()), (200, 2), "{read} of {size} bytes");
+            assert_eq!((answer.status().as_u16(), answer.attempts()), (200, 2), "{read} of {size} bytes");
             let second = &server.seen()[1].body;
             // Of nothing there is no digest.
             let digest = if size == 0 { 0 } else { Digest::of(&sent) };

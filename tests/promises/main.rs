@@ -4,5 +4,6 @@ mod client;
 mod delivery;
 mod retry;
 mod server;
+mod storms;
 mod support;
 mod timeout;

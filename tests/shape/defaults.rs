@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
 use stonework::client::ClientSettings;
-use stonework::retry::RetrySettings;
+use stonework::retry::{RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 
 use crate::rules::Complaints;
@@ -36,11 +36,12 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("backoff", format!("{:#?}", Backoff::default())),
         ("budget", format!("{:#?}", BudgetSettings::default())),
         ("retry", format!("{:#?}", RetrySettings::new())),
+        ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
     ];
     // Settings within settings have rows of their own.
-    let nested = ["retry `backoff`", "retry `budget`", "client `retry`"];
+    let nested = ["retry `backoff`", "retry `budget`", "retry `costs`", "client `retry`"];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
         own.filter_map(|line| line.trim().split_once(':')).map(move |(field, _)| format!("{owner} `{field}`"))
@@ -52,7 +53,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 }
 
 fn holds(name: &str, value: &str) -> Option<bool> {
-    let (backoff, budget) = (Backoff::default(), BudgetSettings::default());
+    let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
@@ -63,6 +64,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "budget `reserve`" => budget.reserve(value.parse().ok()?) == budget,
         "budget `floor_per_second`" => budget.floor_per_second(value.parse().ok()?) == budget,
         "budget `ratio`" => budget.ratio(value.replace(' ', "").parse::<Ratio>().ok()?) == budget,
+        "retry `attempt_header`" => {
+            retry.clone().attempt_header(value.trim_matches('`').parse().ok()?) == retry
+        }
+        "retry costs `failure`" => costs.failure(value.parse().ok()?) == costs,
+        "retry costs `overload`" => costs.overload(value.parse().ok()?) == costs,
+        "retry costs `timeout`" => costs.timeout(value.parse().ok()?) == costs,
+        "retry `repeatable_paths`" => value == "none" && retry.clone().repeatable_paths([""; 0]) == retry,
         "retry `attempts`" => retry.clone().attempts(value.parse().ok()?) == retry,
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,

@@ -289,10 +289,11 @@ fn a_limit_that_ran_out_in_the_answer_names_all_of_its_time_also_what_readiness_
 
 /// Fails at once, and succeeds after a pause of 30 ms.
 fn after_a_pause() -> Boxed {
-    let bottom: Scripted<Request<Empty<Bytes>>, Response<()>> = Scripted::script(|call, _| match call {
-        1 => Step::fail("broken"),
-        _ => Step::Answer(Response::new(())),
-    });
+    let bottom: Scripted<Request<Empty<Bytes>>, Response<Empty<Bytes>>> =
+        Scripted::script(|call, _| match call {
+            1 => Step::fail("broken"),
+            _ => Step::Answer(Response::new(Empty::new())),
+        });
     let client = retry(30 * MS).layer(bottom).map_response(|_| "done").map_err(BoxError::from);
     BoxCloneSyncService::new(client.map_request(|()| Request::new(Empty::new())))
 }

@@ -1,0 +1,54 @@
+//! What is left of a response that is thrown away.
+//!
+//! An HTTP/1 connection can be used again only when its response has been read to the end; one that is dropped half
+//! read has to be closed. So a small rest is read while the call waits for its next attempt anyway.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http_body::Body;
+use pin_project::pin_project;
+
+/// The most that is read of a response that nobody wants: a page that says what is wrong fits, a download does not.
+const MOST: u64 = 64 * 1024;
+
+#[pin_project]
+pub(super) struct Drain<B> {
+    #[pin]
+    body: Option<B>,
+    left: u64,
+}
+
+impl<B: Body> Drain<B> {
+    /// Of nothing, if it is at its end already or known to be too long.
+    pub(super) fn of(body: Option<B>) -> Self {
+        Self {
+            body: body.filter(|body| !body.is_end_stream() && body.size_hint().lower() <= MOST),
+            left: MOST,
+        }
+    }
+
+    /// Read what is there. The body is dropped at its end, and when it turns out to be too long.
+    pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let mut this = self.project();
+        while let Some(body) = this.body.as_mut().as_pin_mut() {
+            let frame = match body.poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return,
+            };
+            let more = match frame {
+                Some(Ok(frame)) => {
+                    let size = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                    let fits = size <= *this.left;
+                    *this.left = this.left.saturating_sub(size);
+                    fits
+                }
+                Some(Err(_)) | None => false,
+            };
+            if !more {
+                this.body.set(None);
+            }
+        }
+    }
+}
