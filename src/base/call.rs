@@ -128,7 +128,7 @@ impl Call {
     }
 
     /// Read the response body as a part of each attempt, up to so many bytes, in place of what the layer that
-    /// [collects](crate::retry::CollectLayer) was set to.
+    /// collects was set to.
     #[must_use]
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);

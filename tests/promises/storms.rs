@@ -23,6 +23,11 @@ use stonework::retry::{HopLayer, Policy, RetryCosts, RetryLayer, RetrySettings, 
 use stonework::testing::{Reaction, Recorder, ScriptedServer, Step, in_order, respond};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
+#[path = "../../examples/retry_storm_lab/model.rs"]
+#[allow(dead_code, reason = "the lab uses more of it")]
+mod model;
+
+use self::model::{Storm, returns_in_each_millisecond};
 use crate::support::{Backend, Content, SECOND, answer, answered, request, skips, timed, with_header};
 
 fn quick() -> RetrySettings {
@@ -101,6 +106,34 @@ async fn a_retry_that_is_cancelled_during_its_pause_gives_all_its_tokens_back() 
     assert_eq!(available(), 8.0, "charged as soon as it is scheduled");
     drop(call);
     assert_eq!(available(), 10.0);
+}
+
+/// The model of the lab, small: a budget for each of ten clients, and every attempt fails by itself.
+#[test]
+fn at_every_failure_rate_the_load_stays_within_the_budget_and_without_one_it_does_not() {
+    let (clients, calls_per_second, seconds) = (10, 10, 20);
+    let four = RetrySettings::new().attempts(4);
+    let strict = four.clone().budget(BudgetSettings::default().floor_per_second(0));
+    for failures in [0.0, 0.05, 0.1, 0.2, 0.5, 1.0] {
+        let storm = Storm { clients, calls_per_second, seconds, failures, seed: 7 };
+        for (settings, floor) in [(&strict, 0.0), (&four, 1.0)] {
+            let outcome = storm.run(settings);
+            let bound = outcome.bound(clients, 10.0, floor, 0.1);
+            assert!(outcome.load() <= bound, "{failures}: {} of {bound}", outcome.load());
+            assert!(failures > 0.05 || outcome.success() >= 0.9996, "{failures}: {}", outcome.success());
+        }
+        let unplugged = storm.run(&four.clone().without_budget());
+        let bound = unplugged.bound(clients, 10.0, 1.0, 0.1);
+        assert_eq!(unplugged.load() > bound, failures >= 0.5, "{failures}: {} of {bound}", unplugged.load());
+    }
+}
+
+#[test]
+fn ten_thousand_clients_that_fail_together_do_not_come_back_together() {
+    let returns = returns_in_each_millisecond(10_000, &RetrySettings::new());
+    assert_eq!(returns.iter().sum::<u32>(), 10_000);
+    // A hundred in each of a hundred milliseconds on average.
+    assert!(returns.len() <= 101 && returns.iter().all(|&clients| clients <= 150), "{returns:?}");
 }
 
 // ─────────────────────────────────────────────────────────────────────────── retries that know of each other
