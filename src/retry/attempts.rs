@@ -25,8 +25,9 @@ pub(super) struct Plan<B> {
     inside: Option<Nesting>,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     copy: Option<Request<B>>,
-    /// The request itself, which came back unsent.
-    returned: Option<Request<B>>,
+    /// The request itself, which came back unsent. That is rare, so it is kept elsewhere: what is in here is moved about
+    /// by every call.
+    returned: Option<Box<Request<B>>>,
 }
 
 impl<B: Replay> Plan<B> {
@@ -81,12 +82,12 @@ impl<B: Replay> Plan<B> {
 
     /// Keep a request that came back unsent.
     pub(super) fn keep(&mut self, returned: Option<Request<B>>) {
-        self.returned = returned;
+        self.returned = returned.map(Box::new);
     }
 
     /// The request that came back unsent, as the caller wrote it.
     pub(super) fn give_back(&mut self) -> Option<Request<B>> {
-        let mut request = self.returned.take()?;
+        let mut request = *self.returned.take()?;
         if let Some(asked) = self.asked {
             Call::edit(request.extensions_mut(), |call| call.attempts(asked));
         }
@@ -104,7 +105,7 @@ impl<B: Replay> Plan<B> {
 
     /// The request for this attempt.
     pub(super) fn next(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
-        let returned = self.returned.take();
+        let returned = self.returned.take().map(|returned| *returned);
         let mut request = self.copy.as_ref().and_then(copy).or(returned)?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
         let attempt = attempt.max(self.outside);

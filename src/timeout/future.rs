@@ -1,6 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::pin_project;
 use tokio::time::Instant;
@@ -13,14 +13,16 @@ use crate::base::{Alarm, Asked, Delivery, Elapsed, Error, Limited, Mode, Phase, 
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, M> {
     #[pin]
-    state: State<S, Req, S::Future>,
+    state: State<S, Req, S::Future, S::Error>,
     #[pin]
     alarm: Alarm,
     limit: Limit<M>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<S, Req, F> {
+enum State<S, Req, F, E> {
+    /// The service said that it is broken.
+    Broken { error: Option<E> },
     /// Waits for the service; then calls it, and is `Called`.
     Waiting { service: S, request: Option<Req> },
     /// Waits for the answer.
@@ -34,9 +36,23 @@ impl<S: Service<Req>, Req, M> ResponseFuture<S, Req, M>
 where
     M: Mode<Req, S::Response, S::Error>,
 {
-    pub(super) fn new(service: S, request: Req, mode: M, start: Instant, at: Option<Instant>) -> Self {
+    pub(super) fn new(mut service: S, request: Req, mode: M, start: Instant, at: Option<Instant>) -> Self {
         let limit = Limit { asked: mode.ask(&request), mode, start, at };
-        let state = State::Waiting { service, request: Some(request) };
+        if limit.was_spent() {
+            return Self {
+                state: State::Waiting { service, request: Some(request) },
+                alarm: Alarm::new(),
+                limit,
+            };
+        }
+        // Most services are ready at once. Then the call is made here, where the clock was just read. If this one is not,
+        // nobody is to be woken yet: the future asks it again.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let state = scope::call(Some(start), at, || match service.poll_ready(&mut nobody) {
+            Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },
+            Poll::Ready(Err(error)) => State::Broken { error: Some(error) },
+            Poll::Pending => State::Waiting { service, request: Some(request) },
+        });
         Self { state, alarm: Alarm::new(), limit }
     }
 }
@@ -56,6 +72,9 @@ where
         }
         let mut inner = |cx: &mut Context<'_>| loop {
             match this.state.as_mut().project() {
+                StateProjection::Broken { error } => {
+                    return Poll::Ready(Err(error.take().expect("a future is polled until it is ready")));
+                }
                 StateProjection::Waiting { service, request } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Err(error));
@@ -79,7 +98,7 @@ where
         Poll::Ready(match limited {
             Limited::Done(answer) => this.limit.pass(answer),
             Limited::Elapsed => this.limit.elapsed(match *this.state {
-                State::Waiting { .. } => Phase::Readiness,
+                State::Broken { .. } | State::Waiting { .. } => Phase::Readiness,
                 State::Called { .. } => Phase::Response,
             }),
         })
