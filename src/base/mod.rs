@@ -20,6 +20,7 @@ mod clock;
 mod compat;
 pub mod deadline;
 mod error;
+mod grpc;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
@@ -44,6 +45,7 @@ pub use clock::WallClock;
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
 pub use error::{BoxError, Delivery, Error, Kind};
+pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use mode::{Answer, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};

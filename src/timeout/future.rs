@@ -17,6 +17,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, M> {
     #[pin]
     alarm: Alarm,
     limit: Limit<M>,
+    refused: Option<Error>,
 }
 
 #[pin_project(project = StateProjection)]
@@ -37,7 +38,12 @@ where
     pub(super) fn new(service: S, request: Req, mode: M, start: Instant, at: Option<Instant>) -> Self {
         let limit = Limit { asked: mode.ask(&request), mode, start, at };
         let state = State::Waiting { service, request: Some(request) };
-        Self { state, alarm: Alarm::new(), limit }
+        Self { state, alarm: Alarm::new(), limit, refused: None }
+    }
+
+    /// The same for a request that cannot be served as it came: nothing is called.
+    pub(super) fn refused(self, error: Error) -> Self {
+        Self { refused: Some(error), ..self }
     }
 }
 
@@ -51,6 +57,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let at = this.limit.at;
+        if let Some(error) = this.refused.take() {
+            return Poll::Ready(this.limit.mode.refuse(this.limit.asked, error));
+        }
         if this.limit.was_spent() && matches!(*this.state, State::Waiting { .. }) {
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         }
