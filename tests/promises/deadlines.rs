@@ -201,6 +201,13 @@ async fn a_request_that_leaves_no_time_is_refused_before_any_work() {
         assert_eq!((error.kind(), error.delivery()), (Kind::Timeout, Delivery::NotSent));
         assert_eq!(seen.count(), 0);
     }
+
+    // Whatever the header says, when the deadline in scope has passed.
+    let backend = Backend::script(|_, _| answered(200));
+    let seen = backend.seen();
+    let server = ReceiveDeadlineLayer::new(millis()).layer(backend);
+    let late = Deadline::within(Duration::ZERO).bound(server.oneshot(with_timeout(&millis(), "1000"))).await;
+    assert_eq!((late.unwrap().unwrap_err().delivery(), seen.count()), (Delivery::NotSent, 0));
 }
 
 #[tokio::test(start_paused = true)]
