@@ -124,7 +124,6 @@ layer! {
     /// use std::time::Duration;
     /// use axum::{Router, body::Body, routing::get};
     /// use http::{HeaderName, Request};
-    /// use stonework::Deadline;
     /// use stonework::base::TimeoutHeader;
     /// use stonework::timeout::{ReceiveDeadlineLayer, TimeoutLayer};
     /// use tower::ServiceExt;
@@ -141,8 +140,8 @@ layer! {
     /// ```
     ///
     /// *Errors:* an [`Error`](crate::Error) of kind `Timeout` or `Invalid`, or an answer in its place; or whatever the
-    /// inner service said. *Panics:* when called outside a Tokio runtime with timers. *Cancellation:* dropping the
-    /// response future drops the call inside. *Readiness and cloning:* it is always ready, and waits for the inner
+    /// inner service said. *Panics:* when it has to wait outside a Tokio runtime with timers. *Cancellation:* dropping
+    /// the response future drops the call inside. *Readiness and cloning:* it is always ready, and waits for the inner
     /// service inside the call, where the clock is running; a clone starts with nothing reserved.
     ReceiveDeadlineLayer => ReceiveDeadline;
 
