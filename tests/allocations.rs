@@ -9,8 +9,9 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use stonework::base::TimeoutHeader;
 use stonework::retry::RetryLayer;
-use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
 
 type Content = Full<Bytes>;
@@ -74,6 +75,21 @@ async fn limits_allocate_nothing() {
     let limit = Duration::from_secs(1);
     assert_eq!(allocations(TimeoutLayer::new(limit).layer(AtOnce), get), 0);
     assert_eq!(allocations(AttemptTimeoutLayer::new(limit).layer(AtOnce), get), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_received_allocates_nothing_and_neither_does_one_that_need_not_be_sent() {
+    let told = || {
+        let mut request = with_headers();
+        request.headers_mut().insert("grpc-timeout", http::HeaderValue::from_static("1S"));
+        request
+    };
+    let (receive, send) =
+        (ReceiveDeadlineLayer::new(TimeoutHeader::Grpc), SendDeadlineLayer::new(TimeoutHeader::Grpc));
+    for request in [with_headers, told] {
+        assert_eq!(allocations(receive.layer(AtOnce), request), 0);
+        assert_eq!(allocations(send.layer(AtOnce), request), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ const DECIDERS: &[&str] = &[
     "base/body/hold_until.rs",
     "base/body/tape.rs",
     "base/hop.rs",
+    "base/grpc.rs",
     "base/key.rs",
     "base/outcome.rs",
     "base/ratio.rs",
@@ -29,11 +30,11 @@ const DECIDERS: &[&str] = &[
     "client/check.rs",
     "client/delivery.rs",
     "retry/verdict.rs",
+    "timeout/wire.rs",
 ];
 
 /// Modules that have a service and nothing to decide: module, why.
-const NOTHING_TO_DECIDE: &[(&str, &str)] =
-    &[("timeout", "the arithmetic of instants is base's; what is left is the order of two polls")];
+const NOTHING_TO_DECIDE: &[(&str, &str)] = &[];
 
 /// Who reads tokio's clock: a file name, a file or a folder; why.
 const CLOCK_READERS: &[(&str, &str)] = &[
@@ -280,9 +281,11 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::base::body::ReplayBody<NotSync>,
         stonework::base::Budget,
         stonework::base::Call,
+        stonework::base::ClassifyGrpc,
         stonework::base::Deadline,
         stonework::base::Error,
         stonework::base::Event,
+        stonework::base::GrpcStatus,
         stonework::base::IdempotencyKey,
         stonework::base::Rng,
         stonework::base::WallClock,
@@ -299,6 +302,10 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::testing::Strict<()>,
         stonework::timeout::AttemptTimeout<()>,
         stonework::timeout::AttemptTimeoutLayer,
+        stonework::timeout::ReceiveDeadline<()>,
+        stonework::timeout::ReceiveDeadlineLayer,
+        stonework::timeout::SendDeadline<()>,
+        stonework::timeout::SendDeadlineLayer,
         stonework::timeout::Timeout<()>,
         stonework::timeout::TimeoutLayer,
     ]);

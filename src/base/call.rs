@@ -152,6 +152,7 @@ impl Call {
         self.attempts
     }
 
+    #[allow(dead_code, reason = "for the layer that collects")]
     pub(crate) const fn collects_within(&self) -> Option<usize> {
         self.collect_within
     }

@@ -20,6 +20,7 @@ mod clock;
 mod compat;
 pub mod deadline;
 mod error;
+mod grpc;
 mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
@@ -46,6 +47,7 @@ pub use clock::WallClock;
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
 pub use error::{BoxError, Delivery, Error, Kind};
+pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use mode::{Answer, Http, InScope, Mode, Plain};

@@ -1,6 +1,6 @@
 //! Was that good? One judgement that every layer shares, so that they cannot disagree.
 
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 
 use super::error::{Error, Kind};
 
@@ -46,6 +46,15 @@ impl Outcome {
 pub trait Classify<R> {
     /// Judge a response, or the error that came in its place.
     fn classify(&self, result: Result<&R, &Error>) -> Outcome;
+
+    /// Judge again at the end of the response body, by its trailers. For what is counted, not for what is repeated:
+    /// by then the caller has the response.
+    ///
+    /// `None`, the default, leaves it at the first judgement.
+    fn classify_trailers(&self, trailers: &HeaderMap) -> Option<Outcome> {
+        let _ = trailers;
+        None
+    }
 }
 
 impl<R, F> Classify<R> for F
@@ -81,12 +90,16 @@ impl<B> Classify<Response<B>> for ClassifyHttp {
                 status if status.is_server_error() => Outcome::Failure,
                 _ => Outcome::Success,
             },
-            Err(error) => match error.kind() {
-                Kind::Overload => Outcome::Overload,
-                Kind::Invalid => Outcome::Neutral,
-                _ => Outcome::Failure,
-            },
+            Err(error) => judge_error(error),
         }
+    }
+}
+
+pub(super) fn judge_error(error: &Error) -> Outcome {
+    match error.kind() {
+        Kind::Overload => Outcome::Overload,
+        Kind::Invalid => Outcome::Neutral,
+        _ => Outcome::Failure,
     }
 }
 

@@ -1,11 +1,15 @@
 //! How a server says no.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::error::{Error, Kind};
+use super::grpc::GrpcStatus;
 use super::hop;
 use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
+use super::wire::InvalidTimeout;
 
 /// A few bytes noted from a request before it was handed on, so that it can still be refused when it is gone.
 /// [`Refuse`] is handed it.
@@ -66,23 +70,16 @@ pub trait Refuse {
 /// | any other | 500 | 13, `INTERNAL` |
 ///
 /// [`Error::retry_after`] becomes `Retry-After`, rounded up to whole seconds, and for gRPC `grpc-retry-pushback-ms`. A
-/// refusal because of overload that has no such advice asks not to be tried again here: see [`DO_NOT_RETRY`](super::DO_NOT_RETRY). Neither
-/// the error's sources nor anything of the request is shown.
+/// refusal because of overload that has no such advice asks [not to be tried again here](super::DO_NOT_RETRY). Neither
+/// the error's sources nor anything of the request is shown, but for the name of a
+/// [timeout header](super::TimeoutHeader) that cannot be read.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct Problem;
 
 impl Refuse for Problem {
     fn refuse(&self, asked: Asked, error: &Error) -> Response<Bytes> {
-        let (status, grpc) = match error.kind() {
-            Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, 4),
-            Kind::Overload => (StatusCode::SERVICE_UNAVAILABLE, 14),
-            Kind::Body | Kind::Invalid => (StatusCode::BAD_REQUEST, 3),
-            Kind::Connect | Kind::Transport => (StatusCode::BAD_GATEWAY, 14),
-            Kind::Other => (StatusCode::INTERNAL_SERVER_ERROR, 13),
-        };
-        let mut response =
-            if asked.grpc { grpc_answer(grpc, error.kind()) } else { problem(status, error.kind()) };
+        let mut response = if asked.grpc { grpc_answer(error) } else { problem(error) };
         let headers = response.headers_mut();
         match error.retry_after() {
             Some(delay) => {
@@ -103,13 +100,20 @@ impl Refuse for Problem {
     }
 }
 
-fn problem(status: StatusCode, kind: Kind) -> Response<Bytes> {
+fn problem(error: &Error) -> Response<Bytes> {
+    let status = match error.kind() {
+        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Connect | Kind::Transport => StatusCode::BAD_GATEWAY,
+        Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,
+    };
     let title = status.canonical_reason().unwrap_or_default();
-    // Both texts are ours and hold nothing that JSON would have to escape.
+    // All texts are ours and hold nothing that JSON would have to escape.
     let body = format!(
         r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{}"}}"#,
         status.as_u16(),
-        kind.text()
+        detail(error)
     );
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
@@ -119,13 +123,23 @@ fn problem(status: StatusCode, kind: Kind) -> Response<Bytes> {
 }
 
 /// A trailers-only answer: gRPC reads the status from the head when there is no message.
-fn grpc_answer(status: u16, kind: Kind) -> Response<Bytes> {
+fn grpc_answer(error: &Error) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(status));
-    headers.insert("grpc-message", HeaderValue::from_static(kind.text()));
+    headers.insert("grpc-status", HeaderValue::from(GrpcStatus::from(error.kind()).code()));
+    // gRPC wants a percent sign escaped; no text of ours has one, unless a header is named so.
+    let message = HeaderValue::try_from(detail(error).replace('%', "%25"));
+    headers.insert("grpc-message", message.unwrap_or_else(|_| HeaderValue::from_static(error.kind().text())));
     response
+}
+
+/// The kind; or, of a timeout header that cannot be read, which it is and why. Its value is not shown.
+fn detail(error: &Error) -> Cow<'static, str> {
+    match error.cause::<InvalidTimeout>() {
+        Some(invalid) => Cow::Owned(invalid.to_string()),
+        None => Cow::Borrowed(error.kind().text()),
+    }
 }
 
 #[cfg(test)]

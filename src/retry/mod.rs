@@ -44,7 +44,7 @@
 //!         0 => StatusCode::BAD_GATEWAY,
 //!         _ => StatusCode::OK,
 //!     };
-//!     Ok::<_, std::io::Error>(Response::builder().status(status).body(()).unwrap())
+//!     Ok::<_, std::io::Error>(Response::builder().status(status).body(String::new()).unwrap())
 //! });
 //! let mut service = ServiceBuilder::new().layer(RetryLayer::new()).service(flaky);
 //!

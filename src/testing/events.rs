@@ -16,7 +16,7 @@ use crate::base::{CallId, Delivery, Ending, Event, Observer};
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
-/// let answer = |status| Step::Answer(Response::builder().status(status).body(()).expect("valid"));
+/// let answer = |status| Step::Answer(Response::builder().status(status).body(String::new()).expect("valid"));
 /// let flaky = Scripted::<Request<Full<Bytes>>, _>::steps([answer(502), answer(200)]);
 ///
 /// let recorder = Recorder::new();

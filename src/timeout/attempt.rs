@@ -151,7 +151,7 @@ where
     }
 }
 
-/// One attempt, limited. See [`AttemptTimeout`].
+/// One attempt, limited. See [`AttemptTimeout`]; also the call of a [`SendDeadline`](super::SendDeadline).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct AttemptFuture<F, Req, M> {
@@ -165,11 +165,11 @@ pub struct AttemptFuture<F, Req, M> {
 }
 
 impl<F, Req, M> AttemptFuture<F, Req, M> {
-    const fn ran_out(limit: Limit<M>) -> Self {
+    pub(super) const fn ran_out(limit: Limit<M>) -> Self {
         Self { answer: None, alarm: Alarm::new(), limit, request: PhantomData }
     }
 
-    const fn called(answer: F, limit: Limit<M>) -> Self {
+    pub(super) const fn called(answer: F, limit: Limit<M>) -> Self {
         Self { answer: Some(answer), alarm: Alarm::new(), limit, request: PhantomData }
     }
 }

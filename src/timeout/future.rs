@@ -17,6 +17,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, M> {
     #[pin]
     alarm: Alarm,
     limit: Limit<M>,
+    refused: Option<Error>,
 }
 
 #[pin_project(project = StateProjection)]
@@ -43,6 +44,7 @@ where
                 state: State::Waiting { service, request: Some(request) },
                 alarm: Alarm::new(),
                 limit,
+                refused: None,
             };
         }
         // Most services are ready at once. Then the call is made here, where the clock was just read. If this one is not,
@@ -53,7 +55,14 @@ where
             Poll::Ready(Err(error)) => State::Broken { error: Some(error) },
             Poll::Pending => State::Waiting { service, request: Some(request) },
         });
-        Self { state, alarm: Alarm::new(), limit }
+        Self { state, alarm: Alarm::new(), limit, refused: None }
+    }
+
+    /// A request that cannot be served as it came: nothing is called.
+    pub(super) fn refused(service: S, request: Req, mode: M, start: Instant, error: Error) -> Self {
+        let limit = Limit { asked: mode.ask(&request), mode, start, at: None };
+        let state = State::Waiting { service, request: Some(request) };
+        Self { state, alarm: Alarm::new(), limit, refused: Some(error) }
     }
 }
 
@@ -67,6 +76,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let at = this.limit.at;
+        if let Some(error) = this.refused.take() {
+            return Poll::Ready(this.limit.mode.refuse(this.limit.asked, error));
+        }
         if this.limit.was_spent() && matches!(*this.state, State::Waiting { .. }) {
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         }

@@ -43,17 +43,86 @@
 //! # let _ = app;
 //! ```
 //!
+//! # From one process to the next
+//!
+//! Two more layers carry the deadline over the wire, so that nobody works for a caller who has gone: in a header,
+//! `grpc-timeout` or one of your own with milliseconds ([`TimeoutHeader`](crate::base::TimeoutHeader)), as what is left
+//! and not as an instant, since clocks differ.
+//!
+//! * [`SendDeadlineLayer`], in a client: each request says how much time is left, less a margin for the way back. Put it
+//!   inside `retry`, right above the transport.
+//! * [`ReceiveDeadlineLayer`], in a server: what the request says is in scope and ends the call, so the clients in the
+//!   handler are cut to it and pass it on. Put it next to the server's own limit, on either side of that.
+//!
+//! ## With tonic
+//!
+//! On a server, `Server::builder().layer(…)` takes both kinds of limit, with `.answer()`: what runs out of time is
+//! `DEADLINE_EXCEEDED`. Tonic's server and its channel obey `grpc-timeout` too, and call that `CANCELLED`. So give
+//! [`ReceiveDeadlineLayer::margin`] a few milliseconds there, to answer first; and on a client let one function say
+//! outermost what a failure is:
+//!
+//! ```
+//! use std::time::Duration;
+//! use http::Request;
+//! use stonework::Error;
+//! use stonework::base::body::ReplayBody;
+//! use stonework::base::{ClassifyGrpc, GrpcStatus, Kind, TimeoutHeader};
+//! use stonework::retry::RetryLayer;
+//! use stonework::timeout::{SendDeadlineLayer, TimeoutLayer};
+//! use tonic::{Status, body::Body, client::Grpc, transport::Endpoint};
+//! use tower::ServiceBuilder;
+//!
+//! fn status(error: Error) -> Status {
+//!     // Tonic's channel obeys the header too, and takes that for a cancelled call.
+//!     let late = error.is_timeout() || error.cause::<tonic::TimeoutExpired>().is_some();
+//!     let code = match error.kind() {
+//!         _ if late => GrpcStatus::DeadlineExceeded,
+//!         // Tonic knows its own errors.
+//!         Kind::Other => return Status::from_error(error.into()),
+//!         kind => kind.into(),
+//!     };
+//!     Status::new(code.code().into(), error.to_string())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let channel = Endpoint::from_static("http://orders.internal").connect_lazy();
+//! let channel = ServiceBuilder::new()
+//!     .map_err(status)
+//!     .map_request(|request: Request<Body>| request.map(ReplayBody::new))
+//!     .layer(TimeoutLayer::new(Duration::from_secs(5)))
+//!     .layer(RetryLayer::new().classify(ClassifyGrpc))
+//!     .layer(SendDeadlineLayer::new(TimeoutHeader::Grpc))
+//!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new))
+//!     .service(channel);
+//! let client = Grpc::new(channel); // or a generated client
+//! # let _ = client;
+//! # }
+//! ```
+//!
+//! An outermost `.answer()` is not enough there: when a retry below it runs out of time, the retry says so first, by an
+//! error that knows how many attempts were made, and tonic takes errors that it does not know for `UNKNOWN`.
+//!
+//! # What holds for all
+//!
 //! *Errors:* an [`Error`](crate::base::Error) of kind `Timeout`, at whose end stands
 //! [`Elapsed`](crate::base::Elapsed) with the phase; or whatever the inner service said. *Panics:* when polled outside
 //! a Tokio runtime with timers. *Cancellation:* dropping the response future drops the call inside; nothing is left
 //! running. *Readiness and cloning:* a clone starts with nothing reserved and no clock running.
 
 mod attempt;
+mod deadline_layer;
 mod future;
 mod layer;
+mod receive;
+mod send;
 mod service;
+mod wire;
 
 pub use self::attempt::{AttemptFuture, AttemptTimeout};
+pub use self::deadline_layer::{ReceiveDeadlineLayer, SendDeadlineLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::{AttemptTimeoutLayer, TimeoutLayer};
+pub use self::receive::ReceiveDeadline;
+pub use self::send::SendDeadline;
 pub use self::service::Timeout;

@@ -7,9 +7,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
-use stonework::base::{Backoff, BoxError};
+use stonework::base::{Backoff, BoxError, TimeoutHeader};
 use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
-use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
 
@@ -18,17 +18,28 @@ use crate::kit::{Boxed, Inner, Row, Seen, Traits, Wire};
 /// Different, so that a test can tell which of them ran out.
 const CALL: Duration = Duration::from_secs(60);
 const ATTEMPT: Duration = Duration::from_secs(20);
+/// What every request says that its caller grants.
+const GRANTED: (&str, Duration) = ("40S", Duration::from_secs(40));
 /// The pause before each retry.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false };
 const ATTEMPT_LIMIT: Traits = Traits { always_ready: false, limit: Some(ATTEMPT), retries: false };
+const GRANTED_LIMIT: Traits = Traits { always_ready: true, limit: Some(GRANTED.1), retries: false };
 /// Adds nothing to how a call goes.
-const PASSES: Traits = Traits { always_ready: false, limit: None, retries: false };
+const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false };
 const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
 
 const fn off(traits: Traits) -> Traits {
     Traits { limit: None, ..traits }
+}
+
+fn receive() -> ReceiveDeadlineLayer {
+    ReceiveDeadlineLayer::new(TimeoutHeader::Grpc)
+}
+
+fn send() -> SendDeadlineLayer {
+    SendDeadlineLayer::new(TimeoutHeader::Grpc)
 }
 
 fn retry() -> RetryLayer {
@@ -72,9 +83,17 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         AttemptTimeoutLayer ".answer()" = AttemptTimeoutLayer::new(ATTEMPT).answer() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".plain()" = AttemptTimeoutLayer::new(ATTEMPT).plain() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".when(false)" = AttemptTimeoutLayer::new(ATTEMPT).when(false) => off(ATTEMPT_LIMIT);
+        ReceiveDeadlineLayer "" = receive() => GRANTED_LIMIT;
+        ReceiveDeadlineLayer ".answer()" = receive().answer() => GRANTED_LIMIT;
+        ReceiveDeadlineLayer ".plain()" = receive().plain() => GRANTED_LIMIT;
+        ReceiveDeadlineLayer ".when(false)" = receive().when(false) => off(GRANTED_LIMIT);
+        SendDeadlineLayer "" = send() => TELLS;
+        SendDeadlineLayer ".answer()" = send().answer() => TELLS;
+        SendDeadlineLayer ".plain()" = send().plain() => TELLS;
+        SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
         RetryLayer "" = retry() => RETRIES;
-        HopLayer "" = HopLayer::new() => PASSES;
-        HopLayer ".when(false)" = HopLayer::new().when(false) => PASSES;
+        HopLayer "" = HopLayer::new() => TELLS;
+        HopLayer ".when(false)" = HopLayer::new().when(false) => TELLS;
     }
 }
 
@@ -113,7 +132,8 @@ impl Wire for Http {
     type Answer = HttpAnswer;
 
     fn request() -> HttpRequest {
-        Request::put("/thing").body(Full::from("content")).expect("a request")
+        let request = Request::put("/thing").header("grpc-timeout", GRANTED.0);
+        request.body(Full::from("content")).expect("a request")
     }
 
     fn once() -> HttpRequest {

@@ -1,7 +1,9 @@
 //! Promises that a user can rely on, one file for each module.
 
 mod client;
+mod deadlines;
 mod delivery;
+mod grpc;
 mod retry;
 mod server;
 mod storms;

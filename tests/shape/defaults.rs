@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
+use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::client::ClientSettings;
 use stonework::retry::{RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
+use stonework::timeout::{ReceiveDeadlineLayer, SendDeadlineLayer};
 
 use crate::rules::Complaints;
 
@@ -85,6 +86,14 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `grace`" => server.grace(time(value)?) == server,
         "server `ping_interval`" => server.ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.ping_timeout(time(value)?) == server,
+        "send deadline `margin`" => {
+            let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
+            format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())
+        }
+        "receive deadline `margin`" => {
+            let layer = || ReceiveDeadlineLayer::new(TimeoutHeader::Grpc);
+            format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())
+        }
         _ => return None,
     })
 }

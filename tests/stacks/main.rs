@@ -2,6 +2,7 @@
 //! people's layers, and in tasks and combinators that do odd things to futures.
 
 mod foreign;
+mod grpc;
 mod kit;
 mod limits;
 mod nesting;

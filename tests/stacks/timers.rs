@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use stonework::base::BoxError;
-use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use stonework::base::{BoxError, TimeoutHeader};
+use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -104,6 +104,26 @@ fn a_call_with_attempts_and_pauses_holds_one_timer_at_a_time() {
 }
 
 #[test]
+fn a_deadline_that_came_with_the_request_shares_the_timer_of_the_limits_around_it() {
+    virtually(async {
+        for bottom in [Never::Ready, Never::Answers] {
+            let stack = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(100 * MS))
+                .layer(ReceiveDeadlineLayer::new(TimeoutHeader::Grpc))
+                .layer(TimeoutLayer::new(90 * MS))
+                .layer(SendDeadlineLayer::new(TimeoutHeader::Grpc))
+                .service(bottom);
+            let start = Instant::now();
+            let driver = Driver::new();
+            let request = Request::get("/").header("grpc-timeout", "40m").body(()).unwrap();
+            let (result, most) = driver.run(pin!(stack.oneshot(request))).await;
+            assert!(result.unwrap_err().is_timeout());
+            assert_eq!((start.elapsed(), most), (40 * MS, 1), "time, timers; never {bottom:?}");
+        }
+    });
+}
+
+#[test]
 fn several_limits_joined_in_one_task_share_the_timer_of_the_limit_above() {
     virtually(async {
         let joined = service_fn(|()| async {
@@ -149,6 +169,8 @@ fn a_call_that_is_ready_at_once_arms_no_timer_at_all() {
         .layer(TimeoutLayer::new(100 * MS))
         .layer(retry(10 * MS))
         .layer(AttemptTimeoutLayer::new(30 * MS))
+        .layer(SendDeadlineLayer::new(TimeoutHeader::Grpc))
+        .layer(ReceiveDeadlineLayer::new(TimeoutHeader::Grpc))
         .service(prompt);
     let driver = Driver::new();
     match driver.poll(pin!(stack.oneshot(Request::new(Full::default())))) {

@@ -1,0 +1,68 @@
+use std::mem;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use tower_service::Service;
+
+use super::AttemptFuture;
+use super::future::Limit;
+use super::wire::{Note, note};
+use crate::base::{Deadline, Http, Mode, TimeoutHeader, scope};
+
+/// Tells the next hop how much time is left. See [`SendDeadlineLayer`](super::SendDeadlineLayer).
+#[derive(Debug)]
+pub struct SendDeadline<S, M = Http> {
+    inner: S,
+    header: Option<TimeoutHeader>,
+    margin: Duration,
+    mode: M,
+}
+
+impl<S, M> SendDeadline<S, M> {
+    pub(super) const fn with(inner: S, header: Option<TimeoutHeader>, margin: Duration, mode: M) -> Self {
+        Self { inner, header, margin, mode }
+    }
+}
+
+impl<S: Clone, M: Clone> Clone for SendDeadline<S, M> {
+    fn clone(&self) -> Self {
+        Self::with(self.inner.clone(), self.header.clone(), self.margin, self.mode.clone())
+    }
+}
+
+impl<S, B, M> Service<Request<B>> for SendDeadline<S, M>
+where
+    S: Service<Request<B>> + Clone,
+    M: Mode<Request<B>, S::Response, S::Error> + Clone,
+{
+    type Response = M::Response;
+    type Error = M::Error;
+    type Future = AttemptFuture<S::Future, Request<B>, M>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
+        self.inner.poll_ready(cx).map_err(|error| self.mode.fail(error))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let asked = self.mode.ask(&request);
+        let start = scope::now();
+        let mut limit = Limit { asked, mode: self.mode.clone(), start, at: None };
+        if let (Some(header), Some(deadline)) = (&self.header, Deadline::current()) {
+            match note(header, request.headers(), deadline.remaining(start), self.margin) {
+                Note::Keep => {}
+                Note::Write(value) => {
+                    request.headers_mut().insert(header.name(), value);
+                }
+                Note::Spent => {
+                    // What it reserved when it became ready is not kept for a call that may never come.
+                    let clone = self.inner.clone();
+                    drop(mem::replace(&mut self.inner, clone));
+                    limit.at = Some(deadline.instant());
+                    return AttemptFuture::ran_out(limit);
+                }
+            }
+        }
+        AttemptFuture::called(scope::call(Some(start), None, || self.inner.call(request)), limit)
+    }
+}
