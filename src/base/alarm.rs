@@ -44,6 +44,7 @@ impl Alarm {
     ///
     /// The answer goes before the clock: when one late poll finds both ready, the work is done and paid for. The
     /// limits inside go before this one, for the same reason: they know more about what ran out of time.
+    #[inline]
     pub(crate) fn poll_limited<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,10 +57,11 @@ impl Alarm {
 
         if outer.owner == Some(waker) {
             self.set(Self::new());
-            let (poll, scope) = scope::enter(Scope { deadline, ..outer }, || inner(cx));
-            if let Poll::Ready(done) = poll {
+            let entered = scope::enter(Scope { deadline, ..outer });
+            if let Poll::Ready(done) = inner(cx) {
                 return Poll::Ready(Limited::Done(done));
             }
+            let scope = entered.leave();
             if outer.reached >= Some(at) {
                 return Poll::Ready(Limited::Elapsed);
             }
@@ -71,10 +73,11 @@ impl Alarm {
             // Before the first wait there is no timer, and on a path that is ready at once there never is one.
             let reached = self.as_mut().poll_timer(cx);
             let own = Scope { deadline, called_at: None, owner: Some(waker), reached, wanted: None };
-            let (poll, scope) = scope::enter(own, || inner(cx));
-            if let Poll::Ready(done) = poll {
+            let entered = scope::enter(own);
+            if let Poll::Ready(done) = inner(cx) {
                 return Poll::Ready(Limited::Done(done));
             }
+            let scope = entered.leave();
             if reached >= Some(at) {
                 return Poll::Ready(Limited::Elapsed);
             }

@@ -178,9 +178,9 @@ impl<F: Future> Future for Carry<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let deadline = this.deadline.and_then(|carried| scope::earlier(carried, scope::current().deadline));
-        let poll = || scope::poll(deadline, || this.work.poll(cx));
-        let (poll, spent) = nesting::enter(Nesting::or_part_of(*this.attempt), poll);
-        if spent {
+        let entered = nesting::enter(Nesting::or_part_of(*this.attempt));
+        let poll = scope::poll(deadline, || this.work.poll(cx));
+        if entered.leave() {
             nesting::tell_spent();
         }
         poll

@@ -58,23 +58,36 @@ thread_local! {
     static NESTING: Cell<Nesting> = const { Cell::new(Nesting::NONE) };
 }
 
+#[inline]
 pub(crate) fn current() -> Nesting {
     NESTING.get()
 }
 
-/// Run `work` inside, and say whether a retry in there gave up.
-pub(crate) fn enter<R>(inside: Nesting, work: impl FnOnce() -> R) -> (R, bool) {
-    struct Restore(Nesting);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            NESTING.set(self.0);
-        }
+/// A nesting in force, until this is dropped, also by a panic. It never outlives the function that entered it.
+#[must_use = "the nesting ends when this is dropped"]
+pub(crate) struct Entered {
+    outer: Nesting,
+}
+
+/// Put `inside` in force.
+#[inline]
+pub(crate) fn enter(inside: Nesting) -> Entered {
+    Entered { outer: NESTING.replace(inside) }
+}
+
+impl Entered {
+    /// End it, and say whether a retry in there gave up.
+    #[inline]
+    pub(crate) fn leave(self) -> bool {
+        NESTING.get().spent
     }
-    let restore = Restore(NESTING.replace(inside));
-    let result = work();
-    let spent = NESTING.get().spent;
-    drop(restore);
-    (result, spent)
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        NESTING.set(self.outer);
+    }
 }
 
 /// Tell whoever is outside that to repeat this would only repeat what was done.
@@ -103,8 +116,9 @@ impl<F: Future> Future for Within<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (poll, spent) = enter(Nesting::or_part_of(*this.attempt), || this.work.poll(cx));
-        *this.spent |= spent;
+        let entered = enter(Nesting::or_part_of(*this.attempt));
+        let poll = this.work.poll(cx);
+        *this.spent |= entered.leave();
         poll.map(|output| (output, *this.spent))
     }
 }
@@ -117,12 +131,16 @@ mod tests {
 
     #[test]
     fn what_is_told_comes_up_one_level_and_is_gone_after_it_also_by_a_panic() {
-        let (inner, outer) = enter(Nesting::part_of(2), || {
-            assert_eq!(current().attempt, 2);
-            enter(Nesting::part_of(3), tell_spent).1
+        let outer = enter(Nesting::part_of(2));
+        assert_eq!(current().attempt, 2);
+        let inner = enter(Nesting::part_of(3));
+        tell_spent();
+        assert!(inner.leave());
+        assert!(!outer.leave(), "the level between decides what it passes on");
+        let panicked = catch_unwind(|| {
+            let _entered = enter(Nesting::part_of(4));
+            panic!("on purpose");
         });
-        assert!(inner && !outer, "the level between decides what it passes on");
-        let panicked = catch_unwind(|| enter(Nesting::part_of(4), || panic!("on purpose")));
         assert!(panicked.is_err());
         assert_eq!((current().attempt, current().spent), (1, false));
     }

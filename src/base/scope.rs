@@ -41,41 +41,62 @@ thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope::NONE) };
 }
 
+#[inline]
 pub(crate) fn current() -> Scope {
     SCOPE.get()
 }
 
-/// Run `work` with `scope` in force, and say what became of the scope.
-pub(crate) fn enter<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
-    struct Restore(Scope);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SCOPE.set(self.0);
-        }
+/// A scope in force, until this is dropped, also by a panic. It never outlives the function that entered it.
+///
+/// Not a function around a closure: what a call returns is large, and would be moved once more on its way out.
+#[must_use = "the scope ends when this is dropped"]
+pub(crate) struct Entered {
+    outer: Scope,
+}
+
+/// Put `scope` in force.
+#[inline]
+pub(crate) fn enter(scope: Scope) -> Entered {
+    Entered { outer: SCOPE.replace(scope) }
+}
+
+impl Entered {
+    /// End it, and say what became of it.
+    #[inline]
+    pub(crate) fn leave(self) -> Scope {
+        SCOPE.get()
     }
-    let _restore = Restore(SCOPE.replace(scope));
-    let result = work();
-    (result, SCOPE.get())
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        SCOPE.set(self.outer);
+    }
 }
 
 /// Enter a `call`: `work` runs with `deadline`, if that is earlier than the one in force. Where the clock was just read,
 /// the layers below need not read it again.
+#[inline]
 pub(crate) fn call<R>(now: Option<Instant>, deadline: Option<Instant>, work: impl FnOnce() -> R) -> R {
     let outer = current();
     let deadline = earlier(outer.deadline, deadline);
-    enter(Scope { deadline, called_at: now, ..outer }, work).0
+    let _entered = enter(Scope { deadline, called_at: now, ..outer });
+    work()
 }
 
 /// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
 pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R {
-    let (result, after) = enter(Scope { deadline, ..current() }, poll);
-    if let Some(at) = after.wanted {
+    let entered = enter(Scope { deadline, ..current() });
+    let result = poll();
+    if let Some(at) = entered.leave().wanted {
         want(at);
     }
     result
 }
 
 /// Whether the deadline in scope is known to have passed. It is known as soon as the timer of an owner has fired.
+#[inline]
 pub(crate) fn expired() -> bool {
     current().deadline.is_some_and(has_reached)
 }
@@ -89,6 +110,7 @@ pub(crate) fn has_reached(at: Instant) -> bool {
 ///
 /// A `poll` never passes its reading on to a `call`: user code may have run for long in between, and an old reading
 /// would cut a limit short.
+#[inline]
 pub(crate) fn now() -> Instant {
     current().called_at.unwrap_or_else(Instant::now)
 }
@@ -100,6 +122,7 @@ pub(crate) fn want(at: Instant) {
     SCOPE.set(scope);
 }
 
+#[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -51,7 +51,9 @@ where
     let mut made = 1;
     loop {
         let within = Nesting::or_part_of(outside.max(made));
-        let (work, called_in_vain) = nesting::enter(within, &mut op);
+        let entered = nesting::enter(within);
+        let work = op();
+        let called_in_vain = entered.leave();
         let (result, polled_in_vain) = Within::new(work, within.attempt).await;
         let error = match result {
             Ok(value) => return Ok(value),

@@ -21,8 +21,6 @@ pub(super) struct Plan<B> {
     asked: Option<u32>,
     /// The attempt of a retry outside that this call is part of.
     outside: u32,
-    /// What the retries inside are to know, if this one may repeat the request.
-    inside: Option<Nesting>,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     copy: Option<Request<B>>,
     /// The request itself, which came back unsent. That is rare, so it is kept elsewhere: what is in here is moved about
@@ -62,12 +60,8 @@ impl<B: Replay> Plan<B> {
         let repeats = allowed > 1 && role != Role::Inside;
         let copy =
             if repeats && request.body_mut().record(settings.replay_cap) { copy(request) } else { None };
-        // Known by the URI of the copy, so only as long as there is one.
-        let inside = copy
-            .as_ref()
-            .map(|copy| Nesting { repeated: Some(Identity::of(copy)), ..Nesting::part_of(outside.attempt) });
         let outside = outside.attempt;
-        Self { safety, allowed, role, tells_attempts, asked, outside, inside, copy, returned: None }
+        Self { safety, allowed, role, tells_attempts, asked, outside, copy, returned: None }
     }
 
     /// Whether the caller said: once, whatever happens.
@@ -108,23 +102,18 @@ impl<B: Replay> Plan<B> {
         let returned = self.returned.take().map(|returned| *returned);
         let mut request = self.copy.as_ref().and_then(copy).or(returned)?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
-        let attempt = attempt.max(self.outside);
-        announce(&mut request, settings, attempt);
-        if let Some(inside) = &mut self.inside {
-            inside.attempt = attempt;
-        }
+        announce(&mut request, settings, attempt.max(self.outside));
         Some(request)
     }
 }
 
 impl<B> Plan<B> {
-    /// Do a part of an attempt, and say whether a retry inside gave up in it.
-    pub(super) fn within<R>(&self, work: impl FnOnce() -> R) -> (R, bool) {
-        match self.inside {
-            Some(inside) => nesting::enter(inside, work),
-            // Nothing is repeated here, so the retries inside are told what those outside say.
-            None => (work(), false),
-        }
+    /// What the retries inside are to know during this attempt. Where nothing is repeated, it is what those outside say.
+    #[inline]
+    pub(super) fn inside(&self, attempt: u32) -> Option<Nesting> {
+        // Known by the URI of the copy, so only as long as there is one.
+        let repeated = Some(Identity::of(self.copy.as_ref()?));
+        Some(Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
     }
 }
 

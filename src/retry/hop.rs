@@ -103,7 +103,8 @@ where
         };
         let grpc = Asked::of(&request).grpc;
         let attempt = read_attempt(request.headers(), header);
-        let (answer, spent) = within(attempt, || self.inner.call(request));
+        let mut spent = false;
+        let answer = within(attempt, &mut spent, || self.inner.call(request));
         HopFuture { answer, hop: Some(Noted { attempt, grpc, spent }) }
     }
 }
@@ -133,9 +134,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(hop) = this.hop else { return this.answer.poll(cx) };
-        let (poll, spent) = within(hop.attempt, || this.answer.poll(cx));
-        hop.spent |= spent;
-        let mut result = ready!(poll);
+        let mut result = ready!(within(hop.attempt, &mut hop.spent, || this.answer.poll(cx)));
         if let Ok(response) = &mut result {
             if hop.spent && verdict::asks_in_vain(response.status(), response.headers()) {
                 forbid_retry(response.headers_mut(), hop.grpc);
@@ -147,12 +146,14 @@ where
 
 /// Do a part of a call that somebody before this hop says is part of this attempt. Whether a retry in it gave up is news
 /// for the retries outside in this task too.
-fn within<R>(attempt: u32, work: impl FnOnce() -> R) -> (R, bool) {
-    let (result, spent) = nesting::enter(Nesting::or_part_of(attempt), work);
-    if spent {
+fn within<R>(attempt: u32, spent: &mut bool, work: impl FnOnce() -> R) -> R {
+    let entered = nesting::enter(Nesting::or_part_of(attempt));
+    let result = work();
+    if entered.leave() {
+        *spent = true;
         nesting::tell_spent();
     }
-    (result, spent)
+    result
 }
 
 impl<F> fmt::Debug for HopFuture<F> {

@@ -73,9 +73,11 @@ impl<B, C> Progress<B, C> {
     }
 
     /// Do a part of the attempt in progress.
+    #[inline]
     pub(super) fn within<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        let (result, spent) = self.plan.within(work);
-        self.spent_inside |= spent;
+        let entered = self.plan.inside(self.attempt).map(nesting::enter);
+        let result = work();
+        self.spent_inside |= entered.is_some_and(nesting::Entered::leave);
         result
     }
 
