@@ -69,9 +69,10 @@ impl Alarm {
             return Poll::Pending;
         }
 
+        // Nothing is known of the time until the work is pending: on a path that is ready there is no timer, and a timer
+        // that was armed before is not asked.
+        let mut reached = None;
         loop {
-            // Before the first wait there is no timer, and on a path that is ready at once there never is one.
-            let reached = self.as_mut().poll_timer(cx);
             let own = Scope { deadline, called_at: None, owner: Some(waker), reached, wanted: None };
             let entered = scope::enter(own);
             if let Poll::Ready(done) = inner(cx) {
@@ -82,14 +83,13 @@ impl Alarm {
                 return Poll::Ready(Limited::Elapsed);
             }
             let next = scope.wanted.map_or(at, |wanted| wanted.min(at));
-            if !self.as_mut().arm(next) {
-                return Poll::Pending;
-            }
-            // A timer that was just set has to be polled once to hold the waker; and if its instant is already past,
-            // whoever asked for it has to be polled again.
+            self.as_mut().arm(next);
             if self.as_mut().poll_sleep(cx).is_pending() {
                 return Poll::Pending;
             }
+            // The limits inside are asked again, now that it is known which instant has come: they speak first. A task may
+            // be polled long after its timer fired, and then more is over than what it was set to.
+            reached = Some(next.max(Instant::now()));
         }
     }
 
@@ -108,13 +108,6 @@ impl Alarm {
         self.poll_sleep(cx)
     }
 
-    /// The time, once the timer has fired. A task may be polled long after that, and then more is over than what the
-    /// timer was set to.
-    fn poll_timer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Instant> {
-        let at = self.as_mut().project().sleep.as_pin_mut()?.deadline();
-        self.poll_sleep(cx).is_ready().then(|| at.max(Instant::now()))
-    }
-
     /// Outside tokio's cooperative budget: a timer would not even look at the clock when other work of the task has
     /// used that up, and if that work does so every time, the limit would never come.
     fn poll_sleep(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -124,14 +117,13 @@ impl Alarm {
         }
     }
 
-    /// Set the timer to `at`; false if it was set to that already.
-    fn arm(self: Pin<&mut Self>, at: Instant) -> bool {
+    /// Set the timer to `at`, unless it is set to that already.
+    fn arm(self: Pin<&mut Self>, at: Instant) {
         let mut slot = self.project().sleep;
         match slot.as_mut().as_pin_mut() {
-            Some(sleep) if sleep.deadline() == at => return false,
+            Some(sleep) if sleep.deadline() == at => {}
             Some(sleep) => sleep.reset(at),
             None => slot.set(Some(sleep_until(at))),
         }
-        true
     }
 }

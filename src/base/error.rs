@@ -199,11 +199,15 @@ impl Error {
     /// looks as if it could be sent again, and that is not known any more.
     #[must_use]
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.set_delivery(delivery);
+        self
+    }
+
+    fn set_delivery(&mut self, delivery: Delivery) {
         self.0.delivery = delivery;
         if matches!(delivery, Delivery::Unknown | Delivery::Answered) {
             *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        self
     }
 
     /// Say how many attempts were begun.
@@ -241,6 +245,20 @@ impl Error {
     pub fn with_request<R: Send + 'static>(mut self, request: R) -> Self {
         *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(request));
         self.with_delivery(Delivery::NotSent)
+    }
+
+    /// What a call of several attempts knows of all of them.
+    pub(crate) fn sum_up<R: Send + 'static>(
+        &mut self,
+        request: Option<R>,
+        delivery: Delivery,
+        attempts: u32,
+    ) {
+        if let (Some(request), Delivery::NotSent | Delivery::Refused) = (request, delivery) {
+            *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(request));
+        }
+        self.set_delivery(delivery);
+        self.0.attempts = attempts;
     }
 
     /// What went wrong.

@@ -75,14 +75,13 @@ impl Drop for Entered {
     }
 }
 
-/// Enter a `call`: `work` runs with `deadline`, if that is earlier than the one in force. Where the clock was just read,
-/// the layers below need not read it again.
+/// Enter a `call`, with `deadline` if that is earlier than the one in force. Where the clock was just read, the layers
+/// below need not read it again.
 #[inline]
-pub(crate) fn call<R>(now: Option<Instant>, deadline: Option<Instant>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn call(now: Option<Instant>, deadline: Option<Instant>) -> Entered {
     let outer = current();
     let deadline = earlier(outer.deadline, deadline);
-    let _entered = enter(Scope { deadline, called_at: now, ..outer });
-    work()
+    enter(Scope { deadline, called_at: now, ..outer })
 }
 
 /// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
@@ -141,12 +140,15 @@ mod tests {
     async fn a_scope_ends_with_the_work_also_by_a_panic() {
         let now = Instant::now();
         let soon = now + Duration::from_secs(1);
-        let inside = call(Some(now), Some(soon), || current().deadline);
-        assert_eq!(inside, Some(soon));
+        let entered = call(Some(now), Some(soon));
+        assert_eq!(current().deadline, Some(soon));
+        drop(entered);
         assert!(current().deadline.is_none());
 
-        let panicked =
-            catch_unwind(AssertUnwindSafe(|| call(Some(now), Some(soon), || panic!("on purpose"))));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = call(Some(now), Some(soon));
+            panic!("on purpose")
+        }));
         assert!(panicked.is_err());
         assert!(current().deadline.is_none() && current().called_at.is_none());
     }
@@ -154,10 +156,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_clock_read_for_a_call_is_that_of_the_calls_within_and_of_nothing_else() {
         let read = Instant::now() + Duration::from_secs(1);
-        call(Some(read), None, || {
-            assert_eq!(now(), read);
-            assert_eq!(call(None, None, now), Instant::now(), "a poll has no reading to pass on");
-        });
+        let outer = call(Some(read), None);
+        assert_eq!(now(), read);
+        let inner = call(None, None);
+        assert_eq!(now(), Instant::now(), "a poll has no reading to pass on");
+        drop((inner, outer));
         assert_eq!(now(), Instant::now());
     }
 
@@ -165,9 +168,11 @@ mod tests {
     async fn a_scope_can_only_shorten_the_deadline() {
         let now = Instant::now();
         let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
-        call(Some(now), Some(soon), || {
-            assert_eq!(call(Some(now), Some(late), || current().deadline), Some(soon));
-            assert_eq!(call(Some(now), None, || current().deadline), Some(soon));
-        });
+        let outer = call(Some(now), Some(soon));
+        for inner in [Some(late), None] {
+            let _inner = call(Some(now), inner);
+            assert_eq!(current().deadline, Some(soon));
+        }
+        drop(outer);
     }
 }

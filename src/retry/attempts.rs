@@ -28,40 +28,59 @@ pub(super) struct Plan<B> {
     returned: Option<Box<Request<B>>>,
 }
 
+impl<B> Plan<B> {
+    /// Before anything is decided: it goes out once.
+    #[inline]
+    pub(super) const fn none() -> Self {
+        Self {
+            safety: Safety::Unsafe,
+            allowed: 1,
+            role: Role::Outermost,
+            tells_attempts: false,
+            asked: None,
+            outside: 1,
+            copy: None,
+            returned: None,
+        }
+    }
+}
+
 impl<B: Replay> Plan<B> {
     /// Decide, and keep a copy if the request may go out more than once.
-    pub(super) fn of(request: &mut Request<B>, settings: &RetrySettings, rng: &Rng) -> Self {
+    #[inline]
+    pub(super) fn decide(&mut self, request: &mut Request<B>, settings: &RetrySettings, rng: &Rng) {
         let outside = nesting::current();
-        let role = match outside.repeated {
+        self.outside = outside.attempt;
+        self.role = match outside.repeated {
             Some(repeated) if repeated == Identity::of(request) => Role::Inside,
             _ if outside.attempt > 1 => Role::PartOfRetry,
             _ => Role::Outermost,
         };
         let call = Call::of(request.extensions());
-        let (asked, harmless, wants_key) = (call.max_attempts(), call.is_harmless_twice(), call.wants_key());
-        let tells_attempts = call.wants_attempts();
+        let (harmless, wants_key) = (call.is_harmless_twice(), call.wants_key());
+        self.asked = call.max_attempts();
+        self.tells_attempts = call.wants_attempts();
         if wants_key && !request.headers().contains_key(IDEMPOTENCY_KEY) {
             // Before the copy is made, so that every attempt carries the same.
             let key = IdempotencyKey::generate(rng, settings.key_format);
             request.headers_mut().insert(IDEMPOTENCY_KEY, key.into());
         }
-        let safety = match Safety::of(request.method(), request.headers()) {
+        self.safety = match Safety::of(request.method(), request.headers()) {
             Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
             safety => safety,
         };
-        let allowed = asked.map_or(settings.attempts, |asked| asked.min(settings.attempts));
-        if asked.is_some_and(|asked| asked > 1) {
+        self.allowed = self.asked.map_or(settings.attempts, |asked| asked.min(settings.attempts));
+        if self.asked.is_some_and(|asked| asked > 1) {
             // They are counted here. Layers below that counted them again would multiply them.
             Call::edit(request.extensions_mut(), Call::never_retry);
         }
-        if role == Role::PartOfRetry {
-            announce(request, settings, outside.attempt);
+        if self.role == Role::PartOfRetry {
+            announce(request, settings, self.outside);
         }
-        let repeats = allowed > 1 && role != Role::Inside;
-        let copy =
-            if repeats && request.body_mut().record(settings.replay_cap) { copy(request) } else { None };
-        let outside = outside.attempt;
-        Self { safety, allowed, role, tells_attempts, asked, outside, copy, returned: None }
+        let repeats = self.allowed > 1 && self.role != Role::Inside;
+        if repeats && request.body_mut().record(settings.replay_cap) {
+            self.copy = copy(request);
+        }
     }
 
     /// Whether the caller said: once, whatever happens.
@@ -124,6 +143,7 @@ fn announce<B>(request: &mut Request<B>, settings: &RetrySettings, attempt: u32)
     }
 }
 
+#[inline]
 fn copy<B: Replay>(request: &Request<B>) -> Option<Request<B>> {
     let mut copy = Request::new(request.body().fork()?);
     *copy.method_mut() = request.method().clone();

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::drain::Drain;
+use super::layer::Shared;
 use super::progress::{Next, Progress};
 use crate::base::body::Replay;
 use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Phase, scope};
@@ -43,11 +45,18 @@ enum State<F, R> {
     Readying,
 }
 
-impl<S: Service<Request<B>>, B, C, R> ResponseFuture<S, B, C, R> {
+impl<S: Service<Request<B>>, B: Replay + Send + 'static, C, R> ResponseFuture<S, B, C, R> {
     /// The service is ready, and is called.
-    pub(super) fn new(mut service: S, request: Request<B>, mut progress: Progress<B, C>) -> Self {
-        let answer = progress.within(|| service.call(request));
-        Self { state: State::Called { answer }, service, progress }
+    #[inline]
+    pub(super) fn new(service: S, mut request: Request<B>, shared: Arc<Shared<C>>) -> Self {
+        // Made first and filled in its place: it is large, and every move of it costs.
+        let mut future = Self { state: State::Readying, service, progress: Progress::new(shared) };
+        future.progress.plan(&mut request);
+        let entered = future.progress.enter();
+        let answer = future.service.call(request);
+        future.progress.leave(entered);
+        future.state = State::Called { answer };
+        future
     }
 }
 
@@ -65,16 +74,21 @@ where
         let mut this = self.project();
         let progress = this.progress;
         loop {
-            let result = match this.state.as_mut().project() {
-                StateProjection::Called { answer } => match progress.within(|| answer.poll(cx)) {
-                    Poll::Ready(result) => result.map_err(Error::wrap),
-                    // Whoever limits the whole call drops this future next; only here is it known how many attempts
-                    // were made and how far they got.
-                    Poll::Pending if scope::expired() => {
-                        Err(Elapsed::before_deadline(Phase::Response).into())
+            let mut result = match this.state.as_mut().project() {
+                StateProjection::Called { answer } => {
+                    let entered = progress.enter();
+                    let polled = answer.poll(cx);
+                    progress.leave(entered);
+                    match polled {
+                        Poll::Ready(result) => result.map_err(Error::wrap),
+                        // Whoever limits the whole call drops this future next; only here is it known how many attempts
+                        // were made and how far they got.
+                        Poll::Pending if scope::expired() => {
+                            Err(Elapsed::before_deadline(Phase::Response).into())
+                        }
+                        Poll::Pending => return Poll::Pending,
                     }
-                    Poll::Pending => return Poll::Pending,
-                },
+                }
                 StateProjection::Pausing { alarm, at, drain } => {
                     drain.poll(cx);
                     if let Some(at) = *at {
@@ -83,7 +97,7 @@ where
                     this.state.set(State::Readying);
                     continue;
                 }
-                StateProjection::Readying => match progress.within(|| this.service.poll_ready(cx)) {
+                StateProjection::Readying => match poll_ready(progress, this.service, cx) {
                     Poll::Ready(Ok(())) => {
                         // The pause, or the wait for readiness, may have ended too late.
                         if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
@@ -92,7 +106,9 @@ where
                         let Some(request) = progress.start() else {
                             return Poll::Ready(progress.body_lost());
                         };
-                        let answer = progress.within(|| this.service.call(request));
+                        let entered = progress.enter();
+                        let answer = this.service.call(request);
+                        progress.leave(entered);
                         this.state.set(State::Called { answer });
                         continue;
                     }
@@ -107,15 +123,28 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            match progress.settle(result) {
-                Next::Return(result) => return Poll::Ready(result),
-                Next::Pause(pause, rest) => {
+            match progress.settle(&mut result) {
+                Next::Return => return Poll::Ready(result),
+                Next::Pause(pause) => {
                     let at = (!pause.is_zero()).then(|| Deadline::after(Instant::now(), pause).instant());
-                    this.state.set(State::Pausing { alarm: Alarm::new(), at, drain: Drain::of(rest) });
+                    let drain = Drain::of(result.ok().map(Response::into_body));
+                    this.state.set(State::Pausing { alarm: Alarm::new(), at, drain });
                 }
             }
         }
     }
+}
+
+/// Whether the service is ready for another attempt.
+fn poll_ready<S: Service<Request<B>>, B: Replay, C>(
+    progress: &mut Progress<B, C>,
+    service: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), S::Error>> {
+    let entered = progress.enter();
+    let ready = service.poll_ready(cx);
+    progress.leave(entered);
+    ready
 }
 
 impl<S: Service<Request<B>>, B, C, R> fmt::Debug for ResponseFuture<S, B, C, R> {

@@ -42,17 +42,19 @@ pub(super) struct Progress<B, C> {
 }
 
 /// What to do once an attempt has ended.
-pub(super) enum Next<B> {
-    Return(Result<Response<B>, Error>),
+pub(super) enum Next {
+    Return,
     /// Wait so long, with nothing to do but to read what is left of the response.
-    Pause(Duration, Option<B>),
+    Pause(Duration),
 }
 
 impl<B, C> Progress<B, C> {
-    /// The first attempt has begun.
-    pub(super) fn new(plan: Plan<B>, shared: Arc<Shared<C>>, call: Option<CallId>) -> Self {
+    /// The first attempt begins.
+    #[inline]
+    pub(super) fn new(shared: Arc<Shared<C>>) -> Self {
+        let call = shared.begin();
         Self {
-            plan,
+            plan: Plan::none(),
             shared,
             call,
             started: call.map(|_| scope::now()),
@@ -72,13 +74,16 @@ impl<B, C> Progress<B, C> {
         self.counted
     }
 
-    /// Do a part of the attempt in progress.
+    /// Begin a part of the attempt in progress.
     #[inline]
-    pub(super) fn within<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        let entered = self.plan.inside(self.attempt).map(nesting::enter);
-        let result = work();
+    pub(super) fn enter(&self) -> Option<nesting::Entered> {
+        self.plan.inside(self.attempt).map(nesting::enter)
+    }
+
+    /// End it.
+    #[inline]
+    pub(super) fn leave(&mut self, entered: Option<nesting::Entered>) {
         self.spent_inside |= entered.is_some_and(nesting::Entered::leave);
-        result
     }
 
     /// Tell the end of the attempt in progress, if there is one and anybody listens.
@@ -100,19 +105,43 @@ impl<B, C> Drop for Progress<B, C> {
 }
 
 impl<B: Replay + Send + 'static, C> Progress<B, C> {
-    /// An attempt has ended. What follows?
-    pub(super) fn settle<ResBody>(&mut self, mut result: Result<Response<ResBody>, Error>) -> Next<ResBody>
+    /// Decide what may become of the request, before it is first sent.
+    #[inline]
+    pub(super) fn plan(&mut self, request: &mut Request<B>) {
+        self.plan.decide(request, &self.shared.settings, &self.shared.rng);
+    }
+
+    /// An attempt has ended. What follows? If it is the last, the result is completed in its place: a response is large,
+    /// and is not moved about.
+    #[inline]
+    pub(super) fn settle<ResBody>(&mut self, result: &mut Result<Response<ResBody>, Error>) -> Next
     where
         C: Classify<Response<ResBody>>,
     {
         let outcome = self.shared.classify.classify(result.as_ref());
-        let delivery = match &result {
+        let answered = match result {
+            Ok(response) => response.status() != StatusCode::TOO_EARLY && response.extensions().is_empty(),
+            Err(_) => false,
+        };
+        // What nearly all calls are: one attempt, answered well, and nobody wants to know.
+        if answered && !outcome.is_retryable() && self.is_first_and_untold() {
+            return Next::Return;
+        }
+        self.weigh(outcome, result)
+    }
+
+    fn is_first_and_untold(&self) -> bool {
+        self.sent == 0 && self.started.is_none() && !self.plan.tells_attempts
+    }
+
+    fn weigh<ResBody>(&mut self, outcome: Outcome, result: &mut Result<Response<ResBody>, Error>) -> Next {
+        let delivery = match result {
             // RFC 8470: "too early" is said by a server that has not processed the request.
             Ok(response) if response.status() == StatusCode::TOO_EARLY => Delivery::Refused,
             Ok(_) => Delivery::Answered,
             Err(error) => error.delivery(),
         };
-        let (ending, innocent, sent) = match &result {
+        let (ending, innocent, sent) = match result {
             Ok(response) => {
                 (Ending::Status(response.status()), true, Attempts::of(response.extensions()).unwrap_or(1))
             }
@@ -140,22 +169,25 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         };
         let verdict = match verdict::judge(&facts) {
             // Not before the server said, harmless or not.
-            Verdict::AtOnce if self.advice(&result) != Advice::None => {
+            Verdict::AtOnce if self.advice(result) != Advice::None => {
                 verdict::judge(&Facts { innocent: false, ..facts })
             }
             verdict => verdict,
         };
         let decided = match verdict {
-            Verdict::Done => return Next::Return(self.finish(result)),
+            Verdict::Done => {
+                self.finish(result);
+                return Next::Return;
+            }
             Verdict::Skip(skip) => Err(skip),
             Verdict::AtOnce => self.at_once(),
             Verdict::Again => {
-                let timed_out = match &result {
+                let timed_out = match result {
                     Ok(response) => response.status() == StatusCode::GATEWAY_TIMEOUT,
                     Err(error) => error.is_timeout(),
                 };
                 let cost = verdict::cost(&self.shared.settings.costs, outcome, delivery, timed_out);
-                self.again(self.advice(&result), cost)
+                self.again(self.advice(result), cost)
             }
         };
         let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
@@ -164,11 +196,12 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 let attempt = self.sent.saturating_add(1);
                 let delay = pause;
                 self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
-                Next::Pause(pause, result.ok().map(Response::into_body))
+                Next::Pause(pause)
             }
             Err(why) => {
                 self.give_up(why);
-                Next::Return(self.finish(result))
+                self.finish(result);
+                Next::Return
             }
         }
     }
@@ -240,21 +273,14 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
-    fn finish<R>(&mut self, result: Result<Response<R>, Error>) -> Result<Response<R>, Error> {
+    /// Say in the result of the call how many attempts it took, and how far they got.
+    fn finish<R>(&mut self, result: &mut Result<Response<R>, Error>) {
         match result {
-            Ok(mut response) => {
-                if self.sent > 1 || self.plan.tells_attempts {
-                    Attempts::tell(response.extensions_mut(), self.sent);
-                }
-                Ok(response)
+            Ok(response) if self.sent > 1 || self.plan.tells_attempts => {
+                Attempts::tell(response.extensions_mut(), self.sent);
             }
-            Err(error) => {
-                let error = match self.plan.give_back() {
-                    Some(request) => error.with_request(request),
-                    None => error,
-                };
-                Err(error.with_delivery(self.delivery).with_attempts(self.sent))
-            }
+            Ok(_) => {}
+            Err(error) => error.sum_up(self.plan.give_back(), self.delivery, self.sent),
         }
     }
 
@@ -280,6 +306,8 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<Response<R>, Error> {
         self.give_up(why);
-        self.finish(Err(error))
+        let mut result = Err(error);
+        self.finish(&mut result);
+        result
     }
 }

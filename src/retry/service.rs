@@ -7,9 +7,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::ResponseFuture;
-use super::attempts::Plan;
 use super::layer::Shared;
-use super::progress::Progress;
 use crate::base::body::Replay;
 use crate::base::{BoxError, Classify, ClassifyHttp, Error};
 
@@ -48,13 +46,10 @@ where
         self.inner.poll_ready(cx).map_err(Error::wrap)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // The service that was made ready makes the first attempt, and every further one once it is ready again.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
-        let shared = Arc::clone(&self.shared);
-        let plan = Plan::of(&mut request, &shared.settings, &shared.rng);
-        let call = shared.begin();
-        ResponseFuture::new(service, request, Progress::new(plan, shared, call))
+        ResponseFuture::new(service, request, Arc::clone(&self.shared))
     }
 }

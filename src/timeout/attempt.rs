@@ -147,7 +147,8 @@ where
         if at.is_some_and(|at| at <= now) {
             return AttemptFuture::ran_out(limit);
         }
-        AttemptFuture::called(scope::call(Some(now), at, || self.inner.call(request)), limit)
+        let _entered = scope::call(Some(now), at);
+        AttemptFuture::called(self.inner.call(request), limit)
     }
 }
 

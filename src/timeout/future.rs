@@ -37,6 +37,7 @@ impl<S: Service<Req>, Req, M> ResponseFuture<S, Req, M>
 where
     M: Mode<Req, S::Response, S::Error>,
 {
+    #[inline]
     pub(super) fn new(mut service: S, request: Req, mode: M, start: Instant, at: Option<Instant>) -> Self {
         let limit = Limit { asked: mode.ask(&request), mode, start, at };
         if limit.was_spent() {
@@ -50,11 +51,12 @@ where
         // Most services are ready at once. Then the call is made here, where the clock was just read. If this one is not,
         // nobody is to be woken yet: the future asks it again.
         let mut nobody = Context::from_waker(Waker::noop());
-        let state = scope::call(Some(start), at, || match service.poll_ready(&mut nobody) {
+        let _entered = scope::call(Some(start), at);
+        let state = match service.poll_ready(&mut nobody) {
             Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },
             Poll::Ready(Err(error)) => State::Broken { error: Some(error) },
             Poll::Pending => State::Waiting { service, request: Some(request) },
-        });
+        };
         Self { state, alarm: Alarm::new(), limit, refused: None }
     }
 
@@ -91,13 +93,15 @@ where
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Err(error));
                     }
-                    // Ready too late: nothing is begun that cannot finish. This poll ends with a refusal.
-                    if at.is_some_and(scope::has_reached) {
+                    // Ready too late: nothing is begun that cannot finish. The timer is about to end the call.
+                    if at.is_some_and(|at| scope::has_reached(at) || at <= Instant::now()) {
                         return Poll::Pending;
                     }
                     // `Waiting` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");
-                    let answer = scope::call(None, at, || service.call(request));
+                    let entered = scope::call(None, at);
+                    let answer = service.call(request);
+                    drop(entered);
                     this.state.set(State::Called { answer });
                 }
                 StateProjection::Called { answer } => return answer.poll(cx),

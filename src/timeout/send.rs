@@ -63,6 +63,7 @@ where
                 }
             }
         }
-        AttemptFuture::called(scope::call(Some(start), None, || self.inner.call(request)), limit)
+        let _entered = scope::call(Some(start), None);
+        AttemptFuture::called(self.inner.call(request), limit)
     }
 }
