@@ -79,7 +79,7 @@ impl<B: Replay> Plan<B> {
         }
         let repeats = self.allowed > 1 && self.role != Role::Inside;
         if repeats && request.body_mut().record(settings.replay_cap) {
-            self.copy = copy(request);
+            copy_into(&mut self.copy, request);
         }
     }
 
@@ -143,13 +143,20 @@ fn announce<B>(request: &mut Request<B>, settings: &RetrySettings, attempt: u32)
     }
 }
 
-#[inline]
 fn copy<B: Replay>(request: &Request<B>) -> Option<Request<B>> {
-    let mut copy = Request::new(request.body().fork()?);
+    let mut copy = None;
+    copy_into(&mut copy, request);
+    copy
+}
+
+/// Written where it is to stay: every call makes one, and it is large.
+#[inline]
+fn copy_into<B: Replay>(slot: &mut Option<Request<B>>, request: &Request<B>) {
+    let Some(body) = request.body().fork() else { return };
+    let copy = slot.insert(Request::new(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
 }
