@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 
 use super::error::{Error, Kind};
 use super::outcome::{Classify, Outcome, judge_error};
+use super::retry_after::Pushback;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -181,7 +182,7 @@ impl From<Kind> for GrpcStatus {
 /// |---|---|
 /// | `OK`, `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `UNAUTHENTICATED`, `FAILED_PRECONDITION`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `ABORTED` | `Success` |
 /// | `UNAVAILABLE`, `INTERNAL`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `DATA_LOSS` | `Failure` |
-/// | `RESOURCE_EXHAUSTED` | `Overload` |
+/// | `RESOURCE_EXHAUSTED`; `UNAVAILABLE` that says when or not to come back (`grpc-retry-pushback-ms`) | `Overload` |
 /// | `CANCELLED` | `Neutral` |
 /// | an error | as [`ClassifyHttp`](super::ClassifyHttp) has it |
 ///
@@ -210,13 +211,22 @@ impl<B> Classify<Response<B>> for ClassifyGrpc {
         match result {
             Ok(response) => GrpcStatus::of(response.headers())
                 .or_else(|| GrpcStatus::of_http(response.status()))
-                .map_or(Outcome::Success, GrpcStatus::outcome),
+                .map_or(Outcome::Success, |status| judge(status, response.headers())),
             Err(error) => judge_error(error),
         }
     }
 
     fn classify_trailers(&self, trailers: &HeaderMap) -> Option<Outcome> {
-        GrpcStatus::of(trailers).map(GrpcStatus::outcome)
+        GrpcStatus::of(trailers).map(|status| judge(status, trailers))
+    }
+}
+
+fn judge(status: GrpcStatus, headers: &HeaderMap) -> Outcome {
+    match status.outcome() {
+        Outcome::Failure if status == GrpcStatus::Unavailable && Pushback::of(headers).is_some() => {
+            Outcome::Overload
+        }
+        outcome => outcome,
     }
 }
 
@@ -239,6 +249,22 @@ mod tests {
 
     fn at_the_end(values: &[&str]) -> Option<Outcome> {
         Classify::<Response<()>>::classify_trailers(&ClassifyGrpc, &trailers(values))
+    }
+
+    #[test]
+    fn a_refusal_that_says_when_to_come_back_is_overload_as_it_is_over_http() {
+        for (status, advised, outcome) in [
+            ("14", false, Outcome::Failure),
+            ("14", true, Outcome::Overload),
+            ("13", true, Outcome::Failure),
+            ("0", true, Outcome::Success),
+        ] {
+            let mut response = head(200, Some(status));
+            if advised {
+                response.headers_mut().insert("grpc-retry-pushback-ms", "25".parse().unwrap());
+            }
+            assert_eq!(ClassifyGrpc.classify(Ok(&response)), outcome, "{status}, advised: {advised}");
+        }
     }
 
     #[test]

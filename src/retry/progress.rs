@@ -183,7 +183,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             Verdict::AtOnce => self.at_once(),
             Verdict::Again => {
                 let timed_out = match result {
-                    Ok(response) => response.status() == StatusCode::GATEWAY_TIMEOUT,
+                    Ok(response) => verdict::says_too_late(response.status(), response.headers()),
                     Err(error) => error.is_timeout(),
                 };
                 let cost = verdict::cost(&self.shared.settings.costs, outcome, delivery, timed_out);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use super::RetryCosts;
-use crate::base::{Delivery, Outcome, Pushback, Safety, Skip};
+use crate::base::{Delivery, GrpcStatus, Outcome, Pushback, Safety, Skip};
 
 /// Where a retry stands among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,10 +138,15 @@ pub(super) fn is_spent(role: Role, why: Skip, attempts: u32, spent_inside: bool)
     role != Role::Inside && why != Skip::Never && (told || attempts > 1 || spent_inside)
 }
 
+/// Whether a response says that time ran out further on.
+pub(super) fn says_too_late(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::GATEWAY_TIMEOUT || GrpcStatus::of(headers) == Some(GrpcStatus::DeadlineExceeded)
+}
+
 /// Whether a response would be taken for a reason to try again, and does not say when. A gRPC status stands in the head
 /// when there is no message.
 pub(super) fn asks_in_vain(status: StatusCode, headers: &HeaderMap) -> bool {
-    let grpc = headers.get("grpc-status").is_some_and(|status| status != "0");
+    let grpc = GrpcStatus::of(headers).is_some_and(|status| status != GrpcStatus::Ok);
     let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc;
     failed && !headers.contains_key(header::RETRY_AFTER) && Pushback::of(headers).is_none()
 }
