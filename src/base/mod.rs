@@ -28,7 +28,7 @@ mod key;
 mod mode;
 pub(crate) mod nesting;
 mod observe;
-#[cfg(all(feature = "client", feature = "serde"))]
+#[cfg(feature = "serde")]
 pub(crate) mod or_off;
 mod outcome;
 mod ratio;
