@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
+//! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
 //! | do my own layers keep the rules? | `testing` | `testing` |
@@ -60,7 +61,8 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`.
 //!
-//! * `retry`, `timeout` (default), `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
 //!   unmaintained (RUSTSEC-2025-0012) and brings `instant` (RUSTSEC-2024-0384): a landing place for those who leave it.
@@ -78,6 +80,10 @@ pub mod retry;
 #[cfg(feature = "timeout")]
 #[cfg_attr(docsrs, doc(cfg(feature = "timeout")))]
 pub mod timeout;
+
+#[cfg(feature = "observe")]
+#[cfg_attr(docsrs, doc(cfg(feature = "observe")))]
+pub mod observe;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use stonework::base::TimeoutHeader;
+use stonework::observe::SpanLayer;
 use stonework::retry::RetryLayer;
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
@@ -68,6 +69,12 @@ fn with_headers() -> Request<Content> {
 fn the_measure_sees_an_allocation() {
     assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1)))).count_total, 1);
     assert_eq!(allocations(AtOnce, get), 0);
+}
+
+#[test]
+fn spans_that_nobody_wants_allocate_nothing() {
+    assert_eq!(allocations(SpanLayer::call().layer(AtOnce), get), 0);
+    assert_eq!(allocations(SpanLayer::attempt().layer(AtOnce), get), 0);
 }
 
 #[tokio::test(start_paused = true)]

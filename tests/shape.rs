@@ -29,6 +29,7 @@ const DECIDERS: &[&str] = &[
     "base/wire.rs",
     "client/check.rs",
     "client/delivery.rs",
+    "observe/attributes.rs",
     "retry/verdict.rs",
     "timeout/wire.rs",
 ];

@@ -52,6 +52,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// One word, for labels.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Connect => "connect",
+            Self::Invalid => "invalid",
+            Self::Other => "other",
+            Self::Overload => "overload",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+        }
+    }
+
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Body => "a body could not be read to its end",
@@ -174,6 +187,21 @@ impl Error {
             next = error.source();
         }
         Self::build(Kind::Other, None)
+    }
+
+    /// The kind of the nearest of ours in a chain.
+    pub(crate) fn kind_in(error: &(dyn StdError + 'static)) -> Option<Kind> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<Self>() {
+                return Some(ours.kind());
+            }
+            if let Some(kind) = error.downcast_ref::<Kind>() {
+                return Some(*kind);
+            }
+            next = error.source();
+        }
+        None
     }
 
     /// An error that came out of a body. That a request was not sent is said of the exchange which the body comes from;

@@ -8,6 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::base::{Backoff, BoxError, TimeoutHeader};
+use stonework::observe::SpanLayer;
 use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
@@ -92,6 +93,9 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
         RetryLayer "" = retry() => RETRIES;
+        SpanLayer "::call()" = SpanLayer::call() => TELLS;
+        SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
+        SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;
         HopLayer "" = HopLayer::new() => TELLS;
         HopLayer ".when(false)" = HopLayer::new().when(false) => TELLS;
     }

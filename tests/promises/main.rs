@@ -4,6 +4,7 @@ mod client;
 mod deadlines;
 mod delivery;
 mod grpc;
+mod observe;
 mod retry;
 mod server;
 mod storms;

@@ -1,0 +1,114 @@
+//! Decides what a span says. Nothing here waits, locks or reads a clock, and nothing of a request gets into a span but
+//! through here.
+
+use std::any::{Any, type_name};
+
+use http::{Method, Request, StatusCode};
+use tracing::{Span, debug_span, field};
+
+use crate::base::{BoxError, Call, Error, Kind};
+
+/// What a span is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Call,
+    Attempt,
+}
+
+pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
+    // The values are read only if somebody wants the span.
+    match about {
+        About::Call => debug_span!(
+            target: "stonework",
+            "call",
+            otel.kind = "client",
+            http.request.method = method(request.method()),
+            url.scheme = request.uri().scheme_str(),
+            server.address = request.uri().host(),
+            server.port = request.uri().port_u16(),
+            http.response.status_code = field::Empty,
+            error.type = field::Empty,
+        ),
+        About::Attempt => debug_span!(
+            target: "stonework",
+            "attempt",
+            otel.kind = "client",
+            http.request.method = method(request.method()),
+            url.scheme = request.uri().scheme_str(),
+            server.address = request.uri().host(),
+            server.port = request.uri().port_u16(),
+            http.request.resend_count = resend_count(request),
+            http.response.status_code = field::Empty,
+            error.type = field::Empty,
+        ),
+    }
+}
+
+/// Any text can be a method. Only those that everybody knows are shown, so that a peer cannot make up new values.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::CONNECT => "CONNECT",
+        Method::DELETE => "DELETE",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+fn resend_count<B>(request: &Request<B>) -> Option<u32> {
+    let before = Call::of(request.extensions()).attempt() - 1;
+    (before > 0).then_some(before)
+}
+
+pub(super) fn answered(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_client_error() || status.is_server_error() {
+        span.record("error.type", status.as_str());
+    }
+}
+
+pub(super) fn failed<E: 'static>(span: &Span, error: &E) {
+    span.record("error.type", error_type(error));
+}
+
+pub(super) fn dropped(span: &Span) {
+    span.record("error.type", "dropped");
+}
+
+/// What kind of error it is, if it is one of ours or has one of ours inside; else what type it has.
+fn error_type<E: 'static>(error: &E) -> &'static str {
+    let error: &dyn Any = error;
+    let kind = match error.downcast_ref::<Error>() {
+        Some(ours) => Some(ours.kind()),
+        None => error.downcast_ref::<BoxError>().and_then(|boxed| Error::kind_in(&**boxed)),
+    };
+    kind.map_or(type_name::<E>(), Kind::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_by_its_kind_and_a_foreign_one_by_its_type() {
+        assert_eq!(error_type(&Error::new(Kind::Timeout, "x")), "timeout");
+        let boxed: BoxError = Error::new(Kind::Connect, "x").into();
+        assert_eq!(error_type(&boxed), "connect");
+        let inside: BoxError = io::Error::other(Error::new(Kind::Overload, "x")).into();
+        assert_eq!(error_type(&inside), "overload");
+        assert_eq!(error_type(&io::Error::other("x")), "std::io::error::Error");
+    }
+
+    #[test]
+    fn a_method_of_ones_own_is_not_shown() {
+        assert_eq!(method(&Method::PATCH), "PATCH");
+        assert_eq!(method(&Method::from_bytes(b"SECRET").unwrap()), "_OTHER");
+    }
+}

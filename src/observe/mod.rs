@@ -1,0 +1,53 @@
+//! What happened?
+//!
+//! [`SpanLayer`] opens one [`tracing`] span for each call and one below it for each attempt, so that a call which
+//! succeeded at the third try does not look like one that succeeded at once. It is put into the stack twice:
+//!
+//! ```
+//! use stonework::observe::SpanLayer;
+//! use stonework::retry::RetryLayer;
+//! use tower::ServiceBuilder;
+//!
+//! let layers = ServiceBuilder::new()
+//!     .layer(SpanLayer::call()) // once for all attempts
+//!     .layer(RetryLayer::new())
+//!     .layer(SpanLayer::attempt()); // once for each
+//! # let _ = layers;
+//! ```
+//!
+//! Spans carry the attributes that OpenTelemetry's conventions for HTTP clients have, and nothing that may be secret: no
+//! path, no query, no user information, no header, no body.
+//!
+//! | attribute | on | value |
+//! |---|---|---|
+//! | `http.request.method` | both | the method, `_OTHER` if it is not a standard one |
+//! | `server.address`, `server.port`, `url.scheme` | both | from the URI, if it says |
+//! | `http.request.resend_count` | attempt | 1 for the second attempt, 2 for the third; absent from the first |
+//! | `http.response.status_code` | both | the status, if there was a response |
+//! | `error.type` | both | the status from 400 on; the [`Kind`](crate::base::Kind) of an error in lower case, or its type; `dropped` |
+//! | `otel.kind` | both | `client` |
+//!
+//! Events of layers below, and of the service, are inside the span. A subscriber that exports to OpenTelemetry gives each
+//! attempt a span identifier of its own.
+//!
+//! [`MetricsObserver`] counts the same (feature `metrics`); [`TracingObserver`](crate::base::TracingObserver) writes
+//! events instead of spans.
+//!
+//! *Not for:* servers, whose spans have other attributes; those come later. *Not covered:* the response body: a span ends
+//! with the head. *Cost:* where no subscriber wants spans of level `DEBUG`, nothing is allocated, and no attribute is read.
+//! *Errors, panics and readiness:* those of the inner service and of the subscriber. *Cancellation:* dropping the future
+//! drops the call inside and then ends the span, which says `dropped`.
+
+mod attributes;
+mod future;
+mod layer;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod service;
+
+pub use self::future::SpanFuture;
+pub use self::layer::SpanLayer;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use self::metrics::MetricsObserver;
+pub use self::service::Spanned;

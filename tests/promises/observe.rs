@@ -1,0 +1,383 @@
+//! What can be seen of a call from outside, and what cannot.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use http::{Method, Request, Response};
+use metrics::{
+    Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use stonework::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome};
+use stonework::observe::{MetricsObserver, SpanLayer};
+use stonework::retry::RetryLayer;
+use stonework::testing::{Recorder as Events, Step};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use crate::support::{Backend, Content, Everything, SECOND, answer, answered, request, skips, with_header};
+
+/// Keeps every span: its name, its parent, what it says, and whether it is over.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<Kept>>>);
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    name: &'static str,
+    parent: Option<u64>,
+    fields: HashMap<&'static str, String>,
+    handles: usize,
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Visit for Kept {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.fields.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.fields.insert(field.name(), value.to_owned());
+    }
+}
+
+impl Spans {
+    fn kept(&self) -> Vec<Kept> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn with<T>(&self, id: &span::Id, change: impl FnOnce(&mut Kept) -> T) -> T {
+        change(&mut self.0.lock().unwrap()[id.into_u64() as usize - 1])
+    }
+}
+
+impl tracing::Subscriber for Spans {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "stonework" && metadata.is_span()
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let parent = ENTERED.with_borrow(|entered| entered.last().copied());
+        let mut kept = Kept { name: span.metadata().name(), parent, handles: 1, ..Kept::default() };
+        span.record(&mut kept);
+        let mut all = self.0.lock().unwrap();
+        all.push(kept);
+        span::Id::from_u64(all.len() as u64)
+    }
+
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        self.with(id, |kept| values.record(kept));
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, id: &span::Id) {
+        ENTERED.with_borrow_mut(|entered| entered.push(id.into_u64()));
+    }
+
+    fn exit(&self, id: &span::Id) {
+        let last = ENTERED.with_borrow_mut(Vec::pop);
+        assert_eq!(last, Some(id.into_u64()), "spans are left in the order in which they were entered");
+    }
+
+    fn clone_span(&self, id: &span::Id) -> span::Id {
+        self.with(id, |kept| kept.handles += 1);
+        id.clone()
+    }
+
+    fn try_close(&self, id: span::Id) -> bool {
+        self.with(&id, |kept| {
+            kept.handles -= 1;
+            kept.handles == 0
+        })
+    }
+}
+
+/// Run `work` to its end while `spans` listens.
+fn listening<T>(spans: &Spans, work: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    tracing::subscriber::with_default(spans.clone(), || runtime.block_on(work))
+}
+
+fn get() -> Request<Content> {
+    Request::get("http://service.test:8080/path?query").body(Content::from("content")).unwrap()
+}
+
+#[test]
+fn a_call_is_one_span_and_each_attempt_is_one_below_it_with_its_number() {
+    let spans = Spans::default();
+    listening(&spans, async {
+        let stack = ServiceBuilder::new()
+            .layer(SpanLayer::call())
+            .layer(RetryLayer::new())
+            .layer(SpanLayer::attempt())
+            .service(Backend::steps([answered(503), answered(503), answered(200)]));
+        assert_eq!(stack.oneshot(get()).await.unwrap().status(), 200);
+    });
+    let kept = spans.kept();
+    let names: Vec<_> = kept.iter().map(|span| (span.name, span.parent)).collect();
+    assert_eq!(names, [("call", None), ("attempt", Some(1)), ("attempt", Some(1)), ("attempt", Some(1))]);
+    let said = |field| kept.iter().map(|span| span.fields.get(field).map(String::as_str)).collect::<Vec<_>>();
+    assert_eq!(said("http.request.resend_count"), [None, None, Some("1"), Some("2")]);
+    assert_eq!(said("http.response.status_code"), [Some("200"), Some("503"), Some("503"), Some("200")]);
+    assert_eq!(said("error.type"), [None, Some("503"), Some("503"), None]);
+    assert_eq!(said("http.request.method"), [Some("GET"); 4]);
+    assert_eq!(said("server.address"), [Some("service.test"); 4]);
+    assert_eq!(said("server.port"), [Some("8080"); 4]);
+    assert_eq!(said("url.scheme"), [Some("http"); 4]);
+    assert_eq!(said("otel.kind"), [Some("client"); 4]);
+    assert!(kept.iter().all(|span| span.handles == 0), "all are closed");
+}
+
+#[test]
+fn an_error_is_told_by_its_kind_and_a_dropped_call_says_so() {
+    let spans = Spans::default();
+    listening(&spans, async {
+        let failing = Backend::steps([Step::fail(Error::new(Kind::Connect, "refused"))]);
+        SpanLayer::call().layer(failing).oneshot(get()).await.unwrap_err();
+        SpanLayer::call()
+            .layer(service_fn(|_: Request<Content>| async { Err::<Response<Content>, _>(std::fmt::Error) }))
+            .oneshot(get())
+            .await
+            .unwrap_err();
+        let stack = ServiceBuilder::new()
+            .layer(SpanLayer::call())
+            .layer(SpanLayer::attempt())
+            .service(Backend::steps([Step::Hang]));
+        let mut hanging = Box::pin(stack.oneshot(get()));
+        assert!(hanging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    });
+    let kept = spans.kept();
+    let errors: Vec<_> = kept.iter().map(|span| span.fields["error.type"].as_str()).collect();
+    assert_eq!(errors, ["connect", "core::fmt::Error", "dropped", "dropped"]);
+    assert!(
+        kept.iter().all(|span| span.handles == 0 && !span.fields.contains_key("http.response.status_code"))
+    );
+}
+
+#[test]
+fn calls_that_take_turns_in_one_task_do_not_mix_their_spans() {
+    let spans = Spans::default();
+    listening(&spans, async {
+        let stack = ServiceBuilder::new().layer(SpanLayer::call()).layer(SpanLayer::attempt()).service(
+            service_fn(|request: Request<Content>| async move {
+                tokio::time::sleep(SECOND).await;
+                // Opened by the service in the middle: it belongs to the attempt that is being polled.
+                let own = tracing::debug_span!(target: "stonework", "own", of = request.method().as_str());
+                drop(own);
+                Ok::<_, std::convert::Infallible>(answer(200))
+            }),
+        );
+        let calls = [Method::GET, Method::PUT].map(|method| {
+            let mut request = get();
+            *request.method_mut() = method;
+            stack.clone().oneshot(request)
+        });
+        let [first, second] = calls;
+        let _ = tokio::join!(first, second);
+    });
+    let kept = spans.kept();
+    for own in kept.iter().filter(|span| span.name == "own") {
+        let attempt = &kept[own.parent.expect("a parent") as usize - 1];
+        let call = &kept[attempt.parent.expect("a parent") as usize - 1];
+        assert_eq!((attempt.name, call.name), ("attempt", "call"));
+        assert_eq!(attempt.fields["http.request.method"], own.fields["of"]);
+        assert_eq!(call.fields["http.request.method"], own.fields["of"]);
+    }
+    assert_eq!(kept.iter().filter(|span| span.name == "own").count(), 2);
+}
+
+#[test]
+fn nothing_of_a_request_that_may_be_secret_gets_into_a_span_or_an_event() {
+    let everything = Everything::default();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    tracing::subscriber::with_default(everything.clone(), || {
+        runtime.block_on(async {
+            let stack = ServiceBuilder::new()
+                .layer(SpanLayer::call())
+                .layer(RetryLayer::new().observer(stonework::base::TracingObserver))
+                .layer(SpanLayer::attempt())
+                .service(Backend::steps([
+                    Step::Answer(with_header(answer(503), "x-token", "secret")),
+                    Step::fail(Error::new(Kind::Transport, "broken")),
+                    Step::Answer(with_header(answer(200), "set-cookie", "secret")),
+                ]));
+            let request = Request::builder()
+                .method("PUT")
+                .uri("http://secret:secret@service.test/secret?secret")
+                .header("authorization", "secret")
+                .header("idempotency-key", "secret")
+                .body(Content::from("secret"))
+                .unwrap();
+            stack.oneshot(request).await.unwrap();
+        });
+    });
+    let text = everything.text();
+    assert!(text.contains("service.test") && text.contains("attempt"), "it was listening");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_layer_that_is_switched_off_opens_no_span() {
+    let spans = Spans::default();
+    listening(&spans, async {
+        let off = SpanLayer::call().when(false).layer(Backend::steps([answered(200)]));
+        assert_eq!(off.oneshot(get()).await.unwrap().status(), 200);
+    });
+    assert!(spans.kept().is_empty());
+}
+
+/// Keeps what the `metrics` facade is told: names with their labels, and the numbers.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<HashMap<String, Arc<Count>>>>);
+
+#[derive(Default)]
+struct Count {
+    counted: AtomicU64,
+    recorded: Mutex<Vec<f64>>,
+}
+
+impl Counts {
+    fn of(&self, key: &Key) -> Arc<Count> {
+        let mut labels: Vec<_> =
+            key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        labels.sort();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+    }
+
+    fn counted(&self) -> Vec<(String, u64)> {
+        let all = self.0.lock().unwrap();
+        let counted = all.iter().map(|(name, count)| (name.clone(), count.counted.load(Ordering::Relaxed)));
+        let mut counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+        counted.sort();
+        counted
+    }
+
+    fn recorded(&self, name: &str) -> Vec<f64> {
+        let all = self.0.lock().unwrap();
+        all.get(name).map(|count| count.recorded.lock().unwrap().clone()).unwrap_or_default()
+    }
+}
+
+impl CounterFn for Count {
+    fn increment(&self, value: u64) {
+        self.counted.fetch_add(value, Ordering::Relaxed);
+    }
+
+    fn absolute(&self, _: u64) {
+        panic!("nothing here counts absolutely");
+    }
+}
+
+impl HistogramFn for Count {
+    fn record(&self, value: f64) {
+        self.recorded.lock().unwrap().push(value);
+    }
+}
+
+impl Recorder for Counts {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.of(key))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.of(key))
+    }
+}
+
+fn counting(work: impl Future) -> Counts {
+    let counts = Counts::default();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    metrics::with_local_recorder(&counts, || runtime.block_on(work));
+    counts
+}
+
+#[test]
+fn metrics_count_every_attempt_retry_and_skipped_retry_exactly() {
+    let counts = counting(async {
+        let layer = RetryLayer::new().observer(MetricsObserver);
+        let busy = Step::Answer(with_header(answer(503), "retry-after", "7"));
+        let twice = layer.layer(Backend::steps([answered(503), busy, answered(200)]));
+        twice.oneshot(request(Method::GET)).await.unwrap();
+        let unsafe_once = layer.layer(Backend::steps([Step::fail(
+            Error::new(Kind::Transport, "x").with_delivery(Delivery::Unknown),
+        )]));
+        unsafe_once.oneshot(request(Method::POST)).await.unwrap_err();
+        let mut dropped = pin!(layer.layer(Backend::steps([Step::Hang])).oneshot(request(Method::GET)));
+        assert!(dropped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    });
+    let expected = [
+        ("stonework.attempts{delivery=answered,outcome=failure}", 1),
+        ("stonework.attempts{delivery=answered,outcome=overload}", 1),
+        ("stonework.attempts{delivery=answered,outcome=success}", 1),
+        ("stonework.attempts{delivery=unknown,outcome=failure}", 1),
+        ("stonework.attempts{delivery=unknown,outcome=neutral}", 1),
+        ("stonework.retries.skipped{reason=unsafe}", 1),
+        ("stonework.retries{}", 2),
+    ];
+    assert_eq!(counts.counted(), expected.map(|(name, count)| (name.to_owned(), count)));
+    assert_eq!(counts.recorded("stonework.attempt.duration{outcome=success}"), [0.0]);
+    assert!(
+        counts.recorded("stonework.attempt.duration{outcome=neutral}").is_empty(),
+        "it did not end by itself"
+    );
+    let delays = counts.recorded("stonework.retry.delay{}");
+    assert!(delays.len() == 2 && delays[1] >= 7.0, "{delays:?}");
+}
+
+/// An API that says 200 and means no.
+fn ok_with_error(result: Result<&Response<Content>, &Error>) -> Outcome {
+    match result {
+        Ok(response) if response.headers().contains_key("x-error") => Outcome::Failure,
+        other => ClassifyHttp.classify(other),
+    }
+}
+
+#[test]
+fn retry_observer_and_metrics_agree_on_what_a_classifier_says_and_the_answer_stays_as_it_was() {
+    let events = Events::new();
+    let counts = counting(async {
+        let backend = Backend::script(|_, _| Step::Answer(with_header(answer(200), "x-error", "1")));
+        let seen = backend.seen();
+        let both = Both(events.clone(), MetricsObserver);
+        let layer = RetryLayer::new().observer(both).classify(ok_with_error);
+        let mut asked = request(Method::GET);
+        Call::edit(asked.extensions_mut(), |call| call.attempts(2));
+        let response = layer.layer(backend).oneshot(asked).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers().len(), seen.count()), (200, 1, 2));
+    });
+    assert_eq!(counts.counted()[0], ("stonework.attempts{delivery=answered,outcome=failure}".to_owned(), 2));
+    assert_eq!(skips(&events), [stonework::base::Skip::Attempts]);
+}
+
+struct Both(Events, MetricsObserver);
+
+impl stonework::base::Observer for Both {
+    fn observe(&self, event: &stonework::base::Event) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
+}
