@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
+//! | may it come in? | `limit` | `limit` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -61,7 +62,7 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`.
 //!
-//! * `retry`, `timeout` (default), `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
@@ -81,6 +82,9 @@ pub mod retry;
 #[cfg_attr(docsrs, doc(cfg(feature = "timeout")))]
 pub mod timeout;
 
+#[cfg(feature = "limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "limit")))]
+pub mod limit;
 #[cfg(feature = "observe")]
 #[cfg_attr(docsrs, doc(cfg(feature = "observe")))]
 pub mod observe;

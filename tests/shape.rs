@@ -29,8 +29,10 @@ const DECIDERS: &[&str] = &[
     "base/wire.rs",
     "client/check.rs",
     "client/delivery.rs",
+    "limit/size.rs",
     "observe/attributes.rs",
     "retry/verdict.rs",
+    "timeout/body/watch.rs",
     "timeout/wire.rs",
 ];
 
@@ -51,6 +53,7 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("server/", "a shell"),
     ("service.rs", "a shell"),
     ("testing/", "scripts of time"),
+    ("timeout/body/timed.rs", "a shell: the body that is limited"),
     ("timeout/attempt.rs", "a shell: the service that limits an attempt"),
 ];
 

@@ -222,6 +222,9 @@ impl Elapsed {
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.phase {
+            Phase::BodyIdle => "no data",
+            Phase::BodyRate => "too little data",
+            Phase::BodyTotal => "the body did not end",
             Phase::Readiness => "not ready",
             Phase::Response => "no answer",
         };
@@ -248,6 +251,12 @@ impl From<Elapsed> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// For the next piece of a body: whoever sends it was silent.
+    BodyIdle,
+    /// For a body that came too slowly.
+    BodyRate,
+    /// For the end of a body.
+    BodyTotal,
     /// For the service to become ready: no request had been handed to it.
     Readiness,
     /// For the response.

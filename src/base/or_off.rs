@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// A text or a table that makes a `T`, or the word `"off"`.
 ///
@@ -27,6 +28,15 @@ impl<T> OrOff<T> {
 impl<T> From<Option<T>> for OrOff<T> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Off, Self::On)
+    }
+}
+
+impl<T: Serialize> Serialize for OrOff<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::On(value) => value.serialize(serializer),
+        }
     }
 }
 

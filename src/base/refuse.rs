@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
+use super::body::BodyTooLarge;
 use super::error::{Error, Kind};
 use super::grpc::GrpcStatus;
 use super::hop;
@@ -66,6 +67,7 @@ pub trait Refuse {
 /// | [`Timeout`](Kind::Timeout) | 504 | 4, `DEADLINE_EXCEEDED` |
 /// | [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
+/// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
 /// | any other | 500 | 13, `INTERNAL` |
 ///
@@ -88,7 +90,8 @@ impl Refuse for Problem {
                     headers.insert(PUSHBACK, Pushback::header_value(delay));
                 }
             }
-            None if error.kind() == Kind::Overload || error.forbids_retry() => {
+            // Nobody tries again what is too large.
+            None if (error.kind() == Kind::Overload || error.forbids_retry()) && !is_too_large(error) => {
                 hop::forbid_retry(headers, asked.grpc);
             }
             None => {}
@@ -100,8 +103,13 @@ impl Refuse for Problem {
     }
 }
 
+fn is_too_large(error: &Error) -> bool {
+    error.kind() == Kind::Body && error.cause::<BodyTooLarge>().is_some()
+}
+
 fn problem(error: &Error) -> Response<Bytes> {
     let status = match error.kind() {
+        Kind::Body if is_too_large(error) => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
@@ -127,7 +135,9 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(GrpcStatus::from(error.kind()).code()));
+    let status =
+        if is_too_large(error) { GrpcStatus::ResourceExhausted } else { GrpcStatus::from(error.kind()) };
+    headers.insert("grpc-status", HeaderValue::from(status.code()));
     // gRPC wants a percent sign escaped; no text of ours has one, unless a header is named so.
     let message = HeaderValue::try_from(detail(error).replace('%', "%25"));
     headers.insert("grpc-message", message.unwrap_or_else(|_| HeaderValue::from_static(error.kind().text())));

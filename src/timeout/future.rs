@@ -158,7 +158,7 @@ impl<M> Limit<M> {
         let granted = self.at.map(|at| at.saturating_duration_since(self.start)).unwrap_or_default();
         let delivery = match phase {
             Phase::Readiness => Delivery::NotSent,
-            Phase::Response => Delivery::Unknown,
+            _ => Delivery::Unknown,
         };
         self.mode.refuse(self.asked, Error::from(Elapsed::new(phase, granted)).with_delivery(delivery))
     }

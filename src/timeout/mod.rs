@@ -11,7 +11,9 @@
 //! Both put their deadline in scope, so an attempt is cut to what is left of the call, and so is every client call made
 //! by a server's handler below a [`TimeoutLayer`]: see [`base::deadline`](crate::base::deadline).
 //!
-//! *Not covered:* a response body that is still streaming after its head arrived. *Not for:* work that must be
+//! *Not covered:* a response body that is still streaming after its head arrived. For bodies there are
+//! [`ResponseBodyTimeoutLayer`] on a client and [`RequestBodyTimeoutLayer`] on a server, with [`BodyLimits`] on silence, on
+//! the whole, and on the slowest rate. *Not for:* work that must be
 //! finished whether or not anybody waits: what runs inside a call is dropped with it. Start that with `tokio::spawn`,
 //! which leaves the deadline behind too.
 //!
@@ -111,6 +113,7 @@
 //! running. *Readiness and cloning:* a clone starts with nothing reserved and no clock running.
 
 mod attempt;
+mod body;
 mod deadline_layer;
 mod future;
 mod layer;
@@ -120,6 +123,10 @@ mod service;
 mod wire;
 
 pub use self::attempt::{AttemptFuture, AttemptTimeout};
+pub use self::body::{
+    BodyLimits, BodyTimeoutFuture, InvalidBodyLimits, RequestBodyTimeout, RequestBodyTimeoutLayer,
+    ResponseBodyTimeout, ResponseBodyTimeoutLayer, TimedBody,
+};
 pub use self::deadline_layer::{ReceiveDeadlineLayer, SendDeadlineLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::{AttemptTimeoutLayer, TimeoutLayer};

@@ -8,9 +8,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::base::{Backoff, BoxError, TimeoutHeader};
+use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
 use stonework::observe::SpanLayer;
 use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
-use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
+use stonework::timeout::{
+    AttemptTimeoutLayer, BodyLimits, ReceiveDeadlineLayer, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer,
+    SendDeadlineLayer, TimedBody, TimeoutLayer,
+};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
 
@@ -72,8 +76,37 @@ macro_rules! rows {
     };
 }
 
+/// A row of a layer that puts something around the request body. The bottom takes it off again.
+macro_rules! around_the_body {
+    ($($layer:ident $body:ident $mode:literal = $make:expr;)*) => {
+        vec![$(
+            Row {
+                layer: stringify!($layer),
+                mode: $mode,
+                traits: TELLS,
+                wrap: |inner: Boxed<Http>| {
+                    let bare = |request: Request<$body<Full<Bytes>>>| request.map(|_| Full::from("content"));
+                    seal_http(named($make, stringify!($layer)).layer(inner.map_request(bare)))
+                },
+            },
+        )*]
+    };
+}
+
 /// Over `http::Request` and `http::Response`.
 pub(crate) fn http() -> Vec<Row<Http>> {
+    let mut rows = pass_the_body_on();
+    rows.extend(around_the_body! {
+        RequestBodyLimitLayer LimitedBody "" = RequestBodyLimitLayer::new(1_000);
+        RequestBodyLimitLayer LimitedBody ".answer()" = RequestBodyLimitLayer::new(1_000).answer();
+        RequestBodyLimitLayer LimitedBody ".when(false)" = RequestBodyLimitLayer::new(1_000).when(false);
+        RequestBodyTimeoutLayer TimedBody "" = RequestBodyTimeoutLayer::new(BodyLimits::new());
+        RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
+    });
+    rows
+}
+
+fn pass_the_body_on() -> Vec<Row<Http>> {
     rows! { seal_http;
         TimeoutLayer "" = TimeoutLayer::new(CALL) => CALL_LIMIT;
         TimeoutLayer ".answer()" = TimeoutLayer::new(CALL).answer() => CALL_LIMIT;
@@ -93,6 +126,10 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
         RetryLayer "" = retry() => RETRIES;
+        ResponseBodyLimitLayer "" = ResponseBodyLimitLayer::new(1_000) => TELLS;
+        ResponseBodyLimitLayer ".when(false)" = ResponseBodyLimitLayer::new(1_000).when(false) => TELLS;
+        ResponseBodyTimeoutLayer "" = ResponseBodyTimeoutLayer::new(BodyLimits::new()) => TELLS;
+        ResponseBodyTimeoutLayer ".when(false)" = ResponseBodyTimeoutLayer::new(BodyLimits::new()).when(false) => TELLS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;

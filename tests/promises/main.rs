@@ -1,5 +1,7 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod body_limit;
+mod body_timeout;
 mod client;
 mod deadlines;
 mod delivery;

@@ -6,6 +6,7 @@ use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, Timeout
 use stonework::client::ClientSettings;
 use stonework::retry::{RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
+use stonework::timeout::BodyLimits;
 use stonework::timeout::{ReceiveDeadlineLayer, SendDeadlineLayer};
 
 use crate::rules::Complaints;
@@ -38,6 +39,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("budget", format!("{:#?}", BudgetSettings::default())),
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
+        ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
     ];
@@ -56,6 +58,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
+    let body = BodyLimits::new();
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -76,6 +79,11 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
         "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "body `idle`" => body.idle(time(value)?) == body,
+        // There is no setter for what is off from the start.
+        "body `min_rate`" => value == "off" && format!("{body:?}").contains("min_rate: None"),
+        "body `total`" => value == "off" && format!("{body:?}").contains("total: None"),
+        "body `until_deadline`" => value == "off" && format!("{body:?}").contains("until_deadline: false"),
         "client `deadline`" => client.clone().deadline(time(value)?) == client,
         "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,

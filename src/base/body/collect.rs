@@ -64,6 +64,14 @@ pub struct BodyTooLarge {
     pub limit: usize,
 }
 
+impl BodyTooLarge {
+    /// Larger than so many bytes.
+    #[must_use]
+    pub const fn of(limit: usize) -> Self {
+        Self { limit }
+    }
+}
+
 impl fmt::Display for BodyTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the body is larger than the limit of {} bytes", self.limit)
