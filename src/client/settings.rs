@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::retry::RetrySettings;
 
-/// How a [`Client`](super::Client) behaves. With the feature `serde` it can be read from a file: durations as `"250ms"`,
+/// How a [`Client`](super::Client) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
 /// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
 ///
 /// ```
@@ -19,7 +19,8 @@ use crate::retry::RetrySettings;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Fields"))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
@@ -183,7 +184,7 @@ pub enum InvalidClient {
 use crate::base::{human::Human, or_off::OrOff};
 
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     attempt_timeout: OrOff<Human>,
@@ -199,15 +200,21 @@ struct Fields {
 #[cfg(feature = "serde")]
 impl Default for Fields {
     fn default() -> Self {
-        let defaults = ClientSettings::new();
+        ClientSettings::new().into()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<ClientSettings> for Fields {
+    fn from(settings: ClientSettings) -> Self {
         Self {
-            attempt_timeout: defaults.attempt_timeout.map(Human).into(),
-            connect_timeout: defaults.connect_timeout,
-            deadline: defaults.deadline.map(Human).into(),
-            idle_timeout: defaults.idle_timeout.map(Human).into(),
-            max_idle_per_host: defaults.max_idle_per_host,
-            max_response_body: defaults.max_response_body,
-            retry: defaults.retry.into(),
+            attempt_timeout: settings.attempt_timeout.map(Human).into(),
+            connect_timeout: settings.connect_timeout,
+            deadline: settings.deadline.map(Human).into(),
+            idle_timeout: settings.idle_timeout.map(Human).into(),
+            max_idle_per_host: settings.max_idle_per_host,
+            max_response_body: settings.max_response_body,
+            retry: settings.retry.into(),
         }
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderName;
 use crate::base::or_off::OrOff;
 use crate::base::{ATTEMPT, Backoff, BudgetSettings, KeyFormat};
 
-/// How [`RetryLayer`](super::RetryLayer) behaves. With the feature `serde` it can be read from a file, durations as
+/// How [`RetryLayer`](super::RetryLayer) behaves. With the feature `serde` it can be read from a file and written to one, durations as
 /// `"250ms"`; an unknown field or an impossible value is an error that names the field.
 ///
 /// ```
@@ -24,7 +24,8 @@ use crate::base::{ATTEMPT, Backoff, BudgetSettings, KeyFormat};
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Fields"))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until a layer is made from them"]
 pub struct RetrySettings {
     pub(super) attempt_header: Option<HeaderName>,
@@ -271,7 +272,7 @@ impl Default for RetryCosts {
 }
 
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     attempt_header: OrOff<String>,

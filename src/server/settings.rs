@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file, durations as
+/// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one, durations as
 /// `"250ms"`; an unknown field or an impossible value is an error that names the field.
 ///
 /// ```
@@ -18,7 +18,8 @@ use std::time::Duration;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Fields"))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until a server is made from them"]
 pub struct ServerSettings {
     pub(super) grace: Duration,
@@ -103,7 +104,7 @@ pub enum InvalidServer {
 }
 
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     #[serde(with = "crate::base::human::plain")]
@@ -119,8 +120,14 @@ struct Fields {
 #[cfg(feature = "serde")]
 impl Default for Fields {
     fn default() -> Self {
-        let ServerSettings { grace, header_read_timeout, ping_interval, ping_timeout } =
-            ServerSettings::new();
+        ServerSettings::new().into()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<ServerSettings> for Fields {
+    fn from(settings: ServerSettings) -> Self {
+        let ServerSettings { grace, header_read_timeout, ping_interval, ping_timeout } = settings;
         Self { grace, header_read_timeout, ping_interval, ping_timeout }
     }
 }

@@ -8,4 +8,5 @@ mod ratio;
 mod retry;
 mod retry_after;
 mod rng;
+mod settings;
 mod wire;

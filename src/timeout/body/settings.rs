@@ -21,7 +21,7 @@ use crate::base::{human::Human, or_off::OrOff};
 /// `total` and the deadline always run, and fail the next poll even if data is there. They wake whoever waits; that a
 /// body which nobody ever polls again is closed is for the connection to see to.
 ///
-/// With the feature `serde` it can be read from a file: durations as `"30s"`, what is off as `"off"`.
+/// With the feature `serde` it can be read from a file and written to one: durations as `"30s"`, what is off as `"off"`.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,0 +1,222 @@
+//! Settings that are written to a file and read again are the same, and what is impossible is refused by its name.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use http::HeaderName;
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
+use stonework::client::ClientSettings;
+use stonework::retry::{RetryCosts, RetrySettings};
+use stonework::server::ServerSettings;
+use stonework::timeout::BodyLimits;
+
+/// More than zero, to the nanosecond, and up to some years.
+fn time() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1_u64..10_000).prop_map(Duration::from_millis),
+        (0_u64..100_000_000, 1_u32..1_000_000_000).prop_map(|(secs, nanos)| Duration::new(secs, nanos)),
+    ]
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    let jitter = prop::sample::select(vec![Jitter::Decorrelated, Jitter::Equal, Jitter::Full, Jitter::None]);
+    // In sixteenths: not every reader of JSON is exact in the last digit of a fraction.
+    let factor = (16_u32..160).prop_map(|sixteenths| f64::from(sixteenths) / 16.0);
+    (time(), time(), factor, jitter).prop_map(|(one, other, factor, jitter)| {
+        let backoff = Backoff::exponential(one.min(other), one.max(other)).expect("in order");
+        backoff.factor(factor).expect("at least one").jitter(jitter)
+    })
+}
+
+fn budget() -> impl Strategy<Value = BudgetSettings> {
+    (any::<u32>(), any::<u32>(), 0_u32..=1_000_000).prop_map(|(reserve, floor, parts)| {
+        let ratio = Ratio::per_million(parts).expect("at most one");
+        BudgetSettings::default().reserve(reserve).floor_per_second(floor).ratio(ratio)
+    })
+}
+
+fn costs() -> impl Strategy<Value = RetryCosts> {
+    any::<[u32; 3]>().prop_map(|[a, b, c]| RetryCosts::new().failure(a).overload(b).timeout(c))
+}
+
+prop_compose! {
+    fn retry()(
+        (attempts, cap, ceiling) in (1_u32.., 0_usize..1 << 40, time()),
+        (backoff, budget, costs) in (backoff(), prop::option::of(budget()), costs()),
+        header in prop::option::of("[a-z][a-z-]{0,20}"),
+        bare: bool,
+        paths in prop::collection::vec("/[ -~]{0,12}\\*?", 0..3),
+    ) -> RetrySettings {
+        let settings = RetrySettings::new().attempts(attempts).replay_cap(cap).max_retry_after(ceiling);
+        let settings = settings.backoff(backoff).costs(costs).repeatable_paths(paths);
+        let settings = settings.key_format(if bare { KeyFormat::Bare } else { KeyFormat::Quoted });
+        let settings = match header {
+            Some(name) => settings.attempt_header(HeaderName::try_from(name).expect("a name")),
+            None => settings.without_attempt_header(),
+        };
+        match budget {
+            Some(budget) => settings.budget(budget),
+            None => settings.without_budget(),
+        }
+    }
+}
+
+prop_compose! {
+    fn body()(
+        idle in prop::option::of(time()), total in prop::option::of(time()),
+        rate in prop::option::of((1_u64..1 << 50, time())), until: bool,
+    ) -> BodyLimits {
+        let limits = BodyLimits::none();
+        let limits = idle.map_or(limits, |idle| limits.idle(idle));
+        let limits = total.map_or(limits, |total| limits.total(total));
+        let limits = rate.map_or(limits, |(bytes, per)| limits.min_rate(bytes, per));
+        if until { limits.until_deadline() } else { limits }
+    }
+}
+
+prop_compose! {
+    fn client()(
+        [connect, deadline, attempt, idle] in [time(), time(), time(), time()],
+        off in any::<[bool; 4]>(),
+        (hosts, largest) in (1_usize..1 << 40, 1_usize..1 << 40),
+        retry in retry(),
+    ) -> ClientSettings {
+        let settings = ClientSettings::new().connect_timeout(connect).max_idle_per_host(hosts);
+        let settings = settings.max_response_body(largest);
+        let settings = if off[0] { settings.without_deadline() } else { settings.deadline(deadline) };
+        let settings = if off[1] { settings.without_attempt_timeout() } else { settings.attempt_timeout(attempt) };
+        let settings = if off[2] { settings.without_idle_connections() } else { settings.idle_timeout(idle) };
+        if off[3] { settings.without_retry() } else { settings.retry(retry) }
+    }
+}
+
+fn server() -> impl Strategy<Value = ServerSettings> {
+    [time(), time(), time(), time()].prop_map(|[head, grace, interval, timeout]| {
+        let settings = ServerSettings::new().header_read_timeout(head).grace(grace);
+        settings.ping_interval(interval).ping_timeout(timeout)
+    })
+}
+
+/// Through both of the forms that people keep settings in.
+fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(settings: &T) {
+    let json = serde_json::to_string(settings).expect("settings are data");
+    assert_eq!(&serde_json::from_str::<T>(&json).expect(&json), settings, "{json}");
+    let toml = toml::to_string(settings).expect("settings are data");
+    assert_eq!(&toml::from_str::<T>(&toml).expect(&toml), settings, "{toml}");
+}
+
+proptest! {
+    #[test]
+    fn settings_of_retry_come_back_from_a_file_as_they_were_written(settings in retry()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_the_client_come_back_from_a_file_as_they_were_written(settings in client()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_the_server_come_back_from_a_file_as_they_were_written(settings in server()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn limits_of_bodies_come_back_from_a_file_as_they_were_written(limits in body()) {
+        comes_back(&limits);
+    }
+
+    #[test]
+    fn backoff_and_budget_come_back_from_a_file_as_they_were_written(backoff in backoff(), budget in budget()) {
+        comes_back(&backoff);
+        comes_back(&budget);
+    }
+}
+
+fn refused<T: DeserializeOwned + Debug>(text: &str) -> String {
+    serde_json::from_str::<T>(text).expect_err(text).to_string()
+}
+
+#[test]
+fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
+    // The client's settings hold those of retry, and those hold all the others: the name has to come out from within.
+    for (text, named) in [
+        // Unknown, at every level.
+        (r#"{ "attempt": 3 }"#, "`attempt`"),
+        (r#"{ "backoff": { "bse": "1s" } }"#, "`bse`"),
+        (r#"{ "budget": { "reserves": 1 } }"#, "`reserves`"),
+        (r#"{ "costs": { "failed": 1 } }"#, "`failed`"),
+        // Out of range.
+        (r#"{ "attempts": 0 }"#, "`attempts`"),
+        (r#"{ "backoff": { "base": "0s" } }"#, "`base`"),
+        (r#"{ "backoff": { "factor": 0.5 } }"#, "`factor`"),
+        (r#"{ "budget": { "ratio": 1.5 } }"#, "1"),
+        (r#"{ "budget": { "ratio": "150%" } }"#, "100"),
+        (r#"{ "attempt_header": "not a header" }"#, "`attempt_header`"),
+        (r#"{ "attempt_header": "" }"#, "`attempt_header`"),
+        // Impossible together.
+        (r#"{ "backoff": { "base": "20s" } }"#, "`cap`"),
+        (r#"{ "backoff": { "cap": "1ms" } }"#, "`base`"),
+        // Of another type.
+        (r#"{ "attempts": -1 }"#, "-1"),
+        (r#"{ "attempts": 4294967296 }"#, "4294967296"),
+        (r#"{ "max_retry_after": 60 }"#, "250ms"),
+        (r#"{ "max_retry_after": "off" }"#, "250ms"),
+        (r#"{ "key_format": "naked" }"#, "`naked`"),
+        (r#"{ "backoff": { "jitter": "some" } }"#, "`some`"),
+        (r#"{ "budget": "on" }"#, "on"),
+        (r#"{ "repeatable_paths": "/all" }"#, "/all"),
+    ] {
+        let message = refused::<RetrySettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+        let message = refused::<ClientSettings>(&format!(r#"{{ "retry": {text} }}"#));
+        assert!(message.contains(named), "retry {text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "attempt_timeout": "0s" }"#, "`attempt_timeout`"),
+        (r#"{ "connect_timeout": "0s" }"#, "`connect_timeout`"),
+        (r#"{ "connect_timeout": "off" }"#, "250ms"),
+        (r#"{ "deadline": "0ms" }"#, "`deadline`"),
+        (r#"{ "deadline": "-1s" }"#, "-1s"),
+        (r#"{ "idle_timeout": "0s" }"#, "`idle_timeout`"),
+        (r#"{ "max_idle_per_host": 0 }"#, "`max_idle_per_host`"),
+        (r#"{ "max_response_body": 0 }"#, "`max_response_body`"),
+    ] {
+        let message = refused::<ClientSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "header_read_timeout": "0s" }"#, "`header_read_timeout`"),
+        (r#"{ "ping_interval": "0s" }"#, "`ping_interval`"),
+        (r#"{ "ping_timeout": "0s" }"#, "`ping_timeout`"),
+        (r#"{ "graze": "1s" }"#, "`graze`"),
+    ] {
+        let message = refused::<ServerSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "idle": "0s" }"#, "`idle`"),
+        (r#"{ "total": "0s" }"#, "`total`"),
+        (r#"{ "min_rate": { "bytes": 0, "per": "1s" } }"#, "`min_rate`"),
+        (r#"{ "min_rate": { "bytes": 1, "per": "0s" } }"#, "`min_rate`"),
+        (r#"{ "min_rate": { "bytes": 1 } }"#, "`per`"),
+        (r#"{ "min_rate": { "bytes": 1, "per": "1s", "for": 1 } }"#, "`for`"),
+        (r#"{ "until_deadline": "yes" }"#, "yes"),
+        (r#"{ "rate": 1 }"#, "`rate`"),
+    ] {
+        let message = refused::<BodyLimits>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+}
+
+/// Two limits of which one makes the other pointless are no mistake: the earlier one holds, and `explain` says so.
+#[test]
+fn limits_that_overlap_are_possible_and_told() {
+    let settings: ClientSettings =
+        serde_json::from_str(r#"{ "deadline": "2s", "attempt_timeout": "10s" }"#).expect("possible");
+    let client = stonework::client::Client::builder().settings(settings).build().expect("possible");
+    assert!(client.explain().contains("2s (10s, cut to the deadline)"), "{}", client.explain());
+}
