@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::base::{Backoff, BoxError};
-use stonework::retry::{RetryLayer, RetrySettings};
+use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
@@ -23,6 +23,7 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false };
 const ATTEMPT_LIMIT: Traits = Traits { always_ready: false, limit: Some(ATTEMPT), retries: false };
+const PASSES: Traits = Traits { always_ready: false, limit: None, retries: false };
 const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
 
 const fn off(traits: Traits) -> Traits {
@@ -34,7 +35,7 @@ fn retry() -> RetryLayer {
     RetryLayer::from(RetrySettings::new().backoff(backoff))
 }
 
-/// A row: the layer, its mode, how it is made, what it does. The name of the layer is its type, checked by the compiler.
+/// A row: the layer, its mode, how it is made, what it does. The name of the layer is its type, which is checked.
 macro_rules! rows {
     ($seal:path; $($layer:ident $mode:literal = $make:expr => $traits:expr;)*) => {
         vec![$(
@@ -43,12 +44,20 @@ macro_rules! rows {
                 mode: $mode,
                 traits: $traits,
                 wrap: |inner| {
-                    let layer: $layer<_> = $make;
+                    let layer = named(stringify!($layer), $make);
                     $seal(layer.layer(inner))
                 },
             },
         )*]
     };
+}
+
+/// The layer itself, if that is its name.
+fn named<L>(name: &str, layer: L) -> L {
+    let path = std::any::type_name::<L>();
+    let path = path.split('<').next().unwrap_or(path);
+    assert_eq!(path.rsplit("::").next(), Some(name), "a row has the name of another layer");
+    layer
 }
 
 /// Over `http::Request` and `http::Response`.
@@ -64,6 +73,10 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         AttemptTimeoutLayer ".plain()" = AttemptTimeoutLayer::new(ATTEMPT).plain() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".when(false)" = AttemptTimeoutLayer::new(ATTEMPT).when(false) => off(ATTEMPT_LIMIT);
         RetryLayer "" = retry() => RETRIES;
+        CollectLayer "" = CollectLayer::new(64 * 1024) => PASSES;
+        CollectLayer ".when(false)" = CollectLayer::new(64 * 1024).when(false) => PASSES;
+        ResumeLayer "" = ResumeLayer::new() => PASSES;
+        ResumeLayer ".when(false)" = ResumeLayer::new().when(false) => PASSES;
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
 use stonework::client::ClientSettings;
-use stonework::retry::RetrySettings;
+use stonework::retry::{ResumeSettings, RetrySettings};
 use stonework::server::ServerSettings;
 
 use crate::rules::Complaints;
@@ -35,12 +35,14 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
     let settings = [
         ("backoff", format!("{:#?}", Backoff::default())),
         ("budget", format!("{:#?}", BudgetSettings::default())),
+        ("resume", format!("{:#?}", ResumeSettings::new())),
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
     ];
     // Settings within settings have rows of their own.
-    let nested = ["retry `backoff`", "retry `budget`", "client `retry`"];
+    let nested =
+        ["resume `backoff`", "resume `budget`", "retry `backoff`", "retry `budget`", "client `retry`"];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
         own.filter_map(|line| line.trim().split_once(':')).map(move |(field, _)| format!("{owner} `{field}`"))
@@ -63,6 +65,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "budget `reserve`" => budget.reserve(value.parse().ok()?) == budget,
         "budget `floor_per_second`" => budget.floor_per_second(value.parse().ok()?) == budget,
         "budget `ratio`" => budget.ratio(value.replace(' ', "").parse::<Ratio>().ok()?) == budget,
+        "resume `resumes`" => ResumeSettings::new().resumes(value.parse().ok()?) == ResumeSettings::new(),
+        "resume `in_all`" => ResumeSettings::new().in_all(value.parse().ok()?) == ResumeSettings::new(),
         "retry `attempts`" => retry.clone().attempts(value.parse().ok()?) == retry,
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
