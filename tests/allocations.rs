@@ -1,7 +1,12 @@
-//! What a call costs that goes well: no layer allocates but what it exists to keep.
+//! What a call costs that goes well: no layer allocates but what it exists to keep. And what an upload costs that is larger
+//! than the memory it may take.
+
+#[path = "allocations/upload.rs"]
+mod upload;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,7 +16,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use stonework::base::TimeoutHeader;
 use stonework::observe::SpanLayer;
-use stonework::retry::RetryLayer;
+use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -48,6 +53,56 @@ where
             assert!(service.poll_ready(&mut cx).is_ready());
             let mut call = std::pin::pin!(service.call(request));
             assert!(call.as_mut().poll(&mut cx).is_ready());
+        })
+        .count_total;
+    }
+    last
+}
+
+/// Always ready, and answers at once with what was put there.
+#[derive(Clone, Default)]
+struct Downloads(Arc<Mutex<Option<Response<Content>>>>);
+
+impl<R> Service<R> for Downloads {
+    type Response = Response<Content>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Content>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        ready(Ok(self.0.lock().unwrap().take().expect("put there before the call")))
+    }
+}
+
+/// Allocations of the hundredth call through `layer`, its answer read to its end.
+fn allocations_of_a_download<L, B>(layer: L, request: impl Fn() -> Request<Content>) -> u64
+where
+    L: Layer<Downloads>,
+    L::Service: Service<Request<Content>, Response = Response<B>>,
+    B: http_body::Body,
+{
+    let downloads = Downloads::default();
+    let mut service = layer.layer(downloads.clone());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut last = 0;
+    for _ in 0..100 {
+        let request = request();
+        // Copying the tag is free here, as it is of one that a transport cut out of what it read.
+        let tag = http::HeaderValue::from_static("\"v1\"");
+        let answer = Response::builder().header("etag", tag).header("content-length", 7);
+        *downloads.0.lock().unwrap() = Some(answer.body(Content::from("content")).expect("valid"));
+        last = measure(|| {
+            assert!(service.poll_ready(&mut cx).is_ready());
+            let mut call = std::pin::pin!(service.call(request));
+            let Poll::Ready(Ok(response)) = call.as_mut().poll(&mut cx) else {
+                panic!("not answered at once")
+            };
+            let mut body = std::pin::pin!(response.into_body());
+            assert!(matches!(body.as_mut().poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+            assert!(matches!(body.as_mut().poll_frame(&mut cx), Poll::Ready(None)));
         })
         .count_total;
     }
@@ -118,4 +173,31 @@ async fn a_retry_allocates_nothing_but_the_copy_of_the_head() {
         request
     };
     assert_eq!(allocations(service, never), 0, "a request that is sent once is not copied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_one_frame_is_collected_without_an_allocation() {
+    assert_eq!(allocations_of_a_download(CollectLayer::new(64), get), 0);
+    assert_eq!(
+        allocations_of_a_download(CollectLayer::new(1), get),
+        0,
+        "and one that is too large passed on"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_does_not_break_off_costs_the_copy_of_its_head_if_it_can_be_resumed_at_all() {
+    let copy = |request: Request<Content>| {
+        measure(|| drop(std::hint::black_box((request.headers().clone(), request.uri().clone())))).count_total
+    };
+    let resume = ResumeLayer::new();
+    let empty = || with_headers().map(|_| Content::default());
+    assert_eq!(allocations_of_a_download(resume.clone(), empty), copy(empty()));
+    let with_a_range = || {
+        let mut request = empty();
+        request.headers_mut().insert("range", http::HeaderValue::from_static("bytes=0-"));
+        request
+    };
+    assert_eq!(allocations_of_a_download(resume.clone(), with_a_range), 0);
+    assert_eq!(allocations_of_a_download(resume.when(false), empty), 0);
 }

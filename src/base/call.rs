@@ -127,8 +127,8 @@ impl Call {
         self
     }
 
-    /// Read the response body as a part of each attempt, up to so many bytes, in place of what the layer that
-    /// collects was set to.
+    /// Read the response body as a part of each attempt, up to so many bytes, whatever the
+    /// [`CollectLayer`](crate::retry::CollectLayer) was set to, also if that is switched off.
     #[must_use]
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);
@@ -152,7 +152,6 @@ impl Call {
         self.attempts
     }
 
-    #[allow(dead_code, reason = "for the layer that collects")]
     pub(crate) const fn collects_within(&self) -> Option<usize> {
         self.collect_within
     }

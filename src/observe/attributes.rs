@@ -96,12 +96,17 @@ mod tests {
 
     use super::*;
 
+    /// An error of others, around one of ours.
+    #[derive(Debug, thiserror::Error)]
+    #[error("foreign")]
+    struct Foreign(#[source] Error);
+
     #[test]
     fn an_error_is_told_by_its_kind_and_a_foreign_one_by_its_type() {
         assert_eq!(error_type(&Error::new(Kind::Timeout, "x")), "timeout");
         let boxed: BoxError = Error::new(Kind::Connect, "x").into();
         assert_eq!(error_type(&boxed), "connect");
-        let inside: BoxError = io::Error::other(Error::new(Kind::Overload, "x")).into();
+        let inside: BoxError = Foreign(Error::new(Kind::Overload, "x")).into();
         assert_eq!(error_type(&inside), "overload");
         assert_eq!(error_type(&io::Error::other("x")), "std::io::error::Error");
     }

@@ -84,21 +84,32 @@
 //! [`AttemptEnded`](crate::base::Event::AttemptEnded), [`RetryScheduled`](crate::base::Event::RetryScheduled), and
 //! [`RetrySkipped`](crate::base::Event::RetrySkipped) with the reason, for every failed attempt that is not repeated.
 //! An attempt that is dropped with its call ends as [`Dropped`](crate::base::Ending::Dropped); a pause ends untold.
+//!
+//! *Failures in the middle of a response body* come when `RetryLayer` has long passed the head on. Two layers deal with
+//! them: [`CollectLayer`], inside `retry`, makes an attempt include reading a small body; [`ResumeLayer`], outside,
+//! asks for the rest of a large one.
 
 mod alone;
 mod attempts;
+mod collect;
 mod drain;
 mod future;
 mod hop;
 mod layer;
 mod progress;
+mod resume;
 mod service;
 mod settings;
 mod verdict;
 
 pub use self::alone::{Always, Policy, When, retry};
+pub use self::collect::{Collect, CollectFuture, CollectLayer, Collected};
 pub use self::future::ResponseFuture;
 pub use self::hop::{Hop, HopFuture, HopLayer};
 pub use self::layer::RetryLayer;
+pub use self::resume::{
+    Changed, EndedEarly, InvalidResume, NotResumed, Resume, ResumeFuture, ResumeLayer, ResumeSettings,
+    Resumed,
+};
 pub use self::service::Retry;
 pub use self::settings::{InvalidRetry, RetryCosts, RetrySettings};

@@ -10,7 +10,7 @@ use stonework::Call;
 use stonework::base::{Backoff, BoxError, TimeoutHeader};
 use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
 use stonework::observe::SpanLayer;
-use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
+use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{
     AttemptTimeoutLayer, BodyLimits, ReceiveDeadlineLayer, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer,
     SendDeadlineLayer, TimedBody, TimeoutLayer,
@@ -135,6 +135,10 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;
         HopLayer "" = HopLayer::new() => TELLS;
         HopLayer ".when(false)" = HopLayer::new().when(false) => TELLS;
+        CollectLayer "" = CollectLayer::new(64 * 1024) => TELLS;
+        CollectLayer ".when(false)" = CollectLayer::new(64 * 1024).when(false) => TELLS;
+        ResumeLayer "" = ResumeLayer::new() => TELLS;
+        ResumeLayer ".when(false)" = ResumeLayer::new().when(false) => TELLS;
     }
 }
 

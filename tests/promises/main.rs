@@ -3,10 +3,14 @@
 mod body_limit;
 mod body_timeout;
 mod client;
+mod collect;
 mod deadlines;
 mod delivery;
 mod grpc;
 mod observe;
+mod pieces;
+mod reopen;
+mod resume;
 mod retry;
 mod server;
 mod storms;

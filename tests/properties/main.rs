@@ -5,6 +5,7 @@ mod body;
 mod budget;
 mod key;
 mod ratio;
+mod resume;
 mod retry;
 mod retry_after;
 mod rng;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::client::ClientSettings;
-use stonework::retry::{RetryCosts, RetrySettings};
+use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
 use stonework::timeout::{ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -37,6 +37,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
     let settings = [
         ("backoff", format!("{:#?}", Backoff::default())),
         ("budget", format!("{:#?}", BudgetSettings::default())),
+        ("resume", format!("{:#?}", ResumeSettings::new())),
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
@@ -44,7 +45,14 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("server", format!("{:#?}", ServerSettings::new())),
     ];
     // Settings within settings have rows of their own.
-    let nested = ["retry `backoff`", "retry `budget`", "retry `costs`", "client `retry`"];
+    let nested = [
+        "resume `backoff`",
+        "resume `budget`",
+        "retry `backoff`",
+        "retry `budget`",
+        "retry `costs`",
+        "client `retry`",
+    ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
         own.filter_map(|line| line.trim().split_once(':')).map(move |(field, _)| format!("{owner} `{field}`"))
@@ -75,6 +83,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry costs `overload`" => costs.overload(value.parse().ok()?) == costs,
         "retry costs `timeout`" => costs.timeout(value.parse().ok()?) == costs,
         "retry `repeatable_paths`" => value == "none" && retry.clone().repeatable_paths([""; 0]) == retry,
+        "resume `resumes`" => ResumeSettings::new().resumes(value.parse().ok()?) == ResumeSettings::new(),
+        "resume `in_all`" => ResumeSettings::new().in_all(value.parse().ok()?) == ResumeSettings::new(),
         "retry `attempts`" => retry.clone().attempts(value.parse().ok()?) == retry,
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,

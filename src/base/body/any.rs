@@ -12,12 +12,13 @@ use http_body_util::{Empty, Full};
 use super::collect::collect_up_to;
 use super::memory::Memory;
 use super::tape::to_bytes;
-use super::{Replay, ReplayBody};
+use super::{Reopen, Replay, ReplayBody};
 use crate::base::BoxError;
 
 /// A request or response body: bytes in memory, or any stream in a box.
 ///
-/// It is `Send`, `Sync` and `Unpin` whatever is inside, and a [`Replay`]. Bytes in memory are neither boxed nor copied.
+/// It is `Send`, `Sync` and `Unpin` whatever is inside, and a [`Replay`]. Bytes in memory are neither boxed nor copied. One
+/// made from a [`Reopen`] can be sent again whatever its size.
 ///
 /// ```
 /// use http_body::Body as _;
@@ -38,6 +39,7 @@ enum Kind {
     Empty,
     Memory(Memory),
     Stream(ReplayBody<Boxed>),
+    Source(Box<Reopen<Boxed>>),
 }
 
 type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
@@ -114,6 +116,7 @@ impl http_body::Body for Body {
             Kind::Empty => Poll::Ready(None),
             Kind::Memory(memory) => Poll::Ready(memory.take().map(|data| Ok(Frame::data(data)))),
             Kind::Stream(body) => Pin::new(body).poll_frame(cx),
+            Kind::Source(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -122,6 +125,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Memory(memory) => memory.size() == 0,
             Kind::Stream(body) => body.is_end_stream(),
+            Kind::Source(body) => body.is_end_stream(),
         }
     }
 
@@ -130,6 +134,7 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Memory(memory) => SizeHint::with_exact(memory.size()),
             Kind::Stream(body) => body.size_hint(),
+            Kind::Source(body) => body.size_hint(),
         }
     }
 }
@@ -140,6 +145,7 @@ impl Replay for Body {
             Kind::Empty => true,
             Kind::Memory(memory) => memory.record(cap),
             Kind::Stream(body) => body.record(cap),
+            Kind::Source(body) => body.record(cap),
         }
     }
 
@@ -148,6 +154,7 @@ impl Replay for Body {
             Kind::Empty => Kind::Empty,
             Kind::Memory(memory) => Kind::Memory(memory.fork()?),
             Kind::Stream(body) => Kind::Stream(body.fork()?),
+            Kind::Source(body) => Kind::Source(Box::new(body.fork()?)),
         };
         Some(Self { kind })
     }
@@ -155,13 +162,16 @@ impl Replay for Body {
     fn is_replayable(&self) -> bool {
         match &self.kind {
             Kind::Stream(body) => body.is_replayable(),
+            Kind::Source(body) => body.is_replayable(),
             Kind::Empty | Kind::Memory(_) => self.fork().is_some(),
         }
     }
 
     fn take_over(&mut self) {
-        if let Kind::Stream(body) = &mut self.kind {
-            body.take_over();
+        match &mut self.kind {
+            Kind::Empty | Kind::Memory(_) => {}
+            Kind::Stream(body) => body.take_over(),
+            Kind::Source(body) => body.take_over(),
         }
     }
 }
@@ -199,6 +209,17 @@ impl From<Vec<u8>> for Body {
 impl From<()> for Body {
     fn from((): ()) -> Self {
         Self::empty()
+    }
+}
+
+/// It is read from the start, whatever was read of it before. [`Reopen`] has an example.
+impl<B> From<Reopen<B>> for Body
+where
+    B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+{
+    fn from(source: Reopen<B>) -> Self {
+        let boxed = source.map(|body| -> Boxed { Box::pin(Plain { body }) });
+        Self { kind: Kind::Source(Box::new(boxed)) }
     }
 }
 

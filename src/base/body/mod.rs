@@ -5,6 +5,7 @@
 //! | [`Body`] | the body of the assembled client and server: bytes in memory, or any stream in a box |
 //! | [`Replay`] | what a layer that repeats requests asks of a body: keep what is read, give a second copy |
 //! | [`ReplayBody`] | makes any body a `Replay`, without waiting for it and without holding more than a limit |
+//! | [`Reopen`] | a `Replay` of any size, from a closure that opens its source again |
 //! | [`Held`] | a response body that keeps a [`Guard`] (a permit, a timer, a measurement) until it is used up |
 //!
 //! # Replay without giving up on streaming
@@ -12,7 +13,8 @@
 //! A body that is recorded is still sent frame by frame, as it comes. Up to a limit the frames are also kept, which
 //! for [`Bytes`](bytes::Bytes) is counting a reference, not copying. A body that grows over its limit is let go: what
 //! was kept is released and the reader in front goes on with the live stream, so that a large upload costs one
-//! attempt and never an error.
+//! attempt and never an error. What comes from a source that can be opened again needs no keeping, and has no limit:
+//! see [`Reopen`].
 //!
 //! ```
 //! use bytes::Bytes;
@@ -45,6 +47,7 @@ mod held;
 mod hold_until;
 mod memory;
 mod reader;
+mod reopen;
 mod replay;
 mod replay_body;
 mod shared;
@@ -57,5 +60,6 @@ pub use any::Body;
 pub use collect::{BodyTooLarge, collect_up_to};
 pub use held::{BodyEnd, Guard, Held};
 pub use hold_until::HoldUntil;
+pub use reopen::{Reopen, WrongLength};
 pub use replay::{Replay, ReplayLimit, SourceFailed, Superseded};
 pub use replay_body::ReplayBody;
