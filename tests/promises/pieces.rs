@@ -120,6 +120,10 @@ impl Body for Pieces {
         }
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.sleep.is_none()
+    }
+
     fn size_hint(&self) -> SizeHint {
         self.hint
     }
@@ -149,6 +153,7 @@ where
     let mut body = std::pin::pin!(body);
     let mut read = Read { bytes: Vec::new(), trailers: None, error: None };
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        assert!(read.trailers.is_none(), "something comes behind the trailers");
         match frame.map(Frame::into_data) {
             Ok(Ok(data)) => read.bytes.extend_from_slice(&data),
             Ok(Err(frame)) => read.trailers = frame.into_trailers().ok(),

@@ -20,7 +20,7 @@ use stonework::testing::{Digest, Reaction, Recorder, ScriptedServer, respond};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::pieces::{Piece, Pieces, Watch, broken, data, pieces, read};
-use crate::support::{answer, skips};
+use crate::support::{SECOND, answer, skips};
 
 /// Four times the cap of `retry`.
 const SIZE: usize = 256 * 1024;
@@ -84,6 +84,9 @@ async fn an_upload_beyond_the_cap_arrives_whole_however_much_of_it_was_read_befo
 #[tokio::test]
 async fn a_source_that_cannot_be_opened_ends_the_attempt_and_names_itself() {
     let gone = || Err::<Full<Bytes>, _>(io::Error::new(io::ErrorKind::NotFound, "upload.bin is gone"));
+    let error = read(Reopen::new(gone)).await.error.expect("an error");
+    assert_eq!((error.kind(), error.delivery()), (Kind::Body, Delivery::Unknown));
+
     let server = ScriptedServer::start(|_| Reaction::new().read_body().reply(respond(200))).await;
     let events = Recorder::new();
     let post = client(&events).post(server.uri("/")).body(Reopen::new(gone)).send();
@@ -160,14 +163,15 @@ async fn a_retry_that_takes_over_ends_the_attempt_before_and_closes_what_it_had_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_waits_for_its_source_is_woken_when_it_is_taken_over() {
     let mut first = Reopen::new(|| Ok::<_, Infallible>(pieces([Piece::Hang])));
     let mut copy = first.fork().expect("a copy");
     let reading = tokio::spawn(async move { first.frame().await });
     tokio::task::yield_now().await;
     copy.take_over();
-    let ended = reading.await.expect("no panic").expect("an error");
+    let ended = tokio::time::timeout(SECOND, reading).await.expect("it is woken");
+    let ended = ended.expect("no panic").expect("an error");
     assert!(ended.unwrap_err().is::<Superseded>());
 }
 

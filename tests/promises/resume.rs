@@ -188,7 +188,10 @@ async fn while_nothing_was_delivered_only_the_same_answer_takes_over() {
 async fn an_answer_that_is_not_the_rest_is_never_read_and_its_status_and_the_first_error_are_told() {
     let watch = Watch::default();
     let unread = |status, fields: &[(&'static str, &'static str)]| {
-        pieces([data("XXXXXX")]).watched(&watch).with(status, fields.iter().copied())
+        let body = pieces([data("XXXXXX")]).watched(&watch);
+        let is_longer = fields.iter().any(|(name, _)| *name == "x-body-is-longer");
+        let body = if is_longer { body.hinted(7) } else { body };
+        body.with(status, fields.iter().copied())
     };
     for (status, fields) in [
         (416, vec![("content-range", "bytes */4")]),
@@ -196,6 +199,7 @@ async fn an_answer_that_is_not_the_rest_is_never_read_and_its_status_and_the_fir
         (503, vec![]),
         (304, vec![TAG]),
         (206, vec![TAG]),
+        (206, vec![TAG, ("content-range", "bytes 4-9/10"), ("x-body-is-longer", "yes")]),
         (206, vec![("content-range", "bytes 4-9/10")]),
         (206, vec![TAG, ("content-range", "bytes 5-9/10")]),
         (206, vec![TAG, ("content-range", "bytes 4-9/*")]),
@@ -287,12 +291,13 @@ async fn a_body_that_is_too_large_for_a_layer_below_is_not_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_length_that_is_told_is_what_is_left_of_the_whole() {
-    let backend = answers([whole([data("0123"), broken()]), part("4-9", [data("456789")])]);
+    let backend = answers([whole([data("0123")]), part("4-9", [data("456789")])]);
     let mut body = ResumeLayer::new().layer(backend).oneshot(get()).await.expect("a head").into_body();
     assert_eq!(body.size_hint().exact(), Some(10));
     for left in [6, 0] {
         body.frame().await.expect("a frame").expect("no error");
-        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), false));
+        // The first answer is at its end after four bytes, and the body is not.
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
     }
     assert!(body.frame().await.is_none());
 }
@@ -362,6 +367,21 @@ async fn pauses_grow_and_begin_anew_with_a_byte() {
     let response = ResumeLayer::from(settings).layer(backend.clone()).oneshot(get()).await.expect("a head");
     assert!(read(response.into_body()).await.error.is_none());
     assert_eq!(backend.seen().gaps(), [1, 2, 4, 1].map(Duration::from_secs));
+
+    // What was waited for before is forgotten too.
+    for seed in 0..20 {
+        let backend = answers([
+            whole([data("0"), broken()]),
+            part("1-9", [broken()]),
+            part("1-9", [data("1"), broken()]),
+            part("2-9", [data("23456789")]),
+        ]);
+        let growing = ResumeSettings::new().backoff(doubling.jitter(Jitter::Decorrelated));
+        let layer = ResumeLayer::from(growing).rng(Rng::seeded(seed));
+        let response = layer.layer(backend.clone()).oneshot(get()).await.expect("a head");
+        assert!(read(response.into_body()).await.error.is_none());
+        assert!(backend.seen().gaps()[2] <= 3 * SECOND + Duration::from_millis(1));
+    }
 
     let jittered = answers([whole([broken()]), whole([data("0123456789")])]);
     let settings = ResumeSettings::new().backoff(doubling.jitter(Jitter::Full));
@@ -434,6 +454,18 @@ async fn the_deadline_where_the_body_is_read_holds_for_what_is_asked_for() {
     let (read_so_far, took) = timed(Deadline::within(2 * SECOND).bound(reading)).await;
     let error = read_so_far.expect("in time").error.expect("an error");
     assert_eq!((took, format!("{error:#}").as_str()), (Duration::ZERO, "the call failed: the line is dead"));
+
+    // Polled far too late, when the pause is over and so is the time: nothing is begun.
+    let budget = Budget::new(scarce(1));
+    let backend = answers([whole([data("0123"), broken()])]);
+    let late = ResumeLayer::from(pause).budget(budget.clone()).layer(backend.clone());
+    let late = read(late.oneshot(get()).await.expect("a head").into_body());
+    let mut late = std::pin::pin!(Deadline::within(3 * SECOND).bound(late));
+    let mut poll = || late.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(poll().is_pending());
+    tokio::time::advance(10 * SECOND).await;
+    assert!(poll().is_ready());
+    assert_eq!((backend.seen().count(), budget.stats().refunded), (1, 1));
 
     // What is asked for sees it, and is dropped when it comes.
     let seen = Arc::new(Mutex::new(None));

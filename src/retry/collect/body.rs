@@ -63,7 +63,9 @@ impl<B: Body<Error: Into<BoxError>>> Body for Collected<B> {
 
     fn size_hint(&self) -> SizeHint {
         let front = self.front.data();
-        let Some(rest) = &self.rest else { return SizeHint::with_exact(front) };
+        let Some(rest) = self.rest.as_ref().filter(|rest| !rest.is_end_stream()) else {
+            return SizeHint::with_exact(front);
+        };
         let rest = rest.size_hint();
         let mut hint = SizeHint::new();
         // The upper bound first: it may not be set below the lower one, nor the lower above it.

@@ -114,7 +114,8 @@ impl StdError for NotResumed {
     }
 }
 
-/// A body ended before all the bytes were there that its head promised.
+/// A body ended before all the bytes were there that its head promised. Find it with [`Error::cause`];
+/// [`ResumeLayer`](super::ResumeLayer) says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndedEarly {
