@@ -4,6 +4,8 @@ mod backoff;
 mod body;
 mod budget;
 mod key;
+mod mutations;
+mod parsers;
 mod ratio;
 mod resume;
 mod retry;

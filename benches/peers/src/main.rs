@@ -1,0 +1,51 @@
+//! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
+
+mod measure;
+mod report;
+mod rows;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+#[global_allocator]
+static ALLOCATOR: measure::Counting = measure::Counting;
+
+const USAGE: &str = "usage: stonework-peers report [--json FILE] | check";
+
+fn main() -> ExitCode {
+    // Timers need a runtime around them; nothing is spawned on it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    // As in a service with calls in flight, whose timers are due earlier: else each new timer would wake the driver.
+    let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
+    let _entered = runtime.enter();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["report"] => println!("{}", Report::measure(true).markdown()),
+        ["report", "--json", file] => {
+            let report = Report::measure(true);
+            println!("{}", report.markdown());
+            std::fs::write(file, format!("{:#}\n", report.json())).expect("a file that can be written");
+        }
+        ["check"] => {
+            let report = Report::measure(false);
+            println!("{}", report.markdown());
+            let missed = report.missed();
+            for target in &missed {
+                eprintln!("missed: {target}");
+            }
+            return if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        // What `report` runs under callgrind.
+        ["calls", case, index, calls] => {
+            let index: usize = index.parse().expect("the number of a row");
+            let mut row = rows::rows(*case == report::CASES[1]).swap_remove(index);
+            row.subject.calls(calls.parse().expect("a number of calls"));
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

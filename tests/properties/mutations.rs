@@ -1,0 +1,157 @@
+//! The parsers of foreign bytes under 100 000 mutations each, the same in every run. `fuzz/` looks further.
+
+use stonework::base::Rng;
+
+use crate::parsers;
+
+const MUTATIONS: u32 = 100_000;
+
+const RETRY_AFTER: &[&[u8]] = &[
+    b"0",
+    b"120",
+    b" 007\t",
+    b"4294967295",
+    b"4294967296",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"-1",
+    b"+1",
+    b"1.5",
+    b"1e3",
+    b"0x10",
+    b"",
+    b"Sun, 06 Nov 1994 08:49:37 GMT",
+    b"Sunday, 06-Nov-94 08:49:37 GMT",
+    b"Sun Nov  6 08:49:37 1994",
+    b"Thu, 29 Feb 2024 23:59:59 GMT",
+    b"Sun, 31 Feb 1994 08:49:37 GMT",
+    b"Thu, 01 Jan 1970 00:00:00 GMT",
+    b"Wed, 31 Dec 1969 23:59:59 GMT",
+    b"Fri, 31 Dec 9999 23:59:59 GMT",
+    b"Fri, 31 Dec 9999 23:59:60 GMT",
+    b"Tuesday, 29-Feb-00 24:00:00 GMT",
+    "１２０".as_bytes(),
+];
+
+const KEYS: &[&[u8]] = &[
+    b"a",
+    b"\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+    b"order-42",
+    b"!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~",
+    &[b'k'; 254],
+    &[b'k'; 255],
+    &[b'k'; 256],
+    b"two words",
+    b"tab\t",
+    b"\x7f",
+    b"\r\nx: y",
+    b"",
+    "schlüssel".as_bytes(),
+];
+
+const TIMEOUTS: &[&[u8]] = &[
+    b"0n",
+    b"1u",
+    b"250m",
+    b"3S",
+    b"4M",
+    b"5H",
+    b"99999999H",
+    b"00000001S",
+    b"100000000n",
+    b"5s",
+    b"S",
+    b"-1S",
+    b"1 S",
+    b"0",
+    b"1500",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"00000000000000000001",
+    b"000000000000000000001",
+    b"",
+];
+
+fn pick<'a>(rng: &Rng, seeds: &[&'a [u8]]) -> &'a [u8] {
+    seeds[rng.below(seeds.len() as u64) as usize]
+}
+
+/// A place in `bytes`, or just behind them.
+fn place(rng: &Rng, bytes: &[u8]) -> usize {
+    rng.below(bytes.len() as u64 + 1) as usize
+}
+
+fn digits(rng: &Rng, most: u64) -> Vec<u8> {
+    (0..=rng.below(most)).map(|_| b'0' + rng.below(10) as u8).collect()
+}
+
+fn mutate(rng: &Rng, seeds: &[&[u8]], bytes: &mut Vec<u8>) {
+    let at = place(rng, bytes);
+    let to = at + rng.below((bytes.len() - at) as u64 + 1) as usize;
+    match rng.below(9) {
+        // One bit; another digit or letter of the seeds; any byte.
+        0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
+        1 if at < bytes.len() => bytes[at] = pick(rng, seeds).first().copied().unwrap_or(b' '),
+        2 if at < bytes.len() => bytes[at] = b'0' + rng.below(10) as u8,
+        3 => bytes.insert(at, rng.below(256) as u8),
+        4 => drop(bytes.drain(at..to)),
+        5 => {
+            let twice = bytes[at..to].to_vec();
+            drop(bytes.splice(at..at, twice));
+        }
+        6 => {
+            // The end of another one.
+            let other = pick(rng, seeds);
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[place(rng, other)..]);
+        }
+        7 => drop(bytes.splice(at..to, digits(rng, 40))),
+        _ => *bytes = digits(rng, 21),
+    }
+}
+
+/// The mutation that broke a promise, in the output of the test.
+struct Told<'a>(&'a [u8]);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the bytes were b\"{}\"", self.0.escape_ascii());
+        }
+    }
+}
+
+fn survives(parser: fn(&[u8]) -> bool, seeds: &[&[u8]]) {
+    let rng = Rng::seeded(6_585);
+    let mut valid = 0;
+    let mut seen = |bytes: &[u8]| {
+        let _told = Told(bytes);
+        valid += u32::from(parser(bytes));
+    };
+    seeds.iter().for_each(|seed| seen(seed));
+    for _ in 0..MUTATIONS {
+        let mut bytes = pick(&rng, seeds).to_vec();
+        for _ in 0..=rng.below(3) {
+            mutate(&rng, seeds, &mut bytes);
+        }
+        seen(&bytes);
+    }
+    // Values that are all refused, or all accepted, would prove little.
+    let share = f64::from(valid) / f64::from(MUTATIONS);
+    assert!((0.1..0.9).contains(&share), "{share} of the mutations were valid");
+}
+
+#[test]
+fn mutations_of_a_retry_after_and_its_dates_do_no_harm() {
+    survives(parsers::retry_after, RETRY_AFTER);
+}
+
+#[test]
+fn mutations_of_an_idempotency_key_do_no_harm() {
+    survives(parsers::idempotency_key, KEYS);
+}
+
+#[test]
+fn mutations_of_a_timeout_header_do_no_harm() {
+    survives(parsers::timeout_header, TIMEOUTS);
+}
