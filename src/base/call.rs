@@ -88,8 +88,13 @@ impl Call {
 
     /// Change what a request says of itself.
     pub fn edit(extensions: &mut Extensions, change: impl FnOnce(Self) -> Self) {
-        let call = extensions.remove().unwrap_or_default();
-        extensions.insert(change(call));
+        match extensions.get_mut::<Self>() {
+            // In its place: it is in a box of its own.
+            Some(call) => *call = change(std::mem::take(call)),
+            None => {
+                extensions.insert(change(Self::default()));
+            }
+        }
     }
 
     /// Send this request at most so many times, the first included. It can only lower what the layer allows. The

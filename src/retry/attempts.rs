@@ -1,6 +1,6 @@
 //! The copies of one request: made once, before the first attempt, and only where one may be needed.
 
-use http::Request;
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
 use super::RetrySettings;
 use super::verdict::Role;
@@ -22,7 +22,7 @@ pub(super) struct Plan<B> {
     /// The attempt of a retry outside that this call is part of.
     outside: u32,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
-    copy: Option<Request<B>>,
+    copy: Option<Kept<B>>,
     /// The request itself, which came back unsent. That is rare, so it is kept elsewhere: what is in here is moved about
     /// by every call.
     returned: Option<Box<Request<B>>>,
@@ -52,7 +52,7 @@ impl<B: Replay> Plan<B> {
         let outside = nesting::current();
         self.outside = outside.attempt;
         self.role = match outside.repeated {
-            Some(repeated) if repeated == Identity::of(request) => Role::Inside,
+            Some(repeated) if repeated == Identity::of(request.uri()) => Role::Inside,
             _ if outside.attempt > 1 => Role::PartOfRetry,
             _ => Role::Outermost,
         };
@@ -79,7 +79,7 @@ impl<B: Replay> Plan<B> {
         }
         let repeats = self.allowed > 1 && self.role != Role::Inside;
         if repeats && request.body_mut().record(settings.replay_cap) {
-            copy_into(&mut self.copy, request);
+            self.copy = Kept::of(request);
         }
     }
 
@@ -90,7 +90,7 @@ impl<B: Replay> Plan<B> {
 
     /// Whether another request can be had.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.returned.is_some() || self.copy.as_ref().is_some_and(|copy| copy.body().is_replayable())
+        self.returned.is_some() || self.copy.as_ref().is_some_and(|copy| copy.body.is_replayable())
     }
 
     /// Keep a request that came back unsent.
@@ -111,7 +111,7 @@ impl<B: Replay> Plan<B> {
     /// what the next one needs.
     pub(super) fn secure(&mut self) -> bool {
         if let Some(copy) = &mut self.copy {
-            copy.body_mut().take_over();
+            copy.body.take_over();
         }
         self.is_repeatable()
     }
@@ -119,7 +119,7 @@ impl<B: Replay> Plan<B> {
     /// The request for this attempt.
     pub(super) fn next(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let returned = self.returned.take().map(|returned| *returned);
-        let mut request = self.copy.as_ref().and_then(copy).or(returned)?;
+        let mut request = self.copy.as_ref().and_then(Kept::request).or(returned)?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
         announce(&mut request, settings, attempt.max(self.outside));
         Some(request)
@@ -131,7 +131,7 @@ impl<B> Plan<B> {
     #[inline]
     pub(super) fn inside(&self, attempt: u32) -> Option<Nesting> {
         // Known by the URI of the copy, so only as long as there is one.
-        let repeated = Some(Identity::of(self.copy.as_ref()?));
+        let repeated = Some(Identity::of(&self.copy.as_ref()?.uri));
         Some(Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
     }
 }
@@ -143,20 +143,38 @@ fn announce<B>(request: &mut Request<B>, settings: &RetrySettings, attempt: u32)
     }
 }
 
-fn copy<B: Replay>(request: &Request<B>) -> Option<Request<B>> {
-    let mut copy = None;
-    copy_into(&mut copy, request);
-    copy
+/// A request in its parts: `http` has no way to copy a head but into one that is there already, and every call makes a
+/// copy.
+#[derive(Debug)]
+struct Kept<B> {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: B,
 }
 
-/// Written where it is to stay: every call makes one, and it is large.
-#[inline]
-fn copy_into<B: Replay>(slot: &mut Option<Request<B>>, request: &Request<B>) {
-    let Some(body) = request.body().fork() else { return };
-    let copy = slot.insert(Request::new(body));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
+impl<B: Replay> Kept<B> {
+    #[inline]
+    fn of(request: &Request<B>) -> Option<Self> {
+        Some(Self {
+            body: request.body().fork()?,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+        })
+    }
+
+    fn request(&self) -> Option<Request<B>> {
+        let mut request = Request::new(self.body.fork()?);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        Some(request)
+    }
 }
