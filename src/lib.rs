@@ -44,6 +44,7 @@
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
+//! | the layers over reqwest? | `reqwest` | `reqwest` |
 //! | do my own layers keep the rules? | `testing` | `testing` |
 //! | what they all share | [`base`] | |
 //!
@@ -60,9 +61,10 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff` and `reqwest`.
 //!
 //! * `retry`, `timeout` (default), `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
@@ -95,6 +97,13 @@ pub mod client;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod server;
+
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest;
+
+#[cfg(any(feature = "client", feature = "reqwest"))]
+mod exchange;
 
 pub mod base;
 #[cfg(feature = "testing")]

@@ -99,11 +99,7 @@
 //! settings and the retry budget. *Events:* those of [`retry`](crate::retry).
 
 mod builder;
-mod check;
-mod delivery;
 mod explain;
-mod invalid;
-mod outgoing;
 mod request;
 mod response;
 mod service;
@@ -113,10 +109,9 @@ mod unreadable;
 mod wire;
 
 pub use self::builder::ClientBuilder;
-pub use self::invalid::InvalidRequest;
-pub use self::outgoing::RequestBodyFailed;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::service::{Client, ResponseFuture};
 pub use self::settings::{ClientSettings, InvalidClient};
 pub use self::unreadable::{NotJson, NotText, Status};
+pub use crate::exchange::{InvalidRequest, RequestBodyFailed};

@@ -10,9 +10,10 @@ use tower_service::Service;
 
 use super::builder::Judge;
 use super::transport::Transport;
-use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, check, explain};
+use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
 use crate::base::body::Body;
 use crate::base::{Error, WallClock};
+use crate::exchange::sendable;
 use crate::retry::Retry;
 use crate::timeout::{AttemptTimeout, Timeout};
 
@@ -169,7 +170,7 @@ impl Service<Request<Body>> for Client {
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
-        ResponseFuture(match check::sendable(&request) {
+        ResponseFuture(match sendable(&request, false) {
             Ok(()) => Box::pin(self.stack.call(request)),
             Err(invalid) => Box::pin(ready(Err(invalid.into()))),
         })

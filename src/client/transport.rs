@@ -5,21 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, Version};
-use http_body::Body as _;
+use http::{Request, Response};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project::pin_project;
 use tower_service::Service;
 
 use super::ClientSettings;
-use super::delivery::Facts;
-use super::outgoing::Outgoing;
 use super::wire::Connector;
 use crate::base::Error;
 use crate::base::body::Body;
 use crate::base::deadline::countable;
+use crate::exchange::{Facts, Outgoing, frame};
 
 type Pool = legacy::Client<Connector, Outgoing>;
 
@@ -72,24 +69,9 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Exchange {
-        // RFC 9110, section 2.5: the version is that of this hop, not of the one that the request may come from.
-        *request.version_mut() = Version::HTTP_11;
-        if is_framing_needed(&request) {
-            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        frame(&mut request);
         Exchange { answer: self.pool.request(request.map(Outgoing)) }
     }
-}
-
-/// Hyper takes it that a GET or a HEAD has no body, and drops one whose length it does not know, unless the headers say
-/// how it ends.
-fn is_framing_needed(request: &Request<Body>) -> bool {
-    let (headers, body) = (request.headers(), request.body());
-    matches!(*request.method(), Method::GET | Method::HEAD)
-        && !body.is_end_stream()
-        && body.size_hint().exact().is_none()
-        && !headers.contains_key(CONTENT_LENGTH)
-        && !headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// A request that is under way.

@@ -14,7 +14,7 @@ fn complain(file: &Source, text: &str, at: usize, what: &str) -> String {
 /// The module that every other may use.
 const BASE: &str = "base";
 /// The modules that put others together.
-const ASSEMBLIES: &[&str] = &["client", "server"];
+const ASSEMBLIES: &[&str] = &["client", "reqwest", "server"];
 /// The test kit, which knows the `Service` contract and nothing of the layers.
 const KIT: &str = "testing";
 

@@ -33,7 +33,7 @@ pub enum InvalidRequest {
     #[error("the URI needs a scheme and a host, as in `http://host/path`")]
     Relative,
     /// The scheme is neither `http` nor `https`.
-    #[error("the scheme of the URI is not `http`")]
+    #[error("the scheme of the URI is neither `http` nor `https`")]
     Scheme,
     /// The scheme is `https`.
     #[error("the URI asks for TLS, which is not built in yet; the scheme has to be `http`")]

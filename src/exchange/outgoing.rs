@@ -11,7 +11,7 @@ use crate::base::body::Body;
 
 /// A request body whose failures can be told from those of the connection.
 #[derive(Debug)]
-pub(super) struct Outgoing(pub(super) Body);
+pub(crate) struct Outgoing(pub(crate) Body);
 
 impl http_body::Body for Outgoing {
     type Data = Bytes;

@@ -7,7 +7,8 @@ use http_body::{Body, SizeHint};
 
 use super::InvalidRequest;
 
-pub(super) fn sendable<B: Body>(request: &Request<B>) -> Result<(), InvalidRequest> {
+/// `tls`: whether the transport may be able to speak it.
+pub(crate) fn sendable<B: Body>(request: &Request<B>, tls: bool) -> Result<(), InvalidRequest> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return Err(InvalidRequest::Connect);
@@ -15,6 +16,7 @@ pub(super) fn sendable<B: Body>(request: &Request<B>) -> Result<(), InvalidReque
     match uri.scheme() {
         None => return Err(InvalidRequest::Relative),
         Some(scheme) if *scheme == Scheme::HTTP => {}
+        Some(scheme) if *scheme == Scheme::HTTPS && tls => {}
         Some(scheme) if *scheme == Scheme::HTTPS => return Err(InvalidRequest::Tls),
         Some(_) => return Err(InvalidRequest::Scheme),
     }
@@ -58,7 +60,7 @@ mod tests {
 
     fn checked(method: Method, uri: &str) -> Result<(), String> {
         let request = Request::builder().method(method).uri(uri).body(String::new()).unwrap();
-        sendable(&request).map_err(|invalid| invalid.to_string())
+        sendable(&request, false).map_err(|invalid| invalid.to_string())
     }
 
     #[test]
@@ -92,6 +94,12 @@ mod tests {
     }
 
     #[test]
+    fn a_transport_that_may_speak_tls_is_handed_https() {
+        let request = Request::get("https://host/").body(String::new()).unwrap();
+        assert!(sendable(&request, true).is_ok());
+    }
+
+    #[test]
     fn a_length_that_is_not_that_of_the_body_is_refused() {
         for (lengths, right) in [
             (&[][..], true),
@@ -107,7 +115,7 @@ mod tests {
             for length in lengths {
                 request.headers_mut().append(CONTENT_LENGTH, length.parse().unwrap());
             }
-            assert_eq!(sendable(&request).is_ok(), right, "{lengths:?}");
+            assert_eq!(sendable(&request, false).is_ok(), right, "{lengths:?}");
         }
         let mut unknown = SizeHint::new();
         unknown.set_lower(3);

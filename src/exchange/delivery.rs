@@ -11,7 +11,7 @@ use crate::base::{Delivery, Kind};
 
 /// What is known about a failed exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The pool could not make or find a connection.
     connect: bool,
     /// The request had been handed to a connection.
@@ -34,7 +34,7 @@ enum Cause {
 }
 
 impl Facts {
-    pub(super) fn of(error: &legacy::Error) -> Self {
+    pub(crate) fn of(error: &legacy::Error) -> Self {
         let cause = match error.source() {
             None => Cause::None,
             Some(source) => source.downcast_ref::<hyper::Error>().map_or(Cause::Broken, Cause::of),
@@ -44,7 +44,7 @@ impl Facts {
         Self { connect: error.is_connect(), connected: error.connect_info().is_some(), cause }
     }
 
-    pub(super) fn judge(self) -> (Kind, Delivery) {
+    pub(crate) fn judge(self) -> (Kind, Delivery) {
         match (self.connected, self.cause) {
             _ if self.connect => (Kind::Connect, Delivery::NotSent),
             (_, Cause::None) => (Kind::Invalid, Delivery::NotSent),
@@ -67,7 +67,7 @@ impl Cause {
         let source = error.source();
         if error.is_canceled() {
             Self::Unwritten
-        } else if error.is_body_write_aborted() || source.is_some_and(|s| s.is::<RequestBodyFailed>()) {
+        } else if error.is_body_write_aborted() || source.is_some_and(is_of_request_body) {
             Self::RequestBody
         } else if source.and_then(|s| s.downcast_ref()).is_some_and(is_refusal) {
             Self::Refused
@@ -75,6 +75,12 @@ impl Cause {
             Self::Broken
         }
     }
+}
+
+/// Reqwest puts one error of its own around that of a body.
+fn is_of_request_body(error: &(dyn StdError + 'static)) -> bool {
+    let failed = |error: &(dyn StdError + 'static)| error.is::<RequestBodyFailed>();
+    failed(error) || error.source().is_some_and(failed)
 }
 
 /// RFC 9113, section 8.7: `REFUSED_STREAM` from the peer guarantees that the request was not processed.
@@ -97,7 +103,7 @@ mod tests {
     use super::*;
     use crate::base::BoxError;
     use crate::base::body::Body;
-    use crate::client::outgoing::Outgoing;
+    use crate::exchange::Outgoing;
 
     const CONNECTED: Facts = Facts { connect: false, connected: true, cause: Cause::Broken };
 
