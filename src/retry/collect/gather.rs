@@ -100,6 +100,15 @@ impl Gathered {
         self.data
     }
 
+    /// The data, if it is all there is and in one piece.
+    pub(super) fn into_single(self) -> Result<Bytes, Self> {
+        let single = self.more.is_empty() && self.first.as_ref().is_some_and(Frame::is_data);
+        if !single {
+            return Err(self);
+        }
+        Ok(self.first.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.more.is_empty()
     }
