@@ -83,10 +83,7 @@ impl From<Collected<Self>> for crate::base::body::Body {
     fn from(collected: Collected<Self>) -> Self {
         match collected {
             Collected { front, rest: Some(rest) } if front.is_empty() => rest,
-            Collected { front, rest: None } => match front.into_single() {
-                Ok(data) => data.into(),
-                Err(front) => Self::new(Collected::<Self>::whole(front)),
-            },
+            Collected { front, rest: None } if front.is_single() => front.into_first().into(),
             more => Self::new(more),
         }
     }

@@ -100,13 +100,14 @@ impl Gathered {
         self.data
     }
 
-    /// The data, if it is all there is and in one piece.
-    pub(super) fn into_single(self) -> Result<Bytes, Self> {
-        let single = self.more.is_empty() && self.first.as_ref().is_some_and(Frame::is_data);
-        if !single {
-            return Err(self);
-        }
-        Ok(self.first.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+    /// Whether all there is is data in one piece, or nothing.
+    pub(super) fn is_single(&self) -> bool {
+        self.more.is_empty() && self.first.as_ref().is_none_or(Frame::is_data)
+    }
+
+    /// The first piece of data.
+    pub(super) fn into_first(self) -> Bytes {
+        self.first.and_then(|frame| frame.into_data().ok()).unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
