@@ -73,6 +73,7 @@ const HIDDEN: &[(&str, &str)] = &[("exchange", "what the transports of `client` 
 const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
+    ("client/transport.rs", "Incoming", "a private type answers with hyper's body"),
     ("client/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("client/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("client/wire.rs", "Connection", "a private type implements it for hyper-util"),

@@ -64,6 +64,7 @@ impl Deadline {
 
     /// `limit` after `start`, saturating like [`within`](Self::within).
     #[must_use]
+    #[inline]
     pub fn after(start: Instant, limit: Duration) -> Self {
         Self(start.checked_add(countable(limit)).unwrap_or(start))
     }
@@ -76,12 +77,14 @@ impl Deadline {
 
     /// The deadline in scope: that of the innermost limit whose work is being called or polled here and now.
     #[must_use]
+    #[inline]
     pub fn current() -> Option<Self> {
         scope::current().deadline.map(Self)
     }
 
     /// This one, or the one in scope if that is earlier.
     #[must_use]
+    #[inline]
     pub(crate) fn in_scope(self) -> Self {
         scope::current().deadline.map_or(self, |outer| self.min(Self(outer)))
     }
@@ -110,6 +113,7 @@ impl Deadline {
 }
 
 /// The limit, or some decades if it is longer: what can be added to any instant. Hyper adds limits without a check.
+#[inline]
 pub(crate) fn countable(limit: Duration) -> Duration {
     // Tokio's clock cannot go much further than this on every platform.
     const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Response;
+use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower::util::option_layer;
 use tower_layer::Layer;
 
@@ -10,8 +12,9 @@ use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::Body;
 use crate::base::{Budget, Classify, ClassifyHttp, Error, Observer, Outcome, Rng, WallClock};
-use crate::retry::RetryLayer;
-use crate::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use crate::observe::SpanLayer;
+use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
+use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
 ///
@@ -97,7 +100,8 @@ impl ClientBuilder {
     /// The settings were checked, or are the defaults.
     pub(super) fn assemble(self) -> Client {
         let Self { settings, budget, classify, observer, rng, wall } = self;
-        let shared_budget = budget.is_some();
+        let shared = budget.clone();
+        let dice = rng.clone();
         let retry = settings.retry.clone().map(|settings| {
             let mut layer = RetryLayer::from(settings).wall_clock(wall.clone());
             if let Some(budget) = budget {
@@ -106,11 +110,22 @@ impl ClientBuilder {
             if let Some(observer) = observer {
                 layer = layer.observer(observer);
             }
-            if let Some(rng) = rng {
+            if let Some(rng) = dice {
                 layer = layer.rng(rng);
             }
             layer.classify(classify.unwrap_or_default())
         });
+        let resume = settings.resume.map(|settings| {
+            let mut layer = ResumeLayer::from(settings);
+            if let Some(budget) = &shared {
+                layer = layer.budget(budget.clone());
+            }
+            if let Some(rng) = &rng {
+                layer = layer.rng(rng.clone());
+            }
+            layer
+        });
+        let resume = resume.unwrap_or_else(|| ResumeLayer::new().when(false));
         let attempt = settings.attempt_timeout;
         let attempt = AttemptTimeoutLayer::new(attempt.unwrap_or_default()).when(attempt.is_some());
         let whole = settings.deadline;
@@ -118,9 +133,28 @@ impl ClientBuilder {
 
         // The limit on an attempt is inside `retry`, so that there is time for another; the limit on the call is
         // outside, so that it covers all of them and the pauses.
-        let stack: Stack = whole.layer(option_layer(retry).layer(attempt.layer(Transport::new(&settings))));
-        Client::with(stack, Arc::new(Shared { settings, shared_budget, wall }))
+        let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(Transport::new(&settings));
+        let wire = wire.map_response(boxed as fn(_) -> _);
+        let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
+        let collect = collect.when(settings.collect_within.is_some());
+        let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
+        let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        let calls = whole.layer(SpanLayer::call().layer(calls));
+        let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        Client::with(stack, Arc::new(Shared { settings, shared_budget: shared.is_some(), wall }))
     }
+}
+
+fn boxed(response: Response<TimedBody<Incoming>>) -> Response<Body> {
+    response.map(Body::new)
+}
+
+fn collected(response: Response<Collected<Body>>) -> Response<Body> {
+    response.map(Body::from)
+}
+
+fn resumed<B: Into<Body>>(response: Response<B>) -> Response<Body> {
+    response.map(Into::into)
 }
 
 impl fmt::Debug for ClientBuilder {

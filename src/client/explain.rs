@@ -16,13 +16,19 @@ fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> R
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
         attempt_timeout,
+        body,
+        collect_within,
         connect_timeout,
         deadline,
         idle_timeout,
         max_idle_per_host,
         max_response_body: _, // no layer: it limits the helpers that collect
+        resume,
         retry,
     } = settings;
+    if let Some(resume) = resume {
+        writeln!(text, "resume: {resume}")?;
+    }
     match deadline {
         Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call")?,
         None => writeln!(text, "deadline: off")?,
@@ -39,6 +45,11 @@ fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> R
         (Some(limit), _) => writeln!(text, "attempt timeout: {limit:?}")?,
         (None, _) => writeln!(text, "attempt timeout: off")?,
     }
+    match collect_within {
+        Some(bytes) => writeln!(text, "collect: bodies of up to {bytes} bytes, within the attempt")?,
+        None => writeln!(text, "collect: only where a request asks")?,
+    }
+    writeln!(text, "response body: {body}")?;
     write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
     idle(text, *idle_timeout, *max_idle_per_host)
 }
@@ -53,7 +64,7 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retry::RetrySettings;
+    use crate::retry::{ResumeSettings, RetrySettings};
 
     #[test]
     fn the_stack_is_told_outermost_first_with_the_settings_in_force() {
@@ -63,6 +74,8 @@ mod tests {
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: 10s\n\
+             collect: only where a request asks\n\
+             response body: 30s of silence\n\
              transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
         );
     }
@@ -73,6 +86,7 @@ mod tests {
             .without_deadline()
             .without_attempt_timeout()
             .without_idle_connections()
+            .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
         assert_eq!(
             stack(&settings, false),
@@ -80,9 +94,17 @@ mod tests {
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: off\n\
+             collect: only where a request asks\n\
+             response body: any silence\n\
              transport: HTTP/1.1 over TCP; 5s to connect; each connection is used once\n"
         );
         assert!(stack(&settings, true).contains("; a budget that is shared; "));
         assert!(stack(&settings.without_retry(), true).contains("retry: off\n"));
+        let asked = ClientSettings::new().collect_within(1024).resume(ResumeSettings::new());
+        let told = stack(&asked, false);
+        assert!(
+            told.starts_with("resume: up to 3 times without progress and 10 in all, pauses with full jitter")
+        );
+        assert!(told.contains("collect: bodies of up to 1024 bytes, within the attempt\n"));
     }
 }

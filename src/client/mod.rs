@@ -5,9 +5,14 @@
 //!
 //! | layer, outermost first | what it does | default | why it stands there |
 //! |---|---|---|---|
+//! | resume | asks for the rest of a large response that broke off | off | outside, so that each further request is a call of its own |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
+//! | span | makes the call visible | `DEBUG` | |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
+//! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
+//! | collect | reads small bodies within the attempt | where a request asks | inside the limit on the attempt, so that one that breaks off is an attempt that failed |
+//! | response body | limits the time of bodies | 30 s of silence | where the bodies come from |
 //! | transport | sends it over a pooled connection | 5 s to connect | |
 //!
 //! [`Client::explain`] prints this stack with the settings in force.
@@ -64,9 +69,11 @@
 //! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
 //! not there either. It follows no redirect, decodes no content encoding and keeps no cookies.
 //!
-//! *Not covered:* the limits of time end when the response head has arrived. A body that is read afterwards is limited
-//! in size by [`bytes`](Response::bytes), [`text`](Response::text) and [`json`](Response::json), and in time by nothing
-//! but a [`Deadline::bound`](crate::base::Deadline::bound) around them.
+//! *Not covered:* the limits on the call and on an attempt end when the response head has arrived, unless the body is
+//! [collected](RequestBuilder::collect_within) within the attempt. A body that is read afterwards may be silent for 30 s at
+//! a time and is limited in no other way in time; [`BodyLimits`](crate::timeout::BodyLimits) has more, the deadline of the
+//! call among them. It is limited in size by [`bytes`](Response::bytes), [`text`](Response::text) and
+//! [`json`](Response::json).
 //!
 //! # Errors
 //!

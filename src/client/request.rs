@@ -147,6 +147,12 @@ impl RequestBuilder {
         self.call(Call::dangerously_assume_idempotent)
     }
 
+    /// Read the response body as a part of each attempt, up to so many bytes: one that breaks off is then an attempt that
+    /// failed, and is retried as any other. See [`Call::collect_within`].
+    pub fn collect_within(self, bytes: usize) -> Self {
+        self.call(|call| call.collect_within(bytes))
+    }
+
     /// Limit this call, counted from [`send`](Self::send). It can only shorten what the client allows.
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);

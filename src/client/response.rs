@@ -11,8 +11,8 @@ use crate::base::{Attempts, Classify, ClassifyHttp, Delivery, Error, Kind, Outco
 
 /// A response whose head has arrived; its body is read by one of the methods that consume it.
 ///
-/// *No deadline covers the body*: the client's limits end with the head. Reading it under
-/// [`Deadline::bound`](crate::base::Deadline::bound) limits it.
+/// *The deadline of the call does not cover the body* unless the client's
+/// [`BodyLimits`](crate::timeout::BodyLimits::until_deadline) say so; by default the server may be silent for 30 s at a time.
 ///
 /// ```
 /// use stonework::client::Client;

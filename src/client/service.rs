@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Uri};
-use tower::util::Either;
+use hyper::body::Incoming;
+use tower::util::{Either, MapResponse};
 use tower_service::Service;
 
 use super::builder::Judge;
@@ -14,11 +15,16 @@ use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
 use crate::base::body::Body;
 use crate::base::{Error, WallClock};
 use crate::exchange::sendable;
-use crate::retry::Retry;
-use crate::timeout::{AttemptTimeout, Timeout};
+use crate::observe::Spanned;
+use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
+use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
-pub(super) type Stack = Timeout<Either<Retry<Attempt, Judge>, Attempt>>;
-type Attempt = AttemptTimeout<Transport>;
+pub(super) type Stack = Unified<Resume<Calls>, Resumed<Calls, Body, Body>>;
+type Calls = Timeout<Spanned<Either<Retry<Attempt, Judge>, Attempt>>>;
+type Attempt = Spanned<AttemptTimeout<Unified<Collect<Wire>, Collected<Body>>>>;
+type Wire = Unified<ResponseBodyTimeout<Transport>, TimedBody<Incoming>>;
+/// Brings the response body back into one type, so that a classifier and a caller can name it.
+type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
 
 /// An HTTP client: a pool of connections below, and above it what keeps a call safe and on time. See the
 /// [module](super).
@@ -66,6 +72,8 @@ impl Client {
     ///     "deadline: 8s for the whole call\n\
     ///      retry: off\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
+    ///      collect: only where a request asks\n\
+    ///      response body: 30s of silence\n\
     ///      transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
     /// );
     /// # Ok::<(), stonework::client::InvalidClient>(())

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use crate::retry::RetrySettings;
+use crate::retry::{ResumeSettings, RetrySettings};
+use crate::timeout::BodyLimits;
 
 /// How a [`Client`](super::Client) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
 /// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
@@ -24,25 +25,31 @@ use crate::retry::RetrySettings;
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
+    pub(super) body: BodyLimits,
+    pub(super) collect_within: Option<usize>,
     pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_idle_per_host: usize,
     pub(super) max_response_body: usize,
+    pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
 }
 
 impl ClientSettings {
-    /// The defaults: 30 s for a call, 10 s for an attempt, 5 s to connect, and retries as
+    /// The defaults: 30 s for a call, 10 s for an attempt, 5 s to connect, 30 s of silence in a body, and retries as
     /// [`RetrySettings`] has them.
     pub fn new() -> Self {
         Self {
             attempt_timeout: Some(Duration::from_secs(10)),
+            body: BodyLimits::new(),
+            collect_within: None,
             connect_timeout: Duration::from_secs(5),
             deadline: Some(Duration::from_secs(30)),
             idle_timeout: Some(Duration::from_secs(4)),
             max_idle_per_host: 32,
             max_response_body: 10 * 1024 * 1024,
+            resume: None,
             retry: Some(RetrySettings::new()),
         }
     }
@@ -58,6 +65,20 @@ impl ClientSettings {
     /// call, and there is no time left to try again.** In a file: `attempt_timeout = "off"`.
     pub const fn without_attempt_timeout(mut self) -> Self {
         self.attempt_timeout = None;
+        self
+    }
+
+    /// How long the body of a response may take. Default: 30 s of silence and no other limit, [`BodyLimits::new`].
+    pub const fn body(mut self, limits: BodyLimits) -> Self {
+        self.body = limits;
+        self
+    }
+
+    /// Read the bodies of responses as a part of each attempt, up to so many bytes: one that breaks off is then an attempt
+    /// that failed, and the limit on the attempt covers it. Larger ones are streamed. Default: off; a single
+    /// [request](super::RequestBuilder::collect_within) can ask for it.
+    pub const fn collect_within(mut self, bytes: usize) -> Self {
+        self.collect_within = Some(bytes);
         self
     }
 
@@ -108,6 +129,13 @@ impl ClientSettings {
         self
     }
 
+    /// Ask for the rest of a large response that breaks off while it is being read, where the server makes that safe: see
+    /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
+    pub const fn resume(mut self, settings: ResumeSettings) -> Self {
+        self.resume = Some(settings);
+        self
+    }
+
     /// When and how often to send a request again. Default: [`RetrySettings::new`].
     pub fn retry(mut self, settings: RetrySettings) -> Self {
         self.retry = Some(settings);
@@ -125,6 +153,7 @@ impl ClientSettings {
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [
             ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
+            ("collect_within", None, self.collect_within == Some(0)),
             ("connect_timeout", None, zero(Some(self.connect_timeout))),
             ("deadline", Some("without_deadline"), zero(self.deadline)),
             ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
@@ -188,12 +217,15 @@ use crate::base::{human::Human, or_off::OrOff};
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     attempt_timeout: OrOff<Human>,
+    body: BodyLimits,
+    collect_within: OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]
     connect_timeout: Duration,
     deadline: OrOff<Human>,
     idle_timeout: OrOff<Human>,
     max_idle_per_host: usize,
     max_response_body: usize,
+    resume: OrOff<ResumeSettings>,
     retry: OrOff<RetrySettings>,
 }
 
@@ -209,11 +241,14 @@ impl From<ClientSettings> for Fields {
     fn from(settings: ClientSettings) -> Self {
         Self {
             attempt_timeout: settings.attempt_timeout.map(Human).into(),
+            body: settings.body,
+            collect_within: settings.collect_within.into(),
             connect_timeout: settings.connect_timeout,
             deadline: settings.deadline.map(Human).into(),
             idle_timeout: settings.idle_timeout.map(Human).into(),
             max_idle_per_host: settings.max_idle_per_host,
             max_response_body: settings.max_response_body,
+            resume: settings.resume.into(),
             retry: settings.retry.into(),
         }
     }
@@ -227,11 +262,14 @@ impl TryFrom<Fields> for ClientSettings {
         let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
         let settings = Self {
             attempt_timeout: limit(fields.attempt_timeout),
+            body: fields.body,
+            collect_within: fields.collect_within.into_option(),
             connect_timeout: fields.connect_timeout,
             deadline: limit(fields.deadline),
             idle_timeout: limit(fields.idle_timeout),
             max_idle_per_host: fields.max_idle_per_host,
             max_response_body: fields.max_response_body,
+            resume: fields.resume.into_option(),
             retry: fields.retry.into_option(),
         };
         settings.check().map(|()| settings)
@@ -247,6 +285,7 @@ mod tests {
         let new = ClientSettings::new;
         for (settings, field, word) in [
             (new().attempt_timeout(Duration::ZERO), "`attempt_timeout`", "`without_attempt_timeout`"),
+            (new().collect_within(0), "`collect_within`", ""),
             (new().connect_timeout(Duration::ZERO), "`connect_timeout`", ""),
             (new().deadline(Duration::ZERO), "`deadline`", "`without_deadline`"),
             (new().idle_timeout(Duration::ZERO), "`idle_timeout`", "`without_idle_connections`"),
@@ -281,7 +320,7 @@ mod tests {
         for (text, named) in [
             (r#"{"dedline":"1s"}"#, "`dedline`"),
             (r#"{"deadline":"0s"}"#, "`deadline`"),
-            (r#"{"deadline":30}"#, "off"),
+            (r#"{"deadline":30}"#, "250ms"),
             (r#"{"deadline":"30"}"#, "250ms"),
             (r#"{"retry":{"attempts":0}}"#, "`attempts`"),
             (r#"{"retry":{"tries":3}}"#, "`tries`"),

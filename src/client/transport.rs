@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project::pin_project;
@@ -59,7 +60,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Service<Request<Body>> for Transport {
-    type Response = Response<Body>;
+    type Response = Response<Incoming>;
     type Error = Error;
     type Future = Exchange;
 
@@ -82,12 +83,12 @@ pub(super) struct Exchange {
 }
 
 impl Future for Exchange {
-    type Output = Result<Response<Body>, Error>;
+    type Output = Result<Response<Incoming>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.answer.poll(cx)) {
-            Ok(response) => Ok(response.map(Body::new)),
+            Ok(response) => Ok(response),
             Err(error) => {
                 let (kind, delivery) = Facts::of(&error).judge();
                 Err(Error::new(kind, error).with_delivery(delivery))

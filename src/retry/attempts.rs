@@ -29,12 +29,12 @@ pub(super) struct Plan<B> {
 }
 
 impl<B> Plan<B> {
-    /// Before anything is decided: it goes out once.
+    /// Before anything is decided.
     #[inline]
-    pub(super) const fn none() -> Self {
+    pub(super) const fn undecided(allowed: u32) -> Self {
         Self {
             safety: Safety::Unsafe,
-            allowed: 1,
+            allowed,
             role: Role::Outermost,
             tells_attempts: false,
             asked: None,
@@ -69,7 +69,9 @@ impl<B: Replay> Plan<B> {
             Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
             safety => safety,
         };
-        self.allowed = self.asked.map_or(settings.attempts, |asked| asked.min(settings.attempts));
+        if let Some(asked) = self.asked {
+            self.allowed = self.allowed.min(asked);
+        }
         if self.asked.is_some_and(|asked| asked > 1) {
             // They are counted here. Layers below that counted them again would multiply them.
             Call::edit(request.extensions_mut(), Call::never_retry);

@@ -54,7 +54,7 @@ impl<B, C> Progress<B, C> {
     pub(super) fn new(shared: Arc<Shared<C>>) -> Self {
         let call = shared.begin();
         Self {
-            plan: Plan::none(),
+            plan: Plan::undecided(shared.settings.attempts),
             shared,
             call,
             started: call.map(|_| scope::now()),

@@ -8,12 +8,15 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use stonework::base::BoxError;
 use stonework::base::body::BodyTooLarge;
-use stonework::base::{Backoff, Budget, BudgetSettings, Delivery, Elapsed, Kind, Rng, TracingObserver};
+use stonework::base::{
+    Backoff, Budget, BudgetSettings, Delivery, Elapsed, Kind, Phase, Rng, TracingObserver,
+};
 use stonework::client::{
     Client, ClientSettings, InvalidRequest, NotJson, NotText, RequestBodyFailed, Response, Status,
 };
-use stonework::retry::RetrySettings;
+use stonework::retry::{ResumeSettings, RetrySettings};
 use stonework::testing::{Reaction, ScriptedServer, close_on_next_head, in_order, respond};
+use stonework::timeout::BodyLimits;
 use stonework::{Body, Deadline, Error};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
@@ -512,7 +515,7 @@ async fn the_order_of_setters_makes_no_difference() {
     assert_eq!(one.explain(), other.explain());
     let layers: Vec<_> =
         one.explain().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect();
-    assert_eq!(layers, ["deadline", "retry", "attempt timeout", "transport"]);
+    assert_eq!(layers, ["deadline", "retry", "attempt timeout", "collect", "response body", "transport"]);
 }
 
 #[tokio::test]
@@ -595,4 +598,69 @@ async fn no_secret_of_a_request_is_ever_shown() {
     let written = written.text();
     assert!(written.contains("attempt started"), "the subscriber heard something");
     assert!(!written.contains("s3cret"), "{written}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_asked_for_again_where_the_request_collects_it() {
+    let whole = "the whole of it ".repeat(1_000);
+    let half = || respond(200).body(whole.clone()).half();
+    let server =
+        ScriptedServer::start(in_order([half(), half(), respond(200).body(whole.clone()).keep_alive()]))
+            .await;
+    let client = Client::new();
+    let streamed = client.get(server.uri("/")).send().await.unwrap();
+    assert_eq!(streamed.attempts(), 1);
+    assert_eq!(streamed.bytes().await.unwrap_err().kind(), Kind::Body, "it was streamed, and is lost");
+    let answer = client.get(server.uri("/")).collect_within(1 << 20).send().await.unwrap();
+    assert_eq!(answer.attempts(), 2);
+    assert_eq!(answer.text().await.unwrap(), whole);
+}
+
+#[tokio::test]
+async fn a_large_body_that_breaks_off_is_resumed_where_the_settings_say_so() {
+    let whole = "0123456789".repeat(10_000);
+    let server = {
+        let whole = whole.clone();
+        ScriptedServer::start(move |seen| match seen.header("range") {
+            None => respond(200).header("etag", "\"one\"").body(whole.clone()).half(),
+            Some(range) => {
+                let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+                assert_eq!(seen.header("if-range"), Some("\"one\""));
+                respond(206)
+                    .header("etag", "\"one\"")
+                    .header("content-range", &format!("bytes {from}-{}/{}", whole.len() - 1, whole.len()))
+                    .body(whole[from..].to_owned())
+                    .keep_alive()
+            }
+        })
+        .await
+    };
+    let settings = ClientSettings::new().resume(ResumeSettings::new());
+    let client = Client::builder().settings(settings).build().unwrap();
+    let answer = client.get(server.uri("/")).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), whole);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_falls_silent_ends_by_the_limit_on_silence_or_by_the_deadline() {
+    let silent =
+        Reaction::new().send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nand then nothing").hang();
+    let server = ScriptedServer::start(move |_| silent.clone()).await;
+    let short = Duration::from_millis(200);
+    for (settings, phase) in [
+        (ClientSettings::new().body(BodyLimits::new().idle(short)), Phase::BodyIdle),
+        (ClientSettings::new().body(BodyLimits::none().total(short)), Phase::BodyTotal),
+        (ClientSettings::new().deadline(short).body(BodyLimits::none().until_deadline()), Phase::BodyTotal),
+    ] {
+        let client = Client::builder().settings(settings).build().unwrap();
+        let answer = client.get(server.uri("/")).send().await.unwrap();
+        let ended = tokio::time::timeout(50 * short, answer.bytes()).await.expect("it ends by itself");
+        let error = ended.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery(), error.attempts()),
+            (Kind::Timeout, Delivery::Answered, 1)
+        );
+        assert_eq!(error.cause::<Elapsed>().unwrap().phase(), phase);
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
 use stonework::client::ClientSettings;
-use stonework::retry::{RetryCosts, RetrySettings};
+use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
 
@@ -77,15 +77,25 @@ prop_compose! {
     }
 }
 
+fn resume() -> impl Strategy<Value = ResumeSettings> {
+    (1_u32.., 1_u32.., backoff(), budget()).prop_map(|(resumes, in_all, backoff, budget)| {
+        ResumeSettings::new().resumes(resumes).in_all(in_all).backoff(backoff).budget(budget)
+    })
+}
+
 prop_compose! {
     fn client()(
         [connect, deadline, attempt, idle] in [time(), time(), time(), time()],
         off in any::<[bool; 4]>(),
         (hosts, largest) in (1_usize..1 << 40, 1_usize..1 << 40),
+        (body, collect) in (body(), prop::option::of(1_usize..1 << 40)),
+        resume in prop::option::of(resume()),
         retry in retry(),
     ) -> ClientSettings {
         let settings = ClientSettings::new().connect_timeout(connect).max_idle_per_host(hosts);
-        let settings = settings.max_response_body(largest);
+        let settings = settings.max_response_body(largest).body(body);
+        let settings = if let Some(bytes) = collect { settings.collect_within(bytes) } else { settings };
+        let settings = if let Some(resume) = resume { settings.resume(resume) } else { settings };
         let settings = if off[0] { settings.without_deadline() } else { settings.deadline(deadline) };
         let settings = if off[1] { settings.without_attempt_timeout() } else { settings.attempt_timeout(attempt) };
         let settings = if off[2] { settings.without_idle_connections() } else { settings.idle_timeout(idle) };
@@ -184,6 +194,12 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "idle_timeout": "0s" }"#, "`idle_timeout`"),
         (r#"{ "max_idle_per_host": 0 }"#, "`max_idle_per_host`"),
         (r#"{ "max_response_body": 0 }"#, "`max_response_body`"),
+        (r#"{ "collect_within": 0 }"#, "`collect_within`"),
+        (r#"{ "collect_within": "all" }"#, "all"),
+        (r#"{ "resume": { "resumes": 0 } }"#, "resumes"),
+        (r#"{ "resume": { "in_all": 0 } }"#, "in_all"),
+        (r#"{ "body": { "idle": "0s" } }"#, "`idle`"),
+        (r#"{ "body": "off" }"#, "off"),
     ] {
         let message = refused::<ClientSettings>(text);
         assert!(message.contains(named), "{text}: {message}");

@@ -51,6 +51,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         "retry `backoff`",
         "retry `budget`",
         "retry `costs`",
+        "client `body`",
         "client `retry`",
     ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
@@ -96,6 +97,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "body `until_deadline`" => value == "off" && format!("{body:?}").contains("until_deadline: false"),
         "client `deadline`" => client.clone().deadline(time(value)?) == client,
         "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
+        "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
+        "client `resume`" => value == "off" && format!("{client:?}").contains("resume: None"),
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,

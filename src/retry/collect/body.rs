@@ -78,6 +78,17 @@ impl<B: Body<Error: Into<BoxError>>> Body for Collected<B> {
     }
 }
 
+/// Bytes in memory where that is all there is, and the body inside where nothing was read of it.
+impl From<Collected<Self>> for crate::base::body::Body {
+    fn from(collected: Collected<Self>) -> Self {
+        match collected {
+            Collected { front, rest: Some(rest) } if front.is_empty() => rest,
+            Collected { front, rest: None } if front.is_single() => front.into_first().into(),
+            more => Self::new(more),
+        }
+    }
+}
+
 /// Never shows the content.
 impl<B> fmt::Debug for Collected<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

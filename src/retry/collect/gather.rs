@@ -100,6 +100,16 @@ impl Gathered {
         self.data
     }
 
+    /// Whether all there is is data in one piece, or nothing.
+    pub(super) fn is_single(&self) -> bool {
+        self.more.is_empty() && self.first.as_ref().is_none_or(Frame::is_data)
+    }
+
+    /// The first piece of data.
+    pub(super) fn into_first(self) -> Bytes {
+        self.first.and_then(|frame| frame.into_data().ok()).unwrap_or_default()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.more.is_empty()
     }

@@ -76,6 +76,21 @@ impl<S: Service<Request<ReqB>>, ReqB, B> Resumed<S, ReqB, B> {
     }
 }
 
+/// The body inside, where it cannot be resumed.
+impl<S, ReqB> From<Resumed<S, ReqB, Self>> for crate::base::body::Body
+where
+    S: Service<Request<ReqB>, Response = Response<Self>, Future: Send> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    ReqB: Default + 'static,
+{
+    fn from(resumed: Resumed<S, ReqB, Self>) -> Self {
+        match resumed {
+            Resumed { state: State::Reading { body }, rest: None, .. } => body,
+            resumed => Self::new(resumed),
+        }
+    }
+}
+
 type Next<D> = Poll<Option<Result<Frame<D>, BoxError>>>;
 
 impl<S, ReqB, B> Body for Resumed<S, ReqB, B>

@@ -1,6 +1,8 @@
+use std::fmt;
+
 use crate::base::{Backoff, BudgetSettings};
 
-/// How [`ResumeLayer`](super::ResumeLayer) behaves. With the feature `serde` it can be read from a file; an unknown field or
+/// How [`ResumeLayer`](super::ResumeLayer) behaves. With the feature `serde` it can be read from a file and written to one; an unknown field or
 /// an impossible value is an error that names the field.
 ///
 /// ```
@@ -17,7 +19,8 @@ use crate::base::{Backoff, BudgetSettings};
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "Fields"))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until a layer is made from them"]
 pub struct ResumeSettings {
     pub(super) resumes: u32,
@@ -70,6 +73,14 @@ impl ResumeSettings {
     }
 }
 
+/// One line, as `explain` shows it.
+impl fmt::Display for ResumeSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resumes, in_all, backoff, budget: _ } = self;
+        write!(f, "up to {resumes} times without progress and {in_all} in all, pauses {backoff}")
+    }
+}
+
 impl Default for ResumeSettings {
     fn default() -> Self {
         Self::new()
@@ -89,7 +100,7 @@ pub enum InvalidResume {
 }
 
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     resumes: u32,
@@ -101,7 +112,13 @@ struct Fields {
 #[cfg(feature = "serde")]
 impl Default for Fields {
     fn default() -> Self {
-        let ResumeSettings { resumes, in_all, backoff, budget } = ResumeSettings::new();
+        ResumeSettings::new().into()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<ResumeSettings> for Fields {
+    fn from(ResumeSettings { resumes, in_all, backoff, budget }: ResumeSettings) -> Self {
         Self { resumes, in_all, backoff, budget }
     }
 }
