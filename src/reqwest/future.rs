@@ -34,9 +34,9 @@ impl ResponseFuture {
         Self { state: State::Sending(pending, exchanges) }
     }
 
-    /// Sending it again would fail in the same way.
+    /// It was not sent, since it cannot be.
     pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Refused(future::ready(error.without_retry())) }
+        Self { state: State::Refused(future::ready(error)) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The layers of this crate over a [`reqwest::Client`](::reqwest::Client).
+//! The layers of this crate over a [`reqwest::Client`].
 //!
 //! [`Transport`] is a [`Service`](tower_service::Service) of `http::Request` around one, for the bottom of a stack:
 //!
@@ -31,7 +31,7 @@
 //! ```
 //!
 //! It stands below [`AttemptTimeoutLayer`](crate::timeout::AttemptTimeoutLayer), where the assembled
-//! [client](crate#the-map) has its own transport. What reqwest is built with (TLS, proxies, decompression, cookies, the
+//! client has its own transport. What reqwest is built with (TLS, proxies, decompression, cookies, the
 //! pool) stays its own affair; three things are better left to the layers:
 //!
 //! * **Retries.** Reqwest repeats what the peer refused over HTTP/2, unseen and uncounted, if it can copy the body. It
@@ -61,7 +61,7 @@
 //! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
 //! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
 //! | one of reqwest's own limits of time ran out | `Timeout` | `Unknown` |
-//! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`]; not retried | `NotSent` |
+//! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
 //! | reqwest refused something else: an `https_only` client, too many redirects | `Invalid` or `Other` | `Unknown` |
 //!
 //! \* `Unknown` for a transport made with [`Transport::new`].
