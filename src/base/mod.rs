@@ -60,4 +60,4 @@ pub use rng::Rng;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::hop::{forbid_retry, read_attempt, write_attempt};
-pub(crate) use self::{alarm::Alarm, alarm::Limited, observe::Observe};
+pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};
