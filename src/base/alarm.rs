@@ -12,13 +12,16 @@
 //! its deadline to a limit below would sleep for ever if that one were dropped.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pin_project::pin_project;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::scope::{self, Scope, WakerId};
+
+/// For a look at whether something is ready. One for all, since two no-op wakers need not look the same.
+pub(crate) static NOBODY: &Waker = Waker::noop();
 
 /// A limit's share in the one timer of its task. It holds no timer until something is pending.
 #[pin_project]
@@ -103,6 +106,10 @@ impl Alarm {
             }
             scope::want(at);
             return Poll::Pending;
+        }
+        // Who only looks whether it is ready, as a limit above does in its `call`, is not to be woken.
+        if cx.waker().will_wake(NOBODY) {
+            return if at <= Instant::now() { Poll::Ready(()) } else { Poll::Pending };
         }
         self.as_mut().arm(at);
         self.poll_sleep(cx)

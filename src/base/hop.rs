@@ -19,11 +19,24 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 
 /// Write down that this is the attempt of this number: in `name`, or as gRPC does for a gRPC call.
 pub(crate) fn write_attempt(headers: &mut HeaderMap, name: &HeaderName, attempt: u32) {
-    if headers.get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes())) {
+    if says_grpc(headers) {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.saturating_sub(1)));
     } else {
         headers.insert(name, HeaderValue::from(attempt));
     }
+}
+
+/// Take back what [`write_attempt`] wrote.
+pub(crate) fn erase_attempt(headers: &mut HeaderMap, name: &HeaderName) {
+    if says_grpc(headers) {
+        headers.remove(PREVIOUS_ATTEMPTS);
+    } else {
+        headers.remove(name);
+    }
+}
+
+fn says_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()))
 }
 
 /// The number of the attempt that a request says it is: 1 if it does not say, or nothing that can be read.

@@ -59,5 +59,5 @@ pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
-pub(crate) use self::hop::{forbid_retry, read_attempt, write_attempt};
-pub(crate) use self::{alarm::Alarm, alarm::Limited, observe::Observe};
+pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, write_attempt};
+pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

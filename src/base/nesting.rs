@@ -28,12 +28,19 @@ impl Identity {
     }
 }
 
+/// A request that a retry outside is sending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeated {
+    pub(crate) request: Identity,
+    /// Whether it is sent again also when it may have been received. If not, one inside that may do more, does.
+    pub(crate) is_safe: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nesting {
     /// The attempt that all of this is part of, as the nearest retry outside says, in this task or before this hop.
     pub(crate) attempt: u32,
-    /// The request that a retry outside is sending.
-    pub(crate) repeated: Option<Identity>,
+    pub(crate) repeated: Option<Repeated>,
     /// A retry inside gave up, and another one outside would only repeat what it has done.
     pub(crate) spent: bool,
 }

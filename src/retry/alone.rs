@@ -65,21 +65,18 @@ where
             return Err(error);
         }
         if made >= attempts || !when.retries(&error) {
-            if made > 1 {
-                nesting::tell_spent();
-            }
-            return Err(error);
+            return Err(gave_up(error, made > 1));
         }
         let delays = delays.get_or_insert_with(|| schedule.start());
-        let Some(pause) = delays.next(&rng) else { return Err(error) };
+        let Some(pause) = delays.next(&rng) else { return Err(gave_up(error, made > 1)) };
         let now = Instant::now();
         if Deadline::current().is_some_and(|deadline| pause >= deadline.remaining(now)) {
-            return Err(error);
+            return Err(gave_up(error, made > 1));
         }
         let charge = match &budget {
             Some(budget) => match budget.try_withdraw(now, 1) {
                 Some(charge) => Some(charge),
-                None => return Err(error),
+                None => return Err(gave_up(error, true)),
             },
             None => None,
         };
@@ -92,6 +89,14 @@ where
         }
         made += 1;
     }
+}
+
+/// The end. If a retry outside would only repeat what was done, or what there is no budget for, it is told.
+fn gave_up<E>(error: E, is_spent: bool) -> E {
+    if is_spent {
+        nesting::tell_spent();
+    }
+    error
 }
 
 /// How [`retry`] goes about it: three attempts, exponential backoff with full jitter, every error, no budget.

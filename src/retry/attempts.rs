@@ -5,8 +5,8 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use super::RetrySettings;
 use super::verdict::Role;
 use crate::base::body::Replay;
-use crate::base::nesting::{self, Identity, Nesting};
-use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, write_attempt};
+use crate::base::nesting::{self, Identity, Nesting, Repeated};
+use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, erase_attempt, write_attempt};
 
 /// What was decided about a request before it was first sent.
 #[derive(Debug)]
@@ -49,13 +49,6 @@ impl<B: Replay> Plan<B> {
     /// Decide, and keep a copy if the request may go out more than once.
     #[inline]
     pub(super) fn decide(&mut self, request: &mut Request<B>, settings: &RetrySettings, rng: &Rng) {
-        let outside = nesting::current();
-        self.outside = outside.attempt;
-        self.role = match outside.repeated {
-            Some(repeated) if repeated == Identity::of(request.uri()) => Role::Inside,
-            _ if outside.attempt > 1 => Role::PartOfRetry,
-            _ => Role::Outermost,
-        };
         let call = Call::of(request.extensions());
         let (harmless, wants_key) = (call.is_harmless_twice(), call.wants_key());
         self.asked = call.max_attempts();
@@ -68,6 +61,13 @@ impl<B: Replay> Plan<B> {
         self.safety = match Safety::of(request.method(), request.headers()) {
             Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
             safety => safety,
+        };
+        let outside = nesting::current();
+        self.outside = outside.attempt;
+        self.role = match outside.repeated {
+            Some(repeated) if self.is_left_to(repeated, request) => Role::Inside,
+            _ if outside.attempt > 1 => Role::PartOfRetry,
+            _ => Role::Outermost,
         };
         if let Some(asked) = self.asked {
             self.allowed = self.allowed.min(asked);
@@ -100,9 +100,19 @@ impl<B: Replay> Plan<B> {
         self.returned = returned.map(Box::new);
     }
 
-    /// The request that came back unsent, as the caller wrote it.
-    pub(super) fn give_back(&mut self) -> Option<Request<B>> {
+    /// The request that came back unsent from this attempt, as the caller wrote it: when it is sent again, that is another
+    /// first attempt.
+    pub(super) fn give_back(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let mut request = *self.returned.take()?;
+        if attempt > 1 {
+            Call::edit(request.extensions_mut(), |call| call.after(self.outside - 1));
+            if let Some(name) = &settings.attempt_header {
+                erase_attempt(request.headers_mut(), name);
+            }
+        }
+        if self.role == Role::PartOfRetry {
+            announce(&mut request, settings, self.outside);
+        }
         if let Some(asked) = self.asked {
             Call::edit(request.extensions_mut(), |call| call.attempts(asked));
         }
@@ -133,8 +143,22 @@ impl<B> Plan<B> {
     #[inline]
     pub(super) fn inside(&self, attempt: u32) -> Option<Nesting> {
         // Known by the URI of the copy, so only as long as there is one.
-        let repeated = Some(Identity::of(&self.copy.as_ref()?.uri));
-        Some(Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
+        let repeated = self
+            .copy
+            .as_ref()
+            .map(|copy| Repeated { request: Identity::of(&copy.uri), is_safe: self.is_safe() });
+        // Without a copy it is repeated too, if it came back unsent.
+        let is_part = repeated.is_some() || attempt > 1;
+        is_part.then(|| Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
+    }
+
+    fn is_safe(&self) -> bool {
+        self.safety != Safety::Unsafe
+    }
+
+    /// Whether a retry outside repeats this very request, in all cases in which this one would.
+    fn is_left_to(&self, outside: Repeated, request: &Request<B>) -> bool {
+        (outside.is_safe || !self.is_safe()) && outside.request == Identity::of(request.uri())
     }
 }
 

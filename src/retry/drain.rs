@@ -39,7 +39,8 @@ impl<B: Body> Drain<B> {
             };
             let more = match frame {
                 Some(Ok(frame)) => {
-                    let size = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                    // One with nothing in it counts as a byte: a body may have no end of those, and all of them at once.
+                    let size = frame.data_ref().map_or(0, |data| data.remaining() as u64).max(1);
                     let fits = size <= *this.left;
                     *this.left = this.left.saturating_sub(size);
                     fits

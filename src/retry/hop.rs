@@ -18,7 +18,8 @@ use crate::base::{ATTEMPT, Asked, forbid_retry, read_attempt};
 ///
 /// * A request that says it is a second or later attempt (in [`ATTEMPT`] or `grpc-previous-rpc-attempts`) is handled as
 ///   one: what [`retry`](super) sends meanwhile is sent once, for an automatic retry that failed is not to be retried
-///   automatically (RFC 9110, section 9.2.2). What never left is replayed all the same.
+///   automatically (RFC 9110, section 9.2.2). What was lost with a connection, or refused unprocessed, is replayed once
+///   all the same.
 /// * If a `retry` in there gave up, and the response is a failure, the response says so in
 ///   [`DO_NOT_RETRY`](crate::base::DO_NOT_RETRY), or for gRPC in `grpc-retry-pushback-ms`: the caller's `retry` then
 ///   does not begin again. A response that says itself when to come back is left alone.

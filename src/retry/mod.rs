@@ -20,8 +20,8 @@
 //! *At what cost:* a retry takes tokens from the budget when it is scheduled, by how the attempt before it failed: none if
 //! nothing was sent, most after a timeout ([`RetryCosts`]). If it is cancelled they go back.
 //!
-//! *Of several, one:* retries multiply, so they know of each other. Of two layers in one stack the outer one acts. What a
-//! retry inside gave up on is not begun again, whatever lies between: a handler, an SDK, [`retry()`](retry) itself.
+//! *Of several, one:* retries multiply, so they know of each other. Of two layers in one stack the outer one acts, by its
+//! own classifier and budget, unless only the inner one may repeat the request. What a retry inside gave up on is not begun again, whatever lies between: a handler, an SDK, [`retry()`](retry) itself.
 //! Across hops a header says which attempt a request is; [`HopLayer`] on the server reads it, and tells the caller when
 //! there is no point in asking again. Whoever asks [not to be tried again](crate::base::DO_NOT_RETRY) is not.
 //!

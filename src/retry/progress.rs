@@ -280,7 +280,10 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 Attempts::tell(response.extensions_mut(), self.sent);
             }
             Ok(_) => {}
-            Err(error) => error.sum_up(self.plan.give_back(), self.delivery, self.sent),
+            Err(error) => {
+                let returned = self.plan.give_back(self.attempt, &self.shared.settings);
+                error.sum_up(returned, self.delivery, self.sent);
+            }
         }
     }
 

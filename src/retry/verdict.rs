@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::RetryCosts;
-use crate::base::{Delivery, GrpcStatus, Outcome, Pushback, Safety, Skip};
+use crate::base::{Delivery, GrpcStatus, Outcome, Pushback, RetryAfter, Safety, Skip};
 
 /// Where a retry stands among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,9 @@ pub(super) fn says_too_late(status: StatusCode, headers: &HeaderMap) -> bool {
 pub(super) fn asks_in_vain(status: StatusCode, headers: &HeaderMap) -> bool {
     let grpc = GrpcStatus::of(headers).is_some_and(|status| status != GrpcStatus::Ok);
     let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc;
-    failed && !headers.contains_key(header::RETRY_AFTER) && Pushback::of(headers).is_none()
+    let says_when = |value: &HeaderValue| RetryAfter::parse(value.as_bytes()).is_some();
+    let advised = headers.get_all(header::RETRY_AFTER).iter().any(says_when);
+    failed && !advised && Pushback::of(headers).is_none()
 }
 
 /// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of

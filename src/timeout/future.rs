@@ -1,12 +1,12 @@
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::base::{Alarm, Asked, Delivery, Elapsed, Error, Limited, Mode, Phase, scope};
+use crate::base::{Alarm, Asked, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope};
 
 /// The call, limited as a whole. See [`Timeout`](super::Timeout).
 #[pin_project]
@@ -50,7 +50,7 @@ where
         }
         // Most services are ready at once. Then the call is made here, where the clock was just read. If this one is not,
         // nobody is to be woken yet: the future asks it again.
-        let mut nobody = Context::from_waker(Waker::noop());
+        let mut nobody = Context::from_waker(NOBODY);
         let _entered = scope::call(Some(start), at);
         let state = match service.poll_ready(&mut nobody) {
             Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },

@@ -251,12 +251,13 @@ async fn behind_a_hop_that_retries_nothing_is_retried_but_what_never_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hop_that_has_retried_in_vain_says_so_and_nobody_else_does() {
-    let advised = || Step::Answer(with_header(answer(503), "retry-after", "7200"));
+    let advised = |when: &str| Step::Answer(with_header(answer(503), "retry-after", when));
     for (what, backend, marked) in [
         ("it gave up", failing(), true),
         ("it succeeded in the end", Backend::steps([answered(500), answered(200)]), false),
         ("there was nothing to retry", Backend::steps([answered(404)]), false),
-        ("the response says when", Backend::script(move |_, _| advised()), false),
+        ("the response says when", Backend::script(move |_, _| advised("7200")), false),
+        ("the response says what nobody can read", Backend::script(move |_, _| advised("soon")), true),
     ] {
         let server = HopLayer::new().layer(with_client(RetryLayer::from(quick()).layer(backend)));
         let response = server.oneshot(request(Method::GET)).await.unwrap();
