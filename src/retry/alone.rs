@@ -61,8 +61,7 @@ where
         };
         if called_in_vain || polled_in_vain || outside > 1 {
             // Another retry, inside or outside, has done or will do the same.
-            nesting::tell_spent();
-            return Err(error);
+            return Err(gave_up(error, called_in_vain || polled_in_vain));
         }
         if made >= attempts || !when.retries(&error) {
             return Err(gave_up(error, made > 1));

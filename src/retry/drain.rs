@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use http_body::Body;
@@ -13,11 +14,26 @@ use pin_project::pin_project;
 /// The most that is read of a response that nobody wants: a page that says what is wrong fits, a download does not.
 const MOST: u64 = 64 * 1024;
 
+/// What has not come by then is not worth its connection, which is held meanwhile.
+pub(super) const LONGEST: Duration = Duration::from_secs(1);
+
 #[pin_project]
 pub(super) struct Drain<B> {
     #[pin]
     body: Option<B>,
     left: u64,
+}
+
+impl<B> Drain<B> {
+    /// Whether there is more to read.
+    pub(super) fn is_open(self: Pin<&mut Self>) -> bool {
+        self.project().body.is_some()
+    }
+
+    /// Let go of what is left.
+    pub(super) fn close(self: Pin<&mut Self>) {
+        self.project().body.set(None);
+    }
 }
 
 impl<B: Body> Drain<B> {

@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::drain::Drain;
+use super::drain::{self, Drain};
 use super::layer::Shared;
 use super::progress::{Next, Progress};
 use crate::base::body::Replay;
@@ -40,6 +40,7 @@ enum State<F, R> {
         at: Option<Instant>,
         #[pin]
         drain: Drain<R>,
+        drained_by: Instant,
     },
     /// Waits for the service; then is `Called`. A service that fails to become ready is an attempt that failed.
     Readying,
@@ -89,9 +90,13 @@ where
                         Poll::Pending => return Poll::Pending,
                     }
                 }
-                StateProjection::Pausing { alarm, at, drain } => {
-                    drain.poll(cx);
+                StateProjection::Pausing { mut alarm, at, mut drain, drained_by } => {
+                    drain.as_mut().poll(cx);
                     if let Some(at) = *at {
+                        if *drained_by < at && drain.as_mut().is_open() {
+                            ready!(alarm.as_mut().poll_until(cx, *drained_by));
+                            drain.close();
+                        }
                         ready!(alarm.poll_until(cx, at));
                     }
                     this.state.set(State::Readying);
@@ -126,9 +131,11 @@ where
             match progress.settle(&mut result) {
                 Next::Return => return Poll::Ready(result),
                 Next::Pause(pause) => {
-                    let at = (!pause.is_zero()).then(|| Deadline::after(Instant::now(), pause).instant());
+                    let now = Instant::now();
+                    let at = (!pause.is_zero()).then(|| Deadline::after(now, pause).instant());
                     let drain = Drain::of(result.ok().map(Response::into_body));
-                    this.state.set(State::Pausing { alarm: Alarm::new(), at, drain });
+                    let drained_by = now + drain::LONGEST;
+                    this.state.set(State::Pausing { alarm: Alarm::new(), at, drain, drained_by });
                 }
             }
         }

@@ -22,7 +22,7 @@ use crate::base::{ATTEMPT, Asked, forbid_retry, read_attempt};
 ///   all the same.
 /// * If a `retry` in there gave up, and the response is a failure, the response says so in
 ///   [`DO_NOT_RETRY`](crate::base::DO_NOT_RETRY), or for gRPC in `grpc-retry-pushback-ms`: the caller's `retry` then
-///   does not begin again. A response that says itself when to come back is left alone.
+///   does not begin again. A `Retry-After` stays, for whoever wants to come back later.
 ///
 /// Work that is spawned knows of neither, unless it is [carried](crate::base::deadline::carry), and then only of the
 /// first. Anybody can send the header; all that it can achieve is that fewer retries are made on its behalf.
@@ -137,7 +137,7 @@ where
         let Some(hop) = this.hop else { return this.answer.poll(cx) };
         let mut result = ready!(within(hop.attempt, &mut hop.spent, || this.answer.poll(cx)));
         if let Ok(response) = &mut result {
-            if hop.spent && verdict::asks_in_vain(response.status(), response.headers()) {
+            if hop.spent && verdict::asks_for_another(response.status(), response.headers()) {
                 forbid_retry(response.headers_mut(), hop.grpc);
             }
         }

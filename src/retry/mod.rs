@@ -70,8 +70,8 @@
 //! *Bodies:* the layer takes [`Replay`](crate::base::body::Replay) bodies: bytes in memory, or
 //! [`ReplayBody`](crate::base::body::ReplayBody) around any other, which keeps up to 64 KiB of what it reads. A request
 //! whose body is larger is sent once; that is never an error.
-//! The body of a response that is thrown away is read during the pause, up to 64 KiB, so that its connection can be used
-//! again.
+//! The body of a response that is thrown away is read during the pause, up to 64 KiB and for a second, so that its
+//! connection can be used again.
 //! *Where:* inside the limit on the whole call, outside the limit on an attempt. *Not for:* anything that is not an HTTP
 //! request: for that there is [`retry`].
 //! *Errors:* an [`Error`](crate::base::Error) that says how many attempts were made; where the last attempt was

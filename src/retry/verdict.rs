@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use super::RetryCosts;
-use crate::base::{Delivery, GrpcStatus, Outcome, Pushback, RetryAfter, Safety, Skip};
+use crate::base::{Delivery, GrpcStatus, Outcome, Safety, Skip};
 
 /// Where a retry stands among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub(super) fn cost(costs: &RetryCosts, outcome: Outcome, delivery: Delivery, tim
 
 /// Whether a retry further out would only repeat what this one has done or was told not to do.
 pub(super) fn is_spent(role: Role, why: Skip, attempts: u32, spent_inside: bool) -> bool {
-    let told = matches!(why, Skip::Budget | Skip::Nested | Skip::Pushback | Skip::RetryAfter);
+    let told = matches!(why, Skip::Budget | Skip::Pushback | Skip::RetryAfter);
     role != Role::Inside && why != Skip::Never && (told || attempts > 1 || spent_inside)
 }
 
@@ -143,14 +143,10 @@ pub(super) fn says_too_late(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::GATEWAY_TIMEOUT || GrpcStatus::of(headers) == Some(GrpcStatus::DeadlineExceeded)
 }
 
-/// Whether a response would be taken for a reason to try again, and does not say when. A gRPC status stands in the head
-/// when there is no message.
-pub(super) fn asks_in_vain(status: StatusCode, headers: &HeaderMap) -> bool {
+/// Whether a response would be taken for a reason to try again. A gRPC status stands in the head when there is no message.
+pub(super) fn asks_for_another(status: StatusCode, headers: &HeaderMap) -> bool {
     let grpc = GrpcStatus::of(headers).is_some_and(|status| status != GrpcStatus::Ok);
-    let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc;
-    let says_when = |value: &HeaderValue| RetryAfter::parse(value.as_bytes()).is_some();
-    let advised = headers.get_all(header::RETRY_AFTER).iter().any(says_when);
-    failed && !advised && Pushback::of(headers).is_none()
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc
 }
 
 /// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of
@@ -242,12 +238,13 @@ mod tests {
     #[test]
     fn whoever_gave_up_says_so_but_not_for_what_another_may_still_do() {
         let spent = |why, attempts| is_spent(Role::Outermost, why, attempts, false);
-        for why in [Skip::Budget, Skip::Nested, Skip::Pushback, Skip::RetryAfter] {
+        for why in [Skip::Budget, Skip::Pushback, Skip::RetryAfter] {
             assert!(spent(why, 1), "{why:?}");
         }
         for why in [Skip::Attempts, Skip::Body, Skip::Deadline, Skip::Schedule, Skip::Unsafe] {
             assert!(!spent(why, 1) && spent(why, 2), "{why:?}");
         }
+        assert!(!spent(Skip::Nested, 1), "the one outside has attempts left");
         assert!(!spent(Skip::Never, 2));
         assert!(is_spent(Role::Outermost, Skip::Unsafe, 1, true));
         assert!(!is_spent(Role::Inside, Skip::Nested, 1, false), "the one outside is about to act");

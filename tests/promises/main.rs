@@ -9,7 +9,6 @@ mod delivery;
 mod grpc;
 mod nested;
 mod observe;
-mod open;
 mod pieces;
 mod reopen;
 mod resume;

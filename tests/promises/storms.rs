@@ -180,7 +180,7 @@ async fn a_handler_that_is_called_again_sends_its_own_requests_once() {
         }
     });
     let _ = RetryLayer::from(quick()).layer(handler).oneshot(request(Method::GET)).await;
-    assert_eq!(seen.count(), 2, "one in each attempt, and the second is the last");
+    assert_eq!(seen.count(), 3, "one in each attempt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,7 +256,7 @@ async fn a_hop_that_has_retried_in_vain_says_so_and_nobody_else_does() {
         ("it gave up", failing(), true),
         ("it succeeded in the end", Backend::steps([answered(500), answered(200)]), false),
         ("there was nothing to retry", Backend::steps([answered(404)]), false),
-        ("the response says when", Backend::script(move |_, _| advised("7200")), false),
+        ("it passes on when to come back", Backend::script(move |_, _| advised("7200")), true),
         ("the response says what nobody can read", Backend::script(move |_, _| advised("soon")), true),
     ] {
         let server = HopLayer::new().layer(with_client(RetryLayer::from(quick()).layer(backend)));
@@ -345,6 +345,74 @@ async fn three_hops_with_three_attempts_each_are_three_attempts_at_a_dead_leaf_a
     }
 }
 
+/// A server in a task of its own, with a client that makes three attempts at the next one.
+fn spawning_hop<S>(
+    name: &'static str,
+    next: S,
+) -> tower::util::BoxCloneSyncService<Request<Content>, Response<Content>, Infallible>
+where
+    S: Service<Request<Content>, Response = Response<Content>> + Clone + Send + Sync + 'static,
+    S::Error: Into<stonework::base::BoxError>,
+    S::Future: Send + 'static,
+{
+    let client = RetryLayer::from(quick()).without_budget().layer(next);
+    let handler = service_fn(move |_: Request<Content>| {
+        let client = client.clone();
+        async move {
+            let get = Request::get(format!("http://{name}/")).body(Content::default()).unwrap();
+            Ok::<_, Infallible>(client.oneshot(get).await.map_or_else(
+                |_| answer(502),
+                |mut response| {
+                    response.extensions_mut().clear();
+                    response
+                },
+            ))
+        }
+    });
+    let server = HopLayer::new().layer(handler);
+    tower::util::BoxCloneSyncService::new(service_fn(move |request: Request<Content>| {
+        let server = server.clone();
+        async move { tokio::spawn(server.oneshot(request)).await.unwrap() }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn hops_that_pass_the_advice_of_the_leaf_on_do_not_multiply_retries_either() {
+    for (advice, expected) in [(None, 3), (Some("1"), 3), (Some("soon"), 3)] {
+        let leaf = Backend::script(move |_, _| match advice {
+            Some(advice) => Step::Answer(with_header(answer(503), "retry-after", advice)),
+            None => answered(503),
+        });
+        let seen = leaf.seen();
+        let third = spawning_hop("d.test", leaf);
+        let second = spawning_hop("c.test", third);
+        let first = spawning_hop("b.test", second);
+        first.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!(seen.count(), expected, "{advice:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_that_hits_another_fault_is_followed_by_the_third() {
+    let tries = Arc::new(AtomicU32::new(0));
+    let backend = Backend::steps([answered(503), answered(200)]);
+    let inner = RetryLayer::from(quick()).layer(backend);
+    let noted = Arc::clone(&tries);
+    let handler = service_fn(move |_: Request<Content>| {
+        let inner = inner.clone();
+        let first = noted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                return Ok::<_, Infallible>(answer(503));
+            }
+            let outgoing = Request::get("http://other.test/").body(Content::default()).unwrap();
+            Ok(inner.oneshot(outgoing).await.unwrap())
+        }
+    });
+    let response = RetryLayer::from(quick()).layer(handler).oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!((response.status().as_u16(), tries.load(Ordering::Relaxed)), (200, 3));
+}
+
 // ─────────────────────────────────────────────────────────────────── what is left of a response thrown away
 
 #[tokio::test]
@@ -364,7 +432,7 @@ async fn the_connection_of_a_response_that_is_thrown_away_is_used_for_the_next_a
     assert_eq!(server.connections(), 1);
 }
 
-/// A body of frames of 16 KiB, one a second, that counts what is read of it and tells when it is dropped.
+/// A body of frames of 16 KiB, one each tenth of a second, that counts what is read of it and tells when it is dropped.
 struct Slow {
     announced: Option<u64>,
     frames: usize,
@@ -385,7 +453,7 @@ impl Body for Slow {
         }
         std::task::ready!(self.timer.as_mut().poll(cx));
         let now = tokio::time::Instant::now();
-        self.timer.as_mut().reset(now + SECOND);
+        self.timer.as_mut().reset(now + SECOND / 10);
         self.frames -= 1;
         self.read.lock().unwrap().push(now);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; 16 * 1024])))))
@@ -414,13 +482,13 @@ async fn what_is_left_of_a_response_is_read_up_to_a_small_cap_and_never_waited_f
             let body = Slow {
                 announced: announced.then_some(frames as u64 * 16 * 1024),
                 frames,
-                timer: Box::pin(tokio::time::sleep(SECOND)),
+                timer: Box::pin(tokio::time::sleep(SECOND / 10)),
                 read: Arc::clone(&noted),
             };
             let status = if first { 503 } else { 200 };
             async move { Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap()) }
         });
-        let pause = pause * SECOND + SECOND / 2;
+        let pause = pause * SECOND / 10 + SECOND / 20;
         let backoff = Backoff::constant(pause).unwrap().jitter(Jitter::None);
         let layer = RetryLayer::from(RetrySettings::new().backoff(backoff));
         let (response, took) = timed(layer.layer(service).oneshot(request(Method::GET))).await;
@@ -446,6 +514,37 @@ async fn what_is_there_is_read_also_when_there_is_no_pause() {
     let (response, took) = timed(RetryLayer::new().layer(service).oneshot(request(Method::POST))).await;
     assert_eq!((response.unwrap().status().as_u16(), took), (200, std::time::Duration::ZERO));
     assert_eq!(read.load(Ordering::Relaxed), 1);
+}
+
+struct Stalled(#[allow(dead_code, reason = "it is only held")] Arc<()>);
+impl Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_within_a_second_is_let_go_of_with_its_connection() {
+    let held = Arc::new(());
+    let noted = Arc::clone(&held);
+    let service = service_fn(move |_: Request<Content>| {
+        let body = Stalled(Arc::clone(&noted));
+        async move {
+            Ok::<_, Infallible>(
+                Response::builder().status(503).header("retry-after", "50").body(body).unwrap(),
+            )
+        }
+    });
+    let call = tokio::spawn(RetryLayer::from(quick()).layer(service).oneshot(request(Method::GET)));
+    tokio::time::sleep(10 * SECOND).await;
+    // One by this test, one by the service.
+    assert_eq!(Arc::strong_count(&held), 2);
+    call.abort();
 }
 
 // ───────────────────────────────────────────────────────────────────────────── one call that differs
