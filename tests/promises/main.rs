@@ -7,6 +7,7 @@ mod collect;
 mod deadlines;
 mod delivery;
 mod grpc;
+mod multiply;
 mod nested;
 mod observe;
 mod pieces;

@@ -1,0 +1,140 @@
+//! Any stack of retries, handlers and hops: without failures of its own in between, a dead leaf sees three attempts; with
+//! them, each retry adds two at most. Attempts never multiply.
+
+use crate::support::{Content, SECOND, answer, request};
+use http::{Method, Request, Response};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use stonework::base::{Backoff, BoxError, Delivery, Error, Jitter, Kind};
+use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry};
+use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceExt, service_fn};
+
+type Boxed = BoxCloneSyncService<Request<Content>, Response<Content>, BoxError>;
+
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Retry,
+    Alone,
+    Handler,
+    Hop,
+    Wire,
+    Timeout,
+    Attempt,
+}
+
+fn quick() -> RetrySettings {
+    RetrySettings::new().backoff(Backoff::constant(SECOND).unwrap().jitter(Jitter::None))
+}
+
+fn add(level: Level, n: usize, inner: Boxed, own: Arc<Mutex<Vec<bool>>>) -> Boxed {
+    match level {
+        Level::Retry => BoxCloneSyncService::new(
+            RetryLayer::from(quick()).without_budget().layer(inner).map_err(BoxError::from),
+        ),
+        Level::Alone => BoxCloneSyncService::new(service_fn(move |r: Request<Content>| {
+            let inner = inner.clone();
+            async move {
+                retry(
+                    || {
+                        let inner = inner.clone();
+                        let r = r.clone();
+                        async move {
+                            let res = inner.oneshot(r).await?;
+                            if res.status().is_server_error() {
+                                Err::<Response<Content>, BoxError>("failed".into())
+                            } else {
+                                Ok(res)
+                            }
+                        }
+                    },
+                    Policy::new().schedule(Backoff::constant(SECOND).unwrap()),
+                )
+                .await
+            }
+        })),
+        Level::Handler => BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
+            let inner = inner.clone();
+            let fails = own.lock().unwrap().pop().unwrap_or(false);
+            async move {
+                if fails {
+                    return Ok(answer(500));
+                }
+                let r = Request::get(format!("http://h{n}.test/")).body(Content::default()).unwrap();
+                Ok::<_, BoxError>(inner.oneshot(r).await.map_or_else(
+                    |_| answer(502),
+                    |mut r| {
+                        r.extensions_mut().clear();
+                        r
+                    },
+                ))
+            }
+        })),
+        Level::Hop => BoxCloneSyncService::new(HopLayer::new().layer(inner)),
+        // Another process: only what is on the wire gets through.
+        Level::Wire => BoxCloneSyncService::new(service_fn(move |r: Request<Content>| {
+            let (mut head, body) = r.into_parts();
+            head.extensions.clear();
+            head.uri = head.uri.to_string().parse().unwrap();
+            let hop = HopLayer::new().layer(service_fn({
+                let inner = inner.clone();
+                move |r: Request<Content>| {
+                    let inner = inner.clone();
+                    async move { Ok::<_, BoxError>(inner.oneshot(r).await.unwrap_or_else(|_| answer(502))) }
+                }
+            }));
+            let w = tokio::spawn(hop.oneshot(Request::from_parts(head, body)));
+            async move {
+                let mut res =
+                    w.await.unwrap().map_err(|_| BoxError::from(Error::new(Kind::Transport, "reset")))?;
+                res.extensions_mut().clear();
+                Ok(res)
+            }
+        })),
+        Level::Timeout => {
+            BoxCloneSyncService::new(TimeoutLayer::new(1000 * SECOND).layer(inner).map_err(BoxError::from))
+        }
+        Level::Attempt => BoxCloneSyncService::new(
+            AttemptTimeoutLayer::new(1000 * SECOND).layer(inner).map_err(BoxError::from),
+        ),
+    }
+}
+
+proptest! {
+    #[test]
+    fn attempts_add_and_do_not_multiply(
+        levels in prop::collection::vec(prop::sample::select(vec![Level::Retry, Level::Retry, Level::Alone, Level::Handler, Level::Hop, Level::Wire, Level::Timeout, Level::Attempt]), 1..9),
+        own in prop::collection::vec(any::<bool>(), 0..8),
+        kind in 0..4,
+    ) {
+        // `retry()` neither writes the header nor reads the mark.
+        prop_assume!(!(levels.iter().any(|l| matches!(l, Level::Wire)) && levels.iter().any(|l| matches!(l, Level::Alone))));
+        let rt = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let own_failures = own.contains(&true);
+        let count = Arc::new(AtomicU32::new(0));
+        let c = Arc::clone(&count);
+        let leaf: Boxed = BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
+            c.fetch_add(1, Ordering::Relaxed);
+            async move { match kind {
+                0 => Ok(answer(503)),
+                1 => Err(BoxError::from(Error::new(Kind::Transport, "x"))),
+                2 => Err(BoxError::from(Error::new(Kind::Connect, "x"))),
+                _ => Err(BoxError::from(Error::new(Kind::Transport, "x").with_delivery(Delivery::NotSent))),
+            } }
+        }));
+        let own = Arc::new(Mutex::new(own));
+        rt.block_on(async {
+            let stack = levels.iter().enumerate().rev().fold(leaf, |inner, (n, l)| add(*l, n, inner, Arc::clone(&own)));
+            let _ = stack.oneshot(request(Method::GET)).await;
+        });
+        let retries = levels.iter().filter(|l| matches!(l, Level::Retry | Level::Alone)).count() as u32;
+        let n = count.load(Ordering::Relaxed);
+        let bound = 1 + 2 * retries;
+        let bound = if own_failures { bound } else { 3.min(bound) };
+        // What never left is replayed once beside each attempt.
+        let bound = bound + if kind == 3 { bound } else { 0 };
+        prop_assert!(n <= bound, "{} of {}", n, bound);
+    }
+}
