@@ -126,6 +126,37 @@ fn the_measure_sees_an_allocation() {
     assert_eq!(allocations(AtOnce, get), 0);
 }
 
+/// Listens, and wants nothing.
+struct Uninterested;
+
+impl tracing::Subscriber for Uninterested {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        panic!("nobody wanted it")
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn spans_that_a_subscriber_does_not_want_allocate_nothing() {
+    tracing::subscriber::with_default(Uninterested, || {
+        assert_eq!(allocations(SpanLayer::call().layer(AtOnce), get), 0);
+        assert_eq!(allocations(SpanLayer::attempt().layer(AtOnce), get), 0);
+    });
+}
+
 #[test]
 fn spans_that_nobody_wants_allocate_nothing() {
     assert_eq!(allocations(SpanLayer::call().layer(AtOnce), get), 0);

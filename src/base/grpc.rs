@@ -191,6 +191,9 @@ impl From<Kind> for GrpcStatus {
 /// ([`classify_trailers`](Classify::classify_trailers)). A head with 200 and no status is a success so far. So a retry
 /// repeats only what failed before its first message.
 ///
+/// Of two `retry` layers in one stack the outer one decides: give this to the outer one too, since
+/// [`ClassifyHttp`](super::ClassifyHttp) takes a gRPC failure for a success, and nobody would retry.
+///
 /// ```
 /// use http::Response;
 /// use stonework::base::{Classify, ClassifyGrpc, Outcome};

@@ -12,7 +12,8 @@ use http::Uri;
 use pin_project::pin_project;
 
 /// Recognizes a request further down the same stack, without a mark on it: copies of a head share the bytes of its URI.
-/// Only meaningful while somebody keeps a copy of the head, and never dereferenced.
+/// So do requests whose URIs are one static text, such as "/" without an authority; they are taken for one another. Only
+/// meaningful while somebody keeps a copy of the head, and never dereferenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     authority: usize,
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_recognized_by_its_copy_and_not_by_one_that_looks_the_same() {
+    fn a_request_is_recognized_by_its_copy_and_not_by_one_that_was_parsed_anew() {
         let parsed = || "http://example.test/path?query".parse::<Uri>().unwrap();
         let first = parsed();
         assert_eq!(Identity::of(&first), Identity::of(&first.clone()));

@@ -28,6 +28,7 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
             server.port = request.uri().port_u16(),
             http.response.status_code = field::Empty,
             error.type = field::Empty,
+            otel.status_code = field::Empty,
         ),
         About::Attempt => debug_span!(
             target: "stonework",
@@ -40,6 +41,7 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
             http.request.resend_count = resend_count(request),
             http.response.status_code = field::Empty,
             error.type = field::Empty,
+            otel.status_code = field::Empty,
         ),
     }
 }
@@ -69,18 +71,21 @@ pub(super) fn answered(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_client_error() || status.is_server_error() {
         span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
     }
 }
 
 pub(super) fn failed<E: 'static>(span: &Span, error: &E) {
     span.record("error.type", error_type(error));
+    span.record("otel.status_code", "ERROR");
 }
 
 pub(super) fn dropped(span: &Span) {
     span.record("error.type", "dropped");
+    span.record("otel.status_code", "ERROR");
 }
 
-/// What kind of error it is, if it is one of ours or has one of ours inside; else what type it has.
+/// What kind of error it is, if it is one of ours or a boxed one with one of ours inside; else what type it has.
 fn error_type<E: 'static>(error: &E) -> &'static str {
     let error: &dyn Any = error;
     let kind = match error.downcast_ref::<Error>() {

@@ -24,8 +24,11 @@
 //! | `server.address`, `server.port`, `url.scheme` | both | from the URI, if it says |
 //! | `http.request.resend_count` | attempt | 1 for the second attempt, 2 for the third; absent from the first |
 //! | `http.response.status_code` | both | the status, if there was a response |
-//! | `error.type` | both | the status from 400 on; the [`Kind`](crate::base::Kind) of an error in lower case, or its type; `dropped` |
+//! | `error.type` | both | the status from 400 on; the [`Kind`](crate::base::Kind) of an error of this crate, or of a boxed error around one, in lower case; of any other error its type; `dropped` |
 //! | `otel.kind` | both | `client` |
+//! | `otel.status_code` | both | `ERROR` where there is an `error.type`; else absent |
+//!
+//! Their target is `stonework` and their level `DEBUG`.
 //!
 //! Events of layers below, and of the service, are inside the span. A subscriber that exports to OpenTelemetry gives each
 //! attempt a span identifier of its own.

@@ -131,6 +131,7 @@ fn a_call_is_one_span_and_each_attempt_is_one_below_it_with_its_number() {
     assert_eq!(said("http.request.resend_count"), [None, None, Some("1"), Some("2")]);
     assert_eq!(said("http.response.status_code"), [Some("200"), Some("503"), Some("503"), Some("200")]);
     assert_eq!(said("error.type"), [None, Some("503"), Some("503"), None]);
+    assert_eq!(said("otel.status_code"), [None, Some("ERROR"), Some("ERROR"), None]);
     assert_eq!(said("http.request.method"), [Some("GET"); 4]);
     assert_eq!(said("server.address"), [Some("service.test"); 4]);
     assert_eq!(said("server.port"), [Some("8080"); 4]);
@@ -210,7 +211,7 @@ fn nothing_of_a_request_that_may_be_secret_gets_into_a_span_or_an_event() {
                 .layer(SpanLayer::attempt())
                 .service(Backend::steps([
                     Step::Answer(with_header(answer(503), "x-token", "secret")),
-                    Step::fail(Error::new(Kind::Transport, "broken")),
+                    Step::fail(Error::new(Kind::Transport, "secret")),
                     Step::Answer(with_header(answer(200), "set-cookie", "secret")),
                 ]));
             let request = Request::builder()
