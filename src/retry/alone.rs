@@ -14,6 +14,8 @@ use crate::base::{Backoff, Budget, Deadline, Rng, Schedule};
 /// which errors prove that nothing was done. Between attempts it sleeps; no sleep begins that would end after the
 /// [`Deadline`] in scope. Retries do not multiply: what a retry inside of `op` gave up on is not begun again, and what
 /// is itself part of another's second attempt is run once.
+/// *Not across hops:* an operation is no request, so nothing here says to the next hop which attempt it is, and what a
+/// response says of coming back is for [`when`](Policy::when) to read. For requests there is the layer.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
