@@ -136,6 +136,19 @@ async fn what_came_while_the_reader_was_away_is_delivered_and_what_did_not_come_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_was_away_while_a_window_of_the_rate_ran_out_begins_a_new_one() {
+    let (mut sender, body) = Channel::<Bytes>::new(8);
+    let mut body = limited(BodyLimits::none().min_rate(10, 4 * SECOND), body).await;
+    // It asked, and turned away; what it asked for came at once.
+    assert!(body.as_mut().poll_frame(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+    sender.send_data(Bytes::from_static(b"half.")).await.unwrap();
+    sleep(3_600 * SECOND).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    let (result, took) = timed(body.frame()).await;
+    assert_eq!((phase(result.unwrap().unwrap_err()), took), (Phase::BodyRate, 4 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_that_is_taken_up_again_and_again_is_one_read() {
     let (_silent, body) = Channel::<Bytes>::new(8);
     let mut body = limited(BodyLimits::new().idle(SECOND), body).await;

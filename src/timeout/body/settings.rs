@@ -103,7 +103,8 @@ impl BodyLimits {
     }
 
     /// At least `bytes` for each `per` that is spent waiting: against a sender that is never silent for long and never
-    /// gets anywhere. Default: off. The time in which nobody waits does not count.
+    /// gets anywhere. Default: off. The time in which nobody waits does not count. A `per` that ran out while the reader of
+    /// an outstanding read was away, and was followed by data, begins anew: nobody knows when that came.
     ///
     /// # Panics
     ///
