@@ -13,7 +13,10 @@ use http_body::{Body, Frame};
 use http_body_util::channel::Sender;
 use http_body_util::{BodyExt, Channel};
 use stonework::base::{BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase};
-use stonework::timeout::{BodyLimits, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody};
+use stonework::timeout::{
+    AttemptTimeoutLayer, BodyLimits, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody,
+    TimeoutLayer,
+};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -242,6 +245,25 @@ async fn a_body_ends_at_the_deadline_of_its_call_if_the_caller_chose_so() {
             timed(async { read(Box::pin(call.await.unwrap().unwrap().into_body())).await }).await;
         assert_eq!(sent.1, ended, "{limits:?}");
         assert_eq!(took, if ended.is_some() { 5 * SECOND } else { 10 * SECOND });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_body_is_that_of_the_call_and_not_the_limit_on_its_attempt() {
+    for (answers_at, ended_at) in [(Duration::ZERO, 10 * SECOND), (SECOND, 10 * SECOND)] {
+        let stack = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(10 * SECOND))
+            .layer(AttemptTimeoutLayer::new(2 * SECOND))
+            .layer(ResponseBodyTimeoutLayer::new(BodyLimits::none().until_deadline()))
+            .service_fn(move |_: Request<()>| async move {
+                sleep(answers_at).await;
+                let (sender, body) = Channel::<Bytes>::new(1);
+                drip(sender, 20, SECOND);
+                Ok::<_, Infallible>(Response::new(body))
+            });
+        let response = stack.oneshot(Request::new(()));
+        let (sent, took) = timed(async { read(Box::pin(response.await.unwrap().into_body())).await }).await;
+        assert_eq!((sent.1, took), (Some(Phase::BodyTotal), ended_at));
     }
 }
 

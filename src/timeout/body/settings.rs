@@ -116,7 +116,8 @@ impl BodyLimits {
     }
 
     /// End the body at the [`Deadline`](crate::base::Deadline) in scope when the call was made, as the call itself would.
-    /// Default: off, since a body that is making progress is mostly better read to its end.
+    /// A limit on a single [attempt](crate::timeout::AttemptTimeoutLayer) is none. Default: off, since a body that is making progress
+    /// is mostly better read to its end.
     pub const fn until_deadline(mut self) -> Self {
         self.until_deadline = true;
         self
