@@ -6,8 +6,8 @@
 //! | layer, outermost first | what it does | default | why it stands there |
 //! |---|---|---|---|
 //! | resume | asks for the rest of a large response that broke off | off | outside, so that each further request is a call of its own |
+//! | span | makes the call visible | `DEBUG` | outside the deadline, so that it says what ran out of time |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
-//! | span | makes the call visible | `DEBUG` | |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
 //! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |

@@ -96,6 +96,12 @@ impl ResumeLayer {
         })
     }
 
+    /// Whether nobody below counts the requests that fill the budget.
+    #[cfg(feature = "client")]
+    pub(crate) fn counting(self, counts: bool) -> Self {
+        self.with(|shared| shared.deposits = counts)
+    }
+
     /// Draw jitter from here. Default: seeded by the operating system.
     pub fn rng(self, rng: Rng) -> Self {
         self.with(|shared| shared.rng = rng)
