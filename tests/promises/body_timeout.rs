@@ -194,6 +194,15 @@ async fn the_total_limit_runs_on_while_nobody_reads_and_fails_the_next_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_had_ended_in_time_is_no_failure_of_a_reader_who_notices_late() {
+    let whole = http_body_util::Full::new(Bytes::from_static(b"all of it"));
+    let mut body = limited(BodyLimits::none().total(SECOND), whole).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    sleep(60 * SECOND).await;
+    assert!(body.frame().await.is_none(), "{body:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_stream_lives_as_long_as_its_heart_beats() {
     let (sender, body) = Channel::<Bytes>::new(1);
     drip(sender, 240, 15 * SECOND);
