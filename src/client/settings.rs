@@ -324,7 +324,9 @@ mod tests {
             (r#"{"deadline":"30"}"#, "250ms"),
             (r#"{"retry":{"attempts":0}}"#, "`attempts`"),
             (r#"{"retry":{"tries":3}}"#, "`tries`"),
-            (r#"{"retry":"on"}"#, "on"),
+            (r#"{"retry":"on"}"#, "retry settings"),
+            (r#"{"resume":"on"}"#, "resume settings"),
+            (r#"{"body":"off"}"#, "limits on bodies"),
         ] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains(named), "{text}: {refused}");

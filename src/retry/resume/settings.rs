@@ -119,7 +119,7 @@ pub enum InvalidResume {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of resume settings")]
 struct Fields {
     resumes: u32,
     in_all: u32,

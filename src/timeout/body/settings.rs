@@ -165,7 +165,7 @@ pub enum InvalidBodyLimits {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of limits on bodies")]
 struct Fields {
     idle: OrOff<Human>,
     min_rate: OrOff<MinRate>,
