@@ -57,10 +57,11 @@ impl Alarm {
         let outer = scope::current();
         let waker = WakerId::of(cx);
         let deadline = scope::earlier(outer.deadline, Some(at));
+        let whole = scope::earlier(outer.whole, Some(at));
 
         if outer.owner == Some(waker) {
             self.set(Self::new());
-            let entered = scope::enter(Scope { deadline, ..outer });
+            let entered = scope::enter(Scope { deadline, whole, ..outer });
             if let Poll::Ready(done) = inner(cx) {
                 return Poll::Ready(Limited::Done(done));
             }
@@ -76,7 +77,7 @@ impl Alarm {
         // that was armed before is not asked.
         let mut reached = None;
         loop {
-            let own = Scope { deadline, called_at: None, owner: Some(waker), reached, wanted: None };
+            let own = Scope { deadline, whole, called_at: None, owner: Some(waker), reached, wanted: None };
             let entered = scope::enter(own);
             if let Poll::Ready(done) = inner(cx) {
                 return Poll::Ready(Limited::Done(done));

@@ -133,7 +133,8 @@ impl Call {
     }
 
     /// Read the response body as a part of each attempt, up to so many bytes, whatever the
-    /// [`CollectLayer`](crate::retry::CollectLayer) was set to, also if that is switched off.
+    /// [`CollectLayer`](crate::retry::CollectLayer) was set to, also if that is switched off. With 0 nothing
+    /// is read: the answer to this request is passed on with its head, as events that are sent while they happen have to be.
     #[must_use]
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);

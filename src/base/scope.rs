@@ -23,6 +23,8 @@ impl WakerId {
 pub(crate) struct Scope {
     /// The latest instant at which the call in progress is of use to anybody.
     pub(crate) deadline: Option<Instant>,
+    /// The same without the limits on attempts, for what goes on after them: a response body.
+    pub(crate) whole: Option<Instant>,
     /// The clock, as read by the outermost layer whose `call` is on the stack.
     pub(crate) called_at: Option<Instant>,
     /// The waker of the poll in which some limit owns a timer: see [`Alarm`](super::alarm::Alarm).
@@ -34,7 +36,8 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    const NONE: Self = Self { deadline: None, called_at: None, owner: None, reached: None, wanted: None };
+    const NONE: Self =
+        Self { deadline: None, whole: None, called_at: None, owner: None, reached: None, wanted: None };
 }
 
 thread_local! {
@@ -80,13 +83,28 @@ impl Drop for Entered {
 #[inline]
 pub(crate) fn call(now: Option<Instant>, deadline: Option<Instant>) -> Entered {
     let outer = current();
+    let whole = earlier(outer.whole, deadline);
     let deadline = earlier(outer.deadline, deadline);
-    enter(Scope { deadline, called_at: now, ..outer })
+    enter(Scope { deadline, whole, called_at: now, ..outer })
+}
+
+/// Enter the `call` of an attempt, with `deadline` if that is earlier than the one in force.
+#[inline]
+pub(crate) fn attempt(now: Instant, deadline: Option<Instant>) -> Entered {
+    let outer = current();
+    let deadline = earlier(outer.deadline, deadline);
+    enter(Scope { deadline, called_at: Some(now), ..outer })
+}
+
+/// In a poll that an attempt's limit has entered: what outlives the attempt has this deadline.
+#[inline]
+pub(crate) fn outlive_attempt(whole: Option<Instant>) {
+    SCOPE.set(Scope { whole, ..current() });
 }
 
 /// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
 pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R {
-    let entered = enter(Scope { deadline, ..current() });
+    let entered = enter(Scope { deadline, whole: deadline, ..current() });
     let result = poll();
     if let Some(at) = entered.leave().wanted {
         want(at);

@@ -115,10 +115,11 @@ impl ClientBuilder {
             }
             layer.classify(classify.unwrap_or_default())
         });
+        let counts = retry.is_none();
         let resume = settings.resume.map(|settings| {
             let mut layer = ResumeLayer::from(settings);
             if let Some(budget) = &shared {
-                layer = layer.budget(budget.clone());
+                layer = layer.budget(budget.clone()).counting(counts);
             }
             if let Some(rng) = &rng {
                 layer = layer.rng(rng.clone());
@@ -139,7 +140,8 @@ impl ClientBuilder {
         let collect = collect.when(settings.collect_within.is_some());
         let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
         let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
-        let calls = whole.layer(SpanLayer::call().layer(calls));
+        // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
+        let calls = SpanLayer::call().layer(whole.layer(calls));
         let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
         Client::with(stack, Arc::new(Shared { settings, shared_budget: shared.is_some(), wall }))
     }

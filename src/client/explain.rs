@@ -26,8 +26,10 @@ fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> R
         resume,
         retry,
     } = settings;
-    if let Some(resume) = resume {
-        writeln!(text, "resume: {resume}")?;
+    match resume {
+        Some(resume) if shared_budget => writeln!(text, "resume: {}", resume.sharing_a_budget())?,
+        Some(resume) => writeln!(text, "resume: {resume}")?,
+        None => {}
     }
     match deadline {
         Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call")?,
@@ -105,6 +107,8 @@ mod tests {
         assert!(
             told.starts_with("resume: up to 3 times without progress and 10 in all, pauses with full jitter")
         );
+        let budget = |told: &str| told.lines().next().map(|line| line.ends_with("; a budget that is shared"));
+        assert_eq!((budget(&told), budget(&stack(&asked, true))), (Some(false), Some(true)));
         assert!(told.contains("collect: bodies of up to 1024 bytes, within the attempt\n"));
     }
 }

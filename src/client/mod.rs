@@ -6,8 +6,8 @@
 //! | layer, outermost first | what it does | default | why it stands there |
 //! |---|---|---|---|
 //! | resume | asks for the rest of a large response that broke off | off | outside, so that each further request is a call of its own |
+//! | span | makes the call visible | `DEBUG` | outside the deadline, so that it says what ran out of time |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
-//! | span | makes the call visible | `DEBUG` | |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
 //! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
@@ -86,7 +86,7 @@
 //! | the peer reset the stream as unprocessed (RFC 9113, section 8.7) | `Transport` | `Refused` |
 //! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
 //! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
-//! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`, unless no attempt had begun |
+//! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`; `NotSent` if no attempt had begun, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
 //! | the response body is too large, ended early, or is no text or JSON | `Body` | `Answered` |
 //! | [`error_for_status`](Response::error_for_status) | `Overload` or `Other`, with [`Status`] | `Answered` |

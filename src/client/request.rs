@@ -148,7 +148,8 @@ impl RequestBuilder {
     }
 
     /// Read the response body as a part of each attempt, up to so many bytes: one that breaks off is then an attempt that
-    /// failed, and is retried as any other. See [`Call::collect_within`].
+    /// failed, and is retried as any other. With 0 the body is streamed, whatever the client does otherwise. See
+    /// [`Call::collect_within`].
     pub fn collect_within(self, bytes: usize) -> Self {
         self.call(|call| call.collect_within(bytes))
     }

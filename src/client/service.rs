@@ -20,7 +20,7 @@ use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
 pub(super) type Stack = Unified<Resume<Calls>, Resumed<Calls, Body, Body>>;
-type Calls = Timeout<Spanned<Either<Retry<Attempt, Judge>, Attempt>>>;
+type Calls = Spanned<Timeout<Either<Retry<Attempt, Judge>, Attempt>>>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Wire>, Collected<Body>>>>;
 type Wire = Unified<ResponseBodyTimeout<Transport>, TimedBody<Incoming>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.

@@ -76,7 +76,7 @@ impl ClientSettings {
 
     /// Read the bodies of responses as a part of each attempt, up to so many bytes: one that breaks off is then an attempt
     /// that failed, and the limit on the attempt covers it. Larger ones are streamed. Default: off; a single
-    /// [request](super::RequestBuilder::collect_within) can ask for it.
+    /// [request](super::RequestBuilder::collect_within) can ask for it, or for none.
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);
         self
@@ -324,7 +324,9 @@ mod tests {
             (r#"{"deadline":"30"}"#, "250ms"),
             (r#"{"retry":{"attempts":0}}"#, "`attempts`"),
             (r#"{"retry":{"tries":3}}"#, "`tries`"),
-            (r#"{"retry":"on"}"#, "on"),
+            (r#"{"retry":"on"}"#, "retry settings"),
+            (r#"{"resume":"on"}"#, "resume settings"),
+            (r#"{"body":"off"}"#, "limits on bodies"),
         ] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains(named), "{text}: {refused}");

@@ -51,7 +51,7 @@ where
         let answer = ready!(answer.poll(cx));
         let grown = this.grown.as_ref().is_some_and(Grown::is_over);
         Poll::Ready(match answer {
-            Ok(response) if grown && size::is_complaint(response.status()) => {
+            Ok(response) if grown && size::is_complaint(response.status(), response.headers()) => {
                 mode.refuse(asked, size::refusal(cap, Delivery::Unknown))
             }
             Err(_) if grown => mode.refuse(asked, size::refusal(cap, Delivery::Unknown)),

@@ -7,7 +7,7 @@ use crate::base::{Answer, Http, Problem};
 ///
 /// With `.answer()` the refusal is a response, 413 in JSON or `RESOURCE_EXHAUSTED` to a gRPC call, and the inner error
 /// type stays as it is. A body that turns out too large while the inner service reads it fails there, and if the inner
-/// service then fails or complains (4xx, 5xx), the answer is 413 all the same.
+/// service then fails or complains (4xx, 5xx, a gRPC status in the head), that refusal is the answer all the same.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct RequestBodyLimitLayer<M = Http> {

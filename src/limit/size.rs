@@ -1,6 +1,6 @@
 //! Decides whether a body is too large. Nothing here waits, locks or reads a clock.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body::SizeHint;
 
 use crate::base::body::BodyTooLarge;
@@ -21,9 +21,11 @@ pub(super) fn left(left: u64, bytes: u64) -> Option<u64> {
     left.checked_sub(bytes)
 }
 
-/// Whether a response to a request that grew too large is likely the complaint about it.
-pub(super) fn is_complaint(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
+/// Whether a response to a request that grew too large is likely the complaint about it. A gRPC service complains with
+/// 200 and a status of its own.
+pub(super) fn is_complaint(status: StatusCode, headers: &HeaderMap) -> bool {
+    let grpc = headers.get("grpc-status").is_some_and(|status| status != "0");
+    grpc || status.is_client_error() || status.is_server_error()
 }
 
 /// Not sent again: it would be as large.

@@ -273,7 +273,7 @@ impl Default for RetryCosts {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of retry settings")]
 struct Fields {
     attempt_header: OrOff<String>,
     attempts: u32,

@@ -147,7 +147,7 @@ where
         if at.is_some_and(|at| at <= now) {
             return AttemptFuture::ran_out(limit);
         }
-        let _entered = scope::call(Some(now), at);
+        let _entered = scope::attempt(now, at);
         AttemptFuture::called(self.inner.call(request), limit)
     }
 }
@@ -188,7 +188,13 @@ where
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         };
         let limited = match this.limit.at {
-            Some(at) => ready!(this.alarm.poll_limited(cx, at, |cx| answer.as_mut().poll(cx))),
+            Some(at) => {
+                let whole = scope::current().whole;
+                ready!(this.alarm.poll_limited(cx, at, |cx| {
+                    scope::outlive_attempt(whole);
+                    answer.as_mut().poll(cx)
+                }))
+            }
             None => Limited::Done(ready!(answer.poll(cx))),
         };
         Poll::Ready(match limited {

@@ -119,6 +119,24 @@ async fn a_grpc_call_is_refused_with_resource_exhausted() {
     );
 }
 
+#[tokio::test]
+async fn a_grpc_service_that_complains_about_a_body_that_grew_too_large_is_answered_for_too() {
+    for (status, pieces, expected) in [("13", 11, "8"), ("13", 10, "13"), ("0", 11, "0")] {
+        let service = RequestBodyLimitLayer::new(100).answer().layer(service_fn(
+            move |request: Request<LimitedBody<Channel<Bytes>>>| async move {
+                let _ = request.into_body().collect().await;
+                // Trailers only, as gRPC says that a call has failed: the status of HTTP is 200.
+                let answer = Response::builder().header("grpc-status", status);
+                Ok::<_, Infallible>(answer.body(Empty::<Bytes>::new()).unwrap())
+            },
+        ));
+        let call =
+            Request::post("/").header("content-type", "application/grpc").body(stream(pieces)).unwrap();
+        let response = service.oneshot(call).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], expected, "{status}, {pieces} pieces");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_response_over_the_limit_is_an_error_at_its_head_or_at_the_frame_that_passes_it() {
     let announced = ResponseBodyLimitLayer::new(10).layer(service_fn(|(): ()| async {

@@ -13,7 +13,10 @@ use http_body::{Body, Frame};
 use http_body_util::channel::Sender;
 use http_body_util::{BodyExt, Channel};
 use stonework::base::{BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase};
-use stonework::timeout::{BodyLimits, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody};
+use stonework::timeout::{
+    AttemptTimeoutLayer, BodyLimits, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody,
+    TimeoutLayer,
+};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -136,6 +139,19 @@ async fn what_came_while_the_reader_was_away_is_delivered_and_what_did_not_come_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_was_away_while_a_window_of_the_rate_ran_out_begins_a_new_one() {
+    let (mut sender, body) = Channel::<Bytes>::new(8);
+    let mut body = limited(BodyLimits::none().min_rate(10, 4 * SECOND), body).await;
+    // It asked, and turned away; what it asked for came at once.
+    assert!(body.as_mut().poll_frame(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+    sender.send_data(Bytes::from_static(b"half.")).await.unwrap();
+    sleep(3_600 * SECOND).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    let (result, took) = timed(body.frame()).await;
+    assert_eq!((phase(result.unwrap().unwrap_err()), took), (Phase::BodyRate, 4 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_that_is_taken_up_again_and_again_is_one_read() {
     let (_silent, body) = Channel::<Bytes>::new(8);
     let mut body = limited(BodyLimits::new().idle(SECOND), body).await;
@@ -175,6 +191,15 @@ async fn the_total_limit_runs_on_while_nobody_reads_and_fails_the_next_read() {
     sender.send_data(Bytes::from_static(b"too late")).await.unwrap();
     sleep(SECOND).await;
     assert_eq!(phase(body.frame().await.unwrap().unwrap_err()), Phase::BodyTotal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_had_ended_in_time_is_no_failure_of_a_reader_who_notices_late() {
+    let whole = http_body_util::Full::new(Bytes::from_static(b"all of it"));
+    let mut body = limited(BodyLimits::none().total(SECOND), whole).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    sleep(60 * SECOND).await;
+    assert!(body.frame().await.is_none(), "{body:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,6 +254,25 @@ async fn a_body_ends_at_the_deadline_of_its_call_if_the_caller_chose_so() {
             timed(async { read(Box::pin(call.await.unwrap().unwrap().into_body())).await }).await;
         assert_eq!(sent.1, ended, "{limits:?}");
         assert_eq!(took, if ended.is_some() { 5 * SECOND } else { 10 * SECOND });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_body_is_that_of_the_call_and_not_the_limit_on_its_attempt() {
+    for (answers_at, ended_at) in [(Duration::ZERO, 10 * SECOND), (SECOND, 10 * SECOND)] {
+        let stack = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(10 * SECOND))
+            .layer(AttemptTimeoutLayer::new(2 * SECOND))
+            .layer(ResponseBodyTimeoutLayer::new(BodyLimits::none().until_deadline()))
+            .service_fn(move |_: Request<()>| async move {
+                sleep(answers_at).await;
+                let (sender, body) = Channel::<Bytes>::new(1);
+                drip(sender, 20, SECOND);
+                Ok::<_, Infallible>(Response::new(body))
+            });
+        let response = stack.oneshot(Request::new(()));
+        let (sent, took) = timed(async { read(Box::pin(response.await.unwrap().into_body())).await }).await;
+        assert_eq!((sent.1, took), (Some(Phase::BodyTotal), ended_at));
     }
 }
 

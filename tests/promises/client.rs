@@ -505,6 +505,26 @@ async fn a_shared_budget_limits_the_retries_of_every_client_that_has_it() {
     assert_eq!(server.seen().len(), 5 + 3);
 }
 
+#[tokio::test]
+async fn a_shared_budget_is_filled_also_by_a_client_that_only_resumes() {
+    let server = ScriptedServer::start(|_| respond(200).body("answer").keep_alive()).await;
+    for settings in [ClientSettings::new(), ClientSettings::new().without_retry()] {
+        let one_each = BudgetSettings::default().reserve(1).floor_per_second(0);
+        let budget = Budget::new(one_each.ratio(stonework::base::Ratio::ONE));
+        let spent = || {
+            budget
+                .try_withdraw(tokio::time::Instant::now(), 1)
+                .map(stonework::base::Withdrawal::spend)
+                .is_some()
+        };
+        assert!(spent() && !spent());
+        let settings = settings.resume(ResumeSettings::new());
+        let client = Client::builder().settings(settings).budget(budget.clone()).build().unwrap();
+        client.get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
+        assert!(spent() && !spent(), "by one of the two, and not by both");
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── assembly
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use stonework::Body;
-use stonework::base::{BoxError, Delivery, Error, Kind, Skip};
+use stonework::base::{BoxError, Call, Delivery, Error, Kind, Skip};
 use stonework::client::{Client, ClientSettings};
 use stonework::retry::{CollectLayer, Collected, RetryLayer};
 use stonework::testing::{Digest, Recorder, ScriptedServer, Step, in_order, respond};
@@ -116,6 +116,16 @@ async fn what_is_known_to_be_larger_or_to_have_no_body_is_passed_on_unread() {
     let off = CollectLayer::new(CAP).when(false).layer(once(hanging().with(200, [])));
     assert!(off.oneshot(request(Method::GET)).await.is_ok());
     assert_eq!(watch.polls(), 0, "switched off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_asks_for_nothing_to_be_collected_has_its_head_at_once() {
+    let events = pieces([Piece::Wait(3_600 * SECOND), data("an event")]).with(200, []);
+    let service = CollectLayer::new(CAP).layer(once(events));
+    let mut request = request(Method::GET);
+    Call::edit(request.extensions_mut(), |call| call.collect_within(0));
+    let (answer, took) = timed(service.oneshot(request)).await;
+    assert_eq!((answer.unwrap().status().as_u16(), took), (200, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,10 @@ use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use stonework::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome};
+use stonework::client::{Client, ClientSettings};
 use stonework::observe::{MetricsObserver, SpanLayer};
 use stonework::retry::RetryLayer;
-use stonework::testing::{Recorder as Events, Step};
+use stonework::testing::{Reaction, Recorder as Events, ScriptedServer, Step};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -164,6 +165,24 @@ fn an_error_is_told_by_its_kind_and_a_dropped_call_says_so() {
     assert!(
         kept.iter().all(|span| span.handles == 0 && !span.fields.contains_key("http.response.status_code"))
     );
+}
+
+#[test]
+fn a_call_of_the_client_that_ran_out_of_time_says_so_and_not_that_it_was_dropped() {
+    let spans = Spans::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tracing::subscriber::with_default(spans.clone(), || {
+        runtime.block_on(async {
+            let server = ScriptedServer::start(|_| Reaction::new().hang()).await;
+            let short = std::time::Duration::from_millis(50);
+            let settings = ClientSettings::new().deadline(short).without_attempt_timeout().without_retry();
+            let client = Client::builder().settings(settings).build().unwrap();
+            assert!(client.get(server.uri("/")).send().await.unwrap_err().is_timeout());
+        });
+    });
+    let kept = spans.kept();
+    let call = kept.iter().find(|span| span.name == "call").expect("a span");
+    assert_eq!(call.fields["error.type"], "timeout");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use stonework::retry::{
     Changed, EndedEarly, NotResumed, ResumeLayer, ResumeSettings, RetryLayer, RetrySettings,
 };
 use stonework::testing::{Digest, Reaction, ScriptedServer, Step, Strict, in_order, respond};
-use stonework::timeout::TimeoutLayer;
+use stonework::timeout::{BodyLimits, ResponseBodyTimeoutLayer, TimeoutLayer};
 use stonework::{Body, Deadline};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -287,6 +287,27 @@ async fn a_body_that_is_too_large_for_a_layer_below_is_not_asked_for_again() {
     let response = ResumeLayer::new().layer(limited).oneshot(get()).await.expect("a head");
     assert!(response.into_body().collect().await.is_err());
     assert_eq!(backend.seen().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_whose_time_is_over_is_not_asked_for_again_and_a_silent_one_is() {
+    for (limits, requests) in [
+        (BodyLimits::none().total(5 * SECOND), 1),
+        (BodyLimits::none().until_deadline(), 1),
+        (BodyLimits::none().idle(5 * SECOND), 2),
+    ] {
+        let backend =
+            answers([whole([data("0123"), Piece::Wait(60 * SECOND)]), part("4-9", [data("456789")])]);
+        let stack = ServiceBuilder::new()
+            .layer(ResumeLayer::new())
+            .layer(TimeoutLayer::new(5 * SECOND))
+            .layer(ResponseBodyTimeoutLayer::new(limits))
+            .service(backend.clone());
+        let response = stack.oneshot(get()).await.expect("a head");
+        let read = read(Box::pin(response.into_body())).await;
+        assert_eq!(backend.seen().count(), requests, "{limits:?}");
+        assert_eq!(read.error.is_some_and(|error| error.is_timeout()), requests == 1, "{limits:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ impl<S> Collect<S> {
 
     /// The cap for this call, if its answer is to be collected.
     fn cap_for<B>(&self, request: &Request<B>) -> Option<usize> {
-        Call::of(request.extensions()).collects_within().or(self.cap)
+        Call::of(request.extensions()).collects_within().or(self.cap).filter(|cap| *cap > 0)
     }
 }
 

@@ -19,7 +19,7 @@ use super::range::{Judgement, Representation};
 use super::reading::{Arrived, Reading};
 use super::service::copy;
 use crate::base::body::BodyTooLarge;
-use crate::base::{Alarm, BoxError, Deadline, Delivery, Error, Kind, Withdrawal};
+use crate::base::{Alarm, BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase, Withdrawal};
 
 /// A response body that asks for its rest when it breaks off. See [`ResumeLayer`](super::ResumeLayer).
 ///
@@ -321,7 +321,8 @@ fn answered(kind: Kind, error: impl Into<BoxError>) -> BoxError {
 fn is_limit(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<BodyTooLarge>() || error.is::<LengthLimitError>() {
+        let is_over = error.downcast_ref().is_some_and(|it: &Elapsed| it.phase() == Phase::BodyTotal);
+        if is_over || error.is::<BodyTooLarge>() || error.is::<LengthLimitError>() {
             return true;
         }
         next = error.source();

@@ -46,7 +46,9 @@ use crate::base::{Budget, Rng};
 /// same complete length. If nothing was delivered yet, it is asked for as at first, and goes on with a 200 that has the
 /// same `ETag` and length: the head is with the caller already. **Nothing else is ever put behind what was read.**
 ///
-/// A body that was [too large](crate::base::body::BodyTooLarge) for a layer below is not asked for again.
+/// A body that was [too large](crate::base::body::BodyTooLarge) for a layer below, or had no
+/// time left there, is not asked for again. Limits below are limits on each answer: what
+/// is asked for in its turn has the whole of them again.
 ///
 /// *Pauses and costs:* each request for the rest comes after a pause, at most three in a row bring nothing and ten are made
 /// for one body ([`ResumeSettings`]), and each is charged to a [`Budget`], so that a server which breaks off all its
@@ -92,6 +94,12 @@ impl ResumeLayer {
             shared.budget = budget;
             shared.deposits = false;
         })
+    }
+
+    /// Whether nobody below counts the requests that fill the budget.
+    #[cfg(feature = "client")]
+    pub(crate) fn counting(self, counts: bool) -> Self {
+        self.with(|shared| shared.deposits = counts)
     }
 
     /// Draw jitter from here. Default: seeded by the operating system.

@@ -76,8 +76,26 @@ impl ResumeSettings {
 /// One line, as `explain` shows it.
 impl fmt::Display for ResumeSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe(f, &format_args!("budget of {}", self.budget))
+    }
+}
+
+impl ResumeSettings {
+    fn describe(&self, f: &mut fmt::Formatter<'_>, budget: &dyn fmt::Display) -> fmt::Result {
         let Self { resumes, in_all, backoff, budget: _ } = self;
-        write!(f, "up to {resumes} times without progress and {in_all} in all, pauses {backoff}")
+        write!(f, "up to {resumes} times without progress and {in_all} in all, pauses {backoff}; {budget}")
+    }
+
+    /// The same line for a layer that was given a budget of others.
+    #[cfg(feature = "client")]
+    pub(crate) fn sharing_a_budget(&self) -> impl fmt::Display {
+        struct Sharing<'a>(&'a ResumeSettings);
+        impl fmt::Display for Sharing<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe(f, &"a budget that is shared")
+            }
+        }
+        Sharing(self)
     }
 }
 
@@ -101,7 +119,7 @@ pub enum InvalidResume {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of resume settings")]
 struct Fields {
     resumes: u32,
     in_all: u32,

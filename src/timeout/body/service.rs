@@ -60,7 +60,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let deadline = scope::current().deadline;
+        let deadline = scope::current().whole;
         BodyTimeoutFuture::new(self.inner.call(request), self.limits, deadline)
     }
 }
@@ -78,7 +78,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let watch = Watch::new(&self.limits, scope::now, scope::current().deadline);
+        let watch = Watch::new(&self.limits, scope::now, scope::current().whole);
         self.inner.call(request.map(|body| TimedBody::new(body, watch, Delivery::Unknown)))
     }
 }

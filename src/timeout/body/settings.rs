@@ -103,7 +103,8 @@ impl BodyLimits {
     }
 
     /// At least `bytes` for each `per` that is spent waiting: against a sender that is never silent for long and never
-    /// gets anywhere. Default: off. The time in which nobody waits does not count.
+    /// gets anywhere. Default: off. The time in which nobody waits does not count. A `per` that ran out while the reader of
+    /// an outstanding read was away, and was followed by data, begins anew: nobody knows when that came.
     ///
     /// # Panics
     ///
@@ -115,7 +116,8 @@ impl BodyLimits {
     }
 
     /// End the body at the [`Deadline`](crate::base::Deadline) in scope when the call was made, as the call itself would.
-    /// Default: off, since a body that is making progress is mostly better read to its end.
+    /// A limit on a single [attempt](crate::timeout::AttemptTimeoutLayer) is none. Default: off, since a body that is making progress
+    /// is mostly better read to its end.
     pub const fn until_deadline(mut self) -> Self {
         self.until_deadline = true;
         self
@@ -163,7 +165,7 @@ pub enum InvalidBodyLimits {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of limits on bodies")]
 struct Fields {
     idle: OrOff<Human>,
     min_rate: OrOff<MinRate>,

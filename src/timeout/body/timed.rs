@@ -42,8 +42,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        // What has to be over is over, also when there is more: it may be a sender that never ends.
-        let over = if this.watch.has_end() { this.watch.is_over(Instant::now()) } else { None };
+        // What has to be over is over, also when there is more: it may be a sender that never ends. One that has ended was
+        // in time, however late its reader asks.
+        let may_be_late = this.watch.has_end() && !body.is_end_stream();
+        let over = if may_be_late { this.watch.is_over(Instant::now()) } else { None };
         let elapsed = match over {
             Some(elapsed) => elapsed,
             None => {

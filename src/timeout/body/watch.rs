@@ -77,7 +77,8 @@ impl Watch {
         if let Some(rate) = &mut self.rate {
             rate.waited = rate.waited.saturating_add(waited.unwrap_or_default());
             rate.bytes = rate.bytes.saturating_add(bytes);
-            if rate.bytes >= rate.least.bytes {
+            // A reader that was away when the window ran out fetches late what may have come in time.
+            if rate.bytes >= rate.least.bytes || rate.waited > rate.least.per {
                 rate.bytes = 0;
                 rate.waited = Duration::ZERO;
             }
