@@ -154,7 +154,8 @@ impl RequestBuilder {
         self.call(|call| call.collect_within(bytes))
     }
 
-    /// Limit this call, counted from [`send`](Self::send). It can only shorten what the client allows.
+    /// Limit this call, counted from [`send`](Self::send). It can only shorten what the client allows. Requests that
+    /// [`resume`](super::ClientSettings::resume) makes later, while the body is being read, have the client's limit.
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);
         self

@@ -161,8 +161,10 @@ impl ClientSettings {
             ("max_response_body", None, self.max_response_body == 0),
         ] {
             if refused {
+                // Unused connections are switched off by the limit on their time.
+                let in_a_file = if field == "max_idle_per_host" { "idle_timeout" } else { field };
                 return Err(match instead {
-                    Some(instead) => InvalidClient::ZeroForOff { field, instead },
+                    Some(instead) => InvalidClient::ZeroForOff { field, instead, in_a_file },
                     None => InvalidClient::Zero { field },
                 });
             }
@@ -199,13 +201,15 @@ pub enum InvalidClient {
         field: &'static str,
     },
     /// It is zero, and there is a word for doing without.
-    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: \"off\")")]
+    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: {in_a_file} = \"off\")")]
     #[non_exhaustive]
     ZeroForOff {
         /// The name of the setting.
         field: &'static str,
         /// The setter that switches it off.
         instead: &'static str,
+        /// The field of a file that can say `"off"`.
+        in_a_file: &'static str,
     },
 }
 

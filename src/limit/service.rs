@@ -69,8 +69,9 @@ where
         if size::is_announced_over(self.cap, &hint) {
             return RequestLimitFuture::refused(self.cap, asked, mode);
         }
-        // A body whose size is known cannot grow, so there is nothing to remember.
-        let grown = (!size::is_announced_within(self.cap, &hint)).then(Grown::default);
+        // A body whose size is known cannot grow, and one without a limit cannot grow over it: nothing to remember.
+        let may_grow = self.cap < u64::MAX && !size::is_announced_within(self.cap, &hint);
+        let grown = may_grow.then(Grown::default);
         let (cap, watched) = (self.cap, grown.clone());
         let request = request.map(|body| LimitedBody::new(body, cap, Delivery::Unknown, watched));
         RequestLimitFuture::called(self.inner.call(request), cap, asked, mode, grown)

@@ -76,6 +76,9 @@ pub(super) fn answered(span: &Span, status: StatusCode) {
 }
 
 pub(super) fn failed<E: 'static>(span: &Span, error: &E) {
+    if span.is_disabled() {
+        return;
+    }
     span.record("error.type", error_type(error));
     span.record("otel.status_code", "ERROR");
 }
