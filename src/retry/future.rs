@@ -49,15 +49,13 @@ enum State<F, R> {
 impl<S: Service<Request<B>>, B: Replay + Send + 'static, C, R> ResponseFuture<S, B, C, R> {
     /// The service is ready, and is called.
     #[inline]
-    pub(super) fn new(service: S, mut request: Request<B>, shared: Arc<Shared<C>>) -> Self {
-        // Made first and filled in its place: it is large, and every move of it costs.
-        let mut future = Self { state: State::Readying, service, progress: Progress::new(shared) };
-        future.progress.plan(&mut request);
-        let entered = future.progress.enter();
-        let answer = future.service.call(request);
-        future.progress.leave(entered);
-        future.state = State::Called { answer };
-        future
+    pub(super) fn new(mut service: S, mut request: Request<B>, shared: Arc<Shared<C>>) -> Self {
+        let mut progress = Progress::new(shared);
+        progress.plan(&mut request);
+        let entered = progress.enter();
+        let answer = service.call(request);
+        progress.leave(entered);
+        Self { state: State::Called { answer }, service, progress }
     }
 }
 

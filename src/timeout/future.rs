@@ -52,12 +52,21 @@ where
         // nobody is to be woken yet: the future asks it again.
         let mut nobody = Context::from_waker(NOBODY);
         let _entered = scope::call(Some(start), at);
-        let state = match service.poll_ready(&mut nobody) {
-            Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },
-            Poll::Ready(Err(error)) => State::Broken { error: Some(error) },
-            Poll::Pending => State::Waiting { service, request: Some(request) },
-        };
-        Self { state, alarm: Alarm::new(), limit, refused: None }
+        // Each arm makes the whole future, for the answer is large, and every move of it costs.
+        let alarm = Alarm::new();
+        match service.poll_ready(&mut nobody) {
+            Poll::Ready(Ok(())) => {
+                let answer = service.call(request);
+                Self { state: State::Called { answer }, alarm, limit, refused: None }
+            }
+            Poll::Ready(Err(error)) => {
+                Self { state: State::Broken { error: Some(error) }, alarm, limit, refused: None }
+            }
+            Poll::Pending => {
+                let state = State::Waiting { service, request: Some(request) };
+                Self { state, alarm, limit, refused: None }
+            }
+        }
     }
 
     /// A request that cannot be served as it came: nothing is called.
