@@ -250,6 +250,18 @@ async fn behind_a_hop_that_retries_nothing_is_retried_but_what_never_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hop_reads_the_attempt_in_the_header_that_its_callers_write_and_in_no_other() {
+    for (header, calls) in [("x-try", 1), ("stonework-attempt", 3)] {
+        let backend = failing();
+        let seen = backend.seen();
+        let handler = with_client(RetryLayer::from(quick()).layer(backend));
+        let server = HopLayer::new().header(HeaderName::from_static("x-try")).layer(handler);
+        server.oneshot(arriving(header, "2")).await.unwrap();
+        assert_eq!(seen.count(), calls, "{header}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hop_that_has_retried_in_vain_says_so_and_nobody_else_does() {
     let advised = |when: &str| Step::Answer(with_header(answer(503), "retry-after", when));
     for (what, backend, marked) in [
