@@ -39,6 +39,7 @@ mod refuse;
 mod retry_after;
 mod rng;
 pub(crate) mod scope;
+pub(crate) mod sync;
 mod wire;
 
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
