@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use loom::thread;
-use stonework::base::{Budget, BudgetSettings, Ratio};
+use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, Outcome, Ratio};
+use stonework::breaker::{Breaker, BreakerSettings};
 use tokio::time::Instant;
 
 /// `reserve` retries, nothing from time, and half a retry from each request.
@@ -104,5 +105,81 @@ fn refunds_and_deposits_at_the_brim_never_overfill() {
         deposit.join().unwrap();
         assert!(spend(&budget, now));
         assert!(!spend(&budget, now), "no more than the reserve is saved up");
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── a circuit
+
+/// Opens at half of two calls; its open time is over at once; one probe.
+fn circuit(window_of_calls: bool) -> Breaker {
+    let open_time = Backoff::constant(Duration::from_nanos(1)).unwrap();
+    let settings = BreakerSettings::new().min_calls(2).open_time(open_time);
+    Breaker::new(if window_of_calls { settings.window_of_calls(2) } else { settings }).unwrap()
+}
+
+fn settle(breaker: &Breaker, outcome: Outcome) -> impl FnOnce() -> bool + use<> {
+    let permit = breaker.try_acquire().expect("closed");
+    move || {
+        permit.settle(outcome);
+        true
+    }
+}
+
+#[test]
+fn two_calls_that_end_together_open_a_circuit_exactly_once_in_whatever_order() {
+    for window_of_calls in [false, true] {
+        for other in [Outcome::Failure, Outcome::Success] {
+            loom::model(move || {
+                let breaker = circuit(window_of_calls);
+                let (one, two) = (settle(&breaker, Outcome::Failure), settle(&breaker, other));
+                let thread = thread::spawn(one);
+                two();
+                thread.join().unwrap();
+                assert_eq!((breaker.state(), breaker.stats().opened()), (CircuitState::Open, 1));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_result_that_races_the_change_of_the_circuit_counts_before_it_or_not_at_all() {
+    loom::model(|| {
+        let breaker = circuit(false);
+        let late = settle(&breaker, Outcome::Failure);
+        let thread = thread::spawn(late);
+        // As new: what was begun before is of no account.
+        breaker.reset();
+        thread.join().unwrap();
+        assert_eq!(breaker.stats().calls(), 0);
+        settle(&breaker, Outcome::Failure)();
+        assert_eq!(breaker.state(), CircuitState::Closed, "one call of two");
+    });
+}
+
+#[test]
+fn one_of_two_calls_that_come_together_probes() {
+    loom::model(|| {
+        let breaker = circuit(false);
+        settle(&breaker, Outcome::Failure)();
+        settle(&breaker, Outcome::Failure)();
+        let other = breaker.clone();
+        let ask = thread::spawn(move || other.try_acquire());
+        let (own, their) = (breaker.try_acquire(), ask.join().unwrap());
+        assert!(own.is_ok() ^ their.is_ok());
+        assert_eq!(breaker.stats().probes(), 1);
+    });
+}
+
+#[test]
+fn a_probe_that_goes_away_while_another_call_comes_leaves_a_place() {
+    loom::model(|| {
+        let breaker = circuit(false);
+        settle(&breaker, Outcome::Failure)();
+        settle(&breaker, Outcome::Failure)();
+        let probe = breaker.try_acquire().expect("its time is over");
+        let leave = thread::spawn(move || drop(probe));
+        let came = breaker.try_acquire();
+        leave.join().unwrap();
+        assert!(came.is_ok() ^ breaker.try_acquire().is_ok(), "one place, and it is not lost");
     });
 }

@@ -305,8 +305,8 @@ impl Error {
         self.0.delivery
     }
 
-    /// How many attempts were made, over all layers of `retry` below; one that found its service not ready counts too. 0
-    /// when no attempt had begun, or nothing counted.
+    /// How many attempts were made, over all layers of `retry` below; one that found its service not ready counts too, one
+    /// that a circuit refused does not. 0 when no attempt had begun, or nothing counted.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::circuit::{Admission, Circuit, Given, Happened};
 use super::window::{Counts, Result, Streak};
 use super::{BreakerSettings, BreakerStats};
-use crate::base::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, in_one_order};
 use crate::base::{CircuitReason, CircuitState, Event, Observe, Rng, lane, scope};
 
 pub(super) struct Core {
@@ -181,6 +181,7 @@ impl Core {
             }
         }
         let may_be_reason = self.counts.record(lane, generation, &mut clock, result);
+        in_one_order();
         if may_be_reason || self.watch.load(Ordering::SeqCst) {
             self.look(generation, clock());
         }
@@ -202,6 +203,7 @@ impl Core {
             if self.watch.swap(watch, Ordering::SeqCst) == watch {
                 return;
             }
+            in_one_order();
         }
     }
 

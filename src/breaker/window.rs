@@ -260,14 +260,15 @@ impl CallWindow {
         let next = &self.lanes[lane].0;
         let mut seen = next.load(Ordering::SeqCst);
         let position = loop {
-            let position = match seen % self.at_once {
-                0 => self.taken.0.fetch_add(self.at_once, Ordering::SeqCst),
-                _ => seen,
-            };
-            match next.compare_exchange_weak(seen, position + 1, Ordering::SeqCst, Ordering::SeqCst) {
+            let has_one = seen % self.at_once != 0;
+            let position =
+                if has_one { seen } else { self.taken.0.fetch_add(self.at_once, Ordering::SeqCst) };
+            match next.compare_exchange(seen, position + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => break position,
-                // Another thread of this lane was here; what was taken for nothing is overwritten in the next round.
-                Err(now) => seen = now,
+                Err(now) if has_one => seen = now,
+                // Another thread of this lane took some as well, and lets the lane go on with its own. This one is good, and
+                // the others that came with it are written to in the next round.
+                Err(_) => break position,
             }
         };
         (position % self.ring.len() as u64) as usize

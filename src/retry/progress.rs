@@ -146,7 +146,9 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 (Ending::Status(response.status()), true, Attempts::of(response.extensions()).unwrap_or(1))
             }
             Err(error) => {
-                (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(1))
+                // What a circuit refused was no attempt.
+                let least = u32::from(error.kind() != Kind::CircuitOpen);
+                (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(least))
             }
         };
         self.sent = self.sent.saturating_add(sent);

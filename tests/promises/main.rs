@@ -2,6 +2,8 @@
 
 mod body_limit;
 mod body_timeout;
+mod breaker;
+mod breaker_table;
 mod client;
 mod collect;
 mod deadlines;

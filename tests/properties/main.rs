@@ -2,6 +2,7 @@
 
 mod backoff;
 mod body;
+mod breaker;
 mod budget;
 mod key;
 mod mutations;
