@@ -1,8 +1,10 @@
 //! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
 
+mod flaws;
 mod measure;
 mod report;
 mod rows;
+mod wrapped;
 
 use std::process::ExitCode;
 
@@ -11,16 +13,20 @@ use report::Report;
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-const USAGE: &str = "usage: stonework-peers report [--json FILE] | check";
+const USAGE: &str = "usage: stonework-peers report [--json FILE] | check | flaws [NAME…]";
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["flaws", names @ ..] = words.as_slice() {
+        return flaws::run(names);
+    }
     // Timers need a runtime around them; nothing is spawned on it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     // As in a service with calls in flight, whose timers are due earlier: else each new timer would wake the driver.
     let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
     let _entered = runtime.enter();
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match words.as_slice() {
         ["report"] => println!("{}", Report::measure(true).markdown()),
         ["report", "--json", file] => {
             let report = Report::measure(true);
