@@ -141,7 +141,8 @@ impl Backoff {
     }
 
     /// `min(cap, base · factorⁿ)`. The power may be infinite but is never NaN, since `factor` is at least 1.
-    fn grown(&self, retry: u32) -> Duration {
+    /// The same with no jitter.
+    pub(crate) fn grown(&self, retry: u32) -> Duration {
         let power = self.factor.powf(f64::from(retry));
         if power <= 1.0 {
             // Exactly the base, which seconds in an `f64` would round.

@@ -37,6 +37,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 pub enum Kind {
     /// A request or response body could not be read to its end, or was larger than allowed.
     Body,
+    /// A circuit breaker refused the call, because too many calls before it failed.
+    CircuitOpen,
     /// No connection could be made: name resolution, TCP or TLS failed.
     Connect,
     /// The request cannot be sent as it is; sending it again would fail in the same way.
@@ -56,6 +58,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Body => "body",
+            Self::CircuitOpen => "circuit_open",
             Self::Connect => "connect",
             Self::Invalid => "invalid",
             Self::Other => "other",
@@ -68,6 +71,7 @@ impl Kind {
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Body => "a body could not be read to its end",
+            Self::CircuitOpen => "the circuit is open",
             Self::Connect => "no connection could be made",
             Self::Invalid => "the request cannot be sent as it is",
             Self::Other => "the call failed",
@@ -138,8 +142,8 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind. It counts as [`Delivery::NotSent`] for [`Kind::Connect`] and [`Kind::Invalid`], and as
-    /// [`Delivery::Unknown`] for the others.
+    /// An error of this kind. It counts as [`Delivery::NotSent`] for [`Kind::CircuitOpen`], [`Kind::Connect`] and
+    /// [`Kind::Invalid`], and as [`Delivery::Unknown`] for the others.
     pub fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
         Self::build(kind, Some(source.into()))
     }
@@ -215,7 +219,7 @@ impl Error {
 
     fn build(kind: Kind, source: Option<BoxError>) -> Self {
         let delivery = match kind {
-            Kind::Connect | Kind::Invalid => Delivery::NotSent,
+            Kind::CircuitOpen | Kind::Connect | Kind::Invalid => Delivery::NotSent,
             _ => Delivery::Unknown,
         };
         let request = Mutex::new(None);
@@ -365,6 +369,13 @@ impl Error {
     #[must_use]
     pub fn is_overload(&self) -> bool {
         self.kind() == Kind::Overload
+    }
+
+    /// A circuit breaker refused the call; the request was not sent. [`retry_after`](Self::retry_after) says how long the
+    /// circuit stays open.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.kind() == Kind::CircuitOpen
     }
 
     /// No connection could be made; the request was not sent.

@@ -169,7 +169,7 @@ impl From<Kind> for GrpcStatus {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Timeout => Self::DeadlineExceeded,
-            Kind::Overload | Kind::Connect | Kind::Transport => Self::Unavailable,
+            Kind::CircuitOpen | Kind::Overload | Kind::Connect | Kind::Transport => Self::Unavailable,
             Kind::Body | Kind::Invalid => Self::InvalidArgument,
             Kind::Other => Self::Internal,
         }
@@ -351,7 +351,15 @@ mod tests {
 
     #[test]
     fn an_error_is_judged_as_on_http() {
-        for kind in [Kind::Body, Kind::Connect, Kind::Invalid, Kind::Other, Kind::Overload, Kind::Timeout] {
+        for kind in [
+            Kind::Body,
+            Kind::CircuitOpen,
+            Kind::Connect,
+            Kind::Invalid,
+            Kind::Other,
+            Kind::Overload,
+            Kind::Timeout,
+        ] {
             let error = Error::new(kind, "x");
             let result: Result<&Response<()>, _> = Err(&error);
             assert_eq!(ClassifyGrpc.classify(result), ClassifyHttp.classify(result), "{kind:?}");

@@ -6,15 +6,17 @@
 //! [`Observer`] and [`Event`]. *To test with:* [`Rng`] can be seeded and [`WallClock`] fixed; all other time is tokio's.
 
 #![cfg_attr(
-    not(all(feature = "observe", feature = "retry", feature = "timeout")),
+    not(all(feature = "breaker", feature = "observe", feature = "retry", feature = "timeout")),
     allow(dead_code, unused_imports, reason = "what one module alone uses is not used without it")
 )]
 
 mod alarm;
 mod backoff;
 pub mod body;
+mod bounded_map;
 mod budget;
 mod call;
+mod circuit;
 mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
@@ -25,6 +27,7 @@ mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
+mod lane;
 mod mode;
 pub(crate) mod nesting;
 mod observe;
@@ -36,11 +39,13 @@ mod refuse;
 mod retry_after;
 mod rng;
 pub(crate) mod scope;
+pub(crate) mod sync;
 mod wire;
 
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
 pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use call::{Attempts, Call, Safety};
+pub use circuit::{CircuitReason, CircuitState, ProbeEnding};
 pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
@@ -50,7 +55,7 @@ pub use error::{BoxError, Delivery, Error, Kind};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
-pub use mode::{Answer, Http, InScope, Mode, Plain};
+pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use ratio::{InvalidRatio, Ratio};
@@ -59,5 +64,7 @@ pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
+pub(crate) use self::bounded_map::BoundedMap;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, write_attempt};
+pub(crate) use self::lane::{lane, lanes};
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

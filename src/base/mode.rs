@@ -2,7 +2,7 @@
 //!
 //! | mode | chosen by | a refusal is | the layer's error is | the response passes |
 //! |---|---|---|---|---|
-//! | [`Http`] | default | an [`Error`] | [`Error`] | as it is |
+//! | [`Http`] | default | an [`Error`] | [`Error`] | as it is; in a [`Held`] body, if the layer keeps something |
 //! | [`Answer<R>`] | `.answer()` | a response, made by `R` | the inner service's | in a [`Held`] body |
 //! | [`Plain`] | `.plain()` | an [`Error`] | [`Error`] | as it is, whatever its type |
 //!
@@ -119,9 +119,7 @@ where
     }
 
     fn pass(&self, asked: Asked, response: Response<ResBody>, deadline: Option<Instant>) -> Self::Response {
-        let (head, body) = response.into_parts();
-        let until = HoldUntil::of(asked.without_body, &head, &body);
-        Response::from_parts(head, Held::new(body, InScope { deadline }, until))
+        held(asked, response, InScope { deadline })
     }
 
     fn fail(&self, error: E) -> E {
@@ -131,6 +129,138 @@ where
     fn refuse(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
         Ok(self.0.refuse(asked, &error).map(Held::bytes))
     }
+}
+
+/// A mode of a layer that keeps something until the work is done: a [`Guard`] of type `G`, which is settled when the
+/// response body has ended, or with [`Plain`] when the response is returned.
+///
+/// Implemented by [`Http`], [`Answer`] and [`Plain`]; there is no need for another.
+#[diagnostic::on_unimplemented(
+    message = "a layer in the mode `{Self}` cannot wrap this service",
+    note = "`.answer()` and the default need `http::Request` and an `http::Response` whose body yields `Bytes`",
+    note = "`.plain()` takes any request and response; the error has to convert into a boxed error"
+)]
+pub trait Hold<Req, Res, E, G>: sealed::Sealed {
+    /// What the layer answers.
+    type Response;
+    /// What the layer fails with.
+    type Error;
+
+    /// Note what a refusal will need, before the request is handed on.
+    fn note(&self, request: &Req) -> Asked;
+    /// Pass a response on, with `guard` until it is used up.
+    fn hold(&self, asked: Asked, response: Res, guard: G) -> Self::Response;
+    /// Pass an error on.
+    fn err(&self, error: E) -> Self::Error;
+    /// The error as a classifier wants it, where it is one of ours.
+    fn judged(error: &Self::Error) -> Option<&Error>;
+    /// End the call from here.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself, where a refusal is an error.
+    fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, Self::Error>;
+}
+
+impl<ReqBody, ResBody, E, G> Hold<Request<ReqBody>, Response<ResBody>, E, G> for Http
+where
+    ResBody: Body<Data = Bytes>,
+    E: Into<BoxError>,
+    G: Guard,
+{
+    type Response = Response<Held<ResBody, G>>;
+    type Error = Error;
+
+    #[inline]
+    fn note(&self, request: &Request<ReqBody>) -> Asked {
+        Asked::of_method(request.method())
+    }
+
+    #[inline]
+    fn hold(&self, asked: Asked, response: Response<ResBody>, guard: G) -> Self::Response {
+        held(asked, response, guard)
+    }
+
+    fn err(&self, error: E) -> Error {
+        Error::wrap(error)
+    }
+
+    fn judged(error: &Error) -> Option<&Error> {
+        Some(error)
+    }
+
+    fn end(&self, _: Asked, error: Error) -> Result<Self::Response, Error> {
+        Err(error)
+    }
+}
+
+impl<Req, Res, E: Into<BoxError>, G: Guard> Hold<Req, Res, E, G> for Plain {
+    type Response = Res;
+    type Error = Error;
+
+    fn note(&self, _: &Req) -> Asked {
+        Asked::default()
+    }
+
+    #[inline]
+    fn hold(&self, _: Asked, response: Res, guard: G) -> Res {
+        guard.settle(BodyEnd::Complete);
+        response
+    }
+
+    fn err(&self, error: E) -> Error {
+        Error::wrap(error)
+    }
+
+    fn judged(error: &Error) -> Option<&Error> {
+        Some(error)
+    }
+
+    fn end(&self, _: Asked, error: Error) -> Result<Res, Error> {
+        Err(error)
+    }
+}
+
+impl<R, ReqBody, ResBody, E, G> Hold<Request<ReqBody>, Response<ResBody>, E, G> for Answer<R>
+where
+    R: Refuse,
+    ResBody: Body<Data = Bytes>,
+    G: Guard,
+{
+    type Response = Response<Held<ResBody, G>>;
+    type Error = E;
+
+    fn note(&self, request: &Request<ReqBody>) -> Asked {
+        Asked::of(request)
+    }
+
+    #[inline]
+    fn hold(&self, asked: Asked, response: Response<ResBody>, guard: G) -> Self::Response {
+        held(asked, response, guard)
+    }
+
+    fn err(&self, error: E) -> E {
+        error
+    }
+
+    fn judged(_: &E) -> Option<&Error> {
+        None
+    }
+
+    fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
+        Ok(self.0.refuse(asked, &error).map(Held::bytes))
+    }
+}
+
+#[inline]
+fn held<B: Body<Data = Bytes>, G: Guard>(
+    asked: Asked,
+    response: Response<B>,
+    guard: G,
+) -> Response<Held<B, G>> {
+    let (head, body) = response.into_parts();
+    let until = HoldUntil::of(asked.without_body, &head, &body);
+    Response::from_parts(head, Held::new(body, guard, until))
 }
 
 /// Keeps a deadline in scope while a response body is polled. See [`Held`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
 use super::error::{Delivery, Kind};
 use super::outcome::Outcome;
 
@@ -49,7 +50,7 @@ impl fmt::Display for CallId {
 }
 
 /// A change of state somewhere in a stack. See [`Observer`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// A request was handed to the service below. Attempts count from 1.
@@ -95,6 +96,36 @@ pub enum Event {
         attempt: u32,
         /// Why there is no other.
         why: Skip,
+    },
+    /// A circuit changed its state.
+    #[non_exhaustive]
+    CircuitChanged {
+        /// The name of the circuit; empty if it was given none.
+        circuit: Arc<str>,
+        /// What it was.
+        from: CircuitState,
+        /// What it is.
+        to: CircuitState,
+        /// Why.
+        why: CircuitReason,
+        /// How long it stays open, if it opened by itself.
+        open_for: Option<Duration>,
+    },
+    /// A call that was let through to see whether the service works again came to its end.
+    #[non_exhaustive]
+    CircuitProbed {
+        /// The name of the circuit; empty if it was given none.
+        circuit: Arc<str>,
+        /// How the probe ended.
+        ending: ProbeEnding,
+    },
+    /// A call failed, and a fallback is asked instead.
+    #[non_exhaustive]
+    FellBack {
+        /// What the call failed with.
+        kind: Kind,
+        /// How far the request had got.
+        delivery: Delivery,
     },
 }
 
@@ -168,6 +199,13 @@ impl Observe {
         self.0.as_ref().map(|_| CallId::next())
     }
 
+    /// Tell the observer of something that belongs to no single call.
+    pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.0 {
+            observer.observe(&event());
+        }
+    }
+
     /// Tell the observer; the event is built only when there is one and the call has a name.
     pub(crate) fn tell(&self, call: Option<CallId>, event: impl FnOnce(CallId) -> Event) {
         if let (Some(observer), Some(call)) = (&self.0, call) {
@@ -188,7 +226,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`, a retry or a skipped one at `debug`.
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
+/// `debug`; a circuit that opens at `warn`, and its other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -215,6 +254,18 @@ impl Observer for TracingObserver {
             }
             Event::RetrySkipped { call, attempt, why } => {
                 tracing::debug!(%call, attempt, %why, "retry skipped");
+            }
+            Event::CircuitChanged { circuit, from, to: CircuitState::Open, why, open_for } => {
+                tracing::warn!(%circuit, %from, %why, ?open_for, "circuit opened");
+            }
+            Event::CircuitChanged { circuit, from, to, why, open_for: _ } => {
+                tracing::info!(%circuit, %from, %to, %why, "circuit changed");
+            }
+            Event::CircuitProbed { circuit, ending } => {
+                tracing::debug!(%circuit, ?ending, "circuit probed");
+            }
+            Event::FellBack { kind, delivery } => {
+                tracing::debug!(kind = kind.name(), ?delivery, "fell back");
             }
         }
     }

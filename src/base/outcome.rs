@@ -70,7 +70,7 @@ where
 ///
 /// | how it ended | outcome |
 /// |---|---|
-/// | 429; 503 with `Retry-After`; an error of kind [`Overload`](Kind::Overload) | `Overload` |
+/// | 429; 503 with `Retry-After`; an error of kind [`CircuitOpen`](Kind::CircuitOpen) or [`Overload`](Kind::Overload) | `Overload` |
 /// | any other 5xx except 501; any error not named here | `Failure` |
 /// | an error of kind [`Invalid`](Kind::Invalid) | `Neutral` |
 /// | everything else, 4xx and 501 included | `Success` |
@@ -97,7 +97,7 @@ impl<B> Classify<Response<B>> for ClassifyHttp {
 
 pub(super) fn judge_error(error: &Error) -> Outcome {
     match error.kind() {
-        Kind::Overload => Outcome::Overload,
+        Kind::CircuitOpen | Kind::Overload => Outcome::Overload,
         Kind::Invalid => Outcome::Neutral,
         _ => Outcome::Failure,
     }
@@ -138,6 +138,7 @@ mod tests {
         assert_eq!(judge(Kind::Timeout), Outcome::Failure);
         assert_eq!(judge(Kind::Connect), Outcome::Failure);
         assert_eq!(judge(Kind::Overload), Outcome::Overload);
+        assert_eq!(judge(Kind::CircuitOpen), Outcome::Overload);
         assert_eq!(judge(Kind::Invalid), Outcome::Neutral);
     }
 }

@@ -26,10 +26,13 @@ pub struct Asked {
 impl Asked {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        Self {
-            without_body: matches!(*request.method(), Method::HEAD | Method::CONNECT),
-            grpc: kind.is_some_and(is_grpc),
-        }
+        Self { grpc: kind.is_some_and(is_grpc), ..Self::of_method(request.method()) }
+    }
+
+    /// As much of it as says when the answer is over.
+    #[inline]
+    pub(crate) fn of_method(method: &Method) -> Self {
+        Self { without_body: matches!(*method, Method::HEAD | Method::CONNECT), grpc: false }
     }
 }
 
@@ -65,7 +68,7 @@ pub trait Refuse {
 /// | kind | status | gRPC status |
 /// |---|---|---|
 /// | [`Timeout`](Kind::Timeout) | 504 | 4, `DEADLINE_EXCEEDED` |
-/// | [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
+/// | [`CircuitOpen`](Kind::CircuitOpen), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
 /// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
@@ -111,7 +114,7 @@ fn problem(error: &Error) -> Response<Bytes> {
     let status = match error.kind() {
         Kind::Body if is_too_large(error) => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::CircuitOpen | Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Connect | Kind::Transport => StatusCode::BAD_GATEWAY,
         Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,6 @@
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
-use crate::base::{Delivery, Ending, Event, Observer, Outcome, Skip};
+use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip};
 
 /// An [`Observer`] that counts every event with the [`metrics`](https://docs.rs/metrics) facade: whatever recorder the
 /// program has installed receives them.
@@ -12,8 +12,13 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, Skip};
 /// | `stonework.retries` | counter | | attempts that were scheduled after another |
 /// | `stonework.retry.delay` | histogram, in seconds | | how long they were to wait |
 /// | `stonework.retries.skipped` | counter | `reason` | failed attempts that were not repeated |
+/// | `stonework.circuit.changes` | counter | `circuit`, `to` | changes of state of a circuit |
+/// | `stonework.circuit.state` | gauge | `circuit`, `state` | 1 for the state that the circuit is in, 0 for those it has left |
+/// | `stonework.circuit.probes` | counter | `circuit`, `ending` | calls that were let through to see whether the service works again |
+/// | `stonework.fallbacks` | counter | `kind` | calls that failed and fell back |
 ///
-/// Every label is one of a few fixed words, whatever a peer sends.
+/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed. Every other
+/// label is one of a few fixed words, whatever a peer sends.
 ///
 /// ```
 /// use stonework::observe::MetricsObserver;
@@ -45,8 +50,33 @@ impl Observer for MetricsObserver {
             Event::RetrySkipped { why, .. } => {
                 counter!("stonework.retries.skipped", "reason" => skip_name(*why)).increment(1);
             }
+            Event::CircuitChanged { circuit, from, to, .. } => {
+                let name = || circuit.to_string();
+                counter!("stonework.circuit.changes", "circuit" => name(), "to" => to.name()).increment(1);
+                // One series a state, of which exactly one is 1.
+                gauge!("stonework.circuit.state", "circuit" => name(), "state" => from.name()).set(0.0);
+                gauge!("stonework.circuit.state", "circuit" => name(), "state" => to.name()).set(1.0);
+            }
+            Event::CircuitProbed { circuit, ending } => {
+                let ending = probe_name(*ending);
+                counter!("stonework.circuit.probes", "circuit" => circuit.to_string(), "ending" => ending)
+                    .increment(1);
+            }
+            Event::FellBack { kind, .. } => {
+                counter!("stonework.fallbacks", "kind" => kind.name()).increment(1);
+            }
             Event::AttemptStarted { .. } => {}
         }
+    }
+}
+
+const fn probe_name(ending: ProbeEnding) -> &'static str {
+    match ending {
+        ProbeEnding::Abandoned => "abandoned",
+        ProbeEnding::Failure => "failure",
+        ProbeEnding::Slow => "slow",
+        ProbeEnding::Success => "success",
+        ProbeEnding::TimedOut => "timed_out",
     }
 }
 

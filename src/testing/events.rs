@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ impl Recorder {
     /// Every event so far, in order.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.kept().iter().map(|(_, event)| *event).collect()
+        self.kept().iter().map(|(_, event)| event.clone()).collect()
     }
 
     /// Takes the events out, and starts anew.
@@ -51,12 +52,13 @@ impl Recorder {
         std::mem::take(&mut *self.kept()).into_iter().map(|(_, event)| event).collect()
     }
 
-    /// One line for each attempt, in the order they started, for people to read:
+    /// One line for each attempt, in the order they started, and one for whatever happens to a circuit, for people to read:
     ///
     /// ```text
     /// call 1 attempt 1 at 0ns: 503 Service Unavailable (overload) after 12ms; again in 1s
     /// call 1 attempt 2 at 1.012s: the transport failed (failure, delivery unknown) after 3ms; not again: the retry budget is spent
     /// call 2 attempt 1 at 2s: no answer
+    /// circuit example.com at 2.5s: closed, now open for 5s: too many failures
     /// ```
     ///
     /// Calls are numbered as they first appear, and times count from the first event, so that two runs on a paused
@@ -92,6 +94,21 @@ impl Recorder {
                     let line = lines.of(*call, *attempt);
                     let _ = write!(line.behind, "; not again: {why}");
                 }
+                Event::CircuitChanged { circuit, from, to, why, open_for } => {
+                    let length = open_for.map(|length| format!(" for {length:?}")).unwrap_or_default();
+                    lines.note(format_args!(
+                        "{}: {from}, now {to}{length}: {why}",
+                        at_of(circuit, *at - *start)
+                    ));
+                }
+                Event::CircuitProbed { circuit, ending } => {
+                    let ending = format!("{ending:?}").to_lowercase();
+                    lines.note(format_args!("{}: probe: {ending}", at_of(circuit, *at - *start)));
+                }
+                Event::FellBack { kind, delivery } => {
+                    let at = *at - *start;
+                    lines.note(format_args!("at {at:?}: fell back: {kind}, {}", words(*delivery)));
+                }
             }
         }
         lines.join()
@@ -105,7 +122,7 @@ impl Recorder {
 impl Observer for Recorder {
     fn observe(&self, event: &Event) {
         let now = Instant::now();
-        self.kept().push((now, *event));
+        self.kept().push((now, event.clone()));
     }
 }
 
@@ -118,6 +135,11 @@ const fn words(delivery: Delivery) -> &'static str {
     }
 }
 
+fn at_of(circuit: &str, at: Duration) -> String {
+    let name = if circuit.is_empty() { String::new() } else { format!(" {circuit}") };
+    format!("circuit{name} at {at:?}")
+}
+
 #[derive(Default)]
 struct Lines {
     calls: Vec<CallId>,
@@ -125,8 +147,8 @@ struct Lines {
 }
 
 struct Line {
-    call: CallId,
-    attempt: u32,
+    /// The attempt that the line is of, if it is of one.
+    attempt: Option<(CallId, u32)>,
     text: String,
     ended: bool,
     /// What was decided after it.
@@ -141,11 +163,17 @@ impl Lines {
             self.calls.len() - 1
         });
         let text = format!("call {number} attempt {attempt} {rest}");
-        self.lines.push(Line { call, attempt, text, ended: false, behind: String::new() });
+        let attempt = Some((call, attempt));
+        self.lines.push(Line { attempt, text, ended: false, behind: String::new() });
+    }
+
+    /// Something that is of no single attempt.
+    fn note(&mut self, text: std::fmt::Arguments<'_>) {
+        self.lines.push(Line { attempt: None, text: text.to_string(), ended: true, behind: String::new() });
     }
 
     fn of(&mut self, call: CallId, attempt: u32) -> &mut Line {
-        let known = self.lines.iter().rposition(|line| (line.call, line.attempt) == (call, attempt));
+        let known = self.lines.iter().rposition(|line| line.attempt == Some((call, attempt)));
         let at = known.unwrap_or_else(|| {
             // The recorder was put in place, or emptied, in the middle of a call.
             self.begin(call, attempt, format_args!("started unseen: "));
@@ -165,8 +193,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::StatusCode;
 
     use super::*;

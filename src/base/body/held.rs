@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::HoldUntil;
@@ -31,6 +32,11 @@ pub trait Guard {
         poll()
     }
 
+    /// Called with the trailers, just before the end that they are. By default it does nothing.
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
+    }
+
     /// Called once, when the body has ended or was dropped. It may be called from a destructor, so it should not panic.
     fn settle(self, end: BodyEnd);
 }
@@ -44,6 +50,12 @@ impl<G: Guard> Guard for Option<G> {
         match self {
             Some(guard) => guard.scoped(poll),
             None => poll(),
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(guard) = self {
+            guard.trailers(trailers);
         }
     }
 
@@ -150,6 +162,9 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
             None => guard.settle(BodyEnd::Complete),
             Some(Err(_)) => guard.settle(BodyEnd::Failed),
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    guard.trailers(trailers);
+                }
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
                 *left = left.map(|left| left.saturating_sub(size));
                 if *left == Some(0)
@@ -197,6 +212,12 @@ impl<G: Guard> Settling<G> {
     fn settle(&mut self, end: BodyEnd) {
         if let Some(guard) = self.0.take() {
             guard.settle(end);
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(guard) = &mut self.0 {
+            guard.trailers(trailers);
         }
     }
 

@@ -1,0 +1,51 @@
+//! Which of several counters a thread writes to, so that two cores do not write to the same cache line.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+/// More than this many counters would cost more to sum up than they save.
+const MOST: usize = 16;
+
+/// How many counters to have: a power of two, and about as many as there are cores.
+pub(crate) fn lanes() -> usize {
+    static LANES: OnceLock<usize> = OnceLock::new();
+    *LANES.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        cores.next_power_of_two().min(MOST)
+    })
+}
+
+/// The counter of this thread, out of `lanes` of them, which is a power of two. Threads take turns, so those of a runtime
+/// get one each.
+#[inline]
+pub(crate) fn lane(lanes: usize) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    const NONE: usize = usize::MAX;
+    thread_local! {
+        static LANE: Cell<usize> = const { Cell::new(NONE) };
+    }
+    let mut lane = LANE.get();
+    if lane == NONE {
+        lane = NEXT.fetch_add(1, Relaxed) & (MOST - 1);
+        LANE.set(lane);
+    }
+    lane & (lanes - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_its_lane_and_those_that_begin_one_after_the_other_differ() {
+        assert!(lanes().is_power_of_two() && lanes() <= MOST);
+        assert_eq!(lane(MOST), lane(MOST));
+        assert_eq!(lane(1), 0);
+        let lanes: std::collections::BTreeSet<_> =
+            (0..MOST).map(|_| thread::spawn(|| lane(MOST)).join().expect("no panic")).collect();
+        // Other tests start threads at the same time, which take some of the turns.
+        assert!(lanes.len() > MOST / 4, "{lanes:?}");
+    }
+}

@@ -1,0 +1,329 @@
+//! What all who hold a circuit share: the shell around the deciding [`Circuit`] and the counters.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::circuit::{Admission, Circuit, Given, Happened};
+use super::window::{Counts, Result, Streak};
+use super::{BreakerSettings, BreakerStats};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded};
+use crate::base::{CircuitReason, CircuitState, Event, Observe, Rng, lane, scope};
+
+pub(super) struct Core {
+    /// The generation and the state, for whoever only needs to know that it is closed.
+    word: AtomicU64,
+    /// When it was made. What is in `until` is counted from here.
+    origin: Instant,
+    /// When an open circuit is probed, in nanoseconds.
+    until: AtomicU64,
+    pub(super) settings: BreakerSettings,
+    counts: Counts,
+    streak: Option<Streak>,
+    /// Whether what was counted is reason to open, but for its volume: then a good call may open it as well.
+    watch: AtomicBool,
+    /// Calls that were refused, by lane.
+    refused: Box<[Padded<AtomicU64>]>,
+    gate: Mutex<Gate>,
+    pub(super) name: Arc<str>,
+    pub(super) observe: Observe,
+    pub(super) rng: Rng,
+}
+
+/// What is entered when the circuit is not closed, or about to change.
+pub(super) struct Gate {
+    pub(super) circuit: Circuit,
+    /// Services that are not ready because of it.
+    waiting: Vec<(u64, Waker)>,
+    waited: u64,
+}
+
+/// The generation takes what the state leaves.
+const STATE_BITS: u32 = 3;
+
+const fn word(generation: u64, state: CircuitState) -> u64 {
+    let state = match state {
+        CircuitState::Closed => 0,
+        CircuitState::Open => 1,
+        CircuitState::HalfOpen => 2,
+        CircuitState::Recovering => 3,
+        CircuitState::ForcedOpen => 4,
+        CircuitState::ForcedClosed => 5,
+    };
+    generation << STATE_BITS | state
+}
+
+const fn state(word: u64) -> CircuitState {
+    match word & ((1 << STATE_BITS) - 1) {
+        0 => CircuitState::Closed,
+        1 => CircuitState::Open,
+        2 => CircuitState::HalfOpen,
+        3 => CircuitState::Recovering,
+        4 => CircuitState::ForcedOpen,
+        _ => CircuitState::ForcedClosed,
+    }
+}
+
+/// A call that may be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    pub(super) generation: u64,
+    /// The number of the probe that it is; 0 if it is none.
+    pub(super) probe: u64,
+}
+
+impl Core {
+    pub(super) fn new(
+        settings: BreakerSettings,
+        name: Arc<str>,
+        observe: Observe,
+        rng: Rng,
+        lanes: usize,
+    ) -> Self {
+        let now = Instant::now();
+        let circuit = Circuit::new(now);
+        Self {
+            word: AtomicU64::new(word(circuit.generation(), circuit.state())),
+            origin: now,
+            until: AtomicU64::new(0),
+            counts: Counts::new(settings.window, lanes, now),
+            streak: settings.consecutive_failures.map(|_| Streak::new()),
+            watch: AtomicBool::new(false),
+            refused: (0..lanes).map(|_| Padded(AtomicU64::new(0))).collect(),
+            gate: Mutex::new(Gate { circuit, waiting: Vec::new(), waited: 0 }),
+            settings,
+            name,
+            observe,
+            rng,
+        }
+    }
+
+    pub(super) fn state(&self) -> CircuitState {
+        state(self.word.load(Ordering::SeqCst))
+    }
+
+    // ───────────────────────────────────────────────────────────────────────── a call
+
+    /// Whether a call may be made: nothing if it goes through and is not counted.
+    ///
+    /// # Errors
+    ///
+    /// When to try again, if that is known.
+    #[inline]
+    pub(super) fn admit(&self, lane: usize) -> std::result::Result<Option<Admitted>, Option<Duration>> {
+        let word = self.word.load(Ordering::SeqCst);
+        match state(word) {
+            CircuitState::Closed => Ok(Some(Admitted { generation: word >> STATE_BITS, probe: 0 })),
+            CircuitState::ForcedClosed => Ok(None),
+            _ => self.admit_unless_closed(lane),
+        }
+    }
+
+    #[cold]
+    fn admit_unless_closed(&self, lane: usize) -> std::result::Result<Option<Admitted>, Option<Duration>> {
+        let now = scope::now();
+        let (generation, admission) = match self.left(now) {
+            Some(left) => (0, Admission::Refused(Some(left))),
+            None => self.change(now, |gate, given| {
+                let admission = gate.circuit.admit(given);
+                (gate.circuit.generation(), admission)
+            }),
+        };
+        match admission {
+            Admission::Counted => Ok(Some(Admitted { generation, probe: 0 })),
+            Admission::Probe(probe) => Ok(Some(Admitted { generation, probe })),
+            Admission::Uncounted => Ok(None),
+            Admission::Refused(retry_after) => {
+                self.refused[lane].0.fetch_add(1, Ordering::Relaxed);
+                Err(retry_after)
+            }
+        }
+    }
+
+    /// How long it is still open, if it is, with no lock: a crowd that is refused does not queue for that.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        if self.state() != CircuitState::Open {
+            return None;
+        }
+        let until = Duration::from_nanos(self.until.load(Ordering::SeqCst));
+        let left = until.checked_sub(now.saturating_duration_since(self.origin))?;
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// A call has ended; with a result, unless it says nothing. `now` is the clock, if it was read.
+    #[inline]
+    pub(super) fn ended(
+        &self,
+        lane: usize,
+        call: Admitted,
+        result: Option<Result>,
+        mut now: Option<Instant>,
+    ) {
+        let Admitted { generation, probe } = call;
+        let mut clock = || *now.get_or_insert_with(Instant::now);
+        if probe != 0 {
+            return self.change(clock(), |gate, given| {
+                gate.circuit.probe_ended(generation, probe, result, given);
+            });
+        }
+        let Some(result) = result else { return };
+        // A state of this generation is closed, or it would have gone on to another.
+        if self.word.load(Ordering::SeqCst) >> STATE_BITS != generation {
+            return;
+        }
+        if let Some(streak) = &self.streak {
+            let failures = streak.record(generation, result.failed);
+            if self.settings.consecutive_failures.is_some_and(|most| failures >= most) {
+                self.trip(generation, CircuitReason::ConsecutiveFailures, clock());
+            }
+        }
+        let may_be_reason = self.counts.record(lane, generation, &mut clock, result);
+        if may_be_reason || self.watch.load(Ordering::SeqCst) {
+            self.look(generation, clock());
+        }
+    }
+
+    /// Look whether what was counted is reason to open.
+    ///
+    /// Whoever counts looks afterwards, and of two who count at the same time the later one sees what both have counted. Only a
+    /// good call does not look, unless it is told to: it adds to the volume and to nothing else. So whoever finds that nothing
+    /// but the volume is missing says so, and looks again, lest such a call came in between.
+    #[cold]
+    fn look(&self, generation: u64, now: Instant) {
+        loop {
+            let counted = self.counts.sums(generation, || now);
+            if let Some(why) = self.settings.reason(&counted) {
+                return self.trip(generation, why, now);
+            }
+            let watch = self.settings.reason_whatever_the_volume(&counted).is_some();
+            if self.watch.swap(watch, Ordering::SeqCst) == watch {
+                return;
+            }
+        }
+    }
+
+    fn trip(&self, generation: u64, why: CircuitReason, now: Instant) {
+        let counted = self.counts.sums(generation, || now);
+        self.change(now, |gate, given| gate.circuit.trip(generation, why, counted, given));
+    }
+
+    /// Whether a call that came now would be refused. It may take a look at the time.
+    pub(super) fn refuses_now(&self) -> bool {
+        match self.state() {
+            CircuitState::Closed | CircuitState::ForcedClosed => false,
+            CircuitState::ForcedOpen => true,
+            CircuitState::Open | CircuitState::HalfOpen | CircuitState::Recovering => {
+                let now = scope::now();
+                self.left(now).is_some() || !self.change(now, |gate, given| gate.circuit.would_admit(given))
+            }
+        }
+    }
+
+    /// Refuse a call without asking, and say when to try again.
+    pub(super) fn refuse(&self) -> Option<Duration> {
+        self.refused[lane(self.refused.len())].0.fetch_add(1, Ordering::Relaxed);
+        let now = scope::now();
+        self.left(now).or_else(|| self.change(now, |gate, given| gate.circuit.refuse(given)))
+    }
+
+    // ───────────────────────────────────────────────────────────────────────── under the lock
+
+    /// Let the circuit decide, tell everybody what came of it, and only then the observer and those who wait.
+    pub(super) fn change<R>(&self, now: Instant, decide: impl FnOnce(&mut Gate, &mut Given<'_>) -> R) -> R {
+        let mut happened = Vec::new();
+        let mut gate = self.gate();
+        let before = gate.circuit.generation();
+        let result = decide(
+            &mut gate,
+            &mut Given { now, settings: &self.settings, rng: &self.rng, happened: &mut happened },
+        );
+        let circuit = &gate.circuit;
+        if let Some(until) = circuit.open_until() {
+            self.until.store(nanos(until.saturating_duration_since(self.origin)), Ordering::SeqCst);
+        }
+        if circuit.generation() != before {
+            self.watch.store(false, Ordering::SeqCst);
+        }
+        self.word.store(word(circuit.generation(), circuit.state()), Ordering::SeqCst);
+        let woken = if circuit.has_room() { std::mem::take(&mut gate.waiting) } else { Vec::new() };
+        drop(gate);
+        for event in happened {
+            self.observe.note(|| self.event(event));
+        }
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        result
+    }
+
+    /// Somebody waits no longer.
+    pub(super) fn leave(&self, number: u64) {
+        self.gate().waiting.retain(|(of, _)| *of != number);
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn event(&self, happened: Happened) -> Event {
+        let circuit = Arc::clone(&self.name);
+        match happened {
+            Happened::Changed { from, to, why, open_for } => {
+                Event::CircuitChanged { circuit, from, to, why, open_for }
+            }
+            Happened::Probed(ending) => Event::CircuitProbed { circuit, ending },
+        }
+    }
+
+    pub(super) fn stats(&self) -> BreakerStats {
+        let now = Instant::now();
+        let gate = self.gate();
+        let circuit = &gate.circuit;
+        let state = circuit.state();
+        let (counted, enough) = match state {
+            CircuitState::Closed => {
+                (self.counts.sums(circuit.generation(), || now), u64::from(self.settings.min_calls))
+            }
+            _ => (circuit.counted(), 1),
+        };
+        let refused = self.refused.iter().map(|Padded(refused)| refused.load(Ordering::Relaxed));
+        BreakerStats {
+            state,
+            counted,
+            is_judged: counted.calls >= enough,
+            opened: circuit.opened(),
+            probes: circuit.probes_running(),
+            refused: refused.sum(),
+            retry_after: circuit.open_until().map(|until| until.saturating_duration_since(now)),
+        }
+    }
+}
+
+impl Gate {
+    /// Wake whoever this is once a call may be let through. The first time it is given a number.
+    pub(super) fn wait(&mut self, number: &mut u64, waker: &Waker) {
+        if *number == 0 {
+            self.waited += 1;
+            *number = self.waited;
+        }
+        match self.waiting.iter_mut().find(|(of, _)| of == number) {
+            Some((_, known)) => known.clone_from(waker),
+            None => self.waiting.push((*number, waker.clone())),
+        }
+    }
+
+    pub(super) fn forget(&mut self, number: u64) {
+        self.waiting.retain(|(of, _)| *of != number);
+    }
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("name", &self.name).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
