@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use http::Request;
+use stonework::base::Ratio;
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::{CircuitBreakerLayer, SlidingWindowType};
 
@@ -12,6 +14,13 @@ use crate::wrapped::{Failsafe, Recloser};
 
 /// So short that it holds the calls of one round at most: tower-resilience looks at all of them for each call.
 const WINDOW: Duration = Duration::from_millis(1);
+/// So long that no call is slow.
+const SLOW: Duration = Duration::from_secs(1);
+const HALF: Ratio = Ratio::percent(50);
+/// What ours may cost.
+const MOST: Kind = Kind::Breaker { nanos: 45 };
+/// With two readings of the clock.
+const MOST_SLOW: Kind = Kind::Breaker { nanos: 75 };
 
 pub(crate) fn rows(waits: bool) -> Vec<Row> {
     let no_op = NoOp { waits };
@@ -27,23 +36,27 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
         row("tower-resilience, window of 1 ms", Kind::Peer, timed.layer(no_op)),
         row("failsafe", Kind::Peer, Failsafe::new(no_op, failsafe::Config::new().build())),
         row("recloser", Kind::Peer, Recloser::new(no_op, recloser::Recloser::default())),
+        row("stonework", MOST, BreakerLayer::new().layer(no_op)),
+        row("stonework, window of 100 calls", MOST, ours(settings().window_of_calls(100)).layer(no_op)),
+        row("stonework, slow calls", MOST_SLOW, ours(settings().slow_calls(SLOW, HALF)).layer(no_op)),
     ]
+}
+
+fn settings() -> BreakerSettings {
+    BreakerSettings::new()
+}
+
+fn ours(settings: BreakerSettings) -> BreakerLayer {
+    BreakerLayer::from(Breaker::new(settings).expect("valid settings"))
 }
 
 /// Clones of the service share one breaker.
 fn row<S>(name: &'static str, kind: Kind, service: S) -> Row
 where
-    S: Service<Request<Content>> + Clone + Send + 'static,
+    S: Service<Request<Content>> + Clone + Send + Sync + 'static,
 {
     // The request is made by the thread that uses it, and shares no memory with another's.
-    let subject = |service: S| -> Box<dyn Subject> { Box::new(Calls::new(service, plain(), Request::clone)) };
-    let (near, far) = (service.clone(), service.clone());
-    Row {
-        name,
-        head: NO_HEADERS,
-        kind,
-        peer: None,
-        subject: subject(service),
-        shared: Some([Box::new(move || subject(near)), Box::new(move || subject(far))]),
-    }
+    let subject =
+        move || -> Box<dyn Subject> { Box::new(Calls::new(service.clone(), plain(), Request::clone)) };
+    Row { name, head: NO_HEADERS, kind, peer: None, subject: subject(), shared: Some(Box::new(subject)) }
 }

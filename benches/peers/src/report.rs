@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) nanos: f64,
     /// Throughput of two threads over that of one; divided by the bare call's, unless it is the bare call's.
     pub(crate) scaling: f64,
+    /// The same for two threads that were not started one after the other.
+    pub(crate) apart: f64,
 }
 
 pub(crate) struct Line {
@@ -102,8 +104,9 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
     let bare: Vec<usize> = (0..rows.len())
         .map(|at| (0..=at).rev().find(|above| rows[*above].kind == Kind::Bare).expect("a bare call above"))
         .collect();
-    let pairs: Option<Vec<_>> = rows.iter_mut().map(|row| row.shared.take()).collect();
-    let shared = pairs.map(|pairs| scaling::rounds(pairs, ROUNDS, CALLS_BESIDE));
+    let makes: Option<Vec<_>> = rows.iter_mut().map(|row| row.shared.take()).collect();
+    let shared =
+        makes.map(|makes| [0, others()].map(|others| scaling::rounds(&makes, others, ROUNDS, CALLS_BESIDE)));
     let mut subjects: Vec<_> = rows.into_iter().map(|row| row.subject).collect();
     let timers: Vec<usize> = subjects.iter_mut().map(|subject| subject.timers()).collect();
     let allocations: Vec<f64> = subjects.iter_mut().map(|s| measure::allocations(s.as_mut())).collect();
@@ -118,7 +121,10 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
                 instructions: with_instructions.then(instructions).flatten(),
                 allocations: allocations[at],
                 timers: timers[at],
-                shared: shared.as_ref().map(|shared| compare(&shared[at], (!own).then(|| &shared[bare[at]]))),
+                shared: shared.as_ref().map(|runs| {
+                    let [next, apart] = runs.each_ref().map(|run| (&run[at], (!own).then(|| &run[bare[at]])));
+                    compare(next, apart)
+                }),
             }
         })
         .collect();
@@ -133,10 +139,18 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
     (0..absolute.len()).map(over).collect()
 }
 
-fn compare(row: &Rounds, bare: Option<&Rounds>) -> Shared {
+/// Threads between two that a breaker with a counter for each core may mistake for one.
+fn others() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two() - 1
+}
+
+fn compare(next: (&Rounds, Option<&Rounds>), apart: (&Rounds, Option<&Rounds>)) -> Shared {
+    let scaling = |(row, bare): (&Rounds, Option<&Rounds>)| row.speedup() / bare.map_or(1.0, Rounds::speedup);
+    let (row, bare) = next;
     let nothing = vec![0.0; row.beside.len()];
     Shared {
         nanos: measure::median_over(&row.beside, bare.map_or(&nothing, |bare| &bare.beside)),
-        scaling: row.speedup() / bare.map_or(1.0, Rounds::speedup),
+        scaling: scaling(next),
+        apart: scaling(apart),
     }
 }

@@ -38,7 +38,6 @@ pub(crate) enum Kind {
     /// Ours, which keeps a copy of the request.
     Keeper,
     /// Our breaker, which may cost so much over the bare call.
-    #[expect(dead_code, reason = "the rows of ours are not there yet")]
     Breaker {
         nanos: u32,
     },
@@ -51,8 +50,8 @@ pub(crate) struct Row {
     /// The row of tower's that does the same.
     pub(crate) peer: Option<&'static str>,
     pub(crate) subject: Box<dyn Subject>,
-    /// The same for each of two threads, where what they share is measured too.
-    pub(crate) shared: Option<[Make; 2]>,
+    /// The same for each of two threads, where it is measured what they share.
+    pub(crate) shared: Option<Make>,
 }
 
 pub(crate) const NO_HEADERS: &str = "no headers";

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::measure::Subject;
 
-/// Makes what one of the threads calls, on that thread.
-pub(crate) type Make = Box<dyn FnOnce() -> Box<dyn Subject> + Send>;
+/// Makes what a thread calls, on that thread.
+pub(crate) type Make = Box<dyn Fn() -> Box<dyn Subject> + Send + Sync>;
 
 /// Nanoseconds from the start to the end, by the calls that one thread made in between; one number a round.
 #[derive(Clone, Default)]
@@ -31,29 +31,26 @@ fn median(numbers: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// In each round all pairs in turn: first one thread alone, while the other one sleeps; then both from one start, until
-/// the slower one is through.
-pub(crate) fn rounds(pairs: Vec<[Make; 2]>, rounds: usize, calls: u64) -> Vec<Rounds> {
-    let mut spent = vec![Rounds::default(); pairs.len()];
-    let (near, far): (Vec<_>, Vec<_>) = pairs.into_iter().map(|[near, far]| (near, far)).unzip();
-    let (awake, line, far_end) = (Barrier::new(2), Line::default(), AtomicU64::new(0));
+/// In each round all in turn: first one thread alone, while the other one sleeps; then both from one start, until the
+/// slower one is through. So many other threads have come and gone between the two.
+pub(crate) fn rounds(makes: &[Make], others: usize, rounds: usize, calls: u64) -> Vec<Rounds> {
     let (runtime, origin) = (Handle::current(), Instant::now());
+    let (known, awake, line, far_end) =
+        (Barrier::new(2), Barrier::new(2), Line::default(), AtomicU64::new(0));
     let now = || origin.elapsed().as_nanos() as u64;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let _entered = runtime.enter();
-            let mut subjects: Vec<_> = far.into_iter().map(|make| make()).collect();
-            for _ in 0..=rounds {
-                awake.wait();
-                for subject in &mut subjects {
-                    line.meet();
-                    subject.calls(calls);
-                    far_end.store(now(), Ordering::Relaxed);
-                    line.meet();
-                }
-            }
-        });
-        let mut subjects: Vec<_> = near.into_iter().map(|make| make()).collect();
+    // A breaker may deal its counters out to threads in turn, with the first call of each.
+    let first_calls = || {
+        let mut subjects: Vec<_> = makes.iter().map(|make| make()).collect();
+        for subject in &mut subjects {
+            subject.calls(1);
+        }
+        subjects
+    };
+    let near = || {
+        let _entered = runtime.enter();
+        let mut subjects = first_calls();
+        known.wait();
+        let mut spent = vec![Rounds::default(); makes.len()];
         // The first round warms up and is not counted.
         for round in 0..=rounds {
             for (subject, spent) in subjects.iter_mut().zip(&mut spent) {
@@ -77,8 +74,34 @@ pub(crate) fn rounds(pairs: Vec<[Make; 2]>, rounds: usize, calls: u64) -> Vec<Ro
                 }
             }
         }
-    });
-    spent
+        spent
+    };
+    let far = || {
+        let _entered = runtime.enter();
+        let mut subjects = first_calls();
+        for _ in 0..=rounds {
+            awake.wait();
+            for subject in &mut subjects {
+                line.meet();
+                subject.calls(calls);
+                far_end.store(now(), Ordering::Relaxed);
+                line.meet();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let near = scope.spawn(near);
+        known.wait();
+        for _ in 0..others {
+            let other = scope.spawn(|| {
+                let _entered = runtime.enter();
+                first_calls();
+            });
+            other.join().expect("no panic");
+        }
+        scope.spawn(far);
+        near.join().expect("no panic")
+    })
 }
 
 /// Where two threads wait for each other without going to sleep: they start within some hundred nanoseconds.

@@ -43,16 +43,16 @@ impl Report {
             "comparison `breaker`: what one call costs more than the bare call (the bare call: what it costs), and \
              how it scales to two threads\nthat share one breaker, beside the bare call (the bare call: the \
              throughput of two threads over that of one)\n\n\
-             | breaker, closed | ready: ns | instructions | allocations | 2 threads: ns | scaling \
-             | pending: ns | instructions | allocations | 2 threads: ns | scaling |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+             | breaker, closed | ready: ns | instructions | allocations | 2 threads: ns | scaling | apart \
+             | pending: ns | instructions | allocations | 2 threads: ns | scaling | apart |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
         for line in &self.lines {
             let _ = write!(table, "| {} |", line.name);
             for cost in &line.costs {
                 let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
                 let shared = cost.shared.expect("each row is shared");
-                let _ = write!(table, " {:.0} | {:.2} |", shared.nanos, shared.scaling);
+                let _ = write!(table, " {:.0} | {:.2} | {:.2} |", shared.nanos, shared.scaling, shared.apart);
             }
             table.push('\n');
         }
@@ -86,6 +86,7 @@ impl Report {
             Comparison::Breaker => {
                 cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
                 cost["scaling"] = json!(shared.map(|shared| shared.scaling));
+                cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));
             }
         }
         cost

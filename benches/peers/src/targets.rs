@@ -58,9 +58,13 @@ impl Report {
                 if nanos > f64::from(most) {
                     missed.push(format!("{name}, {case}: {nanos:.0} ns > {most} ns"));
                 }
-                let scaling = cost.shared.expect("each breaker is shared").scaling;
-                if scaling < SCALING {
-                    missed.push(format!("{name}, {case}: scaling of {scaling:.2} < {SCALING}"));
+                let shared = cost.shared.expect("each breaker is shared");
+                for (scaling, threads) in [(shared.scaling, "next to each other"), (shared.apart, "apart")] {
+                    if scaling < SCALING {
+                        missed.push(format!(
+                            "{name}, {case}, threads {threads}: scaling of {scaling:.2} < {SCALING}"
+                        ));
+                    }
                 }
             }
         }

@@ -32,16 +32,14 @@ pub(super) fn flood() -> Found {
 pub(super) fn hang() -> Found {
     block_on(async {
         let backend = Backend::default();
-        scenes::hung(&Failsafe::new(backend.clone(), breaker())).await;
-        let reached = backend.reached();
+        let reached = scenes::hung(&Failsafe::new(backend.clone(), breaker()), &backend).await;
         // The control: where the time limit is inside, and once open it stays so.
         let policy = failure_policy::consecutive_failures(5, constant(Duration::from_secs(30)));
         let (backend, breaker) = (Backend::default(), Config::new().failure_policy(policy).build());
-        let limited = Timeout::new(backend.clone(), Duration::from_millis(1));
-        scenes::hung(&Failsafe::new(limited, breaker)).await;
-        let inside = backend.reached();
+        let limited = Timeout::new(backend.clone(), scenes::LIMIT);
+        let inside = scenes::hung(&Failsafe::new(limited, breaker), &backend).await;
         // Ten calls are on their way when the fifth fails.
-        Found::new(reached == 300 && inside <= 10, format!("{reached}; limit inside: {inside}"))
+        Found::new(reached == 300 && inside <= 10, format!("{reached} (limit inside: {inside})"))
     })
 }
 

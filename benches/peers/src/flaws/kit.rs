@@ -96,6 +96,18 @@ impl<E> Refusal for tower_resilience_circuitbreaker::CircuitBreakerError<E> {
     }
 }
 
+impl<E: Refusal> Refusal for tower_resilience_timelimiter::TimeLimiterError<E> {
+    fn refused(&self) -> bool {
+        matches!(self, Self::Inner(error) if error.refused())
+    }
+}
+
+impl Refusal for stonework::Error {
+    fn refused(&self) -> bool {
+        self.is_circuit_open()
+    }
+}
+
 impl<E> Refusal for failsafe::Error<E> {
     fn refused(&self) -> bool {
         matches!(self, Self::Rejected)

@@ -30,16 +30,14 @@ pub(super) fn flood() -> Found {
 pub(super) fn hang() -> Found {
     block_on(async {
         let backend = Backend::default();
-        scenes::hung(&Recloser::new(backend.clone(), breaker(10, 2))).await;
-        let reached = backend.reached();
+        let reached = scenes::hung(&Recloser::new(backend.clone(), breaker(10, 2)), &backend).await;
         // The control: where the time limit is inside, and once open it stays so.
         let settings = recloser::Recloser::custom().error_rate(0.5).closed_len(10);
         let (backend, breaker) = (Backend::default(), settings.open_wait(Duration::from_secs(30)).build());
-        let limited = Timeout::new(backend.clone(), Duration::from_millis(1));
-        scenes::hung(&Recloser::new(limited, breaker)).await;
-        let inside = backend.reached();
+        let limited = Timeout::new(backend.clone(), scenes::LIMIT);
+        let inside = scenes::hung(&Recloser::new(limited, breaker), &backend).await;
         // It takes an eleventh failure, and ten calls are on their way at a time.
-        Found::new(reached == 300 && inside <= 20, format!("{reached}; limit inside: {inside}"))
+        Found::new(reached == 300 && inside <= 20, format!("{reached} (limit inside: {inside})"))
     })
 }
 

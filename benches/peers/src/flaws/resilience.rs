@@ -8,6 +8,7 @@ use tower_resilience_circuitbreaker::{
     CircuitBreaker, CircuitBreakerConfigBuilder, CircuitBreakerHandle, CircuitBreakerLayer, CircuitState,
     DefaultClassifier, SlidingWindowType,
 };
+use tower_resilience_timelimiter::TimeLimiterLayer;
 
 use super::Found;
 use super::kit::{Ask, Backend, Ended, block_on, call};
@@ -54,31 +55,36 @@ pub(super) fn minimum() -> Found {
 
 pub(super) fn hang() -> Found {
     block_on(async {
-        let plain = || builder().sliding_window_size(10);
-        let slow = || plain().slow_call_duration_threshold(Duration::from_millis(1));
-        let mut reached = Vec::new();
-        let mut closed = true;
-        for builder in [plain(), slow()] {
-            let backend = Backend::default();
-            let (service, handle) = over(backend.clone(), builder);
-            scenes::hung(&service).await;
-            reached.push(backend.reached());
-            closed &= handle.state() == CircuitState::Closed && handle.metrics().await.total_calls == 0;
-        }
-        // The control: where the time limit is inside, the calls are seen to fail.
-        let (backend, layer) = (Backend::default(), plain().build().expect("valid settings"));
-        let control = layer.layer(Timeout::new(backend.clone(), Duration::from_millis(1)));
-        scenes::hung(&control).await;
-        let inside = backend.reached();
+        let ten = || builder().sliding_window_size(10);
+        let limit = TimeLimiterLayer::builder().timeout_duration(scenes::LIMIT).build();
+        let backend = Backend::default();
+        let (service, handle) = over(backend.clone(), ten());
+        let limited = scenes::hung(&limit.layer(service), &backend).await;
+        let seen = handle.metrics().await.total_calls;
+        let backend = Backend::default();
+        let given_up = scenes::hung(&over(backend.clone(), ten()).0, &backend).await;
+        // The control: where the limit is inside, calls are seen to fail.
+        let (backend, layer) = (Backend::default(), ten().build().expect("valid settings"));
+        let service = layer.layer(Timeout::new(backend.clone(), scenes::LIMIT));
+        let inside = scenes::hung(&service, &backend).await;
         Found::new(
-            reached == [300, 300] && closed && inside == 10,
+            (limited, seen, inside) == (300, 0, 10),
             format!(
-                "{}, and {} where calls are slow from 1 ms; {}; limit inside: {inside}",
-                reached[0],
-                reached[1],
-                if closed { "closed, 0 calls seen" } else { "not closed" }
+                "{limited}, {seen} are counted (callers who give up: {given_up}; limit inside: {inside})"
             ),
         )
+    })
+}
+
+pub(super) fn hang_slow() -> Found {
+    block_on(async {
+        let backend = Backend::default();
+        let settings = builder().sliding_window_size(10).slow_call_rate_threshold(0.5);
+        let (service, handle) =
+            over(backend.clone(), settings.slow_call_duration_threshold(Duration::from_millis(1)));
+        let reached = scenes::hung(&service, &backend).await;
+        let seen = handle.metrics().await.total_calls;
+        Found::new((reached, seen) == (300, 0), format!("{reached}, {seen} are counted"))
     })
 }
 

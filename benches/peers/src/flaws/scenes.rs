@@ -12,6 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::kit::{Ask, Backend, Ended, Guarded, call};
 use crate::rows::Broken;
 
+/// When a caller gives up.
+const GIVE_UP: Duration = Duration::from_millis(5);
+/// What a layer allows, where one limits the time.
+pub(crate) const LIMIT: Duration = Duration::from_millis(2);
+
 /// Failures until a call is refused; more than `most` are not made.
 pub(crate) async fn failures_until_open(service: &impl Guarded, most: u32) -> Option<u32> {
     for failures in 0..=most {
@@ -35,18 +40,18 @@ pub(crate) async fn open(service: &impl Guarded) {
     assert!(failures_until_open(service, 1_000).await.is_some(), "failures open it");
 }
 
-/// 300 calls that hang, ten at a time; each caller gives up after 5 ms.
-pub(crate) async fn hung(service: &impl Guarded) {
+/// 300 calls that hang, ten at a time: how many reach the backend. Unless a layer of `service` limits their time, callers give
+/// up.
+pub(crate) async fn hung(service: &impl Guarded, backend: &Backend) -> u32 {
     for _ in 0..30 {
         let mut calls = JoinSet::new();
         for _ in 0..10 {
             let service = service.clone();
-            calls.spawn(
-                async move { timeout(Duration::from_millis(5), call(&service, Ask::Hang)).await.is_ok() },
-            );
+            calls.spawn(async move { timeout(GIVE_UP, call(&service, Ask::Hang)).await.is_ok() });
         }
         while calls.join_next().await.is_some() {}
     }
+    backend.reached()
 }
 
 /// The breaker opens while so many calls are on their way, and is half-open with a probe that waits when these calls
