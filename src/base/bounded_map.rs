@@ -25,7 +25,7 @@ pub(crate) struct BoundedMap<K, V> {
 /// What was forgotten. It is dropped by the caller, who may hold a lock.
 #[must_use = "to be dropped where no lock is held"]
 #[derive(Debug)]
-pub(crate) struct Forgotten<K, V>(#[expect(dead_code, reason = "kept to be dropped")] HashMap<K, V>);
+pub(crate) struct Forgotten<K, V>(HashMap<K, V>);
 
 impl<K: Hash + Eq, V> BoundedMap<K, V> {
     /// At most `most` entries, and at least two.

@@ -1,0 +1,129 @@
+//! Which circuit is a request's? That of the host and port that it goes to.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use http::uri::{Authority, Scheme};
+use http::{Request, header};
+
+/// A host and a port, as the key of a circuit: what a connection is made to.
+///
+/// It is read from the URI, or from `Host` where that names none (RFC 9110, section 7.2). Without a port it is the scheme's,
+/// 80 or 443. Hosts are equal whatever their case (RFC 3986, section 3.2.2). User names and passwords are no part of it, and
+/// are never shown.
+///
+/// ```
+/// use http::Request;
+/// use stonework::breaker::HostPort;
+///
+/// let of = |uri: &str| HostPort::of(&Request::get(uri).body(()).unwrap());
+/// assert_eq!(of("https://user:secret@Example.com/a"), of("https://example.com:443/b"));
+/// assert_ne!(of("https://example.com/"), of("http://example.com/"));
+/// assert_eq!(of("https://user:secret@Example.com/").to_string(), "example.com:443");
+/// ```
+#[derive(Clone)]
+pub struct HostPort {
+    /// None of a request that does not say where it goes.
+    authority: Option<Authority>,
+    port: u16,
+}
+
+impl HostPort {
+    /// Where this request goes to.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let scheme = request.uri().scheme();
+        let named = request.uri().authority().cloned().or_else(|| {
+            let host = request.headers().get(header::HOST)?;
+            Authority::try_from(host.as_bytes()).ok()
+        });
+        let usual = match scheme {
+            Some(scheme) if *scheme == Scheme::HTTPS => 443,
+            _ => 80,
+        };
+        let port = named.as_ref().and_then(Authority::port_u16).unwrap_or(usual);
+        Self { authority: named, port }
+    }
+
+    /// The host, as it was written; empty of a request that does not say where it goes.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.authority.as_ref().map_or("", Authority::host)
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl PartialEq for HostPort {
+    fn eq(&self, other: &Self) -> bool {
+        self.port == other.port && self.host().eq_ignore_ascii_case(other.host())
+    }
+}
+
+impl Eq for HostPort {}
+
+impl Hash for HostPort {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for byte in self.host().bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
+        state.write_u16(self.port);
+    }
+}
+
+/// In small letters, so that one circuit has one name.
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host().to_ascii_lowercase(), self.port)
+    }
+}
+
+impl fmt::Debug for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostPort({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(uri: &str, host: Option<&str>) -> String {
+        let mut request = Request::get(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        HostPort::of(&request.body(()).unwrap()).to_string()
+    }
+
+    #[test]
+    fn host_and_port_are_read_from_the_uri_or_the_host_header() {
+        for (uri, host, expected) in [
+            ("http://a.test/", None, "a.test:80"),
+            ("https://a.test/", None, "a.test:443"),
+            ("https://A.Test:8443/", None, "a.test:8443"),
+            ("http://[::1]:81/", None, "[::1]:81"),
+            ("http://a.test/", Some("b.test"), "a.test:80"),
+            ("/", Some("b.test:99"), "b.test:99"),
+            ("/", Some("b.test"), "b.test:80"),
+            ("/", Some("not a host"), ":80"),
+            ("/", None, ":80"),
+            ("http://u:p@a.test/", None, "a.test:80"),
+        ] {
+            assert_eq!(of(uri, host), expected, "{uri} {host:?}");
+        }
+    }
+
+    #[test]
+    fn equal_ones_have_one_hash_and_nothing_shows_a_password() {
+        let one = HostPort::of(&Request::get("http://u:secret@A.test/").body(()).unwrap());
+        let other = HostPort::of(&Request::get("http://a.test:80/x").body(()).unwrap());
+        assert_eq!(one, other);
+        assert_eq!(std::collections::HashSet::from([one.clone(), other]).len(), 1);
+        assert!(!format!("{one:?} {one}").contains("secret"));
+    }
+}
