@@ -1,45 +1,65 @@
 //! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
 
+mod breaker;
+mod flaws;
 mod measure;
 mod report;
 mod rows;
+mod scaling;
+mod table;
+mod targets;
+mod wrapped;
 
 use std::process::ExitCode;
 
-use report::Report;
+use report::{Comparison, Report};
 
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-const USAGE: &str = "usage: stonework-peers report [--json FILE] | check";
+const USAGE: &str = "usage: stonework-peers report [--json FILE] | check | flaws [NAME…]";
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["flaws", names @ ..] = words.as_slice() {
+        return flaws::run(names);
+    }
     // Timers need a runtime around them; nothing is spawned on it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     // As in a service with calls in flight, whose timers are due earlier: else each new timer would wake the driver.
     let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
     let _entered = runtime.enter();
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["report"] => println!("{}", Report::measure(true).markdown()),
+    match words.as_slice() {
+        ["report"] => {
+            for report in reports(true) {
+                println!("{}", report.markdown());
+            }
+        }
         ["report", "--json", file] => {
-            let report = Report::measure(true);
-            println!("{}", report.markdown());
-            std::fs::write(file, format!("{:#}\n", report.json())).expect("a file that can be written");
+            let reports: Vec<_> = reports(true).collect();
+            for report in &reports {
+                println!("{}", report.markdown());
+            }
+            let reports = serde_json::Value::from_iter(reports.iter().map(Report::json));
+            std::fs::write(file, format!("{reports:#}\n")).expect("a file that can be written");
         }
         ["check"] => {
-            let report = Report::measure(false);
-            println!("{}", report.markdown());
-            let missed = report.missed();
+            let mut missed = Vec::new();
+            for report in reports(false) {
+                println!("{}", report.markdown());
+                missed.extend(report.missed());
+            }
             for target in &missed {
                 eprintln!("missed: {target}");
             }
             return if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         // What `report` runs under callgrind.
-        ["calls", case, index, calls] => {
+        ["calls", comparison, case, index, calls] => {
+            let comparison = Comparison::ALL.into_iter().find(|known| known.name() == *comparison);
             let index: usize = index.parse().expect("the number of a row");
-            let mut row = rows::rows(*case == report::CASES[1]).swap_remove(index);
+            let mut row = comparison.expect("a comparison").rows(case).swap_remove(index);
             row.subject.calls(calls.parse().expect("a number of calls"));
         }
         _ => {
@@ -48,4 +68,8 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn reports(with_instructions: bool) -> impl Iterator<Item = Report> {
+    Comparison::ALL.into_iter().map(move |comparison| Report::measure(comparison, with_instructions))
 }

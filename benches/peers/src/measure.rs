@@ -161,18 +161,18 @@ pub(crate) fn allocations(subject: &mut dyn Subject) -> f64 {
 
 /// Instructions of one call, by callgrind: this program runs itself with N calls and with 2 N, and the difference is N
 /// calls and nothing else. `None` where valgrind is missing.
-pub(crate) fn instructions(case: &str, index: usize) -> Option<f64> {
+pub(crate) fn instructions(comparison: &str, case: &str, index: usize) -> Option<f64> {
     const CALLS: u64 = 500;
-    let once = collected(case, index, CALLS)?;
-    let twice = collected(case, index, 2 * CALLS)?;
+    let once = collected(comparison, case, index, CALLS)?;
+    let twice = collected(comparison, case, index, 2 * CALLS)?;
     Some((twice - once) as f64 / CALLS as f64)
 }
 
-fn collected(case: &str, index: usize, calls: u64) -> Option<i64> {
+fn collected(comparison: &str, case: &str, index: usize, calls: u64) -> Option<i64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().ok()?)
-        .args(["calls", case, &index.to_string(), &calls.to_string()])
+        .args(["calls", comparison, case, &index.to_string(), &calls.to_string()])
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,48 +1,82 @@
-//! The table, and the targets that it has to meet.
-
-use std::fmt::Write as _;
-
-use serde_json::{Value, json};
+//! What is measured, for each row of a comparison.
 
 use crate::measure;
-use crate::rows::{self, Kind, STACK, TOWER_BOTH};
+use crate::rows::{self, Kind, Row};
+use crate::scaling::{self, Rounds};
 
 /// The no-op answers at the first poll, or at the second.
 pub(crate) const CASES: [&str; 2] = ["ready", "pending"];
-const ROUNDS: usize = 401;
+pub(crate) const ROUNDS: usize = 401;
 /// So few that most rounds pass without an interruption, on a busy machine too.
-const CALLS: u64 = 500;
-/// Differences below this many nanoseconds are noise.
-const NOISE: f64 = 25.0;
-/// How much more than tower's timeout and retry our deadline, retry and attempt timeout may cost.
-const TARGET: f64 = 1.15;
+pub(crate) const CALLS: u64 = 500;
+/// By each thread. More, for the threads do not start in the same nanosecond.
+const CALLS_BESIDE: u64 = 2_000;
+
+/// What is compared with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Overhead,
+    Breaker,
+}
+
+impl Comparison {
+    pub(crate) const ALL: [Self; 2] = [Self::Overhead, Self::Breaker];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Overhead => "overhead",
+            Self::Breaker => "breaker",
+        }
+    }
+
+    pub(crate) fn rows(self, case: &str) -> Vec<Row> {
+        let waits = case == CASES[1];
+        match self {
+            Self::Overhead => rows::rows(waits),
+            Self::Breaker => crate::breaker::rows(waits),
+        }
+    }
+}
 
 /// What one call costs; over the bare call, unless it is the bare call.
 #[derive(Clone, Copy)]
-struct Cost {
-    nanos: f64,
-    instructions: Option<f64>,
-    allocations: f64,
-    timers: usize,
+pub(crate) struct Cost {
+    pub(crate) nanos: f64,
+    pub(crate) instructions: Option<f64>,
+    pub(crate) allocations: f64,
+    pub(crate) timers: usize,
+    pub(crate) shared: Option<Shared>,
 }
 
-struct Line {
-    name: &'static str,
-    head: &'static str,
-    kind: Kind,
-    peer: Option<&'static str>,
+/// The same where two threads share what is called.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) nanos: f64,
+    /// Throughput of two threads over that of one; divided by the bare call's, unless it is the bare call's.
+    pub(crate) scaling: f64,
+    /// The same for two threads that were not started one after the other.
+    pub(crate) apart: f64,
+}
+
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    pub(crate) head: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) peer: Option<&'static str>,
     /// One for each case.
-    costs: [Cost; 2],
+    pub(crate) costs: [Cost; 2],
 }
 
 pub(crate) struct Report {
-    lines: Vec<Line>,
+    pub(crate) comparison: Comparison,
+    pub(crate) lines: Vec<Line>,
 }
 
 impl Report {
-    pub(crate) fn measure(with_instructions: bool) -> Self {
-        let (ready, pending) = (costs(CASES[0], with_instructions), costs(CASES[1], with_instructions));
-        let lines = rows::rows(false).into_iter().zip(ready.into_iter().zip(pending));
+    pub(crate) fn measure(comparison: Comparison, with_instructions: bool) -> Self {
+        let costs = |case| costs(comparison, case, with_instructions);
+        let (ready, pending) = (costs(CASES[0]), costs(CASES[1]));
+        let lines = comparison.rows(CASES[0]).into_iter().zip(ready.into_iter().zip(pending));
         let lines = lines.map(|(row, (ready, pending))| Line {
             name: row.name,
             head: row.head,
@@ -50,112 +84,48 @@ impl Report {
             peer: row.peer,
             costs: [ready, pending],
         });
-        Self { lines: lines.collect() }
+        Self { comparison, lines: lines.collect() }
     }
 
-    fn line(&self, head: &str, name: &str) -> Option<&Line> {
+    pub(crate) fn line(&self, head: &str, name: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.head == head && line.name == name)
     }
 
-    fn ratio(&self, line: &Line, case: usize) -> Option<f64> {
+    pub(crate) fn ratio(&self, line: &Line, case: usize) -> Option<f64> {
         let peer = self.line(line.head, line.peer?)?;
         Some(line.costs[case].nanos / peer.costs[case].nanos)
-    }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = String::from(
-            "comparison `overhead`: what one call costs more than the bare call (the bare call: what it costs)\n\n\
-             | request | layers, outermost first | ready: ns | × tower | instructions | allocations \
-             | pending: ns | × tower | instructions | allocations | timers |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        );
-        for line in &self.lines {
-            let _ = write!(table, "| {} | {} |", line.head, line.name);
-            for (case, cost) in line.costs.iter().enumerate() {
-                let ratio = self.ratio(line, case).map_or(String::new(), |ratio| format!("{ratio:.2}"));
-                let instructions = cost.instructions.map_or("-".to_owned(), |count| format!("{count:.0}"));
-                let _ = write!(table, " {:.0} | {ratio} | {instructions} |", cost.nanos);
-                let _ = write!(table, " {} |", cost.allocations);
-            }
-            let _ = writeln!(table, " {} |", line.costs[1].timers);
-        }
-        if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
-            table.push_str("\nNo instructions: `check` does not count them, and `report` needs valgrind.\n");
-        }
-        table
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        let rows = self.lines.iter().map(|line| {
-            let cost = |case: usize| {
-                let Cost { nanos, instructions, allocations, timers } = line.costs[case];
-                json!({
-                    "nanos": nanos,
-                    "times_tower": self.ratio(line, case),
-                    "instructions": instructions,
-                    "allocations": allocations,
-                    "timers": timers,
-                })
-            };
-            json!({
-                "request": line.head,
-                "layers": line.name,
-                "bare": line.kind == Kind::Bare,
-                CASES[0]: cost(0),
-                CASES[1]: cost(1),
-            })
-        });
-        json!({ "comparison": "overhead", "rounds": ROUNDS, "calls": CALLS, "rows": rows.collect::<Vec<_>>() })
-    }
-
-    /// What is not as it should be.
-    pub(crate) fn missed(&self) -> Vec<String> {
-        let mut missed = Vec::new();
-        for line in &self.lines {
-            let &Line { name, head, .. } = line;
-            let copied = self.lines.iter().find(|copy| copy.head == head && copy.kind == Kind::Copy);
-            for (case, cost) in line.costs.iter().enumerate() {
-                let allowed = match line.kind {
-                    Kind::Guard => 0.0,
-                    Kind::Keeper => copied.expect("each request is copied once").costs[case].allocations,
-                    Kind::Bare | Kind::Copy | Kind::Peer => continue,
-                };
-                if cost.allocations != allowed {
-                    let (case, found) = (CASES[case], cost.allocations);
-                    missed.push(format!("{name}, {head}, {case}: {found} allocations and not {allowed}"));
-                }
-            }
-        }
-        for (ours, case) in self.lines.iter().filter(|line| line.name == STACK).flat_map(|l| [(l, 0), (l, 1)])
-        {
-            let theirs = self.line(ours.head, TOWER_BOTH).expect("tower's row").costs[case].nanos;
-            let (head, case, ours) = (ours.head, CASES[case], ours.costs[case].nanos);
-            if ours > TARGET * theirs && ours - theirs > NOISE {
-                missed.push(format!("{STACK}, {head}, {case}: {ours:.0} ns > {TARGET} × {theirs:.0} ns"));
-            }
-        }
-        missed
     }
 }
 
 /// The costs of all rows over one no-op, in their order.
-fn costs(case: &str, with_instructions: bool) -> Vec<Cost> {
-    let rows = rows::rows(case == CASES[1]);
+fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cost> {
+    let mut rows = comparison.rows(case);
     // The bare call of the same request stands above each row.
     let bare: Vec<usize> = (0..rows.len())
         .map(|at| (0..=at).rev().find(|above| rows[*above].kind == Kind::Bare).expect("a bare call above"))
         .collect();
+    let makes: Option<Vec<_>> = rows.iter_mut().map(|row| row.shared.take()).collect();
+    let shared =
+        makes.map(|makes| [0, others()].map(|others| scaling::rounds(&makes, others, ROUNDS, CALLS_BESIDE)));
     let mut subjects: Vec<_> = rows.into_iter().map(|row| row.subject).collect();
     let timers: Vec<usize> = subjects.iter_mut().map(|subject| subject.timers()).collect();
     let allocations: Vec<f64> = subjects.iter_mut().map(|s| measure::allocations(s.as_mut())).collect();
     let nanos = measure::nanos(&mut subjects, ROUNDS, CALLS);
     let nothing = vec![0.0; ROUNDS];
     let absolute: Vec<Cost> = (0..subjects.len())
-        .map(|at| Cost {
-            nanos: measure::median_over(&nanos[at], if bare[at] == at { &nothing } else { &nanos[bare[at]] }),
-            instructions: with_instructions.then(|| measure::instructions(case, at)).flatten(),
-            allocations: allocations[at],
-            timers: timers[at],
+        .map(|at| {
+            let own = bare[at] == at;
+            let instructions = || measure::instructions(comparison.name(), case, at);
+            Cost {
+                nanos: measure::median_over(&nanos[at], if own { &nothing } else { &nanos[bare[at]] }),
+                instructions: with_instructions.then(instructions).flatten(),
+                allocations: allocations[at],
+                timers: timers[at],
+                shared: shared.as_ref().map(|runs| {
+                    let [next, apart] = runs.each_ref().map(|run| (&run[at], (!own).then(|| &run[bare[at]])));
+                    compare(next, apart)
+                }),
+            }
         })
         .collect();
     let over = |at: usize| {
@@ -167,4 +137,20 @@ fn costs(case: &str, with_instructions: bool) -> Vec<Cost> {
         cost
     };
     (0..absolute.len()).map(over).collect()
+}
+
+/// Threads between two that a breaker with a counter for each core may mistake for one.
+fn others() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two() - 1
+}
+
+fn compare(next: (&Rounds, Option<&Rounds>), apart: (&Rounds, Option<&Rounds>)) -> Shared {
+    let scaling = |(row, bare): (&Rounds, Option<&Rounds>)| row.speedup() / bare.map_or(1.0, Rounds::speedup);
+    let (row, bare) = next;
+    let nothing = vec![0.0; row.beside.len()];
+    Shared {
+        nanos: measure::median_over(&row.beside, bare.map_or(&nothing, |bare| &bare.beside)),
+        scaling: scaling(next),
+        apart: scaling(apart),
+    }
 }

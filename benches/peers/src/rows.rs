@@ -18,6 +18,7 @@ use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
 
 use crate::measure::{Calls, Subject, YieldOnce};
+use crate::scaling::Make;
 
 pub(crate) type Content = Full<Bytes>;
 
@@ -36,6 +37,10 @@ pub(crate) enum Kind {
     Guard,
     /// Ours, which keeps a copy of the request.
     Keeper,
+    /// Our breaker, which may cost so much over the bare call.
+    Breaker {
+        nanos: u32,
+    },
 }
 
 pub(crate) struct Row {
@@ -45,6 +50,8 @@ pub(crate) struct Row {
     /// The row of tower's that does the same.
     pub(crate) peer: Option<&'static str>,
     pub(crate) subject: Box<dyn Subject>,
+    /// The same for each of two threads, where it is measured what they share.
+    pub(crate) shared: Option<Make>,
 }
 
 pub(crate) const NO_HEADERS: &str = "no headers";
@@ -62,7 +69,8 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for (head, request) in requests() {
         let no_op = NoOp { waits };
-        let mut row = |name, kind, peer, subject| rows.push(Row { name, head, kind, peer, subject });
+        let mut row =
+            |name, kind, peer, subject| rows.push(Row { name, head, kind, peer, subject, shared: None });
         let over = |request: &Request<Content>| request.clone();
         macro_rules! add {
             ($name:expr, $kind:ident, $peer:expr, $service:expr) => {
@@ -104,9 +112,13 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
     rows
 }
 
+pub(crate) fn plain() -> Request<Content> {
+    Request::get("http://example.test/").body(Content::from("in memory")).expect("valid")
+}
+
 /// The requests that are copied for each call.
 fn requests() -> [(&'static str, Request<Content>); 3] {
-    let plain = Request::get("http://example.test/").body(Content::from("in memory")).expect("valid");
+    let plain = plain();
     let mut headed = plain.clone();
     for (name, value) in [
         ("accept", "application/json"),
@@ -146,7 +158,7 @@ fn reqwest_rows(waits: bool) -> [Row; 2] {
     };
     let row = |name, kind, retries| {
         let subject = Box::new(client(retries));
-        Row { name, head: REQWEST, kind, peer: None, subject }
+        Row { name, head: REQWEST, kind, peer: None, subject, shared: None }
     };
     [row("bare", Kind::Bare, false), row("reqwest-retry", Kind::Peer, true)]
 }
@@ -155,8 +167,8 @@ fn reqwest_rows(waits: bool) -> [Row; 2] {
 
 /// Does nothing, at once or when it is polled again.
 #[derive(Clone, Copy)]
-struct NoOp {
-    waits: bool,
+pub(crate) struct NoOp {
+    pub(crate) waits: bool,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -177,7 +189,7 @@ impl<R> Service<R> for NoOp {
     }
 }
 
-struct Answer(YieldOnce);
+pub(crate) struct Answer(YieldOnce);
 
 impl Future for Answer {
     type Output = Result<Response<Content>, Broken>;

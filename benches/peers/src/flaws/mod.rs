@@ -1,0 +1,191 @@
+//! Programs that show how other breakers fail, and that ours does not. A flaw that does not show itself is said to be
+//! absent, and is an error.
+
+mod failsafe;
+mod kit;
+mod ours;
+mod recloser;
+mod resilience;
+mod scenes;
+
+use std::process::ExitCode;
+
+const RESILIENCE: &str = "tower-resilience-circuitbreaker";
+const FAILSAFE: &str = "failsafe";
+const RECLOSER: &str = "recloser";
+
+/// What a run came to.
+pub(crate) struct Found {
+    pub(crate) figures: String,
+    /// Theirs: it fails as was said. Ours: it does not.
+    pub(crate) so: bool,
+}
+
+impl Found {
+    fn new(so: bool, figures: impl Into<String>) -> Self {
+        Self { figures: figures.into(), so }
+    }
+}
+
+struct Case {
+    name: &'static str,
+    peer: &'static str,
+    /// What is done to the breaker.
+    did: &'static str,
+    theirs: fn() -> Found,
+    ours: fn() -> Found,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "window",
+        peer: RESILIENCE,
+        did: "window of 100 calls, 50 %: failures until it opens, after 0 / 10000 / 100000 successes",
+        theirs: resilience::window,
+        ours: ours::window,
+    },
+    Case {
+        name: "minimum",
+        peer: RESILIENCE,
+        did: "window of 100 calls, 50 %, at least 10: failures until it opens",
+        theirs: resilience::minimum,
+        ours: ours::minimum,
+    },
+    Case {
+        name: "hang",
+        peer: RESILIENCE,
+        did: "window of 10 calls; 300 calls that hang, the crate's own time limit outside: how many reach the backend",
+        theirs: resilience::hang,
+        ours: ours::hang,
+    },
+    Case {
+        name: "hang-slow",
+        peer: RESILIENCE,
+        did: "the same, but callers give up after 5 ms, and calls are slow from 1 ms",
+        theirs: resilience::hang_slow,
+        ours: ours::hang_slow,
+    },
+    Case {
+        name: "stale",
+        peer: RESILIENCE,
+        did: "1 probe, which waits; then a call ends that was let through before it opened",
+        theirs: resilience::stale,
+        ours: ours::stale,
+    },
+    Case {
+        name: "wedge",
+        peer: RESILIENCE,
+        did: "window of 200 ms, 3 probes, backend well again, one call each 150 ms for 2.5 s",
+        theirs: resilience::wedge,
+        ours: ours::wedge,
+    },
+    Case {
+        name: "slow-probes",
+        peer: RESILIENCE,
+        did: "slow from 5 ms, opened by slow calls; 3 probes that take 20 ms each",
+        theirs: resilience::slow_probes,
+        ours: ours::slow_probes,
+    },
+    Case {
+        name: "open-time",
+        peer: RESILIENCE,
+        did: "backend stays down: how long it is open, six times in a row (first 30 ms)",
+        theirs: resilience::open_time,
+        ours: ours::open_time,
+    },
+    Case {
+        name: "growth",
+        peer: RESILIENCE,
+        did: "time window that holds 1000 / 10000 / 30000 calls: ns a call",
+        theirs: resilience::growth,
+        ours: ours::growth,
+    },
+    Case {
+        name: "flood-failsafe",
+        peer: FAILSAFE,
+        did: "half-open, 1000 calls at once, none has ended: how many reach the backend",
+        theirs: failsafe::flood,
+        ours: ours::flood,
+    },
+    Case {
+        name: "flood-recloser",
+        peer: RECLOSER,
+        did: "half-open (length 2), 1000 calls at once, none has ended: how many reach the backend",
+        theirs: recloser::flood,
+        ours: ours::flood,
+    },
+    Case {
+        name: "hang-failsafe",
+        peer: FAILSAFE,
+        did: "5 failures in a row open it; 300 calls that hang, a time limit outside (ours: TimeoutLayer): how many reach the backend",
+        theirs: failsafe::hang,
+        ours: ours::hang,
+    },
+    Case {
+        name: "hang-recloser",
+        peer: RECLOSER,
+        did: "length 10; 300 calls that hang, a time limit outside (ours: TimeoutLayer): how many reach the backend",
+        theirs: recloser::hang,
+        ours: ours::hang,
+    },
+    Case {
+        name: "stale-failsafe",
+        peer: FAILSAFE,
+        did: "half-open, a probe waits; then a call ends that was let through before it opened",
+        theirs: failsafe::stale,
+        ours: ours::stale,
+    },
+    Case {
+        name: "stale-recloser",
+        peer: RECLOSER,
+        did: "half-open (length 1), a probe waits; then two calls end that were let through before it opened",
+        theirs: recloser::stale,
+        ours: ours::stale,
+    },
+    Case {
+        name: "early-failsafe",
+        peer: FAILSAFE,
+        did: "success rate over 1 s, or 5 failures in a row; 4 of 5 calls fail, one each 1 to 2 ms: when it opens",
+        theirs: failsafe::early,
+        ours: ours::early,
+    },
+    Case {
+        name: "length-recloser",
+        peer: RECLOSER,
+        did: "length 100 (half-open 2), all calls fail: calls until it opens, and probes until it opens again",
+        theirs: recloser::length,
+        ours: ours::length,
+    },
+];
+
+/// Runs all cases, or those that are named.
+pub(crate) fn run(names: &[&str]) -> ExitCode {
+    if let Some(name) = names.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
+        let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        eprintln!("no flaw is called {name}; there are: {}", known.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let mut all_so = true;
+    for case in CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name)) {
+        let (theirs, ours) = ((case.theirs)(), (case.ours)());
+        let verdict = match (theirs.so, ours.so) {
+            (true, true) => "shown, and not ours",
+            (true, false) => "OURS FAILS TOO",
+            (false, true) => "NOT SHOWN: the peer did not fail so",
+            (false, false) => "NOT SHOWN: the peer did not fail so, AND OURS FAILS",
+        };
+        let (name, peer, did) = (case.name, case.peer, case.did);
+        let (theirs, ours) = (theirs.figures, ours.figures);
+        println!("{name} | {did} | {peer} {}: {theirs} | stonework: {ours} | {verdict}", version(peer));
+        all_so &= verdict == "shown, and not ours";
+    }
+    if all_so { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The version that this program was built with.
+fn version(package: &str) -> &'static str {
+    let lock = include_str!("../../../../Cargo.lock");
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
+    lines.next().and_then(|line| line.split('"').nth(1)).expect("a package of the lock file")
+}

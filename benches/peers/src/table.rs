@@ -1,0 +1,98 @@
+//! A report in words: Markdown, and JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::report::{CALLS, CASES, Comparison, Cost, Line, ROUNDS, Report};
+use crate::rows::Kind;
+
+impl Report {
+    pub(crate) fn markdown(&self) -> String {
+        let mut table = match self.comparison {
+            Comparison::Overhead => self.overhead(),
+            Comparison::Breaker => self.breaker(),
+        };
+        if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
+            table.push_str("\nNo instructions: `check` does not count them, and `report` needs valgrind.\n");
+        }
+        table
+    }
+
+    fn overhead(&self) -> String {
+        let mut table = String::from(
+            "comparison `overhead`: what one call costs more than the bare call (the bare call: what it costs)\n\n\
+             | request | layers, outermost first | ready: ns | × tower | instructions | allocations \
+             | pending: ns | × tower | instructions | allocations | timers |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        );
+        for line in &self.lines {
+            let _ = write!(table, "| {} | {} |", line.head, line.name);
+            for (case, cost) in line.costs.iter().enumerate() {
+                let ratio = self.ratio(line, case).map_or(String::new(), |ratio| format!("{ratio:.2}"));
+                let _ = write!(table, " {:.0} | {ratio} | {} |", cost.nanos, counted(cost));
+                let _ = write!(table, " {} |", cost.allocations);
+            }
+            let _ = writeln!(table, " {} |", line.costs[1].timers);
+        }
+        table
+    }
+
+    fn breaker(&self) -> String {
+        let mut table = String::from(
+            "comparison `breaker`: what one call costs more than the bare call (the bare call: what it costs), and \
+             how it scales to two threads\nthat share one breaker, beside the bare call (the bare call: the \
+             throughput of two threads over that of one)\n\n\
+             | breaker, closed | ready: ns | instructions | allocations | 2 threads: ns | scaling | apart \
+             | pending: ns | instructions | allocations | 2 threads: ns | scaling | apart |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        );
+        for line in &self.lines {
+            let _ = write!(table, "| {} |", line.name);
+            for cost in &line.costs {
+                let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
+                let shared = cost.shared.expect("each row is shared");
+                let _ = write!(table, " {:.0} | {:.2} | {:.2} |", shared.nanos, shared.scaling, shared.apart);
+            }
+            table.push('\n');
+        }
+        table
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let rows = self.lines.iter().map(|line| {
+            json!({
+                "request": line.head,
+                "layers": line.name,
+                "bare": line.kind == Kind::Bare,
+                CASES[0]: self.cost(line, 0),
+                CASES[1]: self.cost(line, 1),
+            })
+        });
+        let rows = rows.collect::<Vec<_>>();
+        json!({ "comparison": self.comparison.name(), "rounds": ROUNDS, "calls": CALLS, "rows": rows })
+    }
+
+    fn cost(&self, line: &Line, case: usize) -> Value {
+        let Cost { nanos, instructions, allocations, timers, shared } = line.costs[case];
+        let mut cost = json!({
+            "nanos": nanos,
+            "instructions": instructions,
+            "allocations": allocations,
+            "timers": timers,
+        });
+        match self.comparison {
+            Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
+            Comparison::Breaker => {
+                cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
+                cost["scaling"] = json!(shared.map(|shared| shared.scaling));
+                cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));
+            }
+        }
+        cost
+    }
+}
+
+fn counted(cost: &Cost) -> String {
+    cost.instructions.map_or("-".to_owned(), |count| format!("{count:.0}"))
+}

@@ -1,0 +1,73 @@
+//! The targets that our rows have to meet.
+
+use crate::report::{CASES, Report};
+use crate::rows::{Kind, STACK, TOWER_BOTH};
+
+/// Differences below this many nanoseconds are noise.
+const NOISE: f64 = 25.0;
+/// How much more than tower's timeout and retry our deadline, retry and attempt timeout may cost.
+const TARGET: f64 = 1.15;
+/// How well a breaker that two threads share has to scale, beside the bare call.
+const SCALING: f64 = 0.8;
+
+impl Report {
+    /// What is not as it should be.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        [self.allocations(), self.stacks(), self.breakers()].concat()
+    }
+
+    fn allocations(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in &self.lines {
+            let (name, head) = (line.name, line.head);
+            let copied = self.lines.iter().find(|copy| copy.head == head && copy.kind == Kind::Copy);
+            for (case, cost) in line.costs.iter().enumerate() {
+                let allowed = match line.kind {
+                    Kind::Guard | Kind::Breaker { .. } => 0.0,
+                    Kind::Keeper => copied.expect("each request is copied once").costs[case].allocations,
+                    Kind::Bare | Kind::Copy | Kind::Peer => continue,
+                };
+                if cost.allocations != allowed {
+                    let (case, found) = (CASES[case], cost.allocations);
+                    missed.push(format!("{name}, {head}, {case}: {found} allocations and not {allowed}"));
+                }
+            }
+        }
+        missed
+    }
+
+    fn stacks(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for (ours, case) in self.lines.iter().filter(|line| line.name == STACK).flat_map(|l| [(l, 0), (l, 1)])
+        {
+            let theirs = self.line(ours.head, TOWER_BOTH).expect("tower's row").costs[case].nanos;
+            let (head, case, ours) = (ours.head, CASES[case], ours.costs[case].nanos);
+            if ours > TARGET * theirs && ours - theirs > NOISE {
+                missed.push(format!("{STACK}, {head}, {case}: {ours:.0} ns > {TARGET} × {theirs:.0} ns"));
+            }
+        }
+        missed
+    }
+
+    fn breakers(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in &self.lines {
+            let Kind::Breaker { nanos: most } = line.kind else { continue };
+            for (case, cost) in CASES.iter().zip(&line.costs) {
+                let (name, nanos) = (line.name, cost.nanos);
+                if nanos > f64::from(most) {
+                    missed.push(format!("{name}, {case}: {nanos:.0} ns > {most} ns"));
+                }
+                let shared = cost.shared.expect("each breaker is shared");
+                for (scaling, threads) in [(shared.scaling, "next to each other"), (shared.apart, "apart")] {
+                    if scaling < SCALING {
+                        missed.push(format!(
+                            "{name}, {case}, threads {threads}: scaling of {scaling:.2} < {SCALING}"
+                        ));
+                    }
+                }
+            }
+        }
+        missed
+    }
+}
