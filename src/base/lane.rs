@@ -8,12 +8,13 @@ use std::thread;
 /// More than this many counters would cost more to sum up than they save.
 const MOST: usize = 16;
 
-/// How many counters to have: a power of two, and about as many as there are cores.
+/// How many counters to have: a power of two, and twice as many as there are cores, since threads come and go and the turns
+/// that they take leave gaps.
 pub(crate) fn lanes() -> usize {
     static LANES: OnceLock<usize> = OnceLock::new();
     *LANES.get_or_init(|| {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        cores.next_power_of_two().min(MOST)
+        (2 * cores).next_power_of_two().min(MOST)
     })
 }
 

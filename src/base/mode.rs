@@ -119,7 +119,8 @@ where
     }
 
     fn pass(&self, asked: Asked, response: Response<ResBody>, deadline: Option<Instant>) -> Self::Response {
-        held(asked, response, InScope { deadline })
+        let until = HoldUntil::of_response(asked.without_body, &response);
+        response.map(|body| Held::new(body, InScope { deadline }, until))
     }
 
     fn fail(&self, error: E) -> E {
@@ -148,8 +149,10 @@ pub trait Hold<Req, Res, E, G>: sealed::Sealed {
 
     /// Note what a refusal will need, before the request is handed on.
     fn note(&self, request: &Req) -> Asked;
-    /// Pass a response on, with `guard` until it is used up.
-    fn hold(&self, asked: Asked, response: Res, guard: G) -> Self::Response;
+    /// When the work is done, as far as the head of the response tells.
+    fn until(&self, asked: Asked, response: &Res) -> HoldUntil;
+    /// Pass a response on, with `guard` until then.
+    fn hold(&self, response: Res, until: HoldUntil, guard: G) -> Self::Response;
     /// Pass an error on.
     fn err(&self, error: E) -> Self::Error;
     /// The error as a classifier wants it, where it is one of ours.
@@ -177,8 +180,13 @@ where
     }
 
     #[inline]
-    fn hold(&self, asked: Asked, response: Response<ResBody>, guard: G) -> Self::Response {
-        held(asked, response, guard)
+    fn until(&self, asked: Asked, response: &Response<ResBody>) -> HoldUntil {
+        HoldUntil::of_response(asked.without_body, response)
+    }
+
+    #[inline]
+    fn hold(&self, response: Response<ResBody>, until: HoldUntil, guard: G) -> Self::Response {
+        response.map(|body| Held::new(body, guard, until))
     }
 
     fn err(&self, error: E) -> Error {
@@ -203,7 +211,12 @@ impl<Req, Res, E: Into<BoxError>, G: Guard> Hold<Req, Res, E, G> for Plain {
     }
 
     #[inline]
-    fn hold(&self, _: Asked, response: Res, guard: G) -> Res {
+    fn until(&self, _: Asked, _: &Res) -> HoldUntil {
+        HoldUntil::Head
+    }
+
+    #[inline]
+    fn hold(&self, response: Res, _: HoldUntil, guard: G) -> Res {
         guard.settle(BodyEnd::Complete);
         response
     }
@@ -235,8 +248,13 @@ where
     }
 
     #[inline]
-    fn hold(&self, asked: Asked, response: Response<ResBody>, guard: G) -> Self::Response {
-        held(asked, response, guard)
+    fn until(&self, asked: Asked, response: &Response<ResBody>) -> HoldUntil {
+        HoldUntil::of_response(asked.without_body, response)
+    }
+
+    #[inline]
+    fn hold(&self, response: Response<ResBody>, until: HoldUntil, guard: G) -> Self::Response {
+        response.map(|body| Held::new(body, guard, until))
     }
 
     fn err(&self, error: E) -> E {
@@ -250,17 +268,6 @@ where
     fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
         Ok(self.0.refuse(asked, &error).map(Held::bytes))
     }
-}
-
-#[inline]
-fn held<B: Body<Data = Bytes>, G: Guard>(
-    asked: Asked,
-    response: Response<B>,
-    guard: G,
-) -> Response<Held<B, G>> {
-    let (head, body) = response.into_parts();
-    let until = HoldUntil::of(asked.without_body, &head, &body);
-    Response::from_parts(head, Held::new(body, guard, until))
 }
 
 /// Keeps a deadline in scope while a response body is polled. See [`Held`].

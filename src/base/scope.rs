@@ -49,6 +49,12 @@ pub(crate) fn current() -> Scope {
     SCOPE.get()
 }
 
+/// The deadline in force, and nothing else of it.
+#[inline]
+pub(crate) fn deadline() -> Option<Instant> {
+    SCOPE.with(|scope| scope.get().deadline)
+}
+
 /// A scope in force, until this is dropped, also by a panic. It never outlives the function that entered it.
 ///
 /// Not a function around a closure: what a call returns is large, and would be moved once more on its way out.

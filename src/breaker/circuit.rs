@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::settings::{BreakerSettings, Counted};
+use super::BreakerSettings;
+use super::verdict::Counted;
 use super::window::Result;
 use crate::base::deadline::countable;
 use crate::base::{CircuitReason, CircuitState, ProbeEnding, Rng};
@@ -227,27 +228,20 @@ impl Circuit {
     }
 
     /// The head of a probe's answer is good, and the body is on its way.
-    pub(super) fn probe_answered(&mut self, generation: u64, number: u64) {
-        if let Some(probe) = self.running(generation).and_then(|running| {
-            let at = running.iter().position(|probe| probe.number == number)?;
-            running.get_mut(at)
-        }) {
+    pub(super) fn probe_answered(&mut self, number: u64) {
+        let probe =
+            self.running().and_then(|running| running.iter_mut().find(|probe| probe.number == number));
+        if let Some(probe) = probe {
             probe.answered = true;
         }
     }
 
-    /// A probe has ended: with a result, or with none that counts, so that another may take its place. Nothing of an older
-    /// generation is of any account, nor one whose time was over.
-    pub(super) fn probe_ended(
-        &mut self,
-        generation: u64,
-        number: u64,
-        result: Option<Result>,
-        given: &mut Given<'_>,
-    ) {
+    /// A probe has ended: with a result, or with none that counts, so that another may take its place. One from before the last
+    /// change is of no account, nor one whose time was over: no number is given twice.
+    pub(super) fn probe_ended(&mut self, number: u64, result: Option<Result>, given: &mut Given<'_>) {
         // Its own time may be over, which counts.
         self.pass_time(given);
-        let Some(running) = self.running(generation) else { return };
+        let Some(running) = self.running() else { return };
         let Some(at) = running.iter().position(|probe| probe.number == number) else { return };
         running.swap_remove(at);
         match result {
@@ -263,9 +257,9 @@ impl Circuit {
         }
     }
 
-    fn running(&mut self, generation: u64) -> Option<&mut Vec<Probe>> {
+    fn running(&mut self) -> Option<&mut Vec<Probe>> {
         match &mut self.phase {
-            Phase::Probing(probing) if self.generation == generation => Some(&mut probing.running),
+            Phase::Probing(probing) => Some(&mut probing.running),
             _ => None,
         }
     }

@@ -67,12 +67,25 @@ const fn state(word: u64) -> CircuitState {
     }
 }
 
-/// A call that may be made.
+/// A call that may be made, in one word, since it is moved about: the generation that it belongs to, or the number of the
+/// probe that it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Admitted {
-    pub(super) generation: u64,
-    /// The number of the probe that it is; 0 if it is none.
-    pub(super) probe: u64,
+pub(super) struct Admitted(u64);
+
+impl Admitted {
+    const PROBE: u64 = 1 << 63;
+
+    const fn probe(number: u64) -> Self {
+        Self(Self::PROBE | number)
+    }
+
+    pub(super) const fn is_probe(self) -> bool {
+        self.0 & Self::PROBE != 0
+    }
+
+    const fn number(self) -> u64 {
+        self.0 & !Self::PROBE
+    }
 }
 
 impl Core {
@@ -116,7 +129,7 @@ impl Core {
     pub(super) fn admit(&self, lane: usize) -> std::result::Result<Option<Admitted>, Option<Duration>> {
         let word = self.word.load(Ordering::SeqCst);
         match state(word) {
-            CircuitState::Closed => Ok(Some(Admitted { generation: word >> STATE_BITS, probe: 0 })),
+            CircuitState::Closed => Ok(Some(Admitted(word >> STATE_BITS))),
             CircuitState::ForcedClosed => Ok(None),
             _ => self.admit_unless_closed(lane),
         }
@@ -133,8 +146,8 @@ impl Core {
             }),
         };
         match admission {
-            Admission::Counted => Ok(Some(Admitted { generation, probe: 0 })),
-            Admission::Probe(probe) => Ok(Some(Admitted { generation, probe })),
+            Admission::Counted => Ok(Some(Admitted(generation))),
+            Admission::Probe(number) => Ok(Some(Admitted::probe(number))),
             Admission::Uncounted => Ok(None),
             Admission::Refused(retry_after) => {
                 self.refused[lane].0.fetch_add(1, Ordering::Relaxed);
@@ -162,14 +175,11 @@ impl Core {
         result: Option<Result>,
         mut now: Option<Instant>,
     ) {
-        let Admitted { generation, probe } = call;
         let mut clock = || *now.get_or_insert_with(Instant::now);
-        if probe != 0 {
-            return self.change(clock(), |gate, given| {
-                gate.circuit.probe_ended(generation, probe, result, given);
-            });
+        if call.is_probe() {
+            return self.probe_ended(call, result, clock());
         }
-        let Some(result) = result else { return };
+        let (Some(result), generation) = (result, call.0) else { return };
         // A state of this generation is closed, or it would have gone on to another.
         if self.word.load(Ordering::SeqCst) >> STATE_BITS != generation {
             return;
@@ -185,6 +195,17 @@ impl Core {
         if may_be_reason || self.watch.load(Ordering::SeqCst) {
             self.look(generation, clock());
         }
+    }
+
+    #[cold]
+    fn probe_ended(&self, call: Admitted, result: Option<Result>, now: Instant) {
+        self.change(now, |gate, given| gate.circuit.probe_ended(call.number(), result, given));
+    }
+
+    /// The head of a probe's answer is good, and its body is on the way.
+    #[cold]
+    pub(super) fn probe_answered(&self, call: Admitted) {
+        self.change(Instant::now(), |gate, _| gate.circuit.probe_answered(call.number()));
     }
 
     /// Look whether what was counted is reason to open.

@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 use http::HeaderMap;
 use pin_project::pin_project;
 
+use super::permit::Place;
 use super::{CircuitOpen, Permit};
-use crate::base::body::{BodyEnd, Guard};
+use crate::base::body::{BodyEnd, Guard, HoldUntil};
 use crate::base::{Asked, Classify, Error, Hold, Outcome};
 
 /// A call under a circuit. See [`BreakerService`](super::BreakerService).
@@ -27,7 +28,9 @@ enum State<F, C> {
         // Before the permit, so that what the call holds is free again when another may be made.
         #[pin]
         answer: F,
-        judging: Option<Judging<C>>,
+        permit: Permit,
+        /// Until there is something to judge.
+        classify: Option<C>,
     },
     Refused {
         error: Option<Error>,
@@ -36,8 +39,9 @@ enum State<F, C> {
 
 impl<F, Req, C, M> ResponseFuture<F, Req, C, M> {
     #[inline]
-    pub(super) const fn called(answer: F, asked: Asked, mode: M, judging: Judging<C>) -> Self {
-        Self { call: State::Called { answer, judging: Some(judging) }, asked, mode, request: PhantomData }
+    pub(super) const fn called(answer: F, permit: Permit, classify: C, asked: Asked, mode: M) -> Self {
+        let call = State::Called { answer, permit, classify: Some(classify) };
+        Self { call, asked, mode, request: PhantomData }
     }
 
     /// The request is handed back with the error.
@@ -62,30 +66,40 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (answer, judging) = match this.call.project() {
-            StateProjection::Called { answer, judging } => (answer, judging),
+        let (answer, permit, classify) = match this.call.project() {
+            StateProjection::Called { answer, permit, classify } => (answer, permit, classify),
             StateProjection::Refused { error } => {
                 let error = error.take().expect("a future is polled until it is ready");
                 return Poll::Ready(this.mode.end(*this.asked, error));
             }
         };
         let answer = ready!(answer.poll(cx));
-        // A refusal leaves nothing to judge, and neither does a layer that is switched off.
-        let mut judging = judging.take();
+        let classify = classify.take().expect("a future is polled until it is ready");
         Poll::Ready(match answer {
             Ok(response) => {
-                let judging = judging.take().and_then(|judging| judging.head(&response));
-                Ok(this.mode.hold(*this.asked, response, judging))
+                let outcome = classify.classify(Ok(&response));
+                let until = this.mode.until(*this.asked, &response);
+                // Nothing that comes could mend what is bad already.
+                let judging = if outcome != Outcome::Success || until == HoldUntil::Head {
+                    permit.settle_here(outcome);
+                    None
+                } else {
+                    permit.answered().map(|place| Judging::new(place, classify))
+                };
+                Ok(this.mode.hold(response, until, judging))
             }
             Err(error) => {
                 let error = this.mode.err(error);
-                if let Some(judging) = judging {
-                    judging.failed::<Res>(M::judged(&error));
-                }
+                settle_error(permit, &classify, M::judged(&error));
                 Err(error)
             }
         })
     }
+}
+
+/// An error that a classifier cannot read is a failure.
+pub(super) fn settle_error<Res, C: Classify<Res>>(permit: &mut Permit, classify: &C, error: Option<&Error>) {
+    permit.settle_here(error.map_or(Outcome::Failure, |error| classify.classify(Err(error))));
 }
 
 impl<F, Req, C, M> fmt::Debug for ResponseFuture<F, Req, C, M> {
@@ -96,49 +110,22 @@ impl<F, Req, C, M> fmt::Debug for ResponseFuture<F, Req, C, M> {
 
 /// Waits in a response body for the end of a call, and tells the circuit how it went. See [`Held`](crate::base::body::Held).
 pub struct Judging<C> {
-    permit: Permit,
+    place: Place,
     classify: C,
-    outcome: Outcome,
     /// What the trailers say; known for the response's type, which this need not be.
     trailers: fn(&C, &HeaderMap) -> Option<Outcome>,
+    outcome: Outcome,
+    slow: bool,
 }
 
 impl<C> Judging<C> {
-    #[inline]
-    pub(super) fn new<Res>(permit: Permit, classify: C) -> Self
+    /// The head is good; it is judged again by the trailers, if there are any.
+    fn new<Res>((place, slow): (Place, bool), classify: C) -> Self
     where
         C: Classify<Res>,
     {
-        Self {
-            permit,
-            classify,
-            outcome: Outcome::Success,
-            trailers: |classify, trailers| classify.classify_trailers(trailers),
-        }
-    }
-
-    /// Judge by the head. What is good so far is judged again at the end; nothing that comes could mend what is not.
-    #[inline]
-    fn head<Res>(mut self, response: &Res) -> Option<Self>
-    where
-        C: Classify<Res>,
-    {
-        self.outcome = self.classify.classify(Ok(response));
-        if self.outcome == Outcome::Success {
-            self.permit.answered();
-            return Some(self);
-        }
-        self.permit.settle(self.outcome);
-        None
-    }
-
-    /// An error that a classifier cannot read is a failure.
-    pub(super) fn failed<Res>(self, error: Option<&Error>)
-    where
-        C: Classify<Res>,
-    {
-        let outcome = error.map_or(Outcome::Failure, |error| self.classify.classify(Err(error)));
-        self.permit.settle(outcome);
+        let trailers = |classify: &C, trailers: &_| classify.classify_trailers(trailers);
+        Self { place, classify, trailers, outcome: Outcome::Success, slow }
     }
 }
 
@@ -150,11 +137,12 @@ impl<C> Guard for Judging<C> {
     }
 
     fn settle(self, end: BodyEnd) {
-        self.permit.settle(match end {
+        let outcome = match end {
             // Who does not read a good answer to its end has no complaint about the service.
             BodyEnd::Complete | BodyEnd::Abandoned => self.outcome,
             BodyEnd::Failed => Outcome::Failure,
-        });
+        };
+        self.place.settle(outcome, self.slow, None);
     }
 }
 

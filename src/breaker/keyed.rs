@@ -227,8 +227,8 @@ where
         };
         match permit {
             Ok(permit) => {
-                let judging = Judging::new(permit, classify.clone());
-                ResponseFuture::called(self.inner.call(request), asked, mode.clone(), judging)
+                let answer = self.inner.call(request);
+                ResponseFuture::called(answer, permit, classify.clone(), asked, mode.clone())
             }
             Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
         }

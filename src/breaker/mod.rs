@@ -13,6 +13,7 @@ mod registry;
 mod service;
 mod settings;
 mod stats;
+mod verdict;
 mod waiting;
 mod window;
 

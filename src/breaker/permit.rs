@@ -15,35 +15,33 @@ use crate::base::{Outcome, scope};
 /// when its [`Deadline`](crate::base::Deadline) had passed has failed: a limit on time ended it, and not its caller's whim.
 #[must_use = "dropped at once it counts for nothing"]
 pub struct Permit {
-    ticket: Option<Ticket>,
-}
-
-struct Ticket {
-    anchor: Arc<Anchor>,
-    call: Admitted,
+    place: Option<Place>,
     /// When the call began, as long as it matters whether it is slow.
     since: Option<Instant>,
-    /// When it was of no more use to anybody.
+    /// When it is of no more use to anybody.
     deadline: Option<Instant>,
-    slow: bool,
+}
+
+/// Where it is said how a call went.
+pub(super) struct Place {
+    anchor: Arc<Anchor>,
+    call: Admitted,
 }
 
 impl Permit {
     #[inline]
     pub(super) fn new(anchor: &Arc<Anchor>, admitted: Option<Admitted>) -> Self {
-        let ticket = admitted.map(|call| Ticket {
+        let Some(call) = admitted else { return Self::uncounted() };
+        Self {
             since: anchor.core().settings.slow_call.map(|_| scope::now()),
-            deadline: scope::current().deadline,
-            anchor: Arc::clone(anchor),
-            call,
-            slow: false,
-        });
-        Self { ticket }
+            deadline: scope::deadline(),
+            place: Some(Place { anchor: Arc::clone(anchor), call }),
+        }
     }
 
     /// Leave that nobody counts.
     pub(super) const fn uncounted() -> Self {
-        Self { ticket: None }
+        Self { place: None, since: None, deadline: None }
     }
 
     /// Say how the call went. [`Success`](Outcome::Success) and [`Failure`](Outcome::Failure) count;
@@ -51,71 +49,81 @@ impl Permit {
     /// one.
     #[inline]
     pub fn settle(mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.settle(outcome);
+        self.settle_here(outcome);
+    }
+
+    /// The same where it lies.
+    #[inline]
+    pub(super) fn settle_here(&mut self, outcome: Outcome) {
+        if let Some(place) = self.place.take() {
+            let (slow, now) = place.is_slow(self.since);
+            place.settle(outcome, slow, now);
         }
     }
 
-    /// The head of the answer has arrived and is good; how the call went is said when its body has ended.
-    #[inline]
-    pub(super) fn answered(&mut self) {
-        if let Some(ticket) = &mut self.ticket {
-            let _ = ticket.look_at_the_clock();
-            let Admitted { generation, probe } = ticket.call;
-            if probe != 0 {
-                ticket.anchor.core().change(Instant::now(), |gate, _| {
-                    gate.circuit.probe_answered(generation, probe);
-                });
-            }
+    /// The head of the answer has arrived and is good. How the call went is said when its body has ended, at the place that this
+    /// returns; and whether it was slow until now.
+    pub(super) fn answered(&mut self) -> Option<(Place, bool)> {
+        let place = self.place.take()?;
+        let (slow, _) = place.is_slow(self.since);
+        if place.call.is_probe() {
+            place.anchor.core().probe_answered(place.call);
         }
-    }
-}
-
-impl Ticket {
-    #[inline]
-    fn settle(mut self, outcome: Outcome) {
-        let now = self.look_at_the_clock();
-        let result = match outcome {
-            Outcome::Success => Some(Result { failed: false, slow: self.slow }),
-            Outcome::Failure => Some(Result { failed: true, slow: self.slow }),
-            Outcome::Overload | Outcome::Neutral => None,
-        };
-        self.anchor.core().ended(self.anchor.lane(), self.call, result, now);
+        Some((place, slow))
     }
 
     /// Nobody waited for the end.
     #[cold]
-    fn abandon(mut self) {
-        let mut now = self.look_at_the_clock();
+    fn abandon(&mut self, place: &Place) {
+        let (slow, mut now) = place.is_slow(self.since);
         let failed = self.deadline.is_some_and(|at| at <= *now.get_or_insert_with(Instant::now));
-        let result = (failed || self.slow).then_some(Result { failed, slow: self.slow });
+        place.end((failed || slow).then_some(Result { failed, slow }), now);
+    }
+}
+
+impl Place {
+    #[inline]
+    pub(super) fn settle(&self, outcome: Outcome, slow: bool, now: Option<Instant>) {
+        let result = match outcome {
+            Outcome::Success => Some(Result { failed: false, slow }),
+            Outcome::Failure => Some(Result { failed: true, slow }),
+            Outcome::Overload | Outcome::Neutral => None,
+        };
+        self.end(result, now);
+    }
+
+    #[inline]
+    fn end(&self, result: Option<Result>, now: Option<Instant>) {
         self.anchor.core().ended(self.anchor.lane(), self.call, result, now);
     }
 
-    /// Find out whether it is slow, if nobody has yet. The time, if that needed it.
+    /// Whether a call that began then is slow by now; and the time, if that needed it.
     #[inline]
-    fn look_at_the_clock(&mut self) -> Option<Instant> {
-        let (since, threshold) = (self.since.take()?, self.anchor.core().settings.slow_call?);
-        let now = Instant::now();
-        self.slow = now.saturating_duration_since(since) >= threshold;
-        Some(now)
+    fn is_slow(&self, since: Option<Instant>) -> (bool, Option<Instant>) {
+        match (since, self.anchor.core().settings.slow_call) {
+            (Some(since), Some(threshold)) => {
+                let now = Instant::now();
+                (now.saturating_duration_since(since) >= threshold, Some(now))
+            }
+            _ => (false, None),
+        }
     }
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.abandon();
+        if let Some(place) = self.place.take() {
+            self.abandon(&place);
         }
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ticket = self.ticket.as_ref();
         f.debug_struct("Permit")
-            .field("counted", &ticket.is_some())
-            .field("probe", &ticket.is_some_and(|ticket| ticket.call.probe != 0))
+            .field("counted", &self.place.is_some())
+            .field("probe", &self.place.as_ref().is_some_and(|place| place.call.is_probe()))
             .finish_non_exhaustive()
     }
 }

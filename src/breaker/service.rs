@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::future::Judging;
+use super::future::{Judging, settle_error};
 use super::waiting::Waiting;
 use super::{Breaker, BreakerLayer, CircuitOpen, Permit, ResponseFuture};
 use crate::base::{Classify, ClassifyHttp, Hold, Http};
@@ -74,8 +74,8 @@ where
         self.inner.poll_ready(cx).map_err(|error| {
             let error = mode.err(error);
             // A service whose connection cannot be made says so here, and nowhere else.
-            if let Some(permit) = breaker.as_ref().and_then(|breaker| breaker.try_acquire().ok()) {
-                Judging::new(permit, classify.clone()).failed(M::judged(&error));
+            if let Some(mut permit) = breaker.as_ref().and_then(|breaker| breaker.try_acquire().ok()) {
+                settle_error(&mut permit, classify, M::judged(&error));
             }
             error
         })
@@ -92,8 +92,8 @@ where
         };
         match permit {
             Ok(permit) => {
-                let judging = Judging::new(permit, classify.clone());
-                ResponseFuture::called(self.inner.call(request), asked, mode.clone(), judging)
+                let answer = self.inner.call(request);
+                ResponseFuture::called(answer, permit, classify.clone(), asked, mode.clone())
             }
             Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
         }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::{Backoff, CircuitReason, Jitter, Ratio};
+use crate::base::{Backoff, Jitter, Ratio};
 #[cfg(feature = "serde")]
 use crate::base::{human::Human, or_off::OrOff};
 
@@ -192,45 +192,6 @@ impl BreakerSettings {
         }
         Ok(())
     }
-
-    /// Whether what was counted is reason enough to open.
-    pub(super) fn reason(&self, counted: &Counted) -> Option<CircuitReason> {
-        if counted.calls >= u64::from(self.min_calls) {
-            if let Some(reason) = self.reason_whatever_the_volume(counted) {
-                return Some(reason);
-            }
-        }
-        None
-    }
-
-    /// The same, but for the volume.
-    pub(super) fn reason_whatever_the_volume(&self, counted: &Counted) -> Option<CircuitReason> {
-        if self.failure_rate.is_some_and(|share| is_share(share, counted.failures, counted.calls)) {
-            return Some(CircuitReason::FailureRate);
-        }
-        (self.slow_call.is_some() && is_share(self.slow_rate, counted.slow, counted.calls))
-            .then_some(CircuitReason::SlowRate)
-    }
-
-    /// Whether these probes say that the service does not work.
-    pub(super) fn probes_failed(&self, counted: &Counted) -> bool {
-        let share = self.failure_rate.unwrap_or(Ratio::percent(50));
-        is_share(share, counted.failures, counted.calls)
-            || (self.slow_call.is_some() && is_share(self.slow_rate, counted.slow, counted.calls))
-    }
-}
-
-/// Whether `part` is at least this share of `whole`, exactly.
-fn is_share(share: Ratio, part: u64, whole: u64) -> bool {
-    whole > 0 && u128::from(part) * 1_000_000 >= u128::from(whole) * u128::from(share.parts_per_million())
-}
-
-/// Calls that were counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) calls: u64,
-    pub(super) failures: u64,
-    pub(super) slow: u64,
 }
 
 impl Default for BreakerSettings {
@@ -453,22 +414,6 @@ mod tests {
         assert_eq!(new().without_failure_rate().consecutive_failures(5).check(), Ok(()));
         assert_eq!(new().slow_calls(Duration::from_secs(1), Ratio::ONE).without_slow_calls(), new());
         assert_eq!(new().consecutive_failures(5).without_consecutive_failures(), new());
-    }
-
-    #[test]
-    fn a_share_is_reached_by_exactly_that_share() {
-        let third = Ratio::per_million(333_333).unwrap();
-        for (share, part, whole, reached) in [
-            (Ratio::percent(50), 10, 20, true),
-            (Ratio::percent(50), 9, 19, false),
-            (Ratio::percent(100), 5, 5, true),
-            (Ratio::percent(100), 4, 5, false),
-            (third, 333_333, 1_000_000, true),
-            (third, 333_332, 1_000_000, false),
-            (Ratio::percent(1), 0, 0, false),
-        ] {
-            assert_eq!(is_share(share, part, whole), reached, "{part} of {whole}");
-        }
     }
 
     #[cfg(feature = "serde")]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::settings::Counted;
+use super::verdict::Counted;
 use crate::base::CircuitState;
 
 /// What a circuit knows at one moment. See [`Breaker::stats`](super::Breaker::stats).

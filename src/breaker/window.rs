@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::settings::{Counted, Window};
+use super::settings::Window;
+use super::verdict::Counted;
 use crate::base::sync::{AtomicU64, Ordering, Padded};
 
 /// Stretches that a window of time consists of.
@@ -37,14 +38,14 @@ impl Result {
 #[derive(Debug)]
 pub(super) enum Counts {
     Time(TimeWindow),
-    Calls(CallWindow),
+    Calls(Box<CallWindow>),
 }
 
 impl Counts {
     pub(super) fn new(window: Window, lanes: usize, now: Instant) -> Self {
         match window {
             Window::Time(length) => Self::Time(TimeWindow::new(length, lanes, now)),
-            Window::Calls(calls) => Self::Calls(CallWindow::new(calls, lanes)),
+            Window::Calls(calls) => Self::Calls(Box::new(CallWindow::new(calls, lanes))),
         }
     }
 
@@ -260,9 +261,10 @@ impl CallWindow {
         let next = &self.lanes[lane].0;
         let mut seen = next.load(Ordering::SeqCst);
         let position = loop {
-            let has_one = seen % self.at_once != 0;
-            let position =
-                if has_one { seen } else { self.taken.0.fetch_add(self.at_once, Ordering::SeqCst) };
+            let (has_one, position) = match seen % self.at_once {
+                0 => (false, self.taken.0.fetch_add(self.at_once, Ordering::SeqCst)),
+                _ => (true, seen),
+            };
             match next.compare_exchange(seen, position + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => break position,
                 Err(now) if has_one => seen = now,

@@ -123,6 +123,7 @@ enum Kind<B, G: Guard> {
 impl<B, G: Guard> Held<B, G> {
     /// Keeps `guard` until `body` is used up; with [`HoldUntil::Head`] it is settled at once.
     #[must_use]
+    #[inline]
     pub fn new(body: B, guard: G, until: HoldUntil) -> Self {
         let mut guard = Settling(Some(guard));
         let left = match until {

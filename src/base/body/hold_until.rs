@@ -1,7 +1,7 @@
 //! When a response is over.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
 
 /// The moment at which a response is over, as far as its head tells; [`Held`](super::Held) looks for it.
@@ -34,13 +34,23 @@ impl HoldUntil {
     /// ```
     #[must_use]
     pub fn of<B: Body>(head_or_connect: bool, parts: &response::Parts, body: &B) -> Self {
-        let no_content = parts.status.is_informational()
-            || parts.status == StatusCode::NO_CONTENT
-            || parts.status == StatusCode::NOT_MODIFIED;
+        Self::read(head_or_connect, parts.status, &parts.headers, body)
+    }
+
+    #[inline]
+    pub(crate) fn of_response<B: Body>(head_or_connect: bool, response: &Response<B>) -> Self {
+        Self::read(head_or_connect, response.status(), response.headers(), response.body())
+    }
+
+    #[inline]
+    fn read<B: Body>(head_or_connect: bool, status: StatusCode, headers: &HeaderMap, body: &B) -> Self {
+        let no_content = status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
         if head_or_connect || no_content || body.is_end_stream() {
             return Self::Head;
         }
-        match content_length(&parts.headers).or(body.size_hint().exact()) {
+        match content_length(headers).or(body.size_hint().exact()) {
             Some(0) => Self::Head,
             Some(length) => Self::Length(length),
             None => Self::End,
