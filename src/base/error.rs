@@ -108,6 +108,23 @@ pub enum Delivery {
     Answered,
 }
 
+impl Delivery {
+    /// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of
+    /// every attempt.
+    pub(crate) const fn or_further(self, other: Self) -> Self {
+        if self.rank() >= other.rank() { self } else { other }
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::NotSent => 0,
+            Self::Refused => 1,
+            Self::Answered => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
 /// The error of every layer of this crate that can refuse a call: one pointer in size, and it never nests.
 ///
 /// * [`kind`](Self::kind) says what went wrong, [`delivery`](Self::delivery) how far the request got,
