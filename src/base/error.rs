@@ -54,6 +54,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every one.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Body,
+        Self::CircuitOpen,
+        Self::Connect,
+        Self::Invalid,
+        Self::Other,
+        Self::Overload,
+        Self::Timeout,
+        Self::Transport,
+    ];
+
     /// One word, for labels.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -463,6 +475,12 @@ mod tests {
         assert_eq!(wrapped.attempts(), 2);
         assert_eq!(wrapped.retry_after(), Some(Duration::from_secs(7)));
         assert!(wrapped.cause::<Foreign>().is_some(), "the foreign one stays in the chain");
+    }
+
+    #[test]
+    fn the_list_of_kinds_is_complete_and_in_order() {
+        assert!(Kind::ALL.iter().enumerate().all(|(at, kind)| *kind as usize == at));
+        assert_eq!(Kind::ALL.len(), Kind::Transport as usize + 1, "the last one is the last");
     }
 
     #[test]

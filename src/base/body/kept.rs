@@ -41,6 +41,22 @@ impl<B: Replay> Kept<B> {
         self.body.take_over();
     }
 
+    /// The last request that is had from it, if there is one. Whatever still reads the body has to stop then.
+    pub(crate) fn into_request(mut self) -> Option<Request<B>> {
+        if !self.is_replayable() {
+            return None;
+        }
+        self.take_over();
+        let Self { method, uri, version, headers, extensions, body } = self;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = headers;
+        *request.extensions_mut() = extensions;
+        Some(request)
+    }
+
     /// A request, as long as the body allows one more.
     pub(crate) fn request(&self) -> Option<Request<B>> {
         let mut request = Request::new(self.body.fork()?);
