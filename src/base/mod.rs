@@ -27,6 +27,7 @@ mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
+mod kind;
 mod lane;
 mod mode;
 pub(crate) mod nesting;
@@ -50,10 +51,11 @@ pub use clock::WallClock;
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
-pub use error::{BoxError, Delivery, Error, Kind};
+pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
+pub use kind::{Delivery, Kind};
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};

@@ -366,7 +366,7 @@ async fn a_service_that_breaks_before_it_is_called_has_failed_with_nothing_sent(
     // Broken at once, and broken after a wait.
     for pending in [0, 2] {
         let primary = Strict::new(Backend::steps([])).pending_first(pending);
-        let primary = primary.fail_readiness_at(1, move || BoxError::from(broken()));
+        let primary = primary.fail_readiness_at(u64::from(pending) + 1, move || BoxError::from(broken()));
         let response = FallbackLayer::service(backup()).layer(primary).oneshot(request(Method::POST)).await;
         let response = response.unwrap();
         assert_eq!(response.status(), 203, "a POST, for it never left");
