@@ -48,15 +48,15 @@ impl<T> FallbackLayer<Backup<T>> {
     /// use tower::{Layer, ServiceExt, service_fn};
     ///
     /// let primary = service_fn(|_: Request<Full<Bytes>>| async {
-    ///     Err(Error::new(Kind::Connect, "connection refused"))
+    ///     Err::<Response<String>, _>(Error::new(Kind::Connect, "connection refused"))
     /// });
     /// let replica = service_fn(|_: Request<Full<Bytes>>| async {
-    ///     Ok::<_, Error>(Response::new("from the replica"))
+    ///     Ok::<_, Error>(Response::new("from the replica".to_owned()))
     /// });
     /// let layer = FallbackLayer::service(RetryLayer::new().layer(replica));
     ///
     /// let response = layer.layer(primary).oneshot(Request::default()).await.unwrap();
-    /// assert_eq!(*response.body(), "from the replica");
+    /// assert_eq!(response.body(), "from the replica");
     /// # }
     /// ```
     pub fn service(backup: T) -> Self {

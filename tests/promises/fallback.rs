@@ -301,12 +301,11 @@ async fn nothing_is_asked_once_a_response_has_begun() {
         Ok::<_, Error>(Response::new(StreamBody::new(futures_util::stream::iter(frames))))
     };
     let primary = service_fn(move |_: Request<Content>| breaks());
-    let never = service_fn(|_: Request<Content>| async {
-        panic!("asked");
-        #[allow(unreachable_code, reason = "it says what the type is")]
-        Ok::<Response<Breaking>, Error>(unreachable!())
-    });
     let value = |_: &Error| -> Response<Breaking> { panic!("asked") };
+    let never =
+        service_fn(
+            move |_: Request<Content>| async move { Ok::<_, Error>(value(&Error::wrap(Kind::Other))) },
+        );
     let by_service = FallbackLayer::service(never).layer(primary).oneshot(request(Method::GET)).await;
     let by_value = FallbackLayer::value(value).layer(primary).oneshot(request(Method::GET)).await;
     for result in [by_service, by_value] {
