@@ -6,7 +6,13 @@
 //! [`Observer`] and [`Event`]. *To test with:* [`Rng`] can be seeded and [`WallClock`] fixed; all other time is tokio's.
 
 #![cfg_attr(
-    not(all(feature = "breaker", feature = "observe", feature = "retry", feature = "timeout")),
+    not(all(
+        feature = "breaker",
+        feature = "fallback",
+        feature = "observe",
+        feature = "retry",
+        feature = "timeout"
+    )),
     allow(dead_code, unused_imports, reason = "what one module alone uses is not used without it")
 )]
 

@@ -185,6 +185,18 @@ async fn a_request_for_a_single_attempt_is_handed_on_only_if_it_came_back_unsent
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_for_a_single_attempt_that_was_never_made_is_handed_on() {
+    for pending in [0, 2] {
+        let primary = Strict::new(Backend::steps([])).pending_first(pending);
+        let primary = primary.fail_readiness_at(u64::from(pending) + 1, || BoxError::from(Kind::Overload));
+        let mut once = request(Method::POST);
+        Call::edit(once.extensions_mut(), Call::never_retry);
+        let response = FallbackLayer::service(backup()).layer(primary).oneshot(once).await.unwrap();
+        assert_eq!(response.status(), 203);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_that_falls_back_on_nothing_still_hands_the_request_back() {
     let primary = service_fn(|request: Request<Content>| async move {
         Err::<Response<Content>, _>(Error::new(Kind::Invalid, "no").with_request(request))
