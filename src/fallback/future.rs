@@ -28,6 +28,7 @@ pub struct FallbackFuture<S: Service<Request<B>>, T: Service<Request<B>>, B> {
 }
 
 #[pin_project(project = StateProjection)]
+#[allow(clippy::large_enum_variant, reason = "the first one may hold a request too")]
 enum State<P, T, B, F> {
     /// Waits for the call; then ends, or is `Readying`.
     Primary {
