@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
+//! | and if it fails? | `fallback` | `fallback` |
 //! | may it come in? | `limit` | `limit` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
@@ -63,7 +64,7 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `fallback`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
@@ -77,6 +78,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "fallback")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
+pub mod fallback;
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub mod retry;

@@ -14,7 +14,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use stonework::base::TimeoutHeader;
+use stonework::base::{Error, TimeoutHeader};
+use stonework::fallback::FallbackLayer;
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
@@ -204,6 +205,26 @@ async fn a_retry_allocates_nothing_but_the_copy_of_the_head() {
         request
     };
     assert_eq!(allocations(service, never), 0, "a request that is sent once is not copied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_allocates_nothing_but_the_copy_of_the_head_and_a_value_not_even_that() {
+    let copies = |request: fn() -> Request<Content>| {
+        let request = request();
+        measure(|| drop(std::hint::black_box((request.headers().clone(), request.uri().clone())))).count_total
+    };
+    let other = FallbackLayer::service(AtOnce);
+    assert_eq!(allocations(other.layer(AtOnce), get), copies(get));
+    assert_eq!(allocations(other.layer(AtOnce), with_headers), copies(with_headers));
+    let never = || {
+        let mut request = with_headers();
+        stonework::Call::edit(request.extensions_mut(), stonework::Call::never_retry);
+        request
+    };
+    assert_eq!(allocations(other.layer(AtOnce), never), 0, "a request that is sent once is not copied");
+    assert_eq!(allocations(other.when(false).layer(AtOnce), with_headers), 0);
+    let value = FallbackLayer::value(|_: &Error| Response::new(Content::default()));
+    assert_eq!(allocations(value.layer(AtOnce), with_headers), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ const DECIDERS: &[&str] = &[
     "exchange/check.rs",
     "exchange/delivery.rs",
     "exchange/framing.rs",
+    "fallback/decide.rs",
     "limit/size.rs",
     "observe/attributes.rs",
     "reqwest/delivery.rs",
@@ -87,7 +88,10 @@ const DERIVED_CLONES: &[(&str, &str, &str)] = &[];
 const LONG: &[(&str, &str)] = &[];
 
 /// Files that insert an extension: file, which and why.
-const INSERTS: &[(&str, &str)] = &[("base/call.rs", "the one request extension")];
+const INSERTS: &[(&str, &str)] = &[
+    ("base/call.rs", "the one request extension"),
+    ("fallback/mark.rs", "an extension of the response, where a call has failed"),
+];
 
 fn assert_none(bad: &Complaints) {
     assert!(bad.is_empty(), "\n{}\n", bad.join("\n"));
@@ -310,6 +314,13 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::base::Rng,
         stonework::base::WallClock,
         stonework::base::Withdrawal,
+        stonework::fallback::Fallback,
+        stonework::fallback::FallbackFailed,
+        stonework::fallback::FallbackLayer<stonework::fallback::Backup<()>>,
+        stonework::fallback::FallbackLayer<stonework::fallback::Value<()>>,
+        stonework::fallback::FallbackService<(), stonework::fallback::Backup<()>>,
+        stonework::fallback::FallbackService<(), stonework::fallback::Value<()>>,
+        stonework::fallback::FallbackSettings,
         stonework::retry::Changed,
         stonework::retry::Collect<()>,
         stonework::retry::CollectLayer,

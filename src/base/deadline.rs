@@ -32,7 +32,8 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 
 use super::alarm::{Alarm, Limited};
-use super::error::{Error, Kind};
+use super::error::Error;
+use super::kind::Kind;
 use super::nesting::{self, Nesting};
 use super::scope;
 

@@ -1,4 +1,4 @@
-//! One error for every layer that can refuse, and the words that say what went wrong and how far the request got.
+//! One error for every layer that can refuse.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -6,107 +6,10 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::kind::{Delivery, Kind};
+
 /// Any error, as tower's layers pass it on. [`Error::wrap`] takes it.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
-
-/// What went wrong. See [`Error::kind`].
-///
-/// `Kind` is itself an [error](StdError): put one at the end of your own error's [`source`](StdError::source) chain
-/// and the layers of this crate treat your error accordingly.
-///
-/// ```
-/// use stonework::base::{Error, Kind};
-///
-/// #[derive(Debug)]
-/// struct DatabaseAsleep;
-/// impl std::fmt::Display for DatabaseAsleep {
-///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-///         f.write_str("the database is asleep")
-///     }
-/// }
-/// impl std::error::Error for DatabaseAsleep {
-///     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-///         Some(&Kind::Overload)
-///     }
-/// }
-///
-/// assert!(Error::wrap(DatabaseAsleep).is_overload());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A request or response body could not be read to its end, or was larger than allowed.
-    Body,
-    /// A circuit breaker refused the call, because too many calls before it failed.
-    CircuitOpen,
-    /// No connection could be made: name resolution, TCP or TLS failed.
-    Connect,
-    /// The request cannot be sent as it is; sending it again would fail in the same way.
-    Invalid,
-    /// A failure that this crate knows nothing more about.
-    Other,
-    /// Something refused the call because it has too much to do.
-    Overload,
-    /// A limit of time ran out.
-    Timeout,
-    /// A connection broke, or the peer broke the protocol on it.
-    Transport,
-}
-
-impl Kind {
-    /// One word, for labels.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Body => "body",
-            Self::CircuitOpen => "circuit_open",
-            Self::Connect => "connect",
-            Self::Invalid => "invalid",
-            Self::Other => "other",
-            Self::Overload => "overload",
-            Self::Timeout => "timeout",
-            Self::Transport => "transport",
-        }
-    }
-
-    pub(crate) const fn text(self) -> &'static str {
-        match self {
-            Self::Body => "a body could not be read to its end",
-            Self::CircuitOpen => "the circuit is open",
-            Self::Connect => "no connection could be made",
-            Self::Invalid => "the request cannot be sent as it is",
-            Self::Other => "the call failed",
-            Self::Overload => "the call was refused because of overload",
-            Self::Timeout => "the call ran out of time",
-            Self::Transport => "the connection failed",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl StdError for Kind {}
-
-/// How far the request got before the call failed. See [`Error::delivery`].
-///
-/// Together with the request's [`Safety`](crate::base::Safety) it decides whether the request may be sent again
-/// (RFC 9110, section 9.2.2): after `NotSent` and `Refused` any request may; after `Unknown` and `Answered` only one
-/// that is idempotent or carries an idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "complete: every further shade belongs to one of the four")]
-pub enum Delivery {
-    /// It never left the process.
-    NotSent,
-    /// The peer proved that it did not process it: HTTP/2 `REFUSED_STREAM`, a `GOAWAY` that excludes it, status 425.
-    Refused,
-    /// It may have been received and processed; nobody here can tell.
-    Unknown,
-    /// It was answered: a response head arrived.
-    Answered,
-}
 
 /// The error of every layer of this crate that can refuse a call: one pointer in size, and it never nests.
 ///

@@ -5,7 +5,8 @@ use std::fmt;
 use http::header::{HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
-use super::error::{Error, Kind};
+use super::error::Error;
+use super::kind::Kind;
 use super::outcome::{Classify, Outcome, judge_error};
 use super::retry_after::Pushback;
 

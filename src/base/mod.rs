@@ -6,7 +6,13 @@
 //! [`Observer`] and [`Event`]. *To test with:* [`Rng`] can be seeded and [`WallClock`] fixed; all other time is tokio's.
 
 #![cfg_attr(
-    not(all(feature = "breaker", feature = "observe", feature = "retry", feature = "timeout")),
+    not(all(
+        feature = "breaker",
+        feature = "fallback",
+        feature = "observe",
+        feature = "retry",
+        feature = "timeout"
+    )),
     allow(dead_code, unused_imports, reason = "what one module alone uses is not used without it")
 )]
 
@@ -27,6 +33,7 @@ mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
+mod kind;
 mod lane;
 mod mode;
 pub(crate) mod nesting;
@@ -51,10 +58,11 @@ pub use clock::WallClock;
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
-pub use error::{BoxError, Delivery, Error, Kind};
+pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
+pub use kind::{Delivery, Kind};
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
-use super::error::{Delivery, Kind};
+use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 
 /// Receives every [`Event`] of the layers it was given to.

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, Response, StatusCode, header};
 
-use super::error::{Error, Kind};
+use super::error::Error;
+use super::kind::Kind;
 
 /// The judgement on one attempt. See [`Classify`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::body::BodyTooLarge;
-use super::error::{Error, Kind};
+use super::error::Error;
 use super::grpc::GrpcStatus;
 use super::hop;
+use super::kind::Kind;
 use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
 use super::wire::InvalidTimeout;
 

@@ -1,10 +1,10 @@
 //! The copies of one request: made once, before the first attempt, and only where one may be needed.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http::Request;
 
 use super::RetrySettings;
 use super::verdict::Role;
-use crate::base::body::Replay;
+use crate::base::body::{Kept, Replay};
 use crate::base::nesting::{self, Identity, Nesting, Repeated};
 use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, erase_attempt, write_attempt};
 
@@ -92,7 +92,7 @@ impl<B: Replay> Plan<B> {
 
     /// Whether another request can be had.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.returned.is_some() || self.copy.as_ref().is_some_and(|copy| copy.body.is_replayable())
+        self.returned.is_some() || self.copy.as_ref().is_some_and(Kept::is_replayable)
     }
 
     /// Keep a request that came back unsent.
@@ -119,11 +119,10 @@ impl<B: Replay> Plan<B> {
         Some(request)
     }
 
-    /// Make sure of the copy: whatever still reads the body for the attempt that failed has to stop, since it would eat
-    /// what the next one needs.
+    /// Make sure of the copy.
     pub(super) fn secure(&mut self) -> bool {
         if let Some(copy) = &mut self.copy {
-            copy.body.take_over();
+            copy.take_over();
         }
         self.is_repeatable()
     }
@@ -146,7 +145,7 @@ impl<B> Plan<B> {
         let repeated = self
             .copy
             .as_ref()
-            .map(|copy| Repeated { request: Identity::of(&copy.uri), is_safe: self.is_safe() });
+            .map(|copy| Repeated { request: Identity::of(copy.uri()), is_safe: self.is_safe() });
         // Without a copy it is repeated too, if it came back unsent.
         let is_part = repeated.is_some() || attempt > 1;
         is_part.then(|| Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
@@ -166,41 +165,5 @@ impl<B> Plan<B> {
 fn announce<B>(request: &mut Request<B>, settings: &RetrySettings, attempt: u32) {
     if let Some(name) = &settings.attempt_header {
         write_attempt(request.headers_mut(), name, attempt);
-    }
-}
-
-/// A request in its parts: `http` has no way to copy a head but into one that is there already, and every call makes a
-/// copy.
-#[derive(Debug)]
-struct Kept<B> {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    extensions: Extensions,
-    body: B,
-}
-
-impl<B: Replay> Kept<B> {
-    #[inline]
-    fn of(request: &Request<B>) -> Option<Self> {
-        Some(Self {
-            body: request.body().fork()?,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-            extensions: request.extensions().clone(),
-        })
-    }
-
-    fn request(&self) -> Option<Request<B>> {
-        let mut request = Request::new(self.body.fork()?);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
-        *request.extensions_mut() = self.extensions.clone();
-        Some(request)
     }
 }

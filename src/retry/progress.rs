@@ -153,7 +153,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         };
         self.sent = self.sent.saturating_add(sent);
         self.spent_inside |= sent > 1;
-        self.delivery = verdict::furthest(self.delivery, delivery);
+        self.delivery = self.delivery.or_further(delivery);
         self.tell_end(ending, outcome, delivery);
 
         self.plan.keep(result.as_mut().err().and_then(Error::take_request));

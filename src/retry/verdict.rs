@@ -149,18 +149,6 @@ pub(super) fn asks_for_another(status: StatusCode, headers: &HeaderMap) -> bool 
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc
 }
 
-/// How far a request got that was sent more than once: what is least certain wins, for "never sent" must be true of
-/// every attempt.
-pub(super) fn furthest(a: Delivery, b: Delivery) -> Delivery {
-    let rank = |delivery| match delivery {
-        Delivery::NotSent => 0,
-        Delivery::Refused => 1,
-        Delivery::Answered => 2,
-        Delivery::Unknown => 3,
-    };
-    if rank(a) >= rank(b) { a } else { b }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

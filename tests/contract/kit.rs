@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use stonework::base::{BoxError, Error};
+use stonework::fallback::FallbackFailed;
 use stonework::testing::{Ledger, Scripted, Step, Strict};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
@@ -133,10 +134,12 @@ impl<W: Wire> Stack<W> {
 pub(crate) fn seen<W: Wire>(result: Result<W::Answer, BoxError>) -> Seen {
     match result {
         Ok(answer) => W::read(&answer),
-        Err(error) => match Error::wrap(error).is_timeout() {
-            true => Seen::Late,
-            false => Seen::Failed,
-        },
+        Err(error) => {
+            let error = Error::wrap(error);
+            // Of two that failed, the second is the one below which the script runs.
+            let second = error.cause::<FallbackFailed>().map(FallbackFailed::backup);
+            if second.unwrap_or(&error).is_timeout() { Seen::Late } else { Seen::Failed }
+        }
     }
 }
 

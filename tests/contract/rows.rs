@@ -7,7 +7,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
-use stonework::base::{Backoff, BoxError, TimeoutHeader};
+use stonework::base::{Backoff, BoxError, Error, Kind, TimeoutHeader};
+use stonework::fallback::FallbackLayer;
 use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
@@ -16,7 +17,7 @@ use stonework::timeout::{
     SendDeadlineLayer, TimedBody, TimeoutLayer,
 };
 use tower::util::BoxCloneSyncService;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::kit::{Boxed, Inner, Row, Seen, Traits, Wire};
 
@@ -35,6 +36,9 @@ const GRANTED_LIMIT: Traits = Traits { always_ready: true, limit: Some(GRANTED.1
 const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false };
 const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
 
+/// Waits within the call, and adds no limit.
+const WAITS: Traits = Traits { always_ready: true, limit: None, retries: false };
+
 const fn off(traits: Traits) -> Traits {
     Traits { limit: None, ..traits }
 }
@@ -50,6 +54,25 @@ fn send() -> SendDeadlineLayer {
 fn retry() -> RetryLayer {
     let backoff = Backoff::constant(PAUSE).expect("more than zero");
     RetryLayer::from(RetrySettings::new().backoff(backoff))
+}
+
+/// Fails whatever it is asked, before it is sent.
+fn unreachable()
+-> impl Service<HttpRequest, Response = HttpAnswer, Error = Error, Future: Send> + Clone + Send + Sync {
+    service_fn(|request: HttpRequest| async {
+        let error = Error::new(Kind::Connect, "unreachable");
+        Err::<HttpAnswer, _>(error.with_request(request))
+    })
+}
+
+/// Another service that nobody is to ask.
+fn unasked()
+-> impl Service<HttpRequest, Response = HttpAnswer, Error = Error, Future: Send> + Clone + Send + Sync {
+    service_fn(|_: HttpRequest| async { Ok(no_value(&Error::wrap(Kind::Other))) })
+}
+
+fn no_value(_: &Error) -> HttpAnswer {
+    panic!("asked")
 }
 
 /// The layer, whose type has this name.
@@ -96,6 +119,13 @@ macro_rules! around_the_body {
 /// Over `http::Request` and `http::Response`.
 pub(crate) fn http() -> Vec<Row<Http>> {
     let mut rows = pass_the_body_on();
+    rows.push(Row {
+        layer: "FallbackLayer",
+        mode: "::service(what is below)",
+        traits: WAITS,
+        // The other way round: every call comes to what is below when the first service has failed.
+        wrap: |inner| seal_http(FallbackLayer::service(inner).layer(unreachable())),
+    });
     rows.extend(around_the_body! {
         RequestBodyLimitLayer LimitedBody "" = RequestBodyLimitLayer::new(1_000);
         RequestBodyLimitLayer LimitedBody ".answer()" = RequestBodyLimitLayer::new(1_000).answer();
@@ -126,6 +156,10 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
         RetryLayer "" = retry() => RETRIES;
+        FallbackLayer "::service()" = FallbackLayer::service(unasked()).on([Kind::CircuitOpen]) => WAITS;
+        FallbackLayer "::service().when(false)" = FallbackLayer::service(unasked()).when(false) => WAITS;
+        FallbackLayer "::value()" = FallbackLayer::value(no_value).on([Kind::CircuitOpen]) => WAITS;
+        FallbackLayer "::value().when(false)" = FallbackLayer::value(no_value).when(false) => WAITS;
         ResponseBodyLimitLayer "" = ResponseBodyLimitLayer::new(1_000) => TELLS;
         ResponseBodyLimitLayer ".when(false)" = ResponseBodyLimitLayer::new(1_000).when(false) => TELLS;
         ResponseBodyTimeoutLayer "" = ResponseBodyTimeoutLayer::new(BodyLimits::new()) => TELLS;

@@ -8,6 +8,7 @@ mod client;
 mod collect;
 mod deadlines;
 mod delivery;
+mod fallback;
 mod grpc;
 mod multiply;
 mod nested;

@@ -12,8 +12,9 @@ use http::{Method, Request, Response};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use stonework::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome};
+use stonework::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, TracingObserver};
 use stonework::client::{Client, ClientSettings};
+use stonework::fallback::FallbackLayer;
 use stonework::observe::{MetricsObserver, SpanLayer};
 use stonework::retry::RetryLayer;
 use stonework::testing::{Reaction, Recorder as Events, ScriptedServer, Step};
@@ -366,6 +367,23 @@ fn metrics_count_every_attempt_retry_and_skipped_retry_exactly() {
     );
     let delays = counts.recorded("stonework.retry.delay{}");
     assert!(delays.len() == 2 && delays[1] >= 7.0, "{delays:?}");
+}
+
+#[test]
+fn a_fallback_is_counted_by_what_failed_and_written_down() {
+    let everything = Everything::default();
+    let counts = tracing::subscriber::with_default(everything.clone(), || {
+        counting(async {
+            let refused = || Backend::steps([Step::fail(Error::new(Kind::Connect, "refused"))]);
+            let counted = FallbackLayer::value(|_: &Error| answer(200)).observer(MetricsObserver);
+            counted.layer(refused()).oneshot(request(Method::POST)).await.unwrap();
+            let written = FallbackLayer::service(Backend::steps([answered(200)])).observer(TracingObserver);
+            written.layer(refused()).oneshot(request(Method::POST)).await.unwrap();
+        })
+    });
+    assert_eq!(counts.counted(), [("stonework.fallbacks{kind=connect}".to_owned(), 1)]);
+    let text = everything.text();
+    assert!(text.contains("fell back") && text.contains("connect") && text.contains("NotSent"), "{text}");
 }
 
 /// An API that says 200 and means no.

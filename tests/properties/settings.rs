@@ -7,8 +7,9 @@ use http::HeaderName;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio};
+use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
 use stonework::client::ClientSettings;
+use stonework::fallback::FallbackSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -103,6 +104,13 @@ prop_compose! {
     }
 }
 
+fn fallback() -> impl Strategy<Value = FallbackSettings> {
+    use Kind::{Body, CircuitOpen, Connect, Invalid, Other, Overload, Timeout, Transport};
+    let all = vec![Body, CircuitOpen, Connect, Invalid, Other, Overload, Timeout, Transport];
+    (prop::sample::subsequence(all, 1..=8), 0_usize..1 << 40)
+        .prop_map(|(kinds, cap)| FallbackSettings::new().on(kinds).replay_cap(cap))
+}
+
 fn server() -> impl Strategy<Value = ServerSettings> {
     [time(), time(), time(), time()].prop_map(|[head, grace, interval, timeout]| {
         let settings = ServerSettings::new().header_read_timeout(head).grace(grace);
@@ -131,6 +139,11 @@ proptest! {
 
     #[test]
     fn settings_of_the_server_come_back_from_a_file_as_they_were_written(settings in server()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_fallback_come_back_from_a_file_as_they_were_written(settings in fallback()) {
         comes_back(&settings);
     }
 
@@ -202,6 +215,17 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "body": "off" }"#, "off"),
     ] {
         let message = refused::<ClientSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "on": [] }"#, "`on`"),
+        (r#"{ "on": ["sunday"] }"#, "`on` knows no kind of error `sunday`"),
+        (r#"{ "on": ["connect", "Connect"] }"#, "`Connect`"),
+        (r#"{ "on": "connect" }"#, "connect"),
+        (r#"{ "at": ["connect"] }"#, "`at`"),
+        (r#"{ "replay_cap": -1 }"#, "-1"),
+    ] {
+        let message = refused::<FallbackSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::client::ClientSettings;
+use stonework::fallback::FallbackSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -40,6 +41,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("resume", format!("{:#?}", ResumeSettings::new())),
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
+        ("fallback", format!("{:#?}", FallbackSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
@@ -90,6 +92,14 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
         "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "fallback `on`" => {
+            let words: Vec<_> = value.split(", ").map(|word| word.trim_matches('`')).collect();
+            let read = serde_json::from_value(serde_json::json!({ "on": words }));
+            read.ok().is_some_and(|read: FallbackSettings| read == FallbackSettings::new())
+        }
+        "fallback `replay_cap`" => {
+            FallbackSettings::new().replay_cap(bytes(value)?) == FallbackSettings::new()
+        }
         "body `idle`" => body.idle(time(value)?) == body,
         // There is no setter for what is off from the start.
         "body `min_rate`" => value == "off" && format!("{body:?}").contains("min_rate: None"),
