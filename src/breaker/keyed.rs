@@ -21,7 +21,7 @@ use crate::base::{Answer, Classify, ClassifyHttp, Hold, Http, Plain, Problem};
 ///     let name = request.headers().get("x-tenant").and_then(|name| name.to_str().ok());
 ///     name.unwrap_or("nobody").to_owned()
 /// };
-/// let layer = BreakersLayer::keyed(Breakers::default(), tenant);
+/// let layer = BreakersLayer::keyed(Breakers::<String>::default(), tenant);
 /// # let _ = layer;
 /// ```
 pub trait KeyOf<Req> {

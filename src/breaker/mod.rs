@@ -19,10 +19,10 @@
 //! use stonework::testing::{Scripted, Step};
 //! use tower::{Layer, ServiceExt};
 //!
-//! let broken = |_, _: &Request<Full<bytes::Bytes>>| {
+//! let broken: Scripted<Request<Full<bytes::Bytes>>, _> = Scripted::script(|_, _| {
 //!     Step::Answer(Response::builder().status(500).body(Full::<bytes::Bytes>::default()).unwrap())
-//! };
-//! let service = BreakersLayer::new().layer(Scripted::script(broken));
+//! });
+//! let service = BreakersLayer::new().layer(broken);
 //! let get = |uri: &str| Request::get(uri).body(Full::default()).unwrap();
 //!
 //! for _ in 0..20 {

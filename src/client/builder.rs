@@ -1,17 +1,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use tower::ServiceExt;
-use tower::util::option_layer;
+use tower::util::{Either, option_layer};
+use tower::{Service, ServiceExt};
 use tower_layer::Layer;
 
+use super::instead::Instead;
 use super::service::{Shared, Stack};
 use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
-use crate::base::body::Body;
-use crate::base::{Budget, Classify, ClassifyHttp, Error, Observer, Outcome, Rng, WallClock};
+use crate::base::body::{Body, Held};
+use crate::base::{BoxError, Budget, Classify, ClassifyHttp, Error, Observer, Outcome, Rng, WallClock};
+use crate::breaker::{Breakers, BreakersLayer, Judging};
 use crate::observe::SpanLayer;
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
 use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
@@ -23,7 +25,9 @@ use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, T
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     settings: ClientSettings,
+    breakers: Option<Breakers>,
     budget: Option<Budget>,
+    fallback: Option<Instead>,
     classify: Option<Judge>,
     observer: Option<Arc<dyn Observer>>,
     rng: Option<Rng>,
@@ -38,6 +42,65 @@ impl ClientBuilder {
     /// Everything that is data. Default: [`ClientSettings::new`].
     pub fn settings(mut self, settings: ClientSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Ask these circuits whether a host may be called, instead of ones of the client's own. Give all clients of the same hosts a
+    /// clone of the same. The settings' are then of no account, but for whether there are any.
+    ///
+    /// ```
+    /// use stonework::breaker::Breakers;
+    /// use stonework::client::Client;
+    ///
+    /// let breakers = Breakers::default();
+    /// let client = Client::builder().breakers(breakers.clone()).build()?;
+    /// println!("{:?}", breakers.states());
+    /// # let _ = client;
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn breakers(mut self, breakers: Breakers) -> Self {
+        self.breakers = Some(breakers);
+        self
+    }
+
+    /// Ask this service when a call has failed for one of the [reasons](ClientSettings::fallback) that are stated in the settings,
+    /// after all attempts: see [`FallbackLayer::service`]. In place of another fallback, if one was given. Default: none.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    ///
+    /// let archive = Client::new();
+    /// let client = Client::builder().fallback(archive).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn fallback<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.fallback = Some(Instead::service(service));
+        self
+    }
+
+    /// Answer with what `value` makes of the error when a call has failed for one of the [reasons](ClientSettings::fallback) that
+    /// are stated in the settings, after all attempts: see [`FallbackLayer::value`]. In place of another fallback, if one was
+    /// given. Default: none.
+    ///
+    /// ```
+    /// use stonework::Body;
+    /// use stonework::client::Client;
+    ///
+    /// let client = Client::builder().fallback_value(|_| http::Response::new(Body::from("[]"))).build()?;
+    /// # let _ = client;
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn fallback_value(
+        mut self,
+        value: impl Fn(&Error) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
+        self.fallback = Some(Instead::value(value));
         self
     }
 
@@ -99,7 +162,8 @@ impl ClientBuilder {
 
     /// The settings were checked, or are the defaults.
     pub(super) fn assemble(self) -> Client {
-        let Self { settings, budget, classify, observer, rng, wall } = self;
+        let Self { settings, breakers, budget, fallback, classify, observer, rng, wall } = self;
+        let classify = classify.unwrap_or_default();
         let shared = budget.clone();
         let dice = rng.clone();
         let retry = settings.retry.clone().map(|settings| {
@@ -107,13 +171,13 @@ impl ClientBuilder {
             if let Some(budget) = budget {
                 layer = layer.budget(budget);
             }
-            if let Some(observer) = observer {
-                layer = layer.observer(observer);
+            if let Some(observer) = &observer {
+                layer = layer.observer(Arc::clone(observer));
             }
             if let Some(rng) = dice {
                 layer = layer.rng(rng);
             }
-            layer.classify(classify.unwrap_or_default())
+            layer.classify(classify.clone())
         });
         let counts = retry.is_none();
         let resume = settings.resume.map(|settings| {
@@ -127,6 +191,20 @@ impl ClientBuilder {
             layer
         });
         let resume = resume.unwrap_or_else(|| ResumeLayer::new().when(false));
+        let own = settings.breaker.clone().map(|settings| {
+            let mut breakers = Breakers::with(settings);
+            if let Some(observer) = &observer {
+                breakers = breakers.observer(Arc::clone(observer));
+            }
+            if let Some(rng) = &rng {
+                breakers = breakers.rng(rng.clone());
+            }
+            breakers
+        });
+        let shares_breakers = breakers.is_some();
+        let breakers = own.map(|own| breakers.unwrap_or(own));
+        let breaker = BreakersLayer::from(breakers.clone().unwrap_or_default()).when(breakers.is_some());
+        let breaker = breaker.classify(classify);
         let attempt = settings.attempt_timeout;
         let attempt = AttemptTimeoutLayer::new(attempt.unwrap_or_default()).when(attempt.is_some());
         let whole = settings.deadline;
@@ -136,15 +214,28 @@ impl ClientBuilder {
         // outside, so that it covers all of them and the pauses.
         let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(Transport::new(&settings));
         let wire = wire.map_response(boxed as fn(_) -> _);
+        let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
         let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
         let collect = collect.when(settings.collect_within.is_some());
         let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
         let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        // Outside of `retry`, so that what another attempt can help is helped so.
+        let calls = match &fallback {
+            Some(fallback) => Either::Left(fallback.around(calls, settings.fallback.clone(), observer)),
+            None => Either::Right(calls),
+        };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
         let calls = SpanLayer::call().layer(whole.layer(calls));
         let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
-        Client::with(stack, Arc::new(Shared { settings, shared_budget: shared.is_some(), wall }))
+        let shared_budget = shared.is_some();
+        let fallback = fallback.map(|fallback| fallback.told);
+        let shared = Shared { settings, breakers, shares_breakers, shared_budget, fallback, wall };
+        Client::with(stack, Arc::new(shared))
     }
+}
+
+fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<Body> {
+    response.map(Body::new)
 }
 
 fn boxed(response: Response<TimedBody<Incoming>>) -> Response<Body> {
@@ -182,6 +273,10 @@ impl Default for Judge {
 impl Classify<Response<Body>> for Judge {
     fn classify(&self, result: Result<&Response<Body>, &Error>) -> Outcome {
         self.0.classify(result)
+    }
+
+    fn classify_trailers(&self, trailers: &HeaderMap) -> Option<Outcome> {
+        self.0.classify_trailers(trailers)
     }
 }
 

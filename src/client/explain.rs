@@ -4,22 +4,27 @@ use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use super::ClientSettings;
+use super::service::Shared;
 
-pub(super) fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
+pub(super) fn stack(shared: &Shared) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = lines(&mut text, settings, shared_budget);
+    let _ = lines(&mut text, shared);
     text
 }
 
-fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> Result {
+fn lines(text: &mut String, shared: &Shared) -> Result {
+    let Shared { settings, breakers: _, shares_breakers, shared_budget, fallback: instead, wall: _ } = shared;
+    let shared_budget = *shared_budget;
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
         attempt_timeout,
         body,
+        breaker,
         collect_within,
         connect_timeout,
         deadline,
+        fallback,
         idle_timeout,
         max_idle_per_host,
         max_response_body: _, // no layer: it limits the helpers that collect
@@ -34,6 +39,9 @@ fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> R
     match deadline {
         Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call")?,
         None => writeln!(text, "deadline: off")?,
+    }
+    if let Some(instead) = instead {
+        writeln!(text, "fallback: to {instead}, {fallback}")?;
     }
     match retry {
         Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
@@ -51,6 +59,11 @@ fn lines(text: &mut String, settings: &ClientSettings, shared_budget: bool) -> R
         Some(bytes) => writeln!(text, "collect: bodies of up to {bytes} bytes, within the attempt")?,
         None => writeln!(text, "collect: only where a request asks")?,
     }
+    match breaker {
+        Some(_) if *shares_breakers => writeln!(text, "breaker: by host and port; circuits that are shared")?,
+        Some(breaker) => writeln!(text, "breaker: by host and port; {breaker}")?,
+        None => writeln!(text, "breaker: off")?,
+    }
     writeln!(text, "response body: {body}")?;
     write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
     idle(text, *idle_timeout, *max_idle_per_host)
@@ -65,8 +78,22 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Client;
     use super::*;
+    use crate::base::WallClock;
+    use crate::breaker::Breakers;
     use crate::retry::{ResumeSettings, RetrySettings};
+
+    fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
+        super::stack(&Shared {
+            settings: settings.clone(),
+            breakers: None,
+            shares_breakers: false,
+            shared_budget,
+            fallback: None,
+            wall: WallClock::default(),
+        })
+    }
 
     #[test]
     fn the_stack_is_told_outermost_first_with_the_settings_in_force() {
@@ -77,6 +104,8 @@ mod tests {
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: 10s\n\
              collect: only where a request asks\n\
+             breaker: by host and port; opens at 50% failures, of at least 20 calls in 10s; \
+             open times with equal jitter from 5s to 60s; 1 at a time to probe, each up to 10s\n\
              response body: 30s of silence\n\
              transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
         );
@@ -87,6 +116,7 @@ mod tests {
         let settings = ClientSettings::new()
             .without_deadline()
             .without_attempt_timeout()
+            .without_breaker()
             .without_idle_connections()
             .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
@@ -97,6 +127,7 @@ mod tests {
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: off\n\
              collect: only where a request asks\n\
+             breaker: off\n\
              response body: any silence\n\
              transport: HTTP/1.1 over TCP; 5s to connect; each connection is used once\n"
         );
@@ -110,5 +141,18 @@ mod tests {
         let budget = |told: &str| told.lines().next().map(|line| line.ends_with("; a budget that is shared"));
         assert_eq!((budget(&told), budget(&stack(&asked, true))), (Some(false), Some(true)));
         assert!(told.contains("collect: bodies of up to 1024 bytes, within the attempt\n"));
+    }
+
+    #[test]
+    fn a_fallback_and_circuits_that_are_shared_are_told() {
+        let told = |client: Client| client.explain();
+        let client = |builder: super::super::ClientBuilder| told(builder.build().expect("valid settings"));
+        let value = client(Client::builder().fallback_value(|_| http::Response::default()));
+        let line = "fallback: to a value, on circuit_open, connect, overload, timeout, transport; bodies up to 65536 bytes\n\
+                    retry: ";
+        assert!(value.contains(line), "{value}");
+        let other = client(Client::builder().fallback(Client::new()).breakers(Breakers::default()));
+        assert!(other.contains("fallback: to another service, on "), "{other}");
+        assert!(other.contains("breaker: by host and port; circuits that are shared\n"), "{other}");
     }
 }

@@ -8,10 +8,12 @@
 //! | resume | asks for the rest of a large response that broke off | off | outside, so that each further request is a call of its own |
 //! | span | makes the call visible | `DEBUG` | outside the deadline, so that it says what ran out of time |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
+//! | fallback | asks another service, or makes a value, when a call has failed | none | outside `retry`, so that what another attempt can help is helped so |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
 //! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
 //! | collect | reads small bodies within the attempt | where a request asks | inside the limit on the attempt, so that one that breaks off is an attempt that failed |
+//! | breaker | stops calling a host while too many calls to it fail | on, by host and port | inside of the limit on an attempt, so that it sees each of them, and of `retry`, so that it sees what that repeats |
 //! | response body | limits the time of bodies | 30 s of silence | where the bodies come from |
 //! | transport | sends it over a pooled connection | 5 s to connect | |
 //!
@@ -86,6 +88,7 @@
 //! | the peer reset the stream as unprocessed (RFC 9113, section 8.7) | `Transport` | `Refused` |
 //! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
 //! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
+//! | the circuit of the host is open | `CircuitOpen` | `NotSent` |
 //! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`; `NotSent` if no attempt had begun, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
 //! | the response body is too large, ended early, or is no text or JSON | `Body` | `Answered` |
@@ -107,6 +110,7 @@
 
 mod builder;
 mod explain;
+mod instead;
 mod request;
 mod response;
 mod service;

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::unreadable::{NotJson, NotText, Status};
 use crate::base::body::Body;
 use crate::base::{Attempts, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, RetryAfter, WallClock};
+use crate::fallback::Fallback;
 
 /// A response whose head has arrived; its body is read by one of the methods that consume it.
 ///
@@ -58,6 +59,12 @@ impl Response {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         Attempts::of(self.inner.extensions()).unwrap_or(1)
+    }
+
+    /// Whether this is the answer of a [fallback](super::ClientBuilder::fallback), and what the call failed with.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&Fallback> {
+        Fallback::of(&self.inner)
     }
 
     /// How long the server asked to be left alone (RFC 9110, section 10.2.3).

@@ -10,18 +10,22 @@ use tower::util::{Either, MapResponse};
 use tower_service::Service;
 
 use super::builder::Judge;
+use super::instead::Boxed;
 use super::transport::Transport;
 use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
-use crate::base::body::Body;
+use crate::base::body::{Body, Held};
 use crate::base::{Error, WallClock};
+use crate::breaker::{Breakers, BreakersService, ByHost, HostPort, Judging};
 use crate::exchange::sendable;
 use crate::observe::Spanned;
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
-pub(super) type Stack = Unified<Resume<Calls>, Resumed<Calls, Body, Body>>;
-type Calls = Spanned<Timeout<Either<Retry<Attempt, Judge>, Attempt>>>;
-type Attempt = Spanned<AttemptTimeout<Unified<Collect<Wire>, Collected<Body>>>>;
+pub(super) type Stack = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
+type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
+pub(super) type Calls = Either<Retry<Attempt, Judge>, Attempt>;
+type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
+type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<ResponseBodyTimeout<Transport>, TimedBody<Incoming>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
 type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
@@ -39,7 +43,11 @@ pub struct Client {
 /// What all clones of a client share, beside the stack.
 pub(super) struct Shared {
     pub(super) settings: ClientSettings,
+    pub(super) breakers: Option<Breakers>,
+    pub(super) shares_breakers: bool,
     pub(super) shared_budget: bool,
+    /// What is asked when a call has failed, in words.
+    pub(super) fallback: Option<&'static str>,
     pub(super) wall: WallClock,
 }
 
@@ -65,7 +73,7 @@ impl Client {
     /// use std::time::Duration;
     /// use stonework::client::{Client, ClientSettings};
     ///
-    /// let settings = ClientSettings::new().deadline(Duration::from_secs(8)).without_retry();
+    /// let settings = ClientSettings::new().deadline(Duration::from_secs(8)).without_retry().without_breaker();
     /// let client = Client::builder().settings(settings).build()?;
     /// assert_eq!(
     ///     client.explain(),
@@ -73,6 +81,7 @@ impl Client {
     ///      retry: off\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
     ///      collect: only where a request asks\n\
+    ///      breaker: off\n\
     ///      response body: 30s of silence\n\
     ///      transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
     /// );
@@ -80,7 +89,21 @@ impl Client {
     /// ```
     #[must_use]
     pub fn explain(&self) -> String {
-        explain::stack(&self.shared.settings, self.shared.shared_budget)
+        explain::stack(&self.shared)
+    }
+
+    /// The circuits by host and port, unless they are switched off: to see their states, or to force one open.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    ///
+    /// let client = Client::new();
+    /// let open = client.breakers().map(|breakers| breakers.states());
+    /// assert!(open.is_some_and(|open| open.is_empty()));
+    /// ```
+    #[must_use]
+    pub fn breakers(&self) -> Option<&Breakers> {
+        self.shared.breakers.as_ref()
     }
 
     /// Begin a GET request.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::breaker::{BreakerSettings, InvalidBreaker};
+use crate::fallback::FallbackSettings;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -26,9 +28,11 @@ use crate::timeout::BodyLimits;
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) body: BodyLimits,
+    pub(super) breaker: Option<BreakerSettings>,
     pub(super) collect_within: Option<usize>,
     pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
+    pub(super) fallback: FallbackSettings,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_idle_per_host: usize,
     pub(super) max_response_body: usize,
@@ -37,15 +41,17 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// The defaults: 30 s for a call, 10 s for an attempt, 5 s to connect, 30 s of silence in a body, and retries as
-    /// [`RetrySettings`] has them.
+    /// The defaults: 30 s for a call, 10 s for an attempt, 5 s to connect, 30 s of silence in a body, and retries and circuits
+    /// as [`RetrySettings`] and [`BreakerSettings`] have them.
     pub fn new() -> Self {
         Self {
             attempt_timeout: Some(Duration::from_secs(10)),
             body: BodyLimits::new(),
+            breaker: Some(BreakerSettings::new()),
             collect_within: None,
             connect_timeout: Duration::from_secs(5),
             deadline: Some(Duration::from_secs(30)),
+            fallback: FallbackSettings::new(),
             idle_timeout: Some(Duration::from_secs(4)),
             max_idle_per_host: 32,
             max_response_body: 10 * 1024 * 1024,
@@ -74,6 +80,19 @@ impl ClientSettings {
         self
     }
 
+    /// When to stop calling a host for a while: each host and port has a circuit. Default: [`BreakerSettings::new`].
+    pub fn breaker(mut self, settings: BreakerSettings) -> Self {
+        self.breaker = Some(settings);
+        self
+    }
+
+    /// Call hosts however many calls fail. **Each call to a host that is down then waits for its limit on time.** In a file:
+    /// `breaker = "off"`.
+    pub fn without_breaker(mut self) -> Self {
+        self.breaker = None;
+        self
+    }
+
     /// Read the bodies of responses as a part of each attempt, up to so many bytes: one that breaks off is then an attempt
     /// that failed, and the limit on the attempt covers it. Larger ones are streamed. Default: off; a single
     /// [request](super::RequestBuilder::collect_within) can ask for it, or for none.
@@ -99,6 +118,13 @@ impl ClientSettings {
     /// Do without a limit on the whole call. A deadline in scope still holds. In a file: `deadline = "off"`.
     pub const fn without_deadline(mut self) -> Self {
         self.deadline = None;
+        self
+    }
+
+    /// For which kinds of error to fall back, if the builder is given something to fall back [to](super::ClientBuilder::fallback).
+    /// Default: [`FallbackSettings::new`].
+    pub fn fallback(mut self, settings: FallbackSettings) -> Self {
+        self.fallback = settings;
         self
     }
 
@@ -150,6 +176,9 @@ impl ClientSettings {
     }
 
     pub(super) fn check(&self) -> Result<(), InvalidClient> {
+        if let Some(breaker) = &self.breaker {
+            breaker.check().map_err(InvalidClient::Breaker)?;
+        }
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [
             ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
@@ -193,6 +222,9 @@ impl Default for ClientSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClient {
+    /// No circuit can have these settings.
+    #[error("`breaker`: {0}")]
+    Breaker(#[source] InvalidBreaker),
     /// It is zero, with which nothing would ever succeed.
     #[error("`{field}` is zero")]
     #[non_exhaustive]
@@ -222,10 +254,12 @@ use crate::base::{human::Human, or_off::OrOff};
 struct Fields {
     attempt_timeout: OrOff<Human>,
     body: BodyLimits,
+    breaker: OrOff<BreakerSettings>,
     collect_within: OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]
     connect_timeout: Duration,
     deadline: OrOff<Human>,
+    fallback: FallbackSettings,
     idle_timeout: OrOff<Human>,
     max_idle_per_host: usize,
     max_response_body: usize,
@@ -246,9 +280,11 @@ impl From<ClientSettings> for Fields {
         Self {
             attempt_timeout: settings.attempt_timeout.map(Human).into(),
             body: settings.body,
+            breaker: settings.breaker.into(),
             collect_within: settings.collect_within.into(),
             connect_timeout: settings.connect_timeout,
             deadline: settings.deadline.map(Human).into(),
+            fallback: settings.fallback,
             idle_timeout: settings.idle_timeout.map(Human).into(),
             max_idle_per_host: settings.max_idle_per_host,
             max_response_body: settings.max_response_body,
@@ -267,9 +303,11 @@ impl TryFrom<Fields> for ClientSettings {
         let settings = Self {
             attempt_timeout: limit(fields.attempt_timeout),
             body: fields.body,
+            breaker: fields.breaker.into_option(),
             collect_within: fields.collect_within.into_option(),
             connect_timeout: fields.connect_timeout,
             deadline: limit(fields.deadline),
+            fallback: fields.fallback,
             idle_timeout: limit(fields.idle_timeout),
             max_idle_per_host: fields.max_idle_per_host,
             max_response_body: fields.max_response_body,
