@@ -1,5 +1,5 @@
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ struct Shared<K> {
     idle: Duration,
     observe: Observe,
     rng: Rng,
-    hashing: RandomState,
+    /// So that nobody can tell which keys fall together.
+    salt: u64,
     maps: Box<[Mutex<BoundedMap<K, Breaker>>]>,
 }
 
@@ -77,8 +78,8 @@ impl<K: Hash + Eq> Breakers<K> {
         // A map of a few entries would forget too soon what happens to fall into it.
         let maps = (most / (4 * SHARDS)).clamp(1, SHARDS);
         let maps = (0..maps).map(|_| Mutex::new(BoundedMap::new(most / maps, idle, now))).collect();
-        let hashing = RandomState::new();
-        Self { shared: Arc::new(Shared { settings, most, idle, observe, rng, hashing, maps }) }
+        let salt = rng.next_u64();
+        Self { shared: Arc::new(Shared { settings, most, idle, observe, rng, salt, maps }) }
     }
 
     /// The same with at most so many circuits, and at least two. Like the three below it is said before the handle is shared: it
@@ -132,7 +133,9 @@ impl<K: Hash + Eq + Clone + fmt::Display> Breakers<K> {
     #[must_use]
     pub fn get(&self, key: &K) -> Breaker {
         let shared = &*self.shared;
-        let map = shared.hashing.hash_one(key) % shared.maps.len() as u64;
+        let mut hasher = DefaultHasher::new();
+        (shared.salt, key).hash(&mut hasher);
+        let map = hasher.finish() % shared.maps.len() as u64;
         let now = Instant::now();
         // Used by somebody else than this map, who would not know that it was forgotten; or changed by hand.
         let keep = |breaker: &Breaker| !breaker.is_alone() || is_forced(breaker.state());

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower::util::{Either, option_layer};
-use tower::{Service, ServiceExt};
 use tower_layer::Layer;
+use tower_service::Service;
 
 use super::instead::Instead;
 use super::service::{Shared, Stack};

@@ -7,7 +7,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
-use stonework::base::{Backoff, BoxError, Error, Kind, TimeoutHeader};
+use stonework::base::{Backoff, BoxError, Error, Kind, Outcome, TimeoutHeader};
+use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
 use stonework::observe::SpanLayer;
@@ -160,6 +161,15 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         FallbackLayer "::service().when(false)" = FallbackLayer::service(unasked()).when(false) => WAITS;
         FallbackLayer "::value()" = FallbackLayer::value(no_value).on([Kind::CircuitOpen]) => WAITS;
         FallbackLayer "::value().when(false)" = FallbackLayer::value(no_value).when(false) => WAITS;
+        BreakerLayer "" = BreakerLayer::new() => TELLS;
+        BreakerLayer ".answer()" = BreakerLayer::new().answer() => TELLS;
+        BreakerLayer ".plain()" = BreakerLayer::new().plain() => TELLS;
+        BreakerLayer ".not_ready_when_open()" = BreakerLayer::new().not_ready_when_open() => TELLS;
+        BreakerLayer ".when(false)" = BreakerLayer::new().when(false) => TELLS;
+        BreakersLayer "" = BreakersLayer::new() => TELLS;
+        BreakersLayer ".answer()" = BreakersLayer::new().answer() => TELLS;
+        BreakersLayer ".plain()" = BreakersLayer::new().plain() => TELLS;
+        BreakersLayer ".when(false)" = BreakersLayer::new().when(false) => TELLS;
         ResponseBodyLimitLayer "" = ResponseBodyLimitLayer::new(1_000) => TELLS;
         ResponseBodyLimitLayer ".when(false)" = ResponseBodyLimitLayer::new(1_000).when(false) => TELLS;
         ResponseBodyTimeoutLayer "" = ResponseBodyTimeoutLayer::new(BodyLimits::new()) => TELLS;
@@ -185,6 +195,19 @@ pub(crate) fn text() -> Vec<Row<Text>> {
         AttemptTimeoutLayer "" = AttemptTimeoutLayer::new(ATTEMPT) => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".plain()" = AttemptTimeoutLayer::new(ATTEMPT).plain() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".when(false)" = AttemptTimeoutLayer::new(ATTEMPT).when(false) => off(ATTEMPT_LIMIT);
+        BreakerLayer ".plain()" = BreakerLayer::new().classify(is_good).plain() => TELLS;
+        BreakersLayer ".plain()" = keyed_by_text().classify(is_good).plain() => TELLS;
+    }
+}
+
+fn keyed_by_text() -> BreakersLayer<String, fn(&String) -> String> {
+    BreakersLayer::keyed(Breakers::default(), String::clone)
+}
+
+fn is_good(result: Result<&String, &Error>) -> Outcome {
+    match result {
+        Ok(answer) if answer == "good" => Outcome::Success,
+        _ => Outcome::Failure,
     }
 }
 

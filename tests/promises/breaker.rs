@@ -596,6 +596,30 @@ async fn a_thousand_calls_at_the_instant_of_half_open_let_exactly_the_probes_thr
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_comes_while_others_probe_is_told_to_come_back_within_a_second() {
+    let breaker = opened(settings().probe_timeout(3 * SECOND));
+    advance(5 * SECOND).await;
+    let _probe = breaker.try_acquire().unwrap();
+    for (passes, left) in [(0, 1_000), (1_900, 1_000), (600, 500)] {
+        advance(passes * MS).await;
+        assert_eq!(breaker.try_acquire().unwrap_err().retry_after(), Some(left * MS));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_ends_at_a_thousand_calls_at_once_however_many_wait() {
+    let breaker = opened(settings());
+    advance(5 * SECOND).await;
+    let mut rounds = Vec::new();
+    while breaker.state() != CircuitState::Closed {
+        let round: Vec<_> = std::iter::from_fn(|| breaker.try_acquire().ok()).collect();
+        rounds.push(round.len());
+        round.into_iter().for_each(|permit| permit.settle(Outcome::Success));
+    }
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_goes_away_lets_the_next_call_probe() {
     let breaker = opened(settings());
     advance(5 * SECOND).await;

@@ -530,12 +530,25 @@ async fn a_shared_budget_is_filled_also_by_a_client_that_only_resumes() {
 #[tokio::test]
 async fn the_order_of_setters_makes_no_difference() {
     let budget = Budget::default();
-    let one = Client::builder().settings(quick()).budget(budget.clone()).rng(Rng::seeded(1)).build().unwrap();
-    let other = Client::builder().rng(Rng::seeded(1)).budget(budget).settings(quick()).build().unwrap();
+    let nothing = |_: &Error| http::Response::default();
+    let one = Client::builder().settings(quick()).budget(budget.clone()).rng(Rng::seeded(1));
+    let one = one.fallback_value(nothing).build().unwrap();
+    let other = Client::builder().fallback_value(nothing).rng(Rng::seeded(1)).budget(budget);
+    let other = other.settings(quick()).build().unwrap();
     assert_eq!(one.explain(), other.explain());
     let layers: Vec<_> =
         one.explain().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect();
-    assert_eq!(layers, ["deadline", "retry", "attempt timeout", "collect", "response body", "transport"]);
+    let expected = [
+        "deadline",
+        "fallback",
+        "retry",
+        "attempt timeout",
+        "collect",
+        "breaker",
+        "response body",
+        "transport",
+    ];
+    assert_eq!(layers, expected);
 }
 
 #[tokio::test]

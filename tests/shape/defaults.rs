@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
+use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -36,6 +37,7 @@ pub(crate) fn wrong(rows: &[Row]) -> Complaints {
 /// Settings of the code (the names in a `Debug` of them) that have no row.
 pub(crate) fn missing(rows: &[Row]) -> Complaints {
     let settings = [
+        ("breaker", format!("{:#?}", BreakerSettings::new())),
         ("backoff", format!("{:#?}", Backoff::default())),
         ("budget", format!("{:#?}", BudgetSettings::default())),
         ("resume", format!("{:#?}", ResumeSettings::new())),
@@ -54,6 +56,8 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         "retry `budget`",
         "retry `costs`",
         "client `body`",
+        "client `breaker`",
+        "client `fallback`",
         "client `retry`",
     ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
@@ -70,6 +74,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let breaker = BreakerSettings::new();
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -100,6 +105,27 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "fallback `replay_cap`" => {
             FallbackSettings::new().replay_cap(bytes(value)?) == FallbackSettings::new()
         }
+        "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
+        "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,
+        "breaker `failure_rate`" => breaker.clone().failure_rate(ratio(value)?) == breaker,
+        "breaker `slow_call`" => value == "off" && breaker.clone().without_slow_calls() == breaker,
+        "breaker `slow_rate`" => {
+            let slow = Duration::from_secs(1);
+            // The share that stands there once a threshold is set, and nothing else is.
+            serde_json::from_str::<BreakerSettings>(r#"{"slow_call":"1s"}"#).ok()?
+                == breaker.clone().slow_calls(slow, ratio(value)?)
+        }
+        "breaker `consecutive_failures`" => {
+            value == "off" && breaker.clone().without_consecutive_failures() == breaker
+        }
+        "breaker `open_time`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && breaker.clone().open_time(backoff) == breaker
+        }
+        "breaker `probes`" => breaker.clone().probes(value.parse().ok()?) == breaker,
+        "breaker `probe_timeout`" => breaker.clone().probe_timeout(time(value)?) == breaker,
         "body `idle`" => body.idle(time(value)?) == body,
         // There is no setter for what is off from the start.
         "body `min_rate`" => value == "off" && format!("{body:?}").contains("min_rate: None"),
@@ -127,6 +153,10 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         _ => return None,
     })
+}
+
+fn ratio(text: &str) -> Option<Ratio> {
+    text.replace(' ', "").parse().ok()
 }
 
 fn time(text: &str) -> Option<Duration> {
