@@ -14,7 +14,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use stonework::base::{Error, TimeoutHeader};
+use stonework::base::{Error, Ratio, TimeoutHeader};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
@@ -205,6 +206,20 @@ async fn a_retry_allocates_nothing_but_the_copy_of_the_head() {
         request
     };
     assert_eq!(allocations(service, never), 0, "a request that is sent once is not copied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_circuit_allocates_nothing_whatever_it_counts() {
+    let settings = BreakerSettings::new;
+    let slow = settings().slow_calls(Duration::from_secs(1), Ratio::percent(50));
+    for settings in [settings(), slow, settings().window_of_calls(100), settings().consecutive_failures(5)] {
+        let layer = BreakerLayer::from(Breaker::new(settings).expect("valid settings"));
+        assert_eq!(allocations(layer.clone().layer(AtOnce), get), 0);
+        assert_eq!(allocations(layer.clone().answer().layer(AtOnce), get), 0);
+        assert_eq!(allocations_of_a_download(layer, get), 0, "until the body has ended");
+    }
+    // Copies of the request's host are counted references.
+    assert_eq!(allocations(BreakersLayer::new().layer(AtOnce), with_headers), 0);
 }
 
 #[tokio::test(start_paused = true)]

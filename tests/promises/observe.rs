@@ -10,9 +10,11 @@ use std::task::{Context, Waker};
 
 use http::{Method, Request, Response};
 use metrics::{
-    Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
 };
 use stonework::base::{Call, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, TracingObserver};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::client::{Client, ClientSettings};
 use stonework::fallback::FallbackLayer;
 use stonework::observe::{MetricsObserver, SpanLayer};
@@ -308,6 +310,20 @@ impl HistogramFn for Count {
     }
 }
 
+impl GaugeFn for Count {
+    fn increment(&self, _: f64) {
+        panic!("nothing here is added up");
+    }
+
+    fn decrement(&self, _: f64) {
+        panic!("nothing here is added up");
+    }
+
+    fn set(&self, value: f64) {
+        self.recorded.lock().unwrap().push(value);
+    }
+}
+
 impl Recorder for Counts {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
@@ -319,8 +335,8 @@ impl Recorder for Counts {
         Counter::from_arc(self.of(key))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.of(key))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
@@ -367,6 +383,38 @@ fn metrics_count_every_attempt_retry_and_skipped_retry_exactly() {
     );
     let delays = counts.recorded("stonework.retry.delay{}");
     assert!(delays.len() == 2 && delays[1] >= 7.0, "{delays:?}");
+}
+
+#[test]
+fn a_circuit_is_counted_and_shown_in_exactly_one_state() {
+    let everything = Everything::default();
+    let counts = tracing::subscriber::with_default(everything.clone(), || {
+        counting(async {
+            let breaker = Breaker::new(BreakerSettings::new().min_calls(1)).unwrap().named("orders");
+            for breaker in [breaker.clone().observer(MetricsObserver), breaker.observer(TracingObserver)] {
+                breaker.try_acquire().unwrap().settle(Outcome::Failure);
+                tokio::time::advance(5 * SECOND).await;
+                breaker.try_acquire().unwrap().settle(Outcome::Success);
+            }
+        })
+    });
+    let expected = [
+        ("stonework.circuit.changes{circuit=orders,to=closed}", 1),
+        ("stonework.circuit.changes{circuit=orders,to=half-open}", 1),
+        ("stonework.circuit.changes{circuit=orders,to=open}", 1),
+        ("stonework.circuit.probes{circuit=orders,ending=success}", 1),
+    ];
+    assert_eq!(counts.counted(), expected.map(|(name, count)| (name.to_owned(), count)));
+    for (state, shown) in
+        [("closed", vec![0.0, 1.0]), ("open", vec![1.0, 0.0]), ("half-open", vec![1.0, 0.0])]
+    {
+        let name = format!("stonework.circuit.state{{circuit=orders,state={state}}}");
+        assert_eq!(counts.recorded(&name), shown, "{state}");
+    }
+    let text = everything.text();
+    for word in ["circuit opened", "circuit changed", "circuit probed", "orders", "too many failures"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
 }
 
 #[test]

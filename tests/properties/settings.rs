@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
+use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -85,16 +86,40 @@ fn resume() -> impl Strategy<Value = ResumeSettings> {
 }
 
 prop_compose! {
+    fn breaker()(
+        (min_calls, more) in (1_u32..1 << 18, 0_u32..1 << 18),
+        by_calls in any::<bool>(),
+        [window, threshold, probe_timeout] in [time(), time(), time()],
+        [failed, slow] in [1_u32..=1_000_000, 1_u32..=1_000_000],
+        (in_a_row, probes) in (1_u32.., 1_u32..),
+        open_time in backoff(),
+        on in any::<[bool; 2]>(),
+    ) -> BreakerSettings {
+        let share = |parts| Ratio::per_million(parts).expect("up to a million");
+        let settings = BreakerSettings::new().min_calls(min_calls).failure_rate(share(failed));
+        let settings = settings.open_time(open_time).probes(probes).probe_timeout(probe_timeout);
+        let settings = if by_calls { settings.window_of_calls(min_calls + more) } else { settings.window(window) };
+        let settings = if on[0] { settings.slow_calls(threshold, share(slow)) } else { settings };
+        if on[1] { settings.consecutive_failures(in_a_row) } else { settings }
+    }
+}
+
+prop_compose! {
     fn client()(
         [connect, deadline, attempt, idle] in [time(), time(), time(), time()],
         off in any::<[bool; 4]>(),
         (hosts, largest) in (1_usize..1 << 40, 1_usize..1 << 40),
         (body, collect) in (body(), prop::option::of(1_usize..1 << 40)),
         resume in prop::option::of(resume()),
+        (breaker, fallback) in (prop::option::of(breaker()), fallback()),
         retry in retry(),
     ) -> ClientSettings {
         let settings = ClientSettings::new().connect_timeout(connect).max_idle_per_host(hosts);
-        let settings = settings.max_response_body(largest).body(body);
+        let settings = settings.max_response_body(largest).body(body).fallback(fallback);
+        let settings = match breaker {
+            Some(breaker) => settings.breaker(breaker),
+            None => settings.without_breaker(),
+        };
         let settings = if let Some(bytes) = collect { settings.collect_within(bytes) } else { settings };
         let settings = if let Some(resume) = resume { settings.resume(resume) } else { settings };
         let settings = if off[0] { settings.without_deadline() } else { settings.deadline(deadline) };
@@ -144,6 +169,11 @@ proptest! {
 
     #[test]
     fn settings_of_fallback_come_back_from_a_file_as_they_were_written(settings in fallback()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_breakers_come_back_from_a_file_as_they_were_written(settings in breaker()) {
         comes_back(&settings);
     }
 
@@ -213,6 +243,10 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "resume": { "in_all": 0 } }"#, "in_all"),
         (r#"{ "body": { "idle": "0s" } }"#, "`idle`"),
         (r#"{ "body": "off" }"#, "off"),
+        (r#"{ "breaker": { "probe": 1 } }"#, "`probe`"),
+        (r#"{ "breaker": { "probes": 0 } }"#, "`probes`"),
+        (r#"{ "breaker": { "window": 10 } }"#, "`min_calls`"),
+        (r#"{ "fallback": { "on": ["monday"] } }"#, "`monday`"),
     ] {
         let message = refused::<ClientSettings>(text);
         assert!(message.contains(named), "{text}: {message}");

@@ -15,7 +15,8 @@ use futures_util::stream::{self, BoxStream};
 use http::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use stonework::base::body::ReplayBody;
-use stonework::base::{Asked, ClassifyGrpc, GrpcStatus, Kind, Problem, Refuse, TimeoutHeader};
+use stonework::base::{Asked, CircuitState, ClassifyGrpc, GrpcStatus, Kind, Problem, Refuse, TimeoutHeader};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::timeout::{ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use stonework::{Call, Error};
 use tokio::time::Instant;
@@ -280,6 +281,39 @@ async fn a_call_that_ends_after_a_message_is_not_repeated_and_its_caller_sees_bo
     assert_eq!((messages, code(&end)), (vec![Bytes::from("one")], Code::Unavailable));
     assert_eq!(end.unwrap_err().message(), "not any more");
     assert_eq!(seen.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_fails_after_its_first_message_is_a_failure_to_the_circuit() {
+    let script = |_| Reply::Messages(vec!["one"], Some(Status::unavailable("not any more")));
+    let (channel, seen) = on_sockets!(Identity::new(), script);
+    let breaker = Breaker::new(BreakerSettings::new().min_calls(3)).unwrap();
+    let service = ServiceBuilder::new()
+        .map_err(status)
+        .layer(BreakerLayer::from(breaker.clone()).classify(ClassifyGrpc))
+        .service(channel);
+    for call in 1..=3 {
+        assert_eq!(breaker.stats().failures(), call - 1);
+        let (messages, end) = made(service.clone(), hello()).await;
+        assert_eq!((messages.len(), code(&end)), (1, Code::Unavailable), "call {call}");
+    }
+    assert_eq!(breaker.state(), CircuitState::Open);
+    let (messages, end) = made(service, hello()).await;
+    assert_eq!((messages.len(), code(&end), seen.calls()), (0, Code::Unavailable, 3), "refused here");
+    assert_eq!(end.unwrap_err().message(), "the circuit is open");
+}
+
+#[tokio::test]
+async fn a_grpc_server_whose_own_service_is_broken_says_unavailable_and_when_to_come_back() {
+    let breaker = Breaker::default();
+    breaker.force_open();
+    let (channel, seen) = on_sockets!(BreakerLayer::from(breaker.clone()).answer(), |_| fine());
+    let (_, end) = made(resilient(channel.clone(), LONG), hello_again()).await;
+    assert_eq!((code(&end), seen.calls()), (Code::Unavailable, 0));
+    breaker.reset();
+    let (messages, end) = made(resilient(channel, LONG), hello_again()).await;
+    assert_eq!((messages.len(), code(&end)), (2, Code::Ok));
+    assert_eq!(breaker.stats().calls(), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::testing::{Scripted, Step};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tokio::time::{Instant, sleep};
@@ -47,6 +48,29 @@ fn a_router_under_a_limit_answers_504_in_time() {
             let (status, body, elapsed) = get_from(&app, "/").await;
             assert_eq!((status, elapsed), (StatusCode::GATEWAY_TIMEOUT, 100 * MS));
             assert!(body.starts_with(b"{\"type\":\"about:blank\""), "{body:?}");
+        }
+    });
+}
+
+#[test]
+fn a_router_whose_circuit_is_open_answers_503_and_says_when_to_come_back() {
+    virtually(async {
+        let fails = || async { StatusCode::INTERNAL_SERVER_ERROR };
+        let breaker = || Breaker::new(BreakerSettings::new().min_calls(2)).unwrap();
+        for app in [
+            Router::new().route("/", get(fails)).layer(BreakerLayer::from(breaker()).answer()),
+            Router::new().route("/", get(fails)).route_layer(BreakerLayer::from(breaker()).answer()),
+            Router::new().route("/", get(fails).layer(BreakerLayer::from(breaker()).answer())),
+            Router::new().route("/", get(fails.layer(BreakerLayer::from(breaker()).answer()))),
+        ] {
+            let app = assert_shareable::<_, Request<Body>>(app);
+            for _ in 0..2 {
+                assert_eq!(get_from(&app, "/").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+            }
+            let refused = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((3..=5).contains(&seconds), "{seconds}");
         }
     });
 }
