@@ -56,7 +56,7 @@ impl BreakerSettings {
     /// The defaults: open when half of at least 20 calls within 10 s failed; for 5 s at first, for longer if it happens again;
     /// then one probe at a time, each for at most 10 s.
     pub fn new() -> Self {
-        let open_time = Backoff::exponential(Duration::from_secs(5), Duration::from_secs(60));
+        let open_time = Backoff::exponential(Duration::from_secs(5), Duration::from_secs(30));
         Self {
             consecutive_failures: None,
             failure_rate: Some(Ratio::percent(50)),
@@ -139,7 +139,7 @@ impl BreakerSettings {
     }
 
     /// How long it stays open: the first delay of this backoff, the second if it opens again, and so on; for each of these that
-    /// it then stays closed, it is back by one. Default: 5 s, doubling up to 60 s, each between a half and the whole of that,
+    /// it then stays closed, it is back by one. Default: 5 s, doubling up to 30 s, each between a half and the whole of that,
     /// so that clients that failed together do not come back together.
     pub const fn open_time(mut self, backoff: Backoff) -> Self {
         self.open_time = backoff;
@@ -451,7 +451,7 @@ mod tests {
     fn settings_are_told_in_one_line() {
         assert_eq!(
             BreakerSettings::new().to_string(),
-            "opens at 50% failures, of at least 20 calls in 10s; open times with equal jitter from 5s to 60s; \
+            "opens at 50% failures, of at least 20 calls in 10s; open times with equal jitter from 5s to 30s; \
              1 at a time to probe, each up to 10s"
         );
         let other = BreakerSettings::new()

@@ -105,7 +105,7 @@ mod tests {
              attempt timeout: 10s\n\
              collect: only where a request asks\n\
              breaker: by host and port; opens at 50% failures, of at least 20 calls in 10s; \
-             open times with equal jitter from 5s to 60s; 1 at a time to probe, each up to 10s\n\
+             open times with equal jitter from 5s to 30s; 1 at a time to probe, each up to 10s\n\
              response body: 30s of silence\n\
              transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
         );

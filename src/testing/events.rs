@@ -52,6 +52,12 @@ impl Recorder {
         std::mem::take(&mut *self.kept()).into_iter().map(|(_, event)| event).collect()
     }
 
+    /// All events so far with the instants at which they were told, in that order.
+    #[must_use]
+    pub fn timed_events(&self) -> Vec<(Instant, Event)> {
+        self.kept().clone()
+    }
+
     /// One line for each attempt, in the order they started, and one for whatever happens to a circuit, for people to read:
     ///
     /// ```text

@@ -443,17 +443,20 @@ fn ok_with_error(result: Result<&Response<Content>, &Error>) -> Outcome {
 }
 
 #[test]
-fn retry_observer_and_metrics_agree_on_what_a_classifier_says_and_the_answer_stays_as_it_was() {
+fn retry_breaker_observer_and_metrics_agree_on_what_a_classifier_says_and_the_answer_stays_as_it_was() {
     let events = Events::new();
     let counts = counting(async {
         let backend = Backend::script(|_, _| Step::Answer(with_header(answer(200), "x-error", "1")));
         let seen = backend.seen();
         let both = Both(events.clone(), MetricsObserver);
+        let breaker = Breaker::default();
+        let guarded = BreakerLayer::from(breaker.clone()).classify(ok_with_error).plain().layer(backend);
         let layer = RetryLayer::new().observer(both).classify(ok_with_error);
         let mut asked = request(Method::GET);
         Call::edit(asked.extensions_mut(), |call| call.attempts(2));
-        let response = layer.layer(backend).oneshot(asked).await.unwrap();
+        let response = layer.layer(guarded).oneshot(asked).await.unwrap();
         assert_eq!((response.status().as_u16(), response.headers().len(), seen.count()), (200, 1, 2));
+        assert_eq!(breaker.stats().failures(), 2);
     });
     assert_eq!(counts.counted()[0], ("stonework.attempts{delivery=answered,outcome=failure}".to_owned(), 2));
     assert_eq!(skips(&events), [stonework::base::Skip::Attempts]);
