@@ -41,6 +41,7 @@
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
 //! | and if it fails? | `fallback` | `fallback` |
+//! | is this one broken? | `breaker` | `breaker` |
 //! | may it come in? | `limit` | `limit` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
@@ -51,9 +52,10 @@
 //!
 //! # Order
 //!
-//! A client, outermost first: [`TimeoutLayer`](timeout::TimeoutLayer), [`RetryLayer`](retry::RetryLayer),
-//! [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), transport. The limit on the call stands outside, so that
-//! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another.
+//! A client, outermost first: [`TimeoutLayer`](timeout::TimeoutLayer), `FallbackLayer`, [`RetryLayer`](retry::RetryLayer),
+//! [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
+//! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another. What is
+//! fallen back to is asked when no retry can help; the circuit stands where every attempt passes.
 //!
 //! # Cancel safety
 //!
@@ -64,7 +66,7 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `fallback`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
@@ -78,15 +80,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "fallback")]
-#[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
-pub mod fallback;
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub mod retry;
 #[cfg(feature = "timeout")]
 #[cfg_attr(docsrs, doc(cfg(feature = "timeout")))]
 pub mod timeout;
+
+#[cfg(feature = "fallback")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
+pub mod fallback;
 
 #[cfg(feature = "breaker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "breaker")))]
