@@ -65,7 +65,7 @@ impl ClientBuilder {
     }
 
     /// Ask this service when a call has failed for one of the [reasons](ClientSettings::fallback) that are stated in the settings,
-    /// after all attempts: see [`FallbackLayer::service`]. In place of another fallback, if one was given. Default: none.
+    /// after all attempts: see [`FallbackLayer::service`](crate::fallback::FallbackLayer::service). In place of another fallback, if one was given. Default: none.
     ///
     /// ```
     /// use stonework::client::Client;
@@ -86,7 +86,7 @@ impl ClientBuilder {
     }
 
     /// Answer with what `value` makes of the error when a call has failed for one of the [reasons](ClientSettings::fallback) that
-    /// are stated in the settings, after all attempts: see [`FallbackLayer::value`]. In place of another fallback, if one was
+    /// are stated in the settings, after all attempts: see [`FallbackLayer::value`](crate::fallback::FallbackLayer::value). In place of another fallback, if one was
     /// given. Default: none.
     ///
     /// ```

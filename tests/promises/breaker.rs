@@ -390,7 +390,7 @@ async fn a_limit_on_time_outside_does_not_hide_a_service_that_hangs() {
 /// A body that tells its frames one by one.
 fn body(
     frames: Vec<Result<Frame<Bytes>, BoxError>>,
-) -> StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, BoxError>>>> {
+) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Unpin {
     StreamBody::new(futures_util::stream::iter(frames))
 }
 
