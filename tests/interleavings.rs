@@ -131,9 +131,10 @@ fn two_calls_that_end_together_open_a_circuit_exactly_once_in_whatever_order() {
         for other in [Outcome::Failure, Outcome::Success] {
             loom::model(move || {
                 let breaker = circuit(window_of_calls);
-                let (one, two) = (settle(&breaker, Outcome::Failure), settle(&breaker, other));
-                let thread = thread::spawn(one);
-                two();
+                let their = breaker.clone();
+                // Each counts on its own lane, and sums up both.
+                let thread = thread::spawn(move || settle(&their, other)());
+                settle(&breaker, Outcome::Failure)();
                 thread.join().unwrap();
                 assert_eq!((breaker.state(), breaker.stats().opened()), (CircuitState::Open, 1));
             });
