@@ -20,16 +20,16 @@ pub(super) struct Asked {
     pub(super) single: bool,
 }
 
-/// Whether a value may stand in.
+/// Whether a value may stand in. It takes no time, so the deadline does not matter.
 pub(super) const fn may_stand_in(facts: &Facts) -> bool {
-    facts.stated && !facts.late
+    facts.stated
 }
 
 /// Whether another service may get the request.
 pub(super) fn may_be_sent(facts: &Facts, asked: Asked) -> bool {
     let unprocessed = matches!(facts.delivery, Delivery::NotSent | Delivery::Refused);
     let harmless = asked.safety != Safety::Unsafe && !asked.single;
-    may_stand_in(facts) && (unprocessed || harmless)
+    facts.stated && !facts.late && (unprocessed || harmless)
 }
 
 #[cfg(test)]
@@ -56,17 +56,19 @@ mod tests {
     }
 
     #[test]
-    fn a_value_stands_in_however_far_the_request_got() {
+    fn a_value_stands_in_however_far_the_request_got_and_however_late() {
         for delivery in DELIVERIES {
-            assert!(may_stand_in(&Facts { stated: true, late: false, delivery }));
+            for late in [false, true] {
+                assert!(may_stand_in(&Facts { stated: true, late, delivery }));
+                assert!(!may_stand_in(&Facts { stated: false, late, delivery }));
+            }
         }
     }
 
     #[test]
-    fn nothing_falls_back_that_was_not_stated_or_is_late() {
+    fn nothing_is_sent_on_that_was_not_stated_or_is_late() {
         for (stated, late) in [(false, false), (true, true), (false, true)] {
             let facts = Facts { stated, late, delivery: Delivery::NotSent };
-            assert!(!may_stand_in(&facts));
             assert!(!may_be_sent(&facts, Asked { safety: Safety::Idempotent, single: false }));
         }
     }

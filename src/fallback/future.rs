@@ -183,7 +183,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let error = match ready!(this.primary.poll(cx)) {
+        let result = match this.primary.poll(cx) {
+            Poll::Ready(result) => result,
+            // Whoever limits the whole call drops this future next; only here is there a value, which takes no time.
+            Poll::Pending if this.shared.is_some() && scope::expired() => {
+                Err(Elapsed::before_deadline(Phase::Response).into())
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        let error = match result {
             Ok(response) => return Poll::Ready(Ok(response)),
             Err(error) => error,
         };

@@ -65,7 +65,8 @@ impl<T> FallbackLayer<Backup<T>> {
 }
 
 impl<V> FallbackLayer<Value<V>> {
-    /// Answer with what `value` makes of the error. It is called in the middle of a poll: it must not block.
+    /// Answer with what `value` makes of the error. It is called in the middle of a poll: it must not block. Where
+    /// `Timeout` is among the stated kinds, it also answers a call that is under way when the deadline passes.
     pub fn value<R>(value: V) -> Self
     where
         V: Fn(&Error) -> Response<R>,

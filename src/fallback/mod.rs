@@ -62,8 +62,9 @@
 //! *Marks:* the response carries a [`Fallback`] with the error in its place. Its [`Attempts`](crate::base::Attempts) are
 //! those of the other service; that error knows the ones before.
 //!
-//! *Where:* outside of `retry`, so that what can be helped by trying again is. Inside the limit on the whole call; and
-//! since nothing is begun after the deadline, put another limit inside, which leaves some of the time. *Not for:* a
+//! *Where:* outside of `retry`, so that what can be helped by trying again is. Inside the limit on the whole call: a value
+//! stands in at the very moment when the time is over. Another service is not asked any more then, so put another limit
+//! inside, which leaves it some of the time. *Not for:* a
 //! second service that is as good as the first, which is a matter of choosing between them; a value that is wrong rather
 //! than old or empty; or requests that are not HTTP.
 //!

@@ -20,7 +20,7 @@ use stonework::testing::{Recorder, Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Backend, Content, NeverReady, SECOND, answer, answered, request, timed};
+use crate::support::{Backend, Content, SECOND, answer, answered, request, timed};
 
 fn failed(kind: Kind, delivery: Delivery) -> Step<Response<Content>> {
     Step::fail(Error::new(kind, "the first one").with_delivery(delivery))
@@ -392,23 +392,52 @@ async fn a_service_that_breaks_before_it_is_called_has_failed_with_nothing_sent(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_begun_once_the_deadline_has_passed() {
-    let late = || Backend::script(|_, _| Step::FailAfter(SECOND, Kind::Transport.into()));
+async fn nothing_is_sent_on_once_the_deadline_has_passed() {
+    let late = Backend::script(|_, _| Step::FailAfter(SECOND, Kind::Transport.into()));
     let other = backup();
     let seen = other.seen();
     let told = Recorder::new();
-    let asks = FallbackLayer::service(other).observer(told.clone()).layer(late());
-    let stands_in = FallbackLayer::value(|_: &Error| panic!("asked")).layer(late());
-    let stands_in = stands_in.map_response(|response: Response<Content>| response);
+    let service = FallbackLayer::service(other).observer(told.clone()).layer(late);
     // `bound` polls the work before it looks at the clock.
-    let asks = Deadline::within(SECOND).bound(asks.oneshot(request(Method::GET))).await;
-    let stands_in = Deadline::within(SECOND).bound(stands_in.oneshot(request(Method::GET))).await;
-    for result in [asks.unwrap(), stands_in.unwrap()] {
-        let error = result.unwrap_err();
-        assert_eq!(error.kind(), Kind::Transport);
-        assert!(error.cause::<FallbackFailed>().is_none());
-    }
+    let result = Deadline::within(SECOND).bound(service.oneshot(request(Method::GET))).await;
+    let error = result.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Transport);
+    assert!(error.cause::<FallbackFailed>().is_none());
     assert_eq!((seen.count(), told.events().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_stands_in_at_the_very_moment_when_the_time_is_over() {
+    let hangs = Backend::script(|_, _| Step::Hang);
+    let seen = hangs.seen();
+    let fails_then = Backend::script(|_, _| Step::FailAfter(SECOND, Kind::Transport.into()));
+    let never_ready = Backend::steps([]).stall_ready(1, 1_000 * SECOND);
+    for (primary, kind, delivery) in [
+        (hangs, Kind::Timeout, Delivery::Unknown),
+        (fails_then, Kind::Transport, Delivery::Unknown),
+        (never_ready, Kind::Timeout, Delivery::NotSent),
+    ] {
+        let service = FallbackLayer::value(|_: &Error| answer(203)).layer(primary);
+        let limited = TimeoutLayer::new(SECOND).layer(service).oneshot(request(Method::POST));
+        let (result, took) = timed(limited).await;
+        let response = result.unwrap();
+        assert_eq!((took, response.status().as_u16()), (SECOND, 203));
+        let error = Fallback::of(&response).unwrap().error();
+        assert_eq!((error.kind(), error.delivery()), (kind, delivery));
+    }
+    assert_eq!(seen.abandoned(), 1, "what hung is dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_for_other_failures_leaves_the_deadline_as_it_is() {
+    let layer = || FallbackLayer::value(|_: &Error| answer(203));
+    for layer in [layer().on([Kind::Connect]), layer().when(false)] {
+        let service = layer.layer(Backend::script(|_, _| Step::Hang));
+        let (result, took) =
+            timed(TimeoutLayer::new(SECOND).layer(service).oneshot(request(Method::GET))).await;
+        let error = result.unwrap_err();
+        assert_eq!((took, error.kind(), error.delivery()), (SECOND, Kind::Timeout, Delivery::Unknown));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -445,9 +474,6 @@ async fn a_call_that_waits_to_be_made_is_known_not_to_be_sent_when_its_time_is_o
         assert_eq!((took, error.delivery()), (SECOND, Delivery::NotSent));
         assert_eq!(error.cause::<Elapsed>().unwrap().phase(), Phase::Readiness);
     }
-    let service = FallbackLayer::value(|_: &Error| answer(203)).layer(NeverReady);
-    let error = TimeoutLayer::new(SECOND).layer(service).oneshot(request(Method::GET)).await.unwrap_err();
-    assert_eq!((error.is_timeout(), error.delivery()), (true, Delivery::NotSent));
 }
 
 #[tokio::test(start_paused = true)]
