@@ -41,11 +41,13 @@ mod observe;
 #[cfg(feature = "serde")]
 pub(crate) mod or_off;
 mod outcome;
+mod peer;
 mod ratio;
 mod refuse;
 mod retry_after;
 mod rng;
 pub(crate) mod scope;
+mod served;
 pub(crate) mod sync;
 mod wire;
 
@@ -66,13 +68,16 @@ pub use kind::{Delivery, Kind};
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
+pub use peer::Peer;
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
+pub use served::{CloseReason, ServerPhase};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::bounded_map::BoundedMap;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
+pub(crate) use self::refuse::BodyTooSlow;
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
+use super::served::{CloseReason, ServerPhase};
 
 /// Receives every [`Event`] of the layers it was given to.
 ///
@@ -126,6 +127,24 @@ pub enum Event {
         kind: Kind,
         /// How far the request had got.
         delivery: Delivery,
+    },
+    /// A server closes a connection that has waited, or served, too long, or takes none from its address.
+    #[non_exhaustive]
+    ConnectionClosed {
+        /// What was too long, or too many.
+        why: CloseReason,
+    },
+    /// A handler panicked. Its client was answered with 500, if it had no answer yet.
+    #[non_exhaustive]
+    HandlerPanicked {
+        /// What the panic said, if it was a text.
+        message: Arc<str>,
+    },
+    /// A server is one phase nearer to its end.
+    #[non_exhaustive]
+    ServerPhaseChanged {
+        /// The phase that begins.
+        to: ServerPhase,
     },
 }
 
@@ -266,6 +285,15 @@ impl Observer for TracingObserver {
             }
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
+            }
+            Event::ConnectionClosed { why } => {
+                tracing::debug!(why = why.name(), "connection closed");
+            }
+            Event::HandlerPanicked { message } => {
+                tracing::error!(%message, "handler panicked");
+            }
+            Event::ServerPhaseChanged { to } => {
+                tracing::info!(phase = to.name(), "server");
             }
         }
     }

@@ -72,6 +72,7 @@ pub trait Refuse {
 /// | [`CircuitOpen`](Kind::CircuitOpen), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
 /// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
+/// | [`Body`](Kind::Body), where the [server](crate::server) waited for it for too long | 408 | 4, `DEADLINE_EXCEEDED` |
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
 /// | any other | 500 | 13, `INTERNAL` |
 ///
@@ -107,6 +108,15 @@ impl Refuse for Problem {
     }
 }
 
+/// The body of a request did not come in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body took too long")]
+pub(crate) struct BodyTooSlow;
+
+fn is_too_slow(error: &Error) -> bool {
+    error.kind() == Kind::Body && error.cause::<BodyTooSlow>().is_some()
+}
+
 fn is_too_large(error: &Error) -> bool {
     error.kind() == Kind::Body && error.cause::<BodyTooLarge>().is_some()
 }
@@ -114,6 +124,7 @@ fn is_too_large(error: &Error) -> bool {
 fn problem(error: &Error) -> Response<Bytes> {
     let status = match error.kind() {
         Kind::Body if is_too_large(error) => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Body if is_too_slow(error) => StatusCode::REQUEST_TIMEOUT,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::CircuitOpen | Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
@@ -139,8 +150,11 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let status =
-        if is_too_large(error) { GrpcStatus::ResourceExhausted } else { GrpcStatus::from(error.kind()) };
+    let status = match error.kind() {
+        Kind::Body if is_too_large(error) => GrpcStatus::ResourceExhausted,
+        Kind::Body if is_too_slow(error) => GrpcStatus::DeadlineExceeded,
+        kind => GrpcStatus::from(kind),
+    };
     headers.insert("grpc-status", HeaderValue::from(status.code()));
     // gRPC wants a percent sign escaped; no text of ours has one, unless a header is named so.
     let message = HeaderValue::try_from(detail(error).replace('%', "%25"));

@@ -65,7 +65,11 @@ impl Observer for MetricsObserver {
             Event::FellBack { kind, .. } => {
                 counter!("stonework.fallbacks", "kind" => kind.name()).increment(1);
             }
-            Event::AttemptStarted { .. } => {}
+            Event::ConnectionClosed { why } => {
+                counter!("stonework.server.closed", "why" => why.name()).increment(1);
+            }
+            Event::HandlerPanicked { .. } => counter!("stonework.server.panics").increment(1),
+            Event::AttemptStarted { .. } | Event::ServerPhaseChanged { .. } => {}
         }
     }
 }

@@ -1,20 +1,46 @@
 use std::fmt;
 use std::net::ToSocketAddrs;
+#[cfg(unix)]
+use std::path::Path;
 
-use super::listener;
-use super::{BindError, Server, ServerSettings};
+use tokio::net::TcpListener;
+
+use super::error::Reason;
+use super::signals::Signals;
+#[cfg(unix)]
+use super::unix::UnixSocket;
+use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
+use crate::base::{Observe, Observer};
 
 /// Assembles a [`Server`]. See [`Server::builder`].
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
     settings: ServerSettings,
+    observe: Observe,
+    stop_on_signals: bool,
 }
 
 impl ServerBuilder {
     /// Behave like this. Default: [`ServerSettings::new`].
     pub const fn settings(mut self, settings: ServerSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Tell this observer what happens: [`ServerPhaseChanged`](crate::base::Event::ServerPhaseChanged),
+    /// [`HandlerPanicked`](crate::base::Event::HandlerPanicked), [`ConnectionClosed`](crate::base::Event::ConnectionClosed).
+    /// Default: nobody.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observe = Observe::by(observer);
+        self
+    }
+
+    /// Begin to stop at SIGTERM or SIGINT, or where there are none at Ctrl-C; at the second one, skip ahead. They are
+    /// caught before the port is opened, so none is lost and the process ends by none; and for as long as the process lives.
+    /// Default: off, signals are yours.
+    pub const fn stop_on_signals(mut self) -> Self {
+        self.stop_on_signals = true;
         self
     }
 
@@ -26,13 +52,67 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`BindError`], which names the address: it is no address, it is taken, or it may not be used.
+    /// [`BindError`], which names the address: it is no address, it is taken, or it may not be used; or which names a
+    /// setting that cannot be.
     ///
     /// # Panics
     ///
     /// Outside a Tokio runtime with the network enabled.
-    pub async fn bind(self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server, BindError> {
-        let (listener, local_addr) = listener::bind(addr).await?;
-        Ok(Server { listener, local_addr, settings: self.settings })
+    pub async fn bind(self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server<TcpListener>, BindError> {
+        let shown = format!("{addr:?}").trim_matches('"').to_owned();
+        let open = async {
+            self.settings.check()?;
+            let signals = self.signals()?;
+            let candidates: Vec<_> = addr.to_socket_addrs()?.collect();
+            let listener = TcpListener::bind(&*candidates).await?;
+            Ok(self.serves(listener, signals))
+        };
+        open.await.map_err(|source: Reason| BindError { addr: shown, source })
+    }
+
+    /// Listen at this path of the file system. A socket that a killed server left there is replaced; the file is removed
+    /// when the server is dropped or stops. Who may connect is a matter of the permissions of its directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], which names the path: there is a file already, or it cannot be made; or which names a setting that
+    /// cannot be.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime with the network enabled.
+    #[cfg(unix)]
+    pub fn bind_unix(self, path: impl AsRef<Path>) -> Result<Server<UnixSocket>, BindError> {
+        let path = path.as_ref();
+        let open = || {
+            self.settings.check()?;
+            let signals = self.signals()?;
+            Ok(self.serves(UnixSocket::bind(path)?, signals))
+        };
+        open().map_err(|source: Reason| BindError { addr: path.display().to_string(), source })
+    }
+
+    /// Serve what comes from there: a socket that was opened elsewhere, or connections that are none of the system's. See
+    /// [`Listener`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidServer`], which names a setting that cannot be.
+    ///
+    /// # Panics
+    ///
+    /// If it is to [stop on signals](Self::stop_on_signals) and the system lets none be caught.
+    pub fn listen<L: Listener>(self, listener: L) -> Result<Server<L>, InvalidServer> {
+        self.settings.check()?;
+        let signals = self.signals().expect("signals can be caught");
+        Ok(self.serves(listener, signals))
+    }
+
+    fn signals(&self) -> Result<Option<Signals>, Reason> {
+        Ok(if self.stop_on_signals { Some(Signals::catch()?) } else { None })
+    }
+
+    fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
+        Server::new(listener, self.settings, self.observe, signals)
     }
 }

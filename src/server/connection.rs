@@ -1,104 +1,286 @@
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use super::ServerSettings;
-use super::greeting::greeting;
+use super::exchange::answer;
+use super::greeting::{greeting, is_http2};
+use super::pace::{self, Act, Limits};
+use super::shared::Shared;
 use super::tasks::Tasks;
+use super::wire::Wire;
 use crate::Body;
 use crate::base::deadline::countable;
-use crate::base::{BoxError, Error, Kind};
+use crate::base::{BoxError, CloseReason};
 
-/// Serves one connection to its end. Once `stop` says so, what was begun is finished and nothing more is taken.
-pub(super) async fn serve<S, B>(
-    mut stream: TcpStream,
-    service: S,
-    settings: ServerSettings,
-    mut stop: watch::Receiver<bool>,
-) where
+/// A client that has just connected is about to ask something: so long it is waited for when the server stops meanwhile.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Serves a connection to its end. Once the server drains, what was begun is finished and nothing more is taken.
+pub(super) async fn serve<T, S, B>(mut wire: Wire<T>, service: S)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let greeting = tokio::select! {
-        biased;
-        greeting = timeout(settings.header_read_timeout, greeting(&mut stream)) => greeting,
-        () = stopped(&mut stop) => return,
-    };
-    let greeting = match greeting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(greeting) if greeting.is_empty() => return,
-        Ok(greeting) => greeting,
-        Err(error) => {
-            tracing::debug!(%error, "a connection ended before its first request");
-            return;
+    let connection = Arc::clone(wire.shared());
+    let settings = &connection.control.settings;
+    let start = connection.pulse.start();
+    let mut limit = (start.checked_add(settings.header_read_timeout), CloseReason::Head);
+    let mut patient_until = start + FIRST_REQUEST;
+    loop {
+        let Some(first) = first_bytes(&mut wire, limit, patient_until).await else { return };
+        let wire_again = wire.again(first);
+        if is_http2(wire_again.first()) {
+            return Box::pin(serve_http2(wire_again, service)).await;
         }
-    };
-    let (read, write) = stream.into_split();
-    let stream = tokio::io::join(AsyncReadExt::chain(io::Cursor::new(greeting), read), write);
-
-    let tasks = Tasks::default();
-    let _owner = tasks.owner();
-    let handler = service_fn(move |request: Request<Incoming>| answer(service.clone(), request));
-    let hyper = hyper(settings, tasks);
-    let mut connection = pin!(hyper.serve_connection_with_upgrades(TokioIo::new(stream), handler));
-    // In this order: hyper learns from its first poll that there is a request, and closes at once if there is none.
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        // Boxed, so that a connection that waits takes no more than the wait.
+        match Box::pin(serve_http1(wire_again, service.clone())).await {
+            None => return,
+            Some(parked) => wire = parked,
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended with an error");
+        let idle_since = connection.pulse.idle_since();
+        limit = (idle_since.checked_add(settings.keep_alive_timeout), CloseReason::Idle);
+        patient_until = start;
     }
 }
 
-/// The server that told it may be gone without a word: then this task is about to be dropped.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// One request through a clone of the service that was made ready for it.
-async fn answer<S, B>(mut service: S, request: Request<Incoming>) -> Result<Response<B>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-{
-    let request = request.map(|body| {
-        if body.is_end_stream() {
-            return Body::empty();
+/// What the client says next; nothing, if that is nothing. Of a server that stops, it is waited for until then.
+async fn first_bytes<T: AsyncRead + Unpin>(
+    wire: &mut Wire<T>,
+    limit: (Option<Instant>, CloseReason),
+    patient_until: Instant,
+) -> Option<Bytes> {
+    let connection = Arc::clone(wire.shared());
+    let old = (connection.old_at, CloseReason::Old);
+    let (limit, why) =
+        if old.0.is_some_and(|at| limit.0.is_none_or(|limit| at < limit)) { old } else { limit };
+    let late = async {
+        match limit {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
         }
-        Body::new(body.map_err(|error| Error::new(Kind::Body, error)))
-    });
-    poll_fn(|cx| service.poll_ready(cx)).await?;
-    service.call(request).await
+    };
+    let stopped = async {
+        connection.control.draining().await;
+        // What has come by now is seen by then.
+        yield_now().await;
+        sleep_until(patient_until).await;
+    };
+    let greeting: io::Result<Bytes> = tokio::select! {
+        biased;
+        greeting = greeting(wire) => greeting,
+        () = late => {
+            connection.closes(why);
+            return None;
+        }
+        () = stopped => return None,
+    };
+    match greeting {
+        Ok(greeting) => (!greeting.is_empty()).then_some(greeting),
+        Err(error) => {
+            tracing::debug!(%error, "a connection ended before its first request");
+            None
+        }
+    }
 }
 
-/// Hyper has no clock of its own: without a timer its limits do nothing.
-fn hyper(settings: ServerSettings, tasks: Tasks) -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(tasks);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(countable(settings.header_read_timeout));
+/// Until the connection is over; or until it has been idle for a while, and then it is given back.
+async fn serve_http1<T, S, B>(wire: Wire<T>, service: S) -> Option<Wire<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let connection = Arc::clone(wire.shared());
+    let shared = Arc::clone(&connection);
+    let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
+    let hyper = http1_builder(&connection.control.settings);
+    let mut session = hyper.serve_connection(TokioIo::new(wire), handler).with_upgrades();
+    match drive(Pin::new(&mut session), &connection).await {
+        Ended::Over => None,
+        Ended::Idle => {
+            let parts = session.into_parts()?;
+            if !parts.read_buf.is_empty() {
+                connection.pulse.holds_more();
+            }
+            Some(parts.io.into_inner().again(parts.read_buf))
+        }
+    }
+}
+
+async fn serve_http2<T, S, B>(wire: Wire<T>, service: S)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let connection = Arc::clone(wire.shared());
+    connection.pulse.speaks_http2();
+    let shared = Arc::clone(&connection);
+    let settings = &connection.control.settings;
+    let tasks = Tasks::new(settings.stall_timeout);
+    let _owner = tasks.owner();
+    let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
+    let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
+    drive(pin!(session), &connection).await;
+}
+
+/// No timer: hyper's limit on a head counts from the end of the last request. Ours are in `pace`.
+fn http1_builder(settings: &ServerSettings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let size = usize::try_from(settings.max_head_size).unwrap_or(usize::MAX);
+    builder.header_read_timeout(None).max_headers(settings.max_headers).max_header_size(size);
+    // What has come of a head is kept here, so this bounds it as well.
+    builder.max_buf_size(size.max(SMALLEST_BUFFER));
     builder
-        .http2()
+}
+
+/// Below this, large bodies would be moved in too many pieces.
+const SMALLEST_BUFFER: usize = 64 * 1024;
+
+fn http2_builder(settings: &ServerSettings, tasks: Tasks) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(countable(settings.ping_interval))
-        .keep_alive_timeout(countable(settings.ping_timeout));
+        .keep_alive_timeout(countable(settings.ping_timeout))
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_header_list_size(settings.max_head_size)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(MOST_ERRORS);
     builder
+}
+
+/// Streams that the client took back before they were looked at, before its connection is closed: CVE-2023-44487.
+const MOST_RESETS: usize = 20;
+/// Streams that were reset because of what the client did, before its connection is closed: CVE-2025-8671.
+const MOST_ERRORS: usize = 1024;
+
+/// How [`drive`] ended.
+enum Ended {
+    /// The connection is over.
+    Over,
+    /// Nothing is under way, and has not been for a while.
+    Idle,
+}
+
+/// A connection of hyper's.
+trait Session: Future<Output = hyper::Result<()>> {
+    /// Finish what was begun, and take on nothing more.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<T, S, B> Session for http1::UpgradeableConnection<T, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<T, S, B> Session for http2::Connection<T, S, Tasks>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+    Tasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Serves while there is something to serve and it is in time.
+async fn drive<C: Session>(mut session: Pin<&mut C>, connection: &Shared) -> Ended {
+    let settings = &connection.control.settings;
+    let limits = Limits {
+        head: settings.header_read_timeout,
+        idle: settings.keep_alive_timeout,
+        stall: settings.stall_timeout,
+        age_grace: settings.age_grace,
+    };
+    let mut closing = None;
+    let mut told = false;
+    let mut stopped = pin!(async {
+        connection.control.draining().await;
+        // What has come by now is seen by then, and is no longer lost.
+        yield_now().await;
+    });
+    let mut timer = pin!(None::<Sleep>);
+    std::future::poll_fn(|cx| {
+        loop {
+            // First, since hyper learns from its first poll that there is a request, and closes at once if there is none.
+            if let Poll::Ready(ended) = session.as_mut().poll(cx) {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended with an error");
+                }
+                return Poll::Ready(Ended::Over);
+            }
+            // A head that is coming is waited for: hyper would drop it.
+            told = told || stopped.as_mut().poll(cx).is_ready();
+            if told && closing.is_none() && !connection.pulse.is_in_head() {
+                closing = Some((Instant::now(), false));
+                session.as_mut().finish();
+                continue;
+            }
+            let facts = connection.pulse.facts(closing, connection.old_at);
+            let Some((at, act)) = pace::next(&facts, &limits) else { return Poll::Pending };
+            // A timer that is early finds out when it fires; resetting it for every request would cost more.
+            let armed = timer.as_ref().as_pin_ref().map(|sleep| sleep.deadline());
+            if armed.is_none_or(|armed| armed > at) {
+                timer.set(Some(sleep_until(at)));
+            }
+            let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            if sleep.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let reached = armed.map_or(at, |armed| armed.min(at));
+            timer.set(None);
+            if reached < at {
+                continue;
+            }
+            match act {
+                Act::Park => return Poll::Ready(Ended::Idle),
+                Act::Finish(why) => {
+                    connection.closes(why);
+                    closing = Some((Instant::now(), why == CloseReason::Old));
+                    session.as_mut().finish();
+                }
+                Act::Close(why) => {
+                    connection.closes(why);
+                    return Poll::Ready(Ended::Over);
+                }
+            }
+        }
+    })
+    .await
 }

@@ -23,6 +23,11 @@ pub(super) async fn greeting(client: &mut (impl AsyncRead + Unpin)) -> io::Resul
     Ok(Bytes::copy_from_slice(&first[..read]))
 }
 
+/// Whether that is how an HTTP/2 client begins.
+pub(super) fn is_http2(greeting: &[u8]) -> bool {
+    greeting == PREFACE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,78 +1,73 @@
-use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The pause after a first failure to accept, and the longest; between them it doubles. What Go's `net/http` does.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The port could not be opened.
+/// Where connections come from: a TCP port, a [Unix socket](super::ServerBuilder::bind_unix), or whatever else makes streams
+/// of bytes. It is given to [`ServerBuilder::listen`](super::ServerBuilder::listen).
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use stonework::server::Server;
+/// use std::io;
+/// use std::net::SocketAddr;
+/// use stonework::server::{Listener, Server};
+/// use tokio::io::DuplexStream;
+/// use tokio::sync::mpsc;
 ///
-/// let first = Server::bind("127.0.0.1:0").await.unwrap();
-/// let error = Server::bind(first.local_addr()).await.unwrap_err();
-/// assert_eq!(error.to_string(), format!("cannot listen on {}", first.local_addr()));
-/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::AddrInUse);
-/// # }
+/// /// Connections within the process, for tests.
+/// struct InMemory(mpsc::Receiver<DuplexStream>);
+///
+/// impl Listener for InMemory {
+///     type Io = DuplexStream;
+///
+///     async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+///         match self.0.recv().await {
+///             Some(stream) => Ok((stream, None)),
+///             // Nobody can connect any more.
+///             None => std::future::pending().await,
+///         }
+///     }
+/// }
+///
+/// let (_connect, connections) = mpsc::channel(16);
+/// let server = Server::builder().listen(InMemory(connections)).unwrap();
+/// # let _ = server;
 /// ```
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr}")]
-pub struct BindError {
-    addr: String,
-    #[source]
-    source: io::Error,
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and the address that it comes from, if it has one. Dropping the future loses no connection.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says. The server tries again: at once where only that one connection was lost, which kinds
+    /// such as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) tell, else after a pause.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
 }
 
-impl BindError {
-    /// The address, as it was given.
-    #[must_use]
-    pub fn addr(&self) -> &str {
-        &self.addr
+/// A TCP port. Small answers are sent at once (`TCP_NODELAY`).
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        let (stream, from) = TcpListener::accept(self).await?;
+        // Answers go out in whole pieces already; holding a small one back for an acknowledgement only adds latency.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Some(from)))
     }
-}
-
-/// For functions that return [`io::Result`]. The kind stays.
-impl From<BindError> for io::Error {
-    fn from(error: BindError) -> Self {
-        Self::new(error.source.kind(), error)
-    }
-}
-
-pub(super) async fn bind(
-    addr: impl ToSocketAddrs + fmt::Debug,
-) -> Result<(TcpListener, SocketAddr), BindError> {
-    let shown = format!("{addr:?}").trim_matches('"').to_owned();
-    let open = async {
-        let candidates: Vec<_> = addr.to_socket_addrs()?.collect();
-        let listener = TcpListener::bind(&*candidates).await?;
-        let local_addr = listener.local_addr()?;
-        Ok((listener, local_addr))
-    };
-    open.await.map_err(|source| BindError { addr: shown, source })
 }
 
 /// The next connection. It never fails; dropping the future loses no connection.
-pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = persist(|| listener.accept()).await;
-    // Answers go out in whole pieces already; holding a small one back for an acknowledgement only adds latency.
-    let _ = stream.set_nodelay(true);
-    stream
-}
-
-/// Tries until it works, and pauses where trying at once would only burn the processor.
-async fn persist<T, F>(mut accept: impl FnMut() -> F) -> T
-where
-    F: Future<Output = io::Result<T>>,
-{
+pub(super) async fn accept<L: Listener>(listener: &mut L) -> (L::Io, Option<SocketAddr>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        match accept().await {
+        match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => tracing::trace!(%error, "a client left early"),
             Err(error) => {
@@ -93,17 +88,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
+    use std::collections::VecDeque;
 
+    use tokio::io::DuplexStream;
     use tokio::time::Instant;
 
     use super::*;
 
+    struct Failing(VecDeque<io::Error>);
+
+    impl Listener for Failing {
+        type Io = DuplexStream;
+
+        async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            self.0.pop_front().map_or_else(|| Ok((tokio::io::duplex(1).0, None)), Err)
+        }
+    }
+
     /// Accepts after these errors, and says how long that took.
     async fn after(errors: Vec<io::Error>) -> Duration {
         let start = Instant::now();
-        let mut errors = errors.into_iter();
-        persist(|| ready(errors.next().map_or(Ok(()), Err))).await;
+        accept(&mut Failing(errors.into())).await;
         start.elapsed()
     }
 

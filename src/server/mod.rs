@@ -32,7 +32,7 @@
 //! use tower::service_fn;
 //!
 //! let service = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
-//! let settings = ServerSettings::new().grace(Duration::from_secs(30));
+//! let settings = ServerSettings::new().drain_timeout(Duration::from_secs(30));
 //! let server = Server::builder().settings(settings).bind("127.0.0.1:0").await?;
 //! # let signal = std::future::ready(());
 //! // In a program: `tokio::signal::ctrl_c()`.
@@ -53,15 +53,36 @@
 //! request gets a clone, which is driven to readiness and then called. *Clients that leave:* a handler whose client
 //! closed the connection, or reset the stream, is dropped where it waits; over HTTP/1 only once the body was read.
 
+mod arriving;
 mod builder;
 mod connection;
+mod control;
+mod crowd;
+mod error;
+mod exchange;
+#[cfg(feature = "serde")]
+mod file;
 mod greeting;
 mod listener;
+mod outgoing;
+mod pace;
+mod pulse;
 mod serve;
 mod settings;
+mod shared;
+mod shutdown;
+mod signals;
+mod stall;
 mod tasks;
+#[cfg(unix)]
+mod unix;
+mod wire;
 
 pub use self::builder::ServerBuilder;
-pub use self::listener::BindError;
-pub use self::serve::{Report, Server};
-pub use self::settings::{InvalidServer, ServerSettings};
+pub use self::error::{BindError, InvalidServer};
+pub use self::listener::Listener;
+pub use self::serve::Server;
+pub use self::settings::ServerSettings;
+pub use self::shutdown::{ServerHandle, Shutdown, ShutdownReport};
+#[cfg(unix)]
+pub use self::unix::UnixSocket;

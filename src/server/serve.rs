@@ -1,30 +1,35 @@
-use std::convert::Infallible;
 use std::fmt;
 use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::connection;
+use super::control::Control;
 use super::listener::accept;
-use super::{BindError, ServerBuilder, ServerSettings};
+use super::shared::Shared;
+use super::signals::Signals;
+use super::wire::Wire;
+use super::{BindError, Listener, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use crate::Body;
-use crate::base::BoxError;
+use crate::base::{BoxError, CloseReason, Observe, Peer, Rng, ServerPhase};
 
-/// An open port, and how it will be served. See the [module](super).
+/// Somewhere to listen, and how what comes will be served. See the [module](super).
 #[derive(Debug)]
 #[must_use = "a server does nothing until it serves"]
-pub struct Server {
-    pub(super) listener: TcpListener,
-    pub(super) local_addr: SocketAddr,
-    pub(super) settings: ServerSettings,
+pub struct Server<L = TcpListener> {
+    listener: L,
+    control: Arc<Control>,
+    signals: Option<Signals>,
+    rng: Rng,
 }
 
 impl Server {
@@ -43,35 +48,49 @@ impl Server {
     }
 
     /// Where it listens, with the port that was taken if 0 was asked for.
+    ///
+    /// # Panics
+    ///
+    /// If the system no longer knows, which cannot be while the port is open.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr().expect("an open port has an address")
+    }
+}
+
+impl<L> Server<L> {
+    pub(super) fn new(
+        listener: L,
+        settings: ServerSettings,
+        observe: Observe,
+        signals: Option<Signals>,
+    ) -> Self {
+        Self { listener, control: Control::new(settings, observe), signals, rng: Rng::default() }
+    }
+}
+
+impl<L: Listener> Server<L> {
+    /// What stops it from elsewhere, and tells how it is doing.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { control: Arc::clone(&self.control) }
     }
 
-    /// Serve until the future is dropped, which drops every connection, too: see the [module](super).
-    pub async fn serve<S, B>(self, service: S) -> Infallible
-    where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.run(service, pending::<Infallible>()).await.0
-    }
-
-    /// Serve until `shutdown` is done, then stop without cutting off what was begun:
+    /// Serve until somebody asks to stop: a [handle](Server::handle), or a [signal](ServerBuilder::stop_on_signals). Then
+    /// stop without cutting off what was begun, in phases:
     ///
-    /// 1. The port is closed. Idle connections are closed; the others are told that this is their last request, with
-    ///    `Connection: close` or GOAWAY.
-    /// 2. Requests that have begun get their answers, for as long as the [grace](ServerSettings::grace) lasts.
-    /// 3. What is left is dropped, and counted in the [`Report`].
+    /// 1. For the time of the [lame duck](ServerSettings::lame_duck) everything goes on, but readiness fails.
+    /// 2. What lies in the queue of the port is taken, and the port closed. Idle connections are closed; the others are told that
+    ///    this is their last request, with `Connection: close` or GOAWAY. Whoever waits for
+    ///    [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as long as the
+    ///    [drain](ServerSettings::drain_timeout) lasts.
+    /// 3. What is left is dropped, and counted in the [`ShutdownReport`].
     ///
-    /// A request that was sent and not yet read when `shutdown` was done is lost: its client sees the connection closed
-    /// or reset, and nothing was done.
+    /// Who asks again ends the phase under way. A request that its client sent into a connection while it was being closed
+    /// is lost, as RFC 9112, section 9.3.1, has it: the client sees the connection closed, and nothing was done.
     ///
     /// Dropping the future at any point drops everything at once.
-    pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future) -> Report
+    pub async fn serve<S, B>(self, service: S) -> ShutdownReport
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -79,61 +98,144 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.run(service, shutdown).await.1
+        self.serve_until(service, pending::<()>()).await
     }
 
-    async fn run<S, B, F>(self, service: S, shutdown: F) -> (F::Output, Report)
+    /// As [`serve`](Self::serve), and begin to stop when `shutdown` is done, too.
+    pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future) -> ShutdownReport
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
-        F: Future,
     {
-        let Self { listener, settings, .. } = self;
-        let (stop, stopped) = watch::channel(false);
-        // Owns every task, so that dropping this future ends them all.
-        let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        let output = loop {
-            tokio::select! {
-                biased;
-                output = shutdown.as_mut() => break output,
-                Some(ended) = connections.join_next() => note(ended),
-                stream = accept(&listener) => {
-                    connections.spawn(connection::serve(stream, service.clone(), settings, stopped.clone()));
+        let Self { listener, control, mut signals, rng } = self;
+        let handle = ServerHandle { control: Arc::clone(&control) };
+        let asks = async {
+            let signalled = async {
+                match &mut signals {
+                    Some(signals) => signals.next().await,
+                    None => pending().await,
                 }
+            };
+            tokio::select! {
+                _ = shutdown => handle.shut_down(),
+                () = signalled => handle.shut_down(),
             }
+            while let Some(signals) = &mut signals {
+                signals.next().await;
+                handle.shut_down();
+            }
+            pending::<()>().await;
         };
-        drop(listener);
-        stop.send_replace(true);
+        let port = Port { listener, control, service, rng, connections: JoinSet::new() };
+        tokio::select! {
+            report = port.serve() => report,
+            () = asks => unreachable!("whoever asks goes on asking"),
+        }
+    }
+}
+
+/// A server that serves.
+struct Port<L, S> {
+    listener: L,
+    control: Arc<Control>,
+    service: S,
+    rng: Rng,
+    // Owns every task, so that dropping this ends them all.
+    connections: JoinSet<()>,
+}
+
+impl<L, S, B> Port<L, S>
+where
+    L: Listener,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    async fn serve(mut self) -> ShutdownReport {
+        let control = Arc::clone(&self.control);
+        self.take_until(control.asked_again(0)).await;
+        let begun = Instant::now();
+        let asked = *control.asked.borrow();
+        self.take_queue().await;
+        let Self { listener, service, mut connections, .. } = self;
+        drop((listener, service));
+        control.enter(ServerPhase::Draining);
         let all = async {
             while let Some(ended) = connections.join_next().await {
                 note(ended);
             }
+            control.crowd.empty().await;
         };
-        let _ = timeout(settings.grace, all).await;
+        tokio::select! {
+            biased;
+            () = all => {}
+            () = sleep(control.settings.drain_timeout) => {}
+            () = control.asked_again(asked) => {}
+        }
         while let Some(ended) = connections.try_join_next() {
             note(ended);
         }
-        let aborted = connections.len();
+        control.enter(ServerPhase::Stopped);
+        let connections_aborted = connections.len();
         connections.shutdown().await;
-        (output, Report { aborted })
+        let (finished, aborted) = control.counts();
+        let upgraded = control.crowd.count();
+        ShutdownReport { finished, aborted, connections_aborted, upgraded, took: begun.elapsed() }
+    }
+
+    /// Takes connections until `over` is done.
+    async fn take_until(&mut self, over: impl Future) {
+        let mut over = pin!(over);
+        loop {
+            tokio::select! {
+                biased;
+                _ = over.as_mut() => return,
+                Some(ended) = self.connections.join_next() => note(ended),
+                (socket, from) = async {
+                    self.control.crowd.room().await;
+                    accept(&mut self.listener).await
+                } => self.take(socket, from),
+            }
+        }
+    }
+
+    /// Takes the connections that clients made before the port is closed.
+    async fn take_queue(&mut self) {
+        // A socket tells at once whether there is one.
+        while let Ok(accepted) = timeout(Duration::ZERO, self.listener.accept()).await {
+            match accepted {
+                Ok((socket, from)) => self.take(socket, from),
+                Err(error) => {
+                    tracing::debug!(%error, "the queue of the port is not empty");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, socket: L::Io, from: Option<SocketAddr>) {
+        let peer = from.map_or_else(Peer::default, Peer::from);
+        let now = Instant::now();
+        let jittered = |age: Duration| (age - age / 10).saturating_add(self.rng.duration_below(age / 5));
+        let old_at = self.control.settings.max_age.and_then(|age| now.checked_add(jittered(age)));
+        let connection = Shared::new(peer, Arc::clone(&self.control), now, old_at);
+        let Ok(place) = self.control.crowd.enter(from.map(|from| from.ip())) else {
+            connection.closes(CloseReason::Crowded);
+            return;
+        };
+        let wire = Wire::new(socket, connection, place);
+        self.connections.spawn(connection::serve(wire, self.service.clone()));
     }
 }
 
-/// Errors of a connection are its own affair; a panic is a bug of the service.
+/// Errors of a connection are its own affair; a panic is a bug.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection was lost");
     }
-}
-
-/// What a shutdown came to. See [`Server::serve_until`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// How many connections were still busy at the end of the grace, and were dropped. Each may have cut off an answer.
-    pub aborted: usize,
 }

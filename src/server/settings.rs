@@ -1,152 +1,252 @@
 use std::time::Duration;
 
-/// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one, durations as
-/// `"250ms"`; an unknown field or an impossible value is an error that names the field.
+use super::InvalidServer;
+use crate::timeout::BodyLimits;
+
+/// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
+/// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
 ///
 /// ```
 /// use std::time::Duration;
 /// use stonework::server::ServerSettings;
 ///
-/// let settings = ServerSettings::new().header_read_timeout(Duration::from_secs(5));
+/// let settings = ServerSettings::new().header_read_timeout(Duration::from_secs(5)).without_max_age();
 /// assert_ne!(settings, ServerSettings::new());
 /// # #[cfg(feature = "serde")] {
-/// let read: ServerSettings = serde_json::from_str(r#"{ "header_read_timeout": "5s" }"#).unwrap();
+/// let text = r#"{ "header_read_timeout": "5s", "max_age": "off" }"#;
+/// let read: ServerSettings = serde_json::from_str(text).unwrap();
 /// assert_eq!(read, settings);
 ///
 /// let refused = serde_json::from_str::<ServerSettings>(r#"{ "ping_timeout": "0s" }"#).unwrap_err();
 /// assert!(refused.to_string().contains("ping_timeout"));
 /// # }
 /// ```
+///
+/// An impossible value is told where a port is opened, by [`BindError`](super::BindError).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
+#[cfg_attr(feature = "serde", serde(try_from = "super::file::Fields", into = "super::file::Fields"))]
 #[must_use = "settings do nothing until a server is made from them"]
 pub struct ServerSettings {
-    pub(super) grace: Duration,
+    pub(super) age_grace: Option<Duration>,
+    pub(super) drain_timeout: Duration,
+    pub(super) handshake_timeout: Duration,
     pub(super) header_read_timeout: Duration,
+    pub(super) keep_alive_timeout: Duration,
+    pub(super) lame_duck: Duration,
+    pub(super) max_age: Option<Duration>,
+    pub(super) max_concurrent_streams: u32,
+    pub(super) max_connections: Option<usize>,
+    pub(super) max_connections_per_address: Option<usize>,
+    pub(super) max_head_size: u32,
+    pub(super) max_headers: usize,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
+    pub(super) request_body: BodyLimits,
+    pub(super) stall_timeout: Option<Duration>,
 }
 
 impl ServerSettings {
-    /// Ten seconds for a head, ten to finish at shutdown, an HTTP/2 ping every 30 with 20 for its answer.
+    /// Ten seconds for a head, 75 between requests, 30 of silence in a body; 16 384 connections, a quarter of them from one
+    /// address; connections that live an hour; ten seconds to finish at shutdown. The setters say more.
     pub const fn new() -> Self {
         Self {
-            grace: Duration::from_secs(10),
+            age_grace: None,
+            drain_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            lame_duck: Duration::from_secs(5),
+            max_age: Some(Duration::from_secs(60 * 60)),
+            max_concurrent_streams: 100,
+            max_connections: Some(16_384),
+            max_connections_per_address: Some(4_096),
+            max_head_size: 64 * 1024,
+            max_headers: 100,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            request_body: BodyLimits::new(),
+            stall_timeout: Some(Duration::from_secs(30)),
         }
+    }
+
+    /// For connections that are meant to stay: server-sent events, WebSockets, gRPC streams. As [`new`](Self::new), but they do
+    /// not grow old, and a client may be silent in the middle of a body. What remains bounds heads and idleness, and finds
+    /// clients that are gone or take nothing.
+    pub const fn streaming() -> Self {
+        Self { max_age: None, request_body: BodyLimits::none(), ..Self::new() }
+    }
+
+    /// How long requests may go on, and answers be read, on a connection that has reached its [age](Self::max_age).
+    /// Default: off, that is for as long as they take.
+    pub const fn age_grace(mut self, grace: Duration) -> Self {
+        self.age_grace = Some(grace);
+        self
     }
 
     /// How long a shutdown waits for what is in flight, before it drops the rest. Zero drops it at once. Default:
     /// 10 s.
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+    pub const fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
         self
     }
 
-    /// How long a client may take for the first bytes of a connection, and then, over HTTP/1, for each head: from when
-    /// the connection is free for it until the empty line has come. So an idle connection is closed after this, too.
-    /// Default: 10 s.
-    ///
-    /// # Panics
-    ///
-    /// If `limit` is zero: no head could be read.
+    /// How long a client may take for the TLS handshake. Default: 10 s.
+    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+
+    /// How long a client may take for the first bytes of a connection, and then, over HTTP/1, for each head, from its first
+    /// byte to the empty line. Default: 10 s.
     pub const fn header_read_timeout(mut self, limit: Duration) -> Self {
-        assert!(!limit.is_zero(), "a head takes time to read");
         self.header_read_timeout = limit;
         self
     }
 
+    /// How long a connection may wait for its next request. Over HTTP/2 it is told then that it is over. Default: 75 s.
+    ///
+    /// A proxy in front of the server has to give up idle connections earlier, or it sends requests into closing ones.
+    pub const fn keep_alive_timeout(mut self, limit: Duration) -> Self {
+        self.keep_alive_timeout = limit;
+        self
+    }
+
+    /// How long a shutdown goes on as if nothing were, but for [readiness](super::ServerBuilder::health), which fails:
+    /// whoever sends requests here learns of it in this time, and sends them elsewhere. Without a registry of health nobody
+    /// could learn of it, and this is skipped. Zero skips it, too. Default: 5 s.
+    pub const fn lame_duck(mut self, time: Duration) -> Self {
+        self.lame_duck = time;
+        self
+    }
+
+    /// How old a connection may be. Then it takes on nothing more, is told so (`Connection: close`, GOAWAY), and ends with what
+    /// it has begun; so clients spread over servers that came later. Each has an age of its own, up to a tenth more or
+    /// less. Default: 1 h.
+    pub const fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Let connections be as old as they like. In a file: `max_age = "off"`.
+    pub const fn without_max_age(mut self) -> Self {
+        self.max_age = None;
+        self
+    }
+
+    /// How many requests an HTTP/2 client may have in flight on one connection. Default: 100, the least that RFC 9113
+    /// recommends.
+    pub const fn max_concurrent_streams(mut self, most: u32) -> Self {
+        self.max_concurrent_streams = most;
+        self
+    }
+
+    /// How many connections there may be. More wait in the queue of the port until one ends. Default: 16 384; what the
+    /// system allows (`ulimit -n`) may be less, and then they wait as well.
+    pub const fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = Some(most);
+        self
+    }
+
+    /// Take any number of connections. In a file: `max_connections = "off"`.
+    pub const fn without_max_connections(mut self) -> Self {
+        self.max_connections = None;
+        self
+    }
+
+    /// How many connections there may be from one address, or from one IPv6 network of 64 bits. More are closed as they
+    /// come. Default: 4 096. All clients behind one proxy have the same address.
+    pub const fn max_connections_per_address(mut self, most: usize) -> Self {
+        self.max_connections_per_address = Some(most);
+        self
+    }
+
+    /// Take any number of connections from one address. In a file: `max_connections_per_address = "off"`.
+    pub const fn without_max_connections_per_address(mut self) -> Self {
+        self.max_connections_per_address = None;
+        self
+    }
+
+    /// How many bytes the head of a request may have; a larger one is answered with 431. Default: 64 KiB.
+    pub const fn max_head_size(mut self, bytes: u32) -> Self {
+        self.max_head_size = bytes;
+        self
+    }
+
+    /// How many fields the head of a request may have over HTTP/1; one with more is answered with 431. Over HTTP/2 their
+    /// [size](Self::max_head_size) alone counts. Default: 100.
+    pub const fn max_headers(mut self, most: usize) -> Self {
+        self.max_headers = most;
+        self
+    }
+
     /// How often an HTTP/2 client is asked whether it is still there. Default: 30 s.
-    ///
-    /// # Panics
-    ///
-    /// If `interval` is zero: that would be a flood.
     pub const fn ping_interval(mut self, interval: Duration) -> Self {
-        assert!(!interval.is_zero(), "pings without a pause are a flood");
         self.ping_interval = interval;
         self
     }
 
     /// How long an HTTP/2 client may take to answer a ping before its connection is closed. Default: 20 s.
-    ///
-    /// # Panics
-    ///
-    /// If `limit` is zero: no client could answer.
     pub const fn ping_timeout(mut self, limit: Duration) -> Self {
-        assert!(!limit.is_zero(), "an answer to a ping takes time");
         self.ping_timeout = limit;
         self
+    }
+
+    /// How long the body of a request may take. Default: 30 s of silence while the handler waits for more, and no other
+    /// limit, [`BodyLimits::new`]. Calls of gRPC have none: their clients may be silent, and pings tell whether they are
+    /// there.
+    pub const fn request_body(mut self, limits: BodyLimits) -> Self {
+        self.request_body = limits;
+        self
+    }
+
+    /// How long a client may take nothing of what there is for it. Over HTTP/1 its connection is closed then, over HTTP/2 its
+    /// request cut off. Default: 30 s.
+    pub const fn stall_timeout(mut self, limit: Duration) -> Self {
+        self.stall_timeout = Some(limit);
+        self
+    }
+
+    /// Wait for as long as clients like to take what they asked for. In a file: `stall_timeout = "off"`.
+    pub const fn without_stall_timeout(mut self) -> Self {
+        self.stall_timeout = None;
+        self
+    }
+
+    /// What cannot be.
+    pub(super) fn check(&self) -> Result<(), InvalidServer> {
+        let zero = |limit: Option<Duration>| limit.is_some_and(|limit| limit.is_zero());
+        for (field, instead, refused) in [
+            ("handshake_timeout", None, self.handshake_timeout.is_zero()),
+            ("header_read_timeout", None, self.header_read_timeout.is_zero()),
+            ("keep_alive_timeout", None, self.keep_alive_timeout.is_zero()),
+            ("max_age", Some("without_max_age"), zero(self.max_age)),
+            ("max_concurrent_streams", None, self.max_concurrent_streams == 0),
+            ("max_connections", Some("without_max_connections"), self.max_connections == Some(0)),
+            (
+                "max_connections_per_address",
+                Some("without_max_connections_per_address"),
+                self.max_connections_per_address == Some(0),
+            ),
+            ("max_head_size", None, self.max_head_size == 0),
+            ("max_headers", None, self.max_headers == 0),
+            ("ping_interval", None, self.ping_interval.is_zero()),
+            ("ping_timeout", None, self.ping_timeout.is_zero()),
+            ("stall_timeout", Some("without_stall_timeout"), zero(self.stall_timeout)),
+        ] {
+            if refused {
+                return Err(match instead {
+                    Some(instead) => InvalidServer::ZeroForOff { field, instead },
+                    None => InvalidServer::Zero { field },
+                });
+            }
+        }
+        Ok(())
     }
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A value that [`ServerSettings`] cannot have; told when they are read from a file. The setters panic instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidServer {
-    /// `header_read_timeout` is zero.
-    #[error("`header_read_timeout` is longer than zero, or no head could be read")]
-    HeaderReadTimeout,
-    /// `ping_interval` is zero.
-    #[error("`ping_interval` is longer than zero, or there would be nothing but pings")]
-    PingInterval,
-    /// `ping_timeout` is zero.
-    #[error("`ping_timeout` is longer than zero, or no client could answer")]
-    PingTimeout,
-}
-
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
-struct Fields {
-    #[serde(with = "crate::base::human::plain")]
-    grace: Duration,
-    #[serde(with = "crate::base::human::plain")]
-    header_read_timeout: Duration,
-    #[serde(with = "crate::base::human::plain")]
-    ping_interval: Duration,
-    #[serde(with = "crate::base::human::plain")]
-    ping_timeout: Duration,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Fields {
-    fn default() -> Self {
-        ServerSettings::new().into()
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<ServerSettings> for Fields {
-    fn from(settings: ServerSettings) -> Self {
-        let ServerSettings { grace, header_read_timeout, ping_interval, ping_timeout } = settings;
-        Self { grace, header_read_timeout, ping_interval, ping_timeout }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Fields> for ServerSettings {
-    type Error = InvalidServer;
-
-    fn try_from(fields: Fields) -> Result<Self, InvalidServer> {
-        let Fields { grace, header_read_timeout, ping_interval, ping_timeout } = fields;
-        if header_read_timeout.is_zero() {
-            return Err(InvalidServer::HeaderReadTimeout);
-        }
-        if ping_interval.is_zero() {
-            return Err(InvalidServer::PingInterval);
-        }
-        if ping_timeout.is_zero() {
-            return Err(InvalidServer::PingTimeout);
-        }
-        Ok(Self { grace, header_read_timeout, ping_interval, ping_timeout })
     }
 }

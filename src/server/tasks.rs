@@ -1,15 +1,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use tokio::task::JoinSet;
+
+use super::stall::Watched;
 
 /// Runs what hyper wants to run beside a connection: with HTTP/2, the handlers of its streams.
 ///
 /// The lock is held for a few instructions, by tasks of one connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(super) struct Tasks {
+    set: Arc<Mutex<JoinSet<()>>>,
+    stall_timeout: Option<Duration>,
+}
 
 impl Tasks {
+    /// Each of them may wait for its client for so long.
+    pub(super) fn new(stall_timeout: Option<Duration>) -> Self {
+        Self { stall_timeout, ..Self::default() }
+    }
+
     /// The owner of these tasks: they end when it is dropped, with the connection.
     pub(super) fn owner(&self) -> Owner {
         Owner(self.clone())
@@ -21,11 +32,16 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, work: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that have ended would be kept until the connection ends.
         reap(&mut tasks);
+        // A limit beyond what a clock can count is none.
+        let limit = self.stall_timeout.unwrap_or(Duration::MAX);
+        let work = Watched::new(work, limit);
         tasks.spawn(async {
-            work.await;
+            if work.await.is_none() {
+                tracing::debug!("a client took nothing of its answer for too long");
+            }
         });
     }
 }
@@ -45,7 +61,7 @@ pub(super) struct Owner(Tasks);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
         reap(&mut tasks);
         tasks.abort_all();
     }

@@ -115,6 +115,17 @@ impl Recorder {
                     let at = *at - *start;
                     lines.note(format_args!("at {at:?}: fell back: {kind}, {}", words(*delivery)));
                 }
+                Event::ConnectionClosed { why } => {
+                    let why = format!("{why:?}").to_lowercase();
+                    lines.note(format_args!("at {:?}: connection closed: {why}", *at - *start));
+                }
+                Event::HandlerPanicked { message } => {
+                    lines.note(format_args!("at {:?}: handler panicked: {message}", *at - *start));
+                }
+                Event::ServerPhaseChanged { to } => {
+                    let to = format!("{to:?}").to_lowercase();
+                    lines.note(format_args!("at {:?}: server: {to}", *at - *start));
+                }
             }
         }
         lines.join()

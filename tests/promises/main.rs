@@ -6,6 +6,7 @@ mod breaker;
 mod breaker_table;
 mod client;
 mod collect;
+mod connections;
 mod deadlines;
 mod delivery;
 mod fallback;

@@ -17,7 +17,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use stonework::Body;
-use stonework::server::{Report, Server, ServerSettings};
+use stonework::base::Event;
+use stonework::server::{Server, ServerSettings, ShutdownReport};
+use stonework::testing::Recorder;
 use stonework::timeout::TimeoutLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -36,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Running {
     addr: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
-    report: JoinHandle<Report>,
+    report: JoinHandle<ShutdownReport>,
 }
 
 impl Running {
@@ -52,7 +54,7 @@ impl Running {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
-    async fn stop(self) -> Report {
+    async fn stop(self) -> ShutdownReport {
         drop(self.stop);
         soon(self.report).await.unwrap()
     }
@@ -189,7 +191,7 @@ async fn an_http_2_client_that_no_longer_answers_is_closed_also_in_the_middle_of
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
-    let settings = ServerSettings::new().header_read_timeout(SHORT);
+    let settings = ServerSettings::new().keep_alive_timeout(SHORT);
     let server = Running::start(settings, echo()).await;
     let mut client = server.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -204,7 +206,7 @@ async fn limits_beyond_what_a_clock_can_count_are_no_limits_and_break_nothing() 
         .header_read_timeout(Duration::MAX)
         .ping_interval(Duration::MAX)
         .ping_timeout(Duration::MAX)
-        .grace(Duration::MAX);
+        .drain_timeout(Duration::MAX);
     let server = Running::start(settings, echo()).await;
     for http2 in [false, true] {
         let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
@@ -277,9 +279,9 @@ async fn a_request_in_flight_over_http_2_gets_its_answer_at_shutdown() {
 }
 
 #[tokio::test]
-async fn what_is_not_done_within_the_grace_is_dropped_and_counted() {
+async fn what_is_not_done_when_the_drain_is_over_is_dropped_and_counted() {
     let gate = Gate::default();
-    let server = Running::start(ServerSettings::new().grace(SHORT), gate.route()).await;
+    let server = Running::start(ServerSettings::new().drain_timeout(SHORT), gate.route()).await;
     let mut busy = server.connect().await;
     busy.write_all(WAIT).await.unwrap();
     soon(gate.reached.notified()).await;
@@ -352,51 +354,42 @@ async fn the_handler_of_a_client_that_left_is_dropped() {
     }
 }
 
-#[tokio::test]
-async fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
-    let router = echo().route(
-        "/panic",
-        get(|| async {
-            if true {
-                panic!("on purpose")
-            }
-        }),
-    );
-    let server = Running::start(ServerSettings::new(), router).await;
-    let (mut other, mut client) = (server.connect().await, server.connect().await);
-    client.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    assert_eq!(read_to_end(&mut client).await, "");
-    other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    read_up_to(&mut other, "hello").await;
-    server.stop().await;
+fn panicking() -> Router {
+    let panic = || async {
+        if true {
+            panic!("on purpose")
+        }
+    };
+    echo().route("/panic", get(panic))
 }
 
 #[tokio::test]
-async fn a_panic_in_a_handler_over_http_2_ends_its_stream_and_no_other() {
-    let gate = Gate::default();
-    let router = gate.route().route(
-        "/panic",
-        get(|| async {
-            if true {
-                panic!("on purpose")
-            }
-        }),
-    );
-    let written = Everything::default();
-    let _guard = tracing::subscriber::set_default(written.clone());
-    let server = Running::start(ServerSettings::new(), router).await;
-    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let get = |path: &str| {
-        Request::get(format!("http://{}{path}", server.addr)).body(Full::<Bytes>::default()).unwrap()
-    };
-    let beside = tokio::spawn(client.request(get("/wait")));
-    soon(gate.reached.notified()).await;
-    assert!(soon(client.request(get("/panic"))).await.is_err());
-    gate.open.notify_one();
-    let beside = soon(beside).await.unwrap().unwrap().into_body();
-    assert_eq!(beside.collect().await.unwrap().to_bytes(), "finished");
-    assert_eq!(server.stop().await.aborted, 0);
-    assert!(written.text().contains("on purpose"), "it is told");
+async fn a_panic_in_a_handler_is_answered_with_500_and_told_and_the_connection_goes_on() {
+    for http2 in [false, true] {
+        let written = Everything::default();
+        let _guard = tracing::subscriber::set_default(written.clone());
+        let told = Recorder::new();
+        let server = Server::builder().observer(told.clone()).bind("127.0.0.1:0").await.unwrap();
+        let (addr, handle) = (server.local_addr(), server.handle());
+        let serving = tokio::spawn(server.serve(panicking()));
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        for (path, status) in [("/panic", StatusCode::INTERNAL_SERVER_ERROR), ("/", StatusCode::OK)] {
+            let request =
+                Request::get(format!("http://{addr}{path}")).body(Full::<Bytes>::default()).unwrap();
+            let response = soon(client.request(request)).await.unwrap();
+            assert_eq!(response.status(), status);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            // What the panic said is none of the client's business.
+            assert!(!body.windows(7).any(|window| window == b"purpose"), "{body:?}");
+            assert_eq!(handle.connections(), 1, "no connection was lost");
+        }
+        assert!(written.text().contains("on purpose"), "it is told");
+        assert!(
+            matches!(&told.events()[..], [Event::HandlerPanicked { message, .. }] if &**message == "on purpose")
+        );
+        handle.shut_down();
+        assert_eq!(soon(serving).await.unwrap().aborted, 0);
+    }
 }
 
 #[tokio::test]

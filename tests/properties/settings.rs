@@ -137,9 +137,26 @@ fn fallback() -> impl Strategy<Value = FallbackSettings> {
 }
 
 fn server() -> impl Strategy<Value = ServerSettings> {
-    [time(), time(), time(), time()].prop_map(|[head, grace, interval, timeout]| {
-        let settings = ServerSettings::new().header_read_timeout(head).grace(grace);
-        settings.ping_interval(interval).ping_timeout(timeout)
+    let times = [time(), time(), time(), time(), time(), time(), time(), time(), time(), time()];
+    let counts = [1_usize..1 << 40, 1_usize..1 << 40, 1_usize..1 << 40];
+    let off = [any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()];
+    (times, counts, [1_u32.., 1_u32..], off).prop_map(|(times, counts, small, off)| {
+        let [head, idle, drain, lame, interval, timeout, handshake, age, grace, stall] = times;
+        let settings = ServerSettings::new().header_read_timeout(head).keep_alive_timeout(idle);
+        let settings =
+            settings.drain_timeout(drain).lame_duck(lame).ping_interval(interval).ping_timeout(timeout);
+        let settings = settings.handshake_timeout(handshake).max_headers(counts[0]).max_head_size(small[0]);
+        let settings = settings.max_concurrent_streams(small[1]).request_body(BodyLimits::new().idle(stall));
+        let settings =
+            if off[0] { settings.without_max_age() } else { settings.max_age(age).age_grace(grace) };
+        let settings = if off[1] { settings.without_stall_timeout() } else { settings.stall_timeout(stall) };
+        let settings =
+            if off[2] { settings.without_max_connections() } else { settings.max_connections(counts[1]) };
+        if off[3] {
+            settings.without_max_connections_per_address()
+        } else {
+            settings.max_connections_per_address(counts[2])
+        }
     })
 }
 

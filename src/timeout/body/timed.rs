@@ -7,6 +7,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
+#[cfg(feature = "server")]
+use super::BodyLimits;
 use super::watch::Watch;
 use crate::base::{Alarm, BoxError, Delivery, Elapsed, Error};
 
@@ -29,6 +31,12 @@ pub struct TimedBody<B> {
 impl<B> TimedBody<B> {
     pub(super) const fn new(body: B, watch: Watch, delivery: Delivery) -> Self {
         Self { body: Some(body), alarm: Alarm::new(), watch, delivery }
+    }
+
+    /// `body` within these limits, with no deadline.
+    #[cfg(feature = "server")]
+    pub(crate) fn within(body: B, limits: &BodyLimits, delivery: Delivery) -> Self {
+        Self::new(body, Watch::new(limits, Instant::now, None), delivery)
     }
 }
 

@@ -1,0 +1,78 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use tokio::sync::watch;
+
+use super::ServerSettings;
+use super::crowd::Crowd;
+use crate::base::{Event, Observe, ServerPhase};
+
+/// What a server and all its connections share.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) settings: ServerSettings,
+    pub(super) observe: Observe,
+    pub(super) crowd: Arc<Crowd>,
+    /// How often somebody asked for a shutdown.
+    pub(super) asked: watch::Sender<u32>,
+    phase: watch::Sender<ServerPhase>,
+    // The same, for every request to look at: the other one has a lock, which all cores would fight for.
+    phase_now: AtomicU8,
+    /// Answers that came to their end since the shutdown began.
+    finished: AtomicU64,
+    /// Requests that the shutdown cut off.
+    aborted: AtomicU64,
+}
+
+impl Control {
+    pub(super) fn new(settings: ServerSettings, observe: Observe) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            observe,
+            crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
+            asked: watch::Sender::new(0),
+            phase: watch::Sender::new(ServerPhase::Serving),
+            phase_now: AtomicU8::new(ServerPhase::Serving as u8),
+            finished: AtomicU64::new(0),
+            aborted: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn phase(&self) -> ServerPhase {
+        const ALL: [ServerPhase; 4] =
+            [ServerPhase::Serving, ServerPhase::LameDuck, ServerPhase::Draining, ServerPhase::Stopped];
+        ALL[usize::from(self.phase_now.load(Relaxed))]
+    }
+
+    /// Tells everybody.
+    pub(super) fn enter(&self, phase: ServerPhase) {
+        self.phase_now.store(phase as u8, Relaxed);
+        self.phase.send_replace(phase);
+        self.observe.note(|| Event::ServerPhaseChanged { to: phase });
+    }
+
+    /// Waits until nothing new is taken on.
+    pub(super) async fn draining(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender is right here.
+        let _ = phase.wait_for(|phase| *phase >= ServerPhase::Draining).await;
+    }
+
+    /// Waits until it was asked to stop more often than `times`.
+    pub(super) async fn asked_again(&self, times: u32) {
+        let mut asked = self.asked.subscribe();
+        let _ = asked.wait_for(|asked| *asked > times).await;
+    }
+
+    pub(super) fn finished_one(&self) {
+        self.finished.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn aborted_one(&self) {
+        self.aborted.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.finished.load(Relaxed), self.aborted.load(Relaxed))
+    }
+}

@@ -1,0 +1,91 @@
+use std::io;
+
+/// A value that [`ServerSettings`](super::ServerSettings) cannot have.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::error::Error;
+/// use stonework::server::{Server, ServerSettings};
+///
+/// let settings = ServerSettings::new().max_headers(0);
+/// let error = Server::builder().settings(settings).bind("127.0.0.1:0").await.unwrap_err();
+/// assert_eq!(error.source().unwrap().to_string(), "`max_headers` is zero");
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidServer {
+    /// It is zero, with which nothing could ever be served.
+    #[error("`{field}` is zero")]
+    #[non_exhaustive]
+    Zero {
+        /// The name of the setting.
+        field: &'static str,
+    },
+    /// It is zero, and there is a word for doing without.
+    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: {field} = \"off\")")]
+    #[non_exhaustive]
+    ZeroForOff {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setter that switches it off.
+        instead: &'static str,
+    },
+}
+
+/// The server cannot be: it could not listen there, or not as its settings say.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use stonework::server::Server;
+///
+/// let first = Server::bind("127.0.0.1:0").await.unwrap();
+/// let error = Server::bind(first.local_addr()).await.unwrap_err();
+/// assert_eq!(error.to_string(), format!("cannot listen on {}", first.local_addr()));
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::AddrInUse);
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr}")]
+pub struct BindError {
+    pub(super) addr: String,
+    #[source]
+    pub(super) source: Reason,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Reason {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Settings(#[from] InvalidServer),
+}
+
+impl BindError {
+    /// The address, as it was given.
+    #[must_use]
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// The setting that cannot be, if it was one.
+    #[must_use]
+    pub const fn invalid(&self) -> Option<InvalidServer> {
+        match &self.source {
+            Reason::Io(_) => None,
+            Reason::Settings(invalid) => Some(*invalid),
+        }
+    }
+}
+
+/// For functions that return [`io::Result`]. The kind stays; that of an impossible setting is
+/// [`InvalidInput`](io::ErrorKind::InvalidInput).
+impl From<BindError> for io::Error {
+    fn from(error: BindError) -> Self {
+        let kind = match &error.source {
+            Reason::Io(source) => source.kind(),
+            Reason::Settings(_) => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}

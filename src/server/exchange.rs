@@ -1,0 +1,161 @@
+//! One request and its answer.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use pin_project::pin_project;
+use tower_service::Service;
+
+use super::arriving::{Arriving, Late};
+use super::outgoing::Outgoing;
+use super::shared::{InFlight, Shared};
+use super::shutdown::Shutdown;
+use crate::Body;
+use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
+use crate::base::{Asked, BodyTooSlow, BoxError, Error, Event, Kind, Problem, Refuse};
+
+/// One request through a clone of the service that was made ready for it.
+pub(super) async fn answer<S, B>(
+    mut service: S,
+    connection: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing<B>>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let asked = Asked::of(&request);
+    let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
+    let (request, late) = arrived(request, asked, &connection);
+    let in_flight = InFlight::begin(Arc::clone(&connection), !http1, late.is_some());
+    let called = async {
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(request).await
+    };
+    let response = match Caught(called).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(error),
+        Err(panic) => {
+            report(&connection, &*panic);
+            let error = Error::new(Kind::Other, "the handler panicked");
+            return Ok(refusal(asked, &error, in_flight));
+        }
+    };
+    // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
+    if late.is_some_and(|late| late.is_so()) && is_general(response.status()) {
+        let mut refusal = refusal(asked, &Error::new(Kind::Body, BodyTooSlow), in_flight);
+        if http1 {
+            refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        return Ok(refusal);
+    }
+    Ok(outgoing(head, asked, response, in_flight))
+}
+
+/// The request as the service sees it, and where to ask whether its body came too late, if it has one.
+fn arrived(
+    request: Request<Incoming>,
+    asked: Asked,
+    connection: &Arc<Shared>,
+) -> (Request<Body>, Option<Late>) {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(connection.peer);
+    parts.extensions.insert(Shutdown { connection: Arc::clone(connection) });
+    if body.is_end_stream() {
+        return (Request::from_parts(parts, Body::empty()), None);
+    }
+    let (body, late) = Arriving::new(body, asked.grpc, connection);
+    (Request::from_parts(parts, Body::new(body)), Some(late))
+}
+
+/// It says nothing but that something went wrong.
+fn is_general(status: StatusCode) -> bool {
+    status == StatusCode::BAD_REQUEST || status == StatusCode::INTERNAL_SERVER_ERROR
+}
+
+fn outgoing<B>(
+    head: bool,
+    asked: Asked,
+    mut response: Response<B>,
+    in_flight: InFlight,
+) -> Response<Outgoing<B>>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let status = response.status();
+    let without_content = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        // An upgraded connection is no content, whatever stands in the body.
+        && status != StatusCode::SWITCHING_PROTOCOLS;
+    if head {
+        promise_length(&mut response);
+    }
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110, section 8.6, and RFC 9112, section 6.1.
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().remove(TRANSFER_ENCODING);
+    }
+    if head || without_content {
+        in_flight.settle(BodyEnd::Complete);
+        return response.map(|_| Outgoing::new(Held::bytes(Bytes::new())));
+    }
+    let until = HoldUntil::of_response(asked.without_body, &response);
+    response.map(|body| Outgoing::new(Held::new(body, in_flight, until)))
+}
+
+/// The answer to HEAD has the fields of the one to GET, as far as they are known (RFC 9110, section 9.3.2).
+fn promise_length<B: http_body::Body>(response: &mut Response<B>) {
+    let known = response.body().size_hint().exact().filter(|length| *length > 0);
+    let headers = response.headers_mut();
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        return;
+    }
+    if let Some(length) = known {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+}
+
+fn refusal<B>(asked: Asked, error: &Error, in_flight: InFlight) -> Response<Outgoing<B>>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let response = Problem.refuse(asked, error);
+    in_flight.settle(BodyEnd::Complete);
+    response.map(|bytes| Outgoing::new(Held::bytes(bytes)))
+}
+
+fn report(connection: &Shared, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    tracing::error!(panic = message, "a handler panicked");
+    connection.control.observe.note(|| Event::HandlerPanicked { message: message.into() });
+}
+
+/// A future that ends with what it panicked with.
+///
+/// It is not polled again then, and dropped: what it left half done can only be seen through what it shares with others,
+/// who see the same after any panic of a task.
+#[pin_project]
+struct Caught<F>(#[pin] F);
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let work = self.project().0;
+        match panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+            Ok(result) => result.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}

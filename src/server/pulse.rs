@@ -1,0 +1,150 @@
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::pace::{Facts, HASTE, is_flood};
+
+/// What a connection is doing: written by its socket and its requests, read by its timer.
+///
+/// Over HTTP/1 all of them are one task. Over HTTP/2 requests are tasks of their own; whatever they change, the task of the
+/// connection is woken to send it, and looks again.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    start: Instant,
+    http2: AtomicBool,
+    in_flight: AtomicU32,
+    begun: AtomicU32,
+    /// Of these, taken back at once.
+    hasty: AtomicU32,
+    in_head: AtomicBool,
+    clean: AtomicBool,
+    // Nanoseconds after `start`.
+    since: AtomicU64,
+    taken: AtomicU64,
+    /// 0: it is not.
+    stalled: AtomicU64,
+}
+
+impl Pulse {
+    /// Of a connection that was accepted now. What comes first is a head.
+    pub(super) fn new(start: Instant) -> Self {
+        Self {
+            start,
+            http2: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            hasty: AtomicU32::new(0),
+            in_head: AtomicBool::new(true),
+            clean: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// It speaks HTTP/2, whose heads come in frames, and whose pings show that the client is there.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Relaxed);
+        self.in_head.store(false, Relaxed);
+    }
+
+    /// A request has come, whole but for its body; `more` if it has one.
+    pub(super) fn begin(&self, more: bool) {
+        self.in_head.store(false, Relaxed);
+        self.clean.store(!more, Relaxed);
+        self.in_flight.fetch_add(1, AcqRel);
+        self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// A request that was begun then has ended without an answer.
+    pub(super) fn taken_back(&self, begun: Instant) {
+        if begun.elapsed() < HASTE {
+            self.hasty.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Its body was read to the end.
+    pub(super) fn read_whole(&self) {
+        self.clean.store(true, Relaxed);
+    }
+
+    /// Its answer is over.
+    pub(super) fn end(&self) {
+        if self.in_flight.load(Acquire) == 1 {
+            self.since.store(self.now(), Relaxed);
+        }
+        self.in_flight.fetch_sub(1, AcqRel);
+    }
+
+    /// The client sent something.
+    pub(super) fn received(&self) {
+        // While something is in flight it is of a body, or the next head before its turn.
+        if self.is_idle() && !self.http2.load(Relaxed) {
+            self.since.store(self.now(), Relaxed);
+            self.in_head.store(true, Relaxed);
+        }
+    }
+
+    /// The client took something.
+    pub(super) fn took(&self) {
+        self.taken.store(self.now(), Relaxed);
+        self.stalled.store(0, Release);
+    }
+
+    /// It does not take what there is.
+    pub(super) fn stalls(&self) {
+        if self.stalled.load(Relaxed) == 0 {
+            self.stalled.store(self.now().max(1), Relaxed);
+        }
+    }
+
+    /// More than its last request was read, and is no request yet.
+    pub(super) fn holds_more(&self) {
+        self.clean.store(false, Relaxed);
+    }
+
+    /// A head is coming, and is not whole yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.in_head.load(Relaxed)
+    }
+
+    /// Nothing is in flight; the next bytes are of a head.
+    fn is_idle(&self) -> bool {
+        self.in_flight.load(Acquire) == 0 && !self.in_head.load(Relaxed)
+    }
+
+    /// When the last request was over, or the client took the last of its answer.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.at(self.since.load(Relaxed).max(self.taken.load(Relaxed)))
+    }
+
+    pub(super) fn facts(&self, closing: Option<(Instant, bool)>, old_at: Option<Instant>) -> Facts {
+        let stalled = self.stalled.load(Acquire);
+        Facts {
+            http2: self.http2.load(Relaxed),
+            in_flight: self.in_flight.load(Acquire),
+            in_head: self.in_head.load(Relaxed),
+            since: self.at(self.since.load(Relaxed)),
+            taken: self.at(self.taken.load(Relaxed)),
+            stalled: (stalled > 0).then(|| self.at(stalled)),
+            clean: self.clean.load(Relaxed),
+            floods: is_flood(self.begun.load(Relaxed), self.hasty.load(Relaxed)),
+            closing,
+            old_at,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, nanos: u64) -> Instant {
+        self.start + Duration::from_nanos(nanos)
+    }
+}

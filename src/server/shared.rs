@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::control::Control;
+use super::pulse::Pulse;
+use crate::base::body::{BodyEnd, Guard};
+use crate::base::{CloseReason, Event, Peer, ServerPhase};
+
+/// What a connection and its requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) pulse: Pulse,
+    pub(super) peer: Peer,
+    pub(super) control: Arc<Control>,
+    pub(super) old_at: Option<Instant>,
+}
+
+impl Shared {
+    pub(super) fn new(peer: Peer, control: Arc<Control>, now: Instant, old_at: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self { pulse: Pulse::new(now), peer, control, old_at })
+    }
+
+    pub(super) fn closes(&self, why: CloseReason) {
+        self.control.observe.note(|| Event::ConnectionClosed { why });
+        tracing::debug!(?why, peer = ?self.peer.addr(), "closing a connection");
+    }
+}
+
+/// A request, from when it came until its answer is over.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    connection: Arc<Shared>,
+    /// Over HTTP/2, where a client can take a request back and keep the connection.
+    begun: Option<Instant>,
+    answered: bool,
+}
+
+impl InFlight {
+    /// `more`: a body will follow.
+    pub(super) fn begin(connection: Arc<Shared>, http2: bool, more: bool) -> Self {
+        connection.pulse.begin(more);
+        Self { connection, begun: http2.then(Instant::now), answered: false }
+    }
+}
+
+impl Guard for InFlight {
+    fn settle(mut self, end: BodyEnd) {
+        self.answered = end == BodyEnd::Complete;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Shared { pulse, control, .. } = &*self.connection;
+        match self.begun {
+            Some(begun) if !self.answered => pulse.taken_back(begun),
+            _ => {}
+        }
+        pulse.end();
+        match control.phase() {
+            ServerPhase::Serving => {}
+            _ if self.answered => control.finished_one(),
+            ServerPhase::Stopped => control.aborted_one(),
+            // The client left, or the answer failed.
+            _ => {}
+        }
+    }
+}

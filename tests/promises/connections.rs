@@ -1,0 +1,545 @@
+//! What the server promises about time and number of connections: in memory, on a paused clock.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, StreamBody};
+use stonework::Body;
+use stonework::base::{CloseReason, Event, Peer};
+use stonework::server::{Listener, Server, ServerHandle, ServerSettings, ShutdownReport};
+use stonework::testing::Recorder;
+use stonework::timeout::BodyLimits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
+
+use crate::support::SECOND;
+
+/// Connections within the process.
+struct InMemory(mpsc::UnboundedReceiver<(DuplexStream, SocketAddr)>);
+
+impl Listener for InMemory {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+        match self.0.recv().await {
+            Some((stream, from)) => Ok((stream, Some(from))),
+            None => pending().await,
+        }
+    }
+}
+
+/// A server that runs, and how to connect to it.
+struct Running {
+    connect: mpsc::UnboundedSender<(DuplexStream, SocketAddr)>,
+    handle: ServerHandle,
+    told: Recorder,
+    report: JoinHandle<ShutdownReport>,
+}
+
+/// What the socket of a client holds before somebody reads it.
+const SOCKET: usize = 4 * 1024;
+
+impl Running {
+    fn start(settings: ServerSettings) -> Self {
+        let (connect, connections) = mpsc::unbounded_channel();
+        let told = Recorder::new();
+        let builder = Server::builder().settings(settings).observer(told.clone());
+        let server = builder.listen(InMemory(connections)).unwrap();
+        let handle = server.handle();
+        let report = tokio::spawn(server.serve(service_fn(handler)));
+        Self { connect, handle, told, report }
+    }
+
+    fn connect(&self) -> DuplexStream {
+        self.connect_from("192.0.2.1:1")
+    }
+
+    fn connect_from(&self, from: &str) -> DuplexStream {
+        let (client, server) = duplex(SOCKET);
+        self.connect.send((server, from.parse().unwrap())).expect("it runs");
+        client
+    }
+
+    async fn h2(&self) -> h2::client::SendRequest<Bytes> {
+        let mut builder = h2::client::Builder::new();
+        // As clients do: one stream cannot use up what all of them may send.
+        builder.initial_connection_window_size(1024 * 1024);
+        let (send, connection) = builder.handshake(self.connect()).await.unwrap();
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        send
+    }
+
+    /// Why connections were closed.
+    fn closed(&self) -> Vec<CloseReason> {
+        let why = |event| match event {
+            Event::ConnectionClosed { why, .. } => Some(why),
+            _ => None,
+        };
+        self.told.events().into_iter().filter_map(why).collect()
+    }
+
+    async fn stop(self) -> ShutdownReport {
+        self.handle.shut_down();
+        self.report.await.unwrap()
+    }
+}
+
+async fn handler(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let respond = |body: Body| Ok(Response::new(body));
+    match request.uri().path() {
+        "/echo" => match request.into_body().collect().await {
+            Ok(body) => respond(Body::from(body.to_bytes())),
+            // As the extractors of frameworks do.
+            Err(_) => {
+                let mut response = Response::new(Body::from("cannot read it"));
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                Ok(response)
+            }
+        },
+        "/ignore" => respond(Body::from("hello")),
+        "/large" => respond(Body::from(vec![b'x'; 1024 * 1024])),
+        "/in-pieces" => respond(in_pieces(1024, Duration::ZERO)),
+        "/slow" => {
+            sleep(1_000 * SECOND).await;
+            respond(Body::from("hello"))
+        }
+        // Server-sent events: an hour of heartbeats.
+        "/events" => respond(in_pieces(240, 15 * SECOND)),
+        "/peer" => respond(Body::from(format!("{:?}", Peer::of(request.extensions()).addr()))),
+        "/204" | "/304" => {
+            let mut response = Response::new(Body::from("no content at all"));
+            *response.status_mut() = request.uri().path()[1..].parse().unwrap();
+            Ok(response)
+        }
+        _ => respond(Body::from("hello")),
+    }
+}
+
+/// A body of so many pieces of a kilobyte, each some time after the one before.
+fn in_pieces(count: usize, pause: Duration) -> Body {
+    let (send, mut pieces) = mpsc::channel::<Bytes>(1);
+    tokio::spawn(async move {
+        for _ in 0..count {
+            sleep(pause).await;
+            if send.send(vec![b'x'; 1024].into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    let frames = futures_util::stream::poll_fn(move |cx| {
+        pieces.poll_recv(cx).map(|piece| piece.map(|data| Ok::<_, Infallible>(http_body::Frame::data(data))))
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
+}
+
+/// Sends this and reads an answer that ends like that.
+async fn ask(client: &mut DuplexStream, request: &[u8], end: &str) -> String {
+    client.write_all(request).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let more = timeout(100 * SECOND, client.read_buf(&mut read)).await.expect("an answer").unwrap();
+        assert_ne!(more, 0, "closed after {:?}", String::from_utf8_lossy(&read));
+    }
+    String::from_utf8(read).unwrap()
+}
+
+/// What is left to read, and when the connection was closed.
+async fn read_to_end(client: &mut DuplexStream, since: Instant) -> (String, Duration) {
+    let mut read = Vec::new();
+    let _ = client.read_to_end(&mut read).await;
+    (String::from_utf8(read).unwrap(), since.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_drips_is_cut_off_at_its_limit_also_that_of_a_later_request() {
+    let server = Running::start(ServerSettings::new());
+    let drip = |mut client: DuplexStream| async move {
+        for byte in b"GET / HTTP/1.1\r\nhost: a.name.that.takes.its.time.example" {
+            if client.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(SECOND).await;
+        }
+        panic!("it was never closed");
+    };
+    let start = Instant::now();
+    let first = server.connect();
+    drip(first).await;
+    // It notices with the byte after.
+    assert!(start.elapsed() <= 11 * SECOND, "{:?}", start.elapsed());
+
+    let mut later = server.connect();
+    ask(&mut later, &get("/"), "hello").await;
+    sleep(40 * SECOND).await;
+    let start = Instant::now();
+    drip(later).await;
+    assert!(start.elapsed() <= 11 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(server.closed(), [CloseReason::Head, CloseReason::Head]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_may_be_idle_between_requests_longer_than_within_a_head() {
+    let server = Running::start(ServerSettings::new());
+    let mut client = server.connect();
+    // With and without a wait in which it gives its buffers back, and with a request in pieces after it.
+    for pause in [0, 500, 1_500, 74_000, 74_000] {
+        sleep(Duration::from_millis(pause)).await;
+        ask(&mut client, &get("/"), "hello").await;
+        client.write_all(b"GET /ign").await.unwrap();
+        sleep(9 * SECOND).await;
+        ask(&mut client, b"ore HTTP/1.1\r\nhost: x\r\n\r\n", "hello").await;
+    }
+    let start = Instant::now();
+    assert_eq!(read_to_end(&mut client, start).await, (String::new(), 75 * SECOND));
+    assert_eq!(server.closed(), [CloseReason::Idle]);
+
+    let mut silent = server.connect();
+    assert_eq!(read_to_end(&mut silent, Instant::now()).await, (String::new(), 10 * SECOND));
+    assert_eq!(server.closed(), [CloseReason::Idle, CloseReason::Head]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_ahead_of_their_turn_are_kept_while_a_connection_rests() {
+    let server = Running::start(ServerSettings::new());
+    let mut client = server.connect();
+    // The second one is not whole; no byte of it may be lost, and it has come, so it has to end.
+    ask(&mut client, &[get("/"), b"GET /ignore HT".to_vec()].concat(), "hello").await;
+    sleep(5 * SECOND).await;
+    ask(&mut client, b"TP/1.1\r\nhost: x\r\n\r\n", "hello").await;
+    sleep(5 * SECOND).await;
+    // An empty line or two before a request are nothing (RFC 9112, section 2.2).
+    ask(&mut client, &[get("/"), b"\r\n".to_vec()].concat(), "hello").await;
+    sleep(5 * SECOND).await;
+    ask(&mut client, &get("/"), "hello").await;
+
+    // A body that its handler did not read is no request, whatever it looks like.
+    let smuggled = b"POST /ignore HTTP/1.1\r\nhost: x\r\ncontent-length: 34\r\n\r\n";
+    ask(&mut client, smuggled, "hello").await;
+    sleep(5 * SECOND).await;
+    let _ = client.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n....").await;
+    let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+    assert!(!answer.contains("192.0.2.1"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_its_answer_is_closed() {
+    for path in ["/large", "/in-pieces"] {
+        let server = Running::start(ServerSettings::new());
+        let mut client = server.connect();
+        client.write_all(&get(path)).await.unwrap();
+        sleep(29 * SECOND).await;
+        assert_eq!(server.handle.connections(), 1);
+        sleep(2 * SECOND).await;
+        assert_eq!((server.handle.connections(), server.closed()), (0, vec![CloseReason::Stalled]), "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
+    for path in ["/large", "/in-pieces"] {
+        let server = Running::start(ServerSettings::new());
+        let mut client = server.connect();
+        client.write_all(&get(path)).await.unwrap();
+        let mut read = 0;
+        while read < 1024 * 1024 {
+            sleep(SECOND).await;
+            let more = client.read(&mut [0; 16 * 1024]).await.unwrap();
+            assert_ne!(more, 0, "{path}: closed after {read} bytes: {:?}", server.closed());
+            read += more;
+        }
+        assert_eq!(server.closed(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_an_answer_that_is_not_taken_is_cut_off_alone() {
+    let server = Running::start(ServerSettings::new());
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = |path: &str| Request::get(format!("http://x{path}")).body(()).unwrap();
+    let (stuck, _) = send.send_request(request("/in-pieces"), true).unwrap();
+    let mut stuck = stuck.await.unwrap().into_body();
+    sleep(29 * SECOND).await;
+    // Its window holds 64 KiB; none of it was given back, so the server cannot go on.
+    let (other, _) = send.send_request(request("/"), true).unwrap();
+    assert_eq!(other.await.unwrap().into_body().data().await.unwrap().unwrap(), "hello");
+    sleep(2 * SECOND).await;
+    let mut error = None;
+    while let Some(data) = stuck.data().await {
+        match data {
+            Ok(_) => {}
+            Err(reset) => {
+                error = Some(reset);
+                break;
+            }
+        }
+    }
+    assert!(error.is_some_and(|error| error.is_reset()));
+    let (other, _) = send.send_request(request("/"), true).unwrap();
+    assert_eq!(other.await.unwrap().status(), 200, "the connection is as good as before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_stops_coming_is_answered_with_408() {
+    let server = Running::start(ServerSettings::new());
+    let post = |kind: &str| {
+        format!("POST /echo HTTP/1.1\r\nhost: x\r\n{kind}content-length: 9\r\n\r\nhalf").into_bytes()
+    };
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.write_all(&post("")).await.unwrap();
+    let (answer, took) = read_to_end(&mut client, start).await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(answer.contains("connection: close") && answer.contains(r#""status":408"#), "{answer}");
+    assert_eq!(took, 30 * SECOND);
+
+    // It may be as slow as it likes, as long as something comes; and the connection goes on.
+    let mut client = server.connect();
+    client.write_all(&post("")).await.unwrap();
+    for byte in b"-body" {
+        sleep(25 * SECOND).await;
+        client.write_all(&[*byte]).await.unwrap();
+    }
+    ask(&mut client, b"", "half-body").await;
+    ask(&mut client, &get("/"), "hello").await;
+
+    // gRPC streams may be silent, and so may all with these settings.
+    let mut grpc = server.connect();
+    grpc.write_all(&post("content-type: application/grpc\r\n")).await.unwrap();
+    let streaming = Running::start(ServerSettings::streaming());
+    let mut patient = streaming.connect();
+    patient.write_all(&post("")).await.unwrap();
+    sleep(3_000 * SECOND).await;
+    ask(&mut grpc, b"-body", "half-body").await;
+    ask(&mut patient, b"-body", "half-body").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_the_limits_that_were_set() {
+    let limits = BodyLimits::none().total(60 * SECOND);
+    let server = Running::start(ServerSettings::new().request_body(limits));
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
+    let drip = async {
+        while client.write_all(b"x").await.is_ok() {
+            sleep(SECOND).await;
+        }
+    };
+    drip.await;
+    assert!(start.elapsed() <= 62 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_events_goes_on_for_as_long_as_it_likes() {
+    let server = Running::start(ServerSettings::streaming());
+    let mut client = server.connect();
+    client.write_all(&get("/events")).await.unwrap();
+    let start = Instant::now();
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n0\r\n\r\n") {
+        assert_ne!(client.read_buf(&mut read).await.unwrap(), 0);
+    }
+    assert_eq!(start.elapsed(), 240 * 15 * SECOND);
+    assert_eq!(server.closed(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_takes_on_nothing_more_and_finishes_what_it_has() {
+    let server = Running::start(ServerSettings::new().max_age(100 * SECOND).keep_alive_timeout(300 * SECOND));
+    let (mut idle, mut busy) = (server.connect(), server.connect());
+    ask(&mut idle, &get("/"), "hello").await;
+    busy.write_all(&get("/slow")).await.unwrap();
+    let start = Instant::now();
+    let (_, took) = read_to_end(&mut idle, start).await;
+    assert!((89 * SECOND..=111 * SECOND).contains(&took), "{took:?}");
+    let (answer, took) = read_to_end(&mut busy, start).await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("hello"), "{answer}");
+    assert_eq!(took, 1_000 * SECOND);
+
+    let mut send = server.h2().await.ready().await.unwrap();
+    let (slow, _) = send.send_request(Request::get("http://x/slow").body(()).unwrap(), true).unwrap();
+    sleep(120 * SECOND).await;
+    assert!(send.clone().ready().await.is_err(), "it was told that the connection is over");
+    assert_eq!(slow.await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_two_connections_grow_old_together() {
+    let server =
+        Running::start(ServerSettings::new().max_age(1_000 * SECOND).keep_alive_timeout(9_000 * SECOND));
+    let start = Instant::now();
+    let mut ages = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.connect();
+        ask(&mut client, &get("/"), "hello").await;
+        ages.push(tokio::spawn(async move { read_to_end(&mut client, start).await.1 }));
+    }
+    let mut ended = std::collections::BTreeSet::new();
+    for age in ages {
+        let age = age.await.unwrap();
+        assert!((899 * SECOND..=1_101 * SECOND).contains(&age), "{age:?}");
+        ended.insert(age);
+    }
+    assert!(ended.len() > 15, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_old_connection_has_begun_may_have_a_limit() {
+    let settings = ServerSettings::new().max_age(100 * SECOND).age_grace(10 * SECOND);
+    let server = Running::start(settings);
+    let mut busy = server.connect();
+    busy.write_all(&get("/slow")).await.unwrap();
+    let (answer, took) = read_to_end(&mut busy, Instant::now()).await;
+    assert_eq!(answer, "");
+    assert!((99 * SECOND..=121 * SECOND).contains(&took), "{took:?}");
+    assert_eq!(server.closed(), [CloseReason::Old, CloseReason::Old]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_without_requests_is_told_that_it_is_over() {
+    let server = Running::start(ServerSettings::new());
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = || Request::get("http://x/").body(()).unwrap();
+    assert_eq!(send.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+    sleep(74 * SECOND).await;
+    assert_eq!(send.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+    sleep(76 * SECOND).await;
+    assert_eq!((server.handle.connections(), server.closed()), (0, vec![CloseReason::Idle]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_only_so_many_connections_and_the_next_one_waits() {
+    let server = Running::start(ServerSettings::new().max_connections(2));
+    let (mut one, mut two, mut three) = (server.connect(), server.connect(), server.connect());
+    ask(&mut one, &get("/"), "hello").await;
+    ask(&mut two, &get("/"), "hello").await;
+    three.write_all(&get("/")).await.unwrap();
+    let unanswered = timeout(5 * SECOND, three.read_u8()).await;
+    assert!(unanswered.is_err() && server.handle.connections() == 2);
+    drop(one);
+    ask(&mut three, b"", "hello").await;
+    assert_eq!(server.closed(), []);
+    assert_eq!(server.stop().await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_has_only_so_many_connections_and_others_are_served() {
+    let server = Running::start(ServerSettings::new().max_connections_per_address(2));
+    let mut kept: Vec<_> = (0..2).map(|port| server.connect_from(&format!("[2001:db8::{port}]:1"))).collect();
+    for client in &mut kept {
+        ask(client, &get("/"), "hello").await;
+    }
+    // The same network of 64 bits.
+    let mut refused = server.connect_from("[2001:db8::9]:1");
+    assert_eq!(read_to_end(&mut refused, Instant::now()).await, (String::new(), Duration::ZERO));
+    assert_eq!(server.closed(), [CloseReason::Crowded]);
+    ask(&mut server.connect_from("[2001:db8:0:1::9]:1"), &get("/"), "hello").await;
+    kept.pop();
+    sleep(SECOND).await;
+    ask(&mut server.connect_from("[2001:db8::9]:1"), &get("/"), "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_sees_who_is_at_the_other_end() {
+    let server = Running::start(ServerSettings::new());
+    let answer = ask(&mut server.connect_from("192.0.2.7:4711"), &get("/peer"), ")").await;
+    assert!(answer.ends_with("Some(192.0.2.7:4711)"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_have_no_content_have_none_whatever_the_handler_says() {
+    let server = Running::start(ServerSettings::new());
+    let mut client = server.connect();
+    let mut send = server.h2().await.ready().await.unwrap();
+    for (method, path, length) in [
+        (Method::HEAD, "/", Some("5")),
+        (Method::HEAD, "/in-pieces", None),
+        (Method::GET, "/204", None),
+        (Method::GET, "/304", None),
+    ] {
+        let request = Request::builder().method(&method).uri(format!("http://x{path}")).body(()).unwrap();
+        let response = send.send_request(request, true).unwrap().0.await.unwrap();
+        let declared = response.headers().get(header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
+        assert_eq!(declared, length, "{method} {path}");
+        assert!(response.into_body().data().await.is_none(), "{method} {path}");
+
+        // Over HTTP/1 the next answer would be read wrongly.
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = ask(&mut client, request.as_bytes(), "\r\n\r\n").await;
+        assert_eq!(answer.contains("content-length: 5\r\n"), length.is_some(), "{answer}");
+        ask(&mut client, &get("/"), "hello").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_is_answered_with_431() {
+    let server = Running::start(ServerSettings::new().max_headers(3).max_head_size(1024));
+    for fields in ["a: 1\r\nb: 2\r\nc: 3\r\n".to_owned(), format!("long: {}\r\n", "x".repeat(2_000))] {
+        let mut client = server.connect();
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = Request::get("http://x/").header("long", "x".repeat(2_000)).body(()).unwrap();
+    assert_eq!(send.send_request(request, true).unwrap().0.await.unwrap().status(), 431);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_resets_ends_its_connection_and_no_other() {
+    let server = Running::start(ServerSettings::new());
+    let mut other = server.connect();
+    let mut send = server.h2().await.ready().await.unwrap();
+    let mut sent = 0;
+    while sent < 10_000 {
+        let Ok(ready) = send.clone().ready().await else { break };
+        send = ready;
+        let Ok((answer, mut stream)) =
+            send.send_request(Request::get("http://x/slow").body(()).unwrap(), false)
+        else {
+            break;
+        };
+        // A stream that was never sent need not be reset.
+        tokio::task::yield_now().await;
+        stream.send_reset(h2::Reason::CANCEL);
+        tokio::task::yield_now().await;
+        drop(answer);
+        sent += 1;
+    }
+    assert!(sent < 1_000, "it was never closed: {sent}");
+    assert_eq!(server.closed(), [CloseReason::Flood]);
+    ask(&mut other, &get("/"), "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_any_kind_that_is_sent_while_another_waits_is_read() {
+    // Two requests at once over HTTP/2, of which each has a body.
+    let server = Running::start(ServerSettings::new());
+    let mut send = server.h2().await.ready().await.unwrap();
+    let post = || Request::post("http://x/echo").body(()).unwrap();
+    let (one, mut first) = send.send_request(post(), false).unwrap();
+    let (two, mut second) = send.send_request(post(), false).unwrap();
+    second.send_data("second".into(), true).unwrap();
+    let read = |response: Response<h2::RecvStream>| async move {
+        let mut body = response.into_body();
+        body.data().await.unwrap().unwrap()
+    };
+    assert_eq!(read(two.await.unwrap()).await, "second");
+    first.send_data("first".into(), true).unwrap();
+    assert_eq!(read(one.await.unwrap()).await, "first");
+}
