@@ -151,10 +151,14 @@ impl Circuit {
         }
     }
 
-    /// Whether a call that came now would go through. Nothing is taken.
+    /// Whether a call that came now would go through. Nothing is taken; but it is noted that one would have come.
     pub(super) fn would_admit(&mut self, given: &mut Given<'_>) -> bool {
         self.pass_time(given);
-        self.has_room()
+        let has_room = self.has_room();
+        if let Phase::Probing(probing) = &mut self.phase {
+            probing.refused |= !has_room;
+        }
+        has_room
     }
 
     /// The same as far as is known, with no look at the time.

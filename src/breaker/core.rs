@@ -267,11 +267,14 @@ impl Core {
         if let Some(until) = circuit.open_until() {
             self.until.store(nanos(until.saturating_duration_since(self.origin)), Ordering::SeqCst);
         }
-        if circuit.generation() != before {
+        let changed = circuit.generation() != before;
+        if changed {
             self.watch.store(false, Ordering::SeqCst);
         }
         self.word.store(word(circuit.generation(), circuit.state()), Ordering::SeqCst);
-        let woken = if circuit.has_room() { std::mem::take(&mut gate.waiting) } else { Vec::new() };
+        // After a change whoever still waits does so for another moment than before.
+        let wakes = changed || circuit.has_room();
+        let woken = if wakes { std::mem::take(&mut gate.waiting) } else { Vec::new() };
         drop(gate);
         for event in happened {
             self.observe.note(|| self.event(event));

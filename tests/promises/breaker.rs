@@ -943,6 +943,46 @@ async fn a_limit_above_ends_a_wait_for_a_circuit_that_is_not_ready() {
     assert_eq!((waited.0.is_ok(), waited.1), (true, SECOND / 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_a_probe_fails_goes_on_when_the_next_open_time_is_over_and_not_later() {
+    let (health, backend) = Health::backend(Now::Well);
+    let breaker = opened(settings().probe_timeout(60 * SECOND));
+    let service = BreakerLayer::from(breaker.clone()).not_ready_when_open().layer(backend);
+    health.set(Now::SlowlySick(SECOND));
+    let start = Instant::now();
+    let probe = async {
+        assert_eq!(call(&service).await.unwrap().status(), 500);
+        health.set(Now::Well);
+    };
+    let waits = async {
+        sleep(5_500 * MS).await;
+        assert_eq!(breaker.state(), CircuitState::HalfOpen);
+        call(&service).await.unwrap();
+        start.elapsed()
+    };
+    // It probes from 5 s to 6 s, and is open for 10 s after that.
+    assert_eq!(tokio::join!(probe, waits).1, 16 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_until_it_is_ready_come_back_as_a_ramp_too() {
+    let (_, backend) = Health::backend(Now::Slow(SECOND));
+    let breaker = opened(settings());
+    let service = BreakerLayer::from(breaker.clone()).not_ready_when_open().layer(backend.clone());
+    advance(5 * SECOND).await;
+    let probe = breaker.try_acquire().unwrap();
+    // None of them is refused: they are not ready, and do not call.
+    let mut all = (0..50)
+        .map(|_| Box::pin(ServiceExt::<Request<Content>>::ready_oneshot(service.clone())))
+        .collect::<Vec<_>>();
+    for waits in &mut all {
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    probe.settle(Outcome::Success);
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    assert_eq!(breaker.stats().refused(), 0);
+}
+
 // ───────────────────────────────────────────────────────────────────────────── as a response
 
 #[tokio::test(start_paused = true)]
