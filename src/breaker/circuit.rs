@@ -203,7 +203,7 @@ impl Circuit {
     }
 
     /// What happens by itself: the open time ends, probes run out of time.
-    fn pass_time(&mut self, given: &mut Given<'_>) {
+    pub(super) fn pass_time(&mut self, given: &mut Given<'_>) {
         if let Phase::Open { until } = self.phase {
             if given.now < until {
                 return;

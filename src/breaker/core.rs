@@ -140,10 +140,7 @@ impl Core {
         let now = scope::now();
         let (generation, admission) = match self.left(now) {
             Some(left) => (0, Admission::Refused(Some(left))),
-            None => self.change(now, |gate, given| {
-                let admission = gate.circuit.admit(given);
-                (gate.circuit.generation(), admission)
-            }),
+            None => self.decide(now),
         };
         match admission {
             Admission::Counted => Ok(Some(Admitted(generation))),
@@ -152,6 +149,19 @@ impl Core {
             Admission::Refused(retry_after) => {
                 self.refused[lane].0.fetch_add(1, Ordering::Relaxed);
                 Err(retry_after)
+            }
+        }
+    }
+
+    /// What happens by itself is told before anything is decided: an observer that panics takes no probe with it.
+    fn decide(&self, now: Instant) -> (u64, Admission) {
+        loop {
+            let decided = self.change(now, |gate, given| {
+                gate.circuit.pass_time(given);
+                given.happened.is_empty().then(|| (gate.circuit.generation(), gate.circuit.admit(given)))
+            });
+            if let Some(decided) = decided {
+                return decided;
             }
         }
     }
@@ -254,7 +264,7 @@ impl Core {
 
     // ───────────────────────────────────────────────────────────────────────── under the lock
 
-    /// Let the circuit decide, tell everybody what came of it, and only then the observer and those who wait.
+    /// Let the circuit decide, tell everybody what came of it, and only then those who wait and the observer.
     pub(super) fn change<R>(&self, now: Instant, decide: impl FnOnce(&mut Gate, &mut Given<'_>) -> R) -> R {
         let mut happened = Vec::new();
         let mut gate = self.gate();
@@ -276,10 +286,11 @@ impl Core {
         let wakes = changed || circuit.has_room();
         let woken = if wakes { std::mem::take(&mut gate.waiting) } else { Vec::new() };
         drop(gate);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        // Last, since it may panic.
         for event in happened {
             self.observe.note(|| self.event(event));
         }
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
         result
     }
 

@@ -890,6 +890,32 @@ async fn an_observer_may_ask_the_circuit_and_one_that_panics_leaves_it_in_order(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_keeps_nobody_waiting_and_takes_no_probe_with_it() {
+    struct Panics(CircuitState);
+    impl Observer for Panics {
+        fn observe(&self, event: &Event) {
+            let changed = matches!(event, Event::CircuitChanged { to, .. } if *to == self.0);
+            assert!(!changed, "on purpose");
+        }
+    }
+    // When somebody closes the circuit, whoever waits for that goes on.
+    let (_, backend) = Health::backend(Now::Well);
+    let closes = breaker(settings()).observer(Panics(CircuitState::Closed));
+    closes.force_open();
+    let service = BreakerLayer::from(closes.clone()).not_ready_when_open().layer(backend);
+    let reset = async { assert!(AssertUnwindSafe(async { closes.reset() }).catch_unwind().await.is_err()) };
+    let (waited, ()) = tokio::join!(timeout(SECOND, call(&service)), reset);
+    assert!(waited.is_ok(), "it is closed, and nobody said so");
+    // The call that would have been the probe is not made, so another may be.
+    let probed = breaker(settings()).observer(Panics(CircuitState::HalfOpen));
+    settle(&probed, 10, Outcome::Failure);
+    advance(5 * SECOND).await;
+    assert!(AssertUnwindSafe(async { probed.try_acquire() }).catch_unwind().await.is_err());
+    assert_eq!((probed.state(), probed.stats().probes()), (CircuitState::HalfOpen, 0));
+    assert!(probed.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_circuits_leave_no_task_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
