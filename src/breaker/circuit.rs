@@ -58,8 +58,8 @@ struct Probing {
 struct Probe {
     number: u64,
     since: Instant,
-    /// A good head has arrived, and the body is on its way.
-    answered: bool,
+    /// How it went until its head, if that was good; the body is on its way.
+    answered: Option<Result>,
 }
 
 /// What is decided about a call.
@@ -178,7 +178,7 @@ impl Circuit {
             Phase::ForcedClosed => Admission::Uncounted,
             Phase::Probing(probing) if probing.has_room() => {
                 self.probes += 1;
-                probing.running.push(Probe { number: self.probes, since: given.now, answered: false });
+                probing.running.push(Probe { number: self.probes, since: given.now, answered: None });
                 Admission::Probe(self.probes)
             }
             Phase::Probing(_) | Phase::Open { .. } | Phase::ForcedOpen => {
@@ -222,21 +222,19 @@ impl Circuit {
             let late = probing.running.iter().position(|probe| probe.over(given.settings) <= given.now);
             let Some(late) = late else { return };
             let probe = probing.running.swap_remove(late);
-            if probe.answered {
-                self.probed(ProbeEnding::Success, Result::GOOD, given);
-            } else {
-                let failed = Result { failed: true, slow: false };
-                self.probed(ProbeEnding::TimedOut, failed, given);
+            match probe.answered {
+                Some(result) => self.probed(ending(result), result, given),
+                None => self.probed(ProbeEnding::TimedOut, Result { failed: true, slow: false }, given),
             }
         }
     }
 
     /// The head of a probe's answer is good, and the body is on its way.
-    pub(super) fn probe_answered(&mut self, number: u64) {
+    pub(super) fn probe_answered(&mut self, number: u64, slow: bool) {
         let probe =
             self.running().and_then(|running| running.iter_mut().find(|probe| probe.number == number));
         if let Some(probe) = probe {
-            probe.answered = true;
+            probe.answered = Some(Result { failed: false, slow });
         }
     }
 
@@ -250,14 +248,7 @@ impl Circuit {
         running.swap_remove(at);
         match result {
             None => given.happened.push(Happened::Probed(ProbeEnding::Abandoned)),
-            Some(result) => {
-                let ending = match result {
-                    Result { failed: true, .. } => ProbeEnding::Failure,
-                    Result { slow: true, .. } => ProbeEnding::Slow,
-                    Result { .. } => ProbeEnding::Success,
-                };
-                self.probed(ending, result, given);
-            }
+            Some(result) => self.probed(ending(result), result, given),
         }
     }
 
@@ -366,6 +357,14 @@ impl Circuit {
         if from != to {
             given.happened.push(Happened::Changed { from, to, why, open_for });
         }
+    }
+}
+
+const fn ending(result: Result) -> ProbeEnding {
+    match result {
+        Result { failed: true, .. } => ProbeEnding::Failure,
+        Result { slow: true, .. } => ProbeEnding::Slow,
+        Result { .. } => ProbeEnding::Success,
     }
 }
 

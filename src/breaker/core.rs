@@ -214,8 +214,8 @@ impl Core {
 
     /// The head of a probe's answer is good, and its body is on the way.
     #[cold]
-    pub(super) fn probe_answered(&self, call: Admitted) {
-        self.change(Instant::now(), |gate, _| gate.circuit.probe_answered(call.number()));
+    pub(super) fn probe_answered(&self, call: Admitted, slow: bool) {
+        self.change(Instant::now(), |gate, _| gate.circuit.probe_answered(call.number(), slow));
     }
 
     /// Look whether what was counted is reason to open.

@@ -28,8 +28,6 @@ pub(super) struct Result {
 }
 
 impl Result {
-    pub(super) const GOOD: Self = Self { failed: false, slow: false };
-
     const fn is_good(self) -> bool {
         !self.failed && !self.slow
     }

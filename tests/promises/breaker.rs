@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use stonework::base::{
     Backoff, BoxError, CircuitState, Classify, ClassifyGrpc, ClassifyHttp, Delivery, Error, Event, Jitter,
-    Kind, Observer, Outcome, Ratio, Rng,
+    Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
 };
 use stonework::breaker::{
     Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen, HostPort,
@@ -720,6 +720,26 @@ async fn slow_probes_open_it_again() {
     advance(5 * SECOND).await;
     assert_eq!(call(&service).await.unwrap().status(), 200);
     assert_eq!((breaker.state(), breaker.stats().slow_calls()), (CircuitState::Open, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_slow_until_its_head_is_slow_however_long_its_body_goes_on() {
+    let recorder = Recorder::new();
+    let slow = settings().slow_calls(SECOND, Ratio::percent(50)).probe_timeout(3 * SECOND);
+    let breaker = breaker(slow).observer(recorder.clone());
+    settle(&breaker, 10, Outcome::Failure);
+    let service = BreakerLayer::from(breaker.clone()).layer(tower::service_fn(|_: Request<Content>| async {
+        sleep(2 * SECOND).await;
+        let never = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        Ok::<_, BoxError>(Response::new(StreamBody::new(never)))
+    }));
+    advance(5 * SECOND).await;
+    let _streaming = call(&service).await.unwrap();
+    advance(SECOND).await;
+    assert!(call(&service).await.unwrap_err().is_circuit_open());
+    assert_eq!((breaker.state(), breaker.stats().slow_calls()), (CircuitState::Open, 1));
+    let slow = |event: &Event| matches!(event, Event::CircuitProbed { ending: ProbeEnding::Slow, .. });
+    assert_eq!(recorder.events().iter().filter(|event| slow(event)).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
