@@ -48,9 +48,9 @@ struct Probing {
     recovering: bool,
     allowed: u32,
     running: Vec<Probe>,
-    /// Probes of this round that have ended and count.
-    ended: u32,
-    /// Whether in this round a call had to be refused.
+    /// Probes of this round that have ended and count. What went well before says nothing about so many at once.
+    round: Counted,
+    /// Whether in this round a call had to be refused, or to wait.
     refused: bool,
 }
 
@@ -213,7 +213,7 @@ impl Circuit {
                 recovering: false,
                 allowed: given.settings.probes,
                 running: Vec::new(),
-                ended: 0,
+                round: Counted::default(),
                 refused: false,
             };
             self.change(Phase::Probing(probing), CircuitReason::OpenTimeOver, given);
@@ -263,19 +263,21 @@ impl Circuit {
     fn probed(&mut self, ending: ProbeEnding, result: Result, given: &mut Given<'_>) {
         given.happened.push(Happened::Probed(ending));
         let Phase::Probing(probing) = &mut self.phase else { return };
-        probing.ended += 1;
-        self.counted.calls += 1;
-        self.counted.failures += u64::from(result.failed);
-        self.counted.slow += u64::from(result.slow);
-        if probing.ended < probing.allowed {
-            return;
-        }
-        if given.settings.probes_failed(&self.counted) {
+        self.counted.add(result);
+        probing.round.add(result);
+        let round = probing.round;
+        let over = round.calls >= u64::from(probing.allowed);
+        // A large round is not waited for when there are enough calls to judge: few may be left who call.
+        let enough = probing.recovering && round.calls >= u64::from(given.settings.min_calls);
+        if (over || enough) && given.settings.probes_failed(&round) {
+            self.counted = round;
             self.open(CircuitReason::ProbesFailed, given);
+        } else if !over {
+            // The others are still to come.
         } else if probing.refused && probing.allowed < MOST_AT_ONCE {
             // More would have come, so they come back as a queue does that opens its gate slowly.
             probing.allowed = probing.allowed.saturating_mul(2).min(MOST_AT_ONCE);
-            (probing.ended, probing.refused) = (0, false);
+            (probing.round, probing.refused) = (Counted::default(), false);
             if !mem::replace(&mut probing.recovering, true) {
                 self.tell(CircuitState::HalfOpen, CircuitReason::ProbesSucceeded, None, given);
             }
@@ -379,7 +381,7 @@ impl Probing {
     fn has_room(&self) -> bool {
         let running = self.running.len() as u64;
         // In the first round no call takes the place of one that ended: no more go through than were allowed.
-        let ended = if self.recovering { 0 } else { u64::from(self.ended) };
+        let ended = if self.recovering { 0 } else { self.round.calls };
         running + ended < u64::from(self.allowed)
     }
 }

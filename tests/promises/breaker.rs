@@ -796,6 +796,37 @@ async fn a_service_that_fails_again_while_it_recovers_is_left_alone_again() {
     assert_eq!(breaker.stats().retry_after(), Some(10 * SECOND));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_round_of_the_recovery_is_judged_by_its_own_calls_and_not_by_those_before_it() {
+    for share in [80, 100] {
+        let breaker = opened(settings().failure_rate(Ratio::percent(share)));
+        advance(5 * SECOND).await;
+        let probe = breaker.try_acquire().unwrap();
+        assert!(breaker.try_acquire().is_err());
+        probe.settle(Outcome::Success);
+        settle(&breaker, 2, Outcome::Failure);
+        assert_eq!(breaker.state(), CircuitState::Open, "two of two failed: {share}%");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_dies_late_in_its_recovery_is_left_alone_as_soon_as_enough_calls_failed() {
+    let breaker = opened(settings());
+    advance(5 * SECOND).await;
+    // As many callers as an outage leaves waiting.
+    for round in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+        let round: Vec<_> = (0..round).map(|_| breaker.try_acquire().unwrap()).collect();
+        assert!(breaker.try_acquire().is_err());
+        round.into_iter().for_each(|permit| permit.settle(Outcome::Success));
+    }
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    // It dies, and few are left who call it: it does not take all of a round of 512.
+    settle(&breaker, 9, Outcome::Failure);
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    settle(&breaker, 1, Outcome::Failure);
+    assert_eq!(breaker.state(), CircuitState::Open, "half of ten calls is what opens it");
+}
+
 // ───────────────────────────────────────────────────────────────────────────── by hand, and to see
 
 #[tokio::test(start_paused = true)]
