@@ -305,6 +305,9 @@ impl Circuit {
             let Some(left) = closed.checked_sub(time) else { break };
             (closed, self.level) = (left, self.level - 1);
         }
+        if self.level == 0 {
+            self.last = Duration::ZERO;
+        }
         self.counted = counted;
         self.open(why, given);
     }

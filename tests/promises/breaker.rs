@@ -555,6 +555,26 @@ async fn the_open_time_grows_with_each_time_it_opens_again_up_to_its_cap_and_com
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_time_that_grows_by_chance_comes_back_too() {
+    let open_time = Backoff::exponential(5 * SECOND, 3600 * SECOND).unwrap().jitter(Jitter::Decorrelated);
+    for seed in 0..50 {
+        let breaker = breaker(settings().open_time(open_time)).rng(Rng::seeded(seed));
+        settle(&breaker, 10, Outcome::Failure);
+        for _ in 0..20 {
+            advance(breaker.stats().retry_after().unwrap()).await;
+            settle(&breaker, 1, Outcome::Failure);
+        }
+        advance(breaker.stats().retry_after().unwrap()).await;
+        settle(&breaker, 1, Outcome::Success);
+        // Closed for longer than all of that.
+        advance(30 * 24 * 3600 * SECOND).await;
+        settle(&breaker, 10, Outcome::Failure);
+        let time = breaker.stats().retry_after().unwrap();
+        assert!(time <= 15 * SECOND, "as at first: three times the base at most, and not {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clients_that_fail_together_do_not_come_back_together() {
     let times: Vec<_> = (0..1_000)
         .map(|seed| {
