@@ -1179,6 +1179,29 @@ async fn a_circuit_that_nobody_uses_is_forgotten_and_one_that_a_service_holds_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn circuits_that_are_never_to_be_forgotten_may_be_asked_for() {
+    let breakers = Breakers::<String>::new(settings()).unwrap().idle(Duration::MAX);
+    settle(&breakers.get(&"a".to_owned()), 10, Outcome::Failure);
+    advance(10_000 * 3600 * SECOND).await;
+    assert_eq!(breakers.get(&"a".to_owned()).stats().opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_with_a_call_under_way_is_not_forgotten() {
+    let breakers = Breakers::<String>::new(settings()).unwrap().most(60);
+    let sick = "sick".to_owned();
+    settle(&breakers.get(&sick), 10, Outcome::Failure);
+    advance(5 * SECOND).await;
+    let probe = breakers.get(&sick).try_acquire().unwrap();
+    for number in 0..1_000 {
+        let _ = breakers.get(&number.to_string());
+    }
+    assert!(breakers.get(&sick).try_acquire().is_err(), "one probes already");
+    probe.settle(Outcome::Failure);
+    assert_eq!(breakers.get(&sick).stats().opened(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn circuits_can_be_told_apart_by_whatever_a_request_has() {
     let breakers = Breakers::<String>::new(settings()).unwrap();
     let tenant = |request: &Request<Content>| request.uri().path().to_owned();
