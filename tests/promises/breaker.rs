@@ -124,6 +124,34 @@ async fn one_failure_an_hour_never_opens_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn settings_as_large_as_can_be_said_are_kept_and_overflow_nothing() {
+    // A tenth of it is as many nanoseconds as a word can hold, and one more.
+    let long = Duration::new(184_467_440_737, 95_516_160);
+    for window in [long, Duration::MAX] {
+        let breaker = breaker(settings().window(window));
+        for _ in 0..10 {
+            settle(&breaker, 1, Outcome::Failure);
+            advance(3600 * SECOND).await;
+        }
+        assert_eq!(breaker.state(), CircuitState::Open, "{window:?}");
+    }
+    let open_time = Backoff::constant(Duration::MAX).unwrap();
+    let most = settings()
+        .open_time(open_time)
+        .probes(u32::MAX)
+        .probe_timeout(Duration::MAX)
+        .slow_calls(Duration::MAX, Ratio::ONE)
+        .consecutive_failures(u32::MAX);
+    let breaker = opened(most);
+    assert!(breaker.try_acquire().unwrap_err().retry_after() > Some(10_000 * 3600 * SECOND));
+    advance(30 * 365 * 24 * 3600 * SECOND).await;
+    let probes: Vec<_> = (0..1_000).map(|_| breaker.try_acquire().unwrap()).collect();
+    assert_eq!(breaker.stats().probes(), 1_000);
+    drop(probes);
+    assert_eq!((breaker.state(), breaker.stats().probes()), (CircuitState::HalfOpen, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_of_a_hundred_calls_a_second_open_it_within_one_window() {
     let breaker = breaker(BreakerSettings::new());
     for _ in 0..60 * 100 {
