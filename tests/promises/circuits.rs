@@ -12,10 +12,12 @@ use stonework::base::{
 };
 use stonework::breaker::{Breaker, BreakerSettings, Breakers, HostPort};
 use stonework::client::{Client, ClientBuilder, ClientSettings};
-use stonework::retry::RetrySettings;
+use stonework::retry::{ResumeSettings, RetrySettings};
 use stonework::testing::{Reaction, Scripted, ScriptedServer, Step, respond};
 use stonework::{Body, fallback};
 use tokio::net::TcpListener;
+use tower::util::{Oneshot, ServiceFn};
+use tower::{ServiceExt, service_fn};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
@@ -64,6 +66,17 @@ fn backup() -> Scripted<Request<Body>, Response<Body>> {
 fn stream(pieces: usize) -> Body {
     let frames = (0..pieces).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; 1024]))));
     Body::new(StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<_>>())))
+}
+
+/// A service that asks this server, whatever host it is asked for.
+fn elsewhere(
+    to: &ScriptedServer,
+) -> ServiceFn<impl FnMut(Request<Body>) -> Oneshot<Client, Request<Body>> + Clone + Send + Sync + 'static> {
+    let (to, client) = (to.uri("/"), Client::new());
+    service_fn(move |mut request: Request<Body>| {
+        *request.uri_mut() = to.clone();
+        client.clone().oneshot(request)
+    })
 }
 
 async fn nobody() -> Uri {
@@ -228,13 +241,7 @@ async fn a_value_stands_in_for_a_host_whose_circuit_is_open_and_says_so() {
 async fn another_service_gets_a_whole_request_that_an_open_circuit_refused() {
     let server = ScriptedServer::start(|_| respond(200).keep_alive()).await;
     let other = ScriptedServer::start(|_| respond(201).keep_alive()).await;
-    let to = other.uri("/other");
-    let archive = Client::new();
-    let elsewhere = tower::service_fn(move |mut request: Request<Body>| {
-        *request.uri_mut() = to.clone();
-        tower::ServiceExt::oneshot(archive.clone(), request)
-    });
-    let client = client().fallback(elsewhere).build().unwrap();
+    let client = client().fallback(elsewhere(&other)).build().unwrap();
     of(&client, &server.uri("/")).force_open();
     // Twice the cap, too: none of it was read.
     for pieces in [1, 2 * CAP / 1024] {
@@ -310,4 +317,47 @@ async fn when_the_other_service_fails_too_both_errors_are_told() {
     assert_eq!((both.original().attempts(), both.backup().kind()), (3, Kind::Timeout));
     assert_eq!(other.seen().with(<[_]>::len), 1);
     assert_eq!(other.seen().with(|seen| seen[0].method().clone()), Method::GET);
+}
+
+/// A server whose representation is all of this byte, under the same tag as that of all the others. It breaks off half way, and
+/// has the rest for those who ask for it.
+async fn breaks_off(byte: &'static str) -> ScriptedServer {
+    ScriptedServer::start(move |seen| match seen.header("range") {
+        None => respond(200).header("etag", "\"1\"").body(byte.repeat(CAP)).half(),
+        Some(range) => {
+            let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+            respond(206)
+                .header("etag", "\"1\"")
+                .header("content-range", &format!("bytes {from}-{}/{CAP}", CAP - 1))
+                .body(byte.repeat(CAP - from))
+                .keep_alive()
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_one_service_began_is_never_ended_by_the_other_whatever_their_tags() {
+    let (first, other) = (breaks_off("a").await, breaks_off("b").await);
+    let build = || {
+        let settings = settings().resume(ResumeSettings::new());
+        client().settings(settings).fallback(elsewhere(&other)).build().unwrap()
+    };
+    // The first breaks off, and its circuit is open when the rest is asked for.
+    let client = build();
+    let circuit = of(&client, &first.uri("/"));
+    let answer = client.get(first.uri("/")).send().await.unwrap();
+    assert!(answer.fallback().is_none());
+    circuit.force_open();
+    let error = answer.bytes().await.err().expect("no half of each");
+    assert_eq!((error.kind(), error.delivery()), (Kind::Body, Delivery::Answered), "{error:#}");
+    // The other one stands in and breaks off, and the first is well again when the rest is asked for.
+    let answer = client.get(first.uri("/")).send().await.unwrap();
+    assert!(answer.fallback().is_some());
+    circuit.reset();
+    let error = answer.bytes().await.err().expect("no half of each");
+    assert_eq!((error.kind(), error.delivery()), (Kind::Body, Delivery::Answered), "{error:#}");
+    // Of the first alone it is resumed.
+    let answer = build().get(first.uri("/")).send().await.unwrap();
+    assert!(answer.bytes().await.unwrap() == "a".repeat(CAP));
 }
