@@ -349,13 +349,13 @@ async fn what_one_service_began_is_never_ended_by_the_other_whatever_their_tags(
     let answer = client.get(first.uri("/")).send().await.unwrap();
     assert!(answer.fallback().is_none());
     circuit.force_open();
-    let error = answer.bytes().await.err().expect("no half of each");
+    let Err(error) = answer.bytes().await else { panic!("a half of each") };
     assert_eq!((error.kind(), error.delivery()), (Kind::Body, Delivery::Answered), "{error:#}");
     // The other one stands in and breaks off, and the first is well again when the rest is asked for.
     let answer = client.get(first.uri("/")).send().await.unwrap();
     assert!(answer.fallback().is_some());
     circuit.reset();
-    let error = answer.bytes().await.err().expect("no half of each");
+    let Err(error) = answer.bytes().await else { panic!("a half of each") };
     assert_eq!((error.kind(), error.delivery()), (Kind::Body, Delivery::Answered), "{error:#}");
     // Of the first alone it is resumed.
     let answer = build().get(first.uri("/")).send().await.unwrap();
