@@ -52,7 +52,7 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         if age >= self.idle {
             forgotten = Some(self.turn(now, &keep));
         }
-        if age >= 2 * self.idle {
+        if age >= self.idle.saturating_mul(2) {
             forgotten = self.turn_again(now, &keep, forgotten);
         }
         if !self.young.contains_key(key) {

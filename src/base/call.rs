@@ -207,3 +207,18 @@ impl Attempts {
         extensions.insert(Self(attempts));
     }
 }
+
+/// In a response: it is that of another service than the one that was called. What belongs to the one, a part of a body
+/// or a tag, says nothing about the other.
+#[derive(Clone, Copy)]
+pub(crate) struct StandsIn;
+
+impl StandsIn {
+    pub(crate) fn tell(extensions: &mut Extensions) {
+        extensions.insert(Self);
+    }
+
+    pub(crate) fn is_told(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some()
+    }
+}

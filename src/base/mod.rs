@@ -77,6 +77,7 @@ pub use served::{CloseReason, ServerPhase};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::bounded_map::BoundedMap;
+pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
 pub(crate) use self::refuse::BodyTooSlow;

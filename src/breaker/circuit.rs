@@ -48,9 +48,9 @@ struct Probing {
     recovering: bool,
     allowed: u32,
     running: Vec<Probe>,
-    /// Probes of this round that have ended and count.
-    ended: u32,
-    /// Whether in this round a call had to be refused.
+    /// Probes of this round that have ended and count. What went well before says nothing about so many at once.
+    round: Counted,
+    /// Whether in this round a call had to be refused, or to wait.
     refused: bool,
 }
 
@@ -58,8 +58,8 @@ struct Probing {
 struct Probe {
     number: u64,
     since: Instant,
-    /// A good head has arrived, and the body is on its way.
-    answered: bool,
+    /// How it went until its head, if that was good; the body is on its way.
+    answered: Option<Result>,
 }
 
 /// What is decided about a call.
@@ -151,10 +151,14 @@ impl Circuit {
         }
     }
 
-    /// Whether a call that came now would go through. Nothing is taken.
+    /// Whether a call that came now would go through. Nothing is taken; but it is noted that one would have come.
     pub(super) fn would_admit(&mut self, given: &mut Given<'_>) -> bool {
         self.pass_time(given);
-        self.has_room()
+        let has_room = self.has_room();
+        if let Phase::Probing(probing) = &mut self.phase {
+            probing.refused |= !has_room;
+        }
+        has_room
     }
 
     /// The same as far as is known, with no look at the time.
@@ -174,7 +178,7 @@ impl Circuit {
             Phase::ForcedClosed => Admission::Uncounted,
             Phase::Probing(probing) if probing.has_room() => {
                 self.probes += 1;
-                probing.running.push(Probe { number: self.probes, since: given.now, answered: false });
+                probing.running.push(Probe { number: self.probes, since: given.now, answered: None });
                 Admission::Probe(self.probes)
             }
             Phase::Probing(_) | Phase::Open { .. } | Phase::ForcedOpen => {
@@ -199,7 +203,7 @@ impl Circuit {
     }
 
     /// What happens by itself: the open time ends, probes run out of time.
-    fn pass_time(&mut self, given: &mut Given<'_>) {
+    pub(super) fn pass_time(&mut self, given: &mut Given<'_>) {
         if let Phase::Open { until } = self.phase {
             if given.now < until {
                 return;
@@ -209,7 +213,7 @@ impl Circuit {
                 recovering: false,
                 allowed: given.settings.probes,
                 running: Vec::new(),
-                ended: 0,
+                round: Counted::default(),
                 refused: false,
             };
             self.change(Phase::Probing(probing), CircuitReason::OpenTimeOver, given);
@@ -218,21 +222,19 @@ impl Circuit {
             let late = probing.running.iter().position(|probe| probe.over(given.settings) <= given.now);
             let Some(late) = late else { return };
             let probe = probing.running.swap_remove(late);
-            if probe.answered {
-                self.probed(ProbeEnding::Success, Result::GOOD, given);
-            } else {
-                let failed = Result { failed: true, slow: false };
-                self.probed(ProbeEnding::TimedOut, failed, given);
+            match probe.answered {
+                Some(result) => self.probed(ending(result), result, given),
+                None => self.probed(ProbeEnding::TimedOut, Result { failed: true, slow: false }, given),
             }
         }
     }
 
     /// The head of a probe's answer is good, and the body is on its way.
-    pub(super) fn probe_answered(&mut self, number: u64) {
+    pub(super) fn probe_answered(&mut self, number: u64, slow: bool) {
         let probe =
             self.running().and_then(|running| running.iter_mut().find(|probe| probe.number == number));
         if let Some(probe) = probe {
-            probe.answered = true;
+            probe.answered = Some(Result { failed: false, slow });
         }
     }
 
@@ -246,14 +248,7 @@ impl Circuit {
         running.swap_remove(at);
         match result {
             None => given.happened.push(Happened::Probed(ProbeEnding::Abandoned)),
-            Some(result) => {
-                let ending = match result {
-                    Result { failed: true, .. } => ProbeEnding::Failure,
-                    Result { slow: true, .. } => ProbeEnding::Slow,
-                    Result { .. } => ProbeEnding::Success,
-                };
-                self.probed(ending, result, given);
-            }
+            Some(result) => self.probed(ending(result), result, given),
         }
     }
 
@@ -268,19 +263,21 @@ impl Circuit {
     fn probed(&mut self, ending: ProbeEnding, result: Result, given: &mut Given<'_>) {
         given.happened.push(Happened::Probed(ending));
         let Phase::Probing(probing) = &mut self.phase else { return };
-        probing.ended += 1;
-        self.counted.calls += 1;
-        self.counted.failures += u64::from(result.failed);
-        self.counted.slow += u64::from(result.slow);
-        if probing.ended < probing.allowed {
-            return;
-        }
-        if given.settings.probes_failed(&self.counted) {
+        self.counted.add(result);
+        probing.round.add(result);
+        let round = probing.round;
+        let over = round.calls >= u64::from(probing.allowed);
+        // A large round is not waited for when there are enough calls to judge: few may be left who call.
+        let enough = probing.recovering && round.calls >= u64::from(given.settings.min_calls);
+        if (over || enough) && given.settings.probes_failed(&round) {
+            self.counted = round;
             self.open(CircuitReason::ProbesFailed, given);
+        } else if !over {
+            // The others are still to come.
         } else if probing.refused && probing.allowed < MOST_AT_ONCE {
             // More would have come, so they come back as a queue does that opens its gate slowly.
             probing.allowed = probing.allowed.saturating_mul(2).min(MOST_AT_ONCE);
-            (probing.ended, probing.refused) = (0, false);
+            (probing.round, probing.refused) = (Counted::default(), false);
             if !mem::replace(&mut probing.recovering, true) {
                 self.tell(CircuitState::HalfOpen, CircuitReason::ProbesSucceeded, None, given);
             }
@@ -307,6 +304,9 @@ impl Circuit {
             let time = given.settings.open_time.grown(self.level - 1);
             let Some(left) = closed.checked_sub(time) else { break };
             (closed, self.level) = (left, self.level - 1);
+        }
+        if self.level == 0 {
+            self.last = Duration::ZERO;
         }
         self.counted = counted;
         self.open(why, given);
@@ -365,6 +365,14 @@ impl Circuit {
     }
 }
 
+const fn ending(result: Result) -> ProbeEnding {
+    match result {
+        Result { failed: true, .. } => ProbeEnding::Failure,
+        Result { slow: true, .. } => ProbeEnding::Slow,
+        Result { .. } => ProbeEnding::Success,
+    }
+}
+
 impl Probe {
     /// When its time is over.
     fn over(&self, settings: &BreakerSettings) -> Instant {
@@ -376,7 +384,7 @@ impl Probing {
     fn has_room(&self) -> bool {
         let running = self.running.len() as u64;
         // In the first round no call takes the place of one that ended: no more go through than were allowed.
-        let ended = if self.recovering { 0 } else { u64::from(self.ended) };
+        let ended = if self.recovering { 0 } else { self.round.calls };
         running + ended < u64::from(self.allowed)
     }
 }

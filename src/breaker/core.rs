@@ -140,10 +140,7 @@ impl Core {
         let now = scope::now();
         let (generation, admission) = match self.left(now) {
             Some(left) => (0, Admission::Refused(Some(left))),
-            None => self.change(now, |gate, given| {
-                let admission = gate.circuit.admit(given);
-                (gate.circuit.generation(), admission)
-            }),
+            None => self.decide(now),
         };
         match admission {
             Admission::Counted => Ok(Some(Admitted(generation))),
@@ -152,6 +149,19 @@ impl Core {
             Admission::Refused(retry_after) => {
                 self.refused[lane].0.fetch_add(1, Ordering::Relaxed);
                 Err(retry_after)
+            }
+        }
+    }
+
+    /// What happens by itself is told before anything is decided: an observer that panics takes no probe with it.
+    fn decide(&self, now: Instant) -> (u64, Admission) {
+        loop {
+            let decided = self.change(now, |gate, given| {
+                gate.circuit.pass_time(given);
+                given.happened.is_empty().then(|| (gate.circuit.generation(), gate.circuit.admit(given)))
+            });
+            if let Some(decided) = decided {
+                return decided;
             }
         }
     }
@@ -204,8 +214,8 @@ impl Core {
 
     /// The head of a probe's answer is good, and its body is on the way.
     #[cold]
-    pub(super) fn probe_answered(&self, call: Admitted) {
-        self.change(Instant::now(), |gate, _| gate.circuit.probe_answered(call.number()));
+    pub(super) fn probe_answered(&self, call: Admitted, slow: bool) {
+        self.change(Instant::now(), |gate, _| gate.circuit.probe_answered(call.number(), slow));
     }
 
     /// Look whether what was counted is reason to open.
@@ -254,7 +264,7 @@ impl Core {
 
     // ───────────────────────────────────────────────────────────────────────── under the lock
 
-    /// Let the circuit decide, tell everybody what came of it, and only then the observer and those who wait.
+    /// Let the circuit decide, tell everybody what came of it, and only then those who wait and the observer.
     pub(super) fn change<R>(&self, now: Instant, decide: impl FnOnce(&mut Gate, &mut Given<'_>) -> R) -> R {
         let mut happened = Vec::new();
         let mut gate = self.gate();
@@ -267,16 +277,20 @@ impl Core {
         if let Some(until) = circuit.open_until() {
             self.until.store(nanos(until.saturating_duration_since(self.origin)), Ordering::SeqCst);
         }
-        if circuit.generation() != before {
+        let changed = circuit.generation() != before;
+        if changed {
             self.watch.store(false, Ordering::SeqCst);
         }
         self.word.store(word(circuit.generation(), circuit.state()), Ordering::SeqCst);
-        let woken = if circuit.has_room() { std::mem::take(&mut gate.waiting) } else { Vec::new() };
+        // After a change whoever still waits does so for another moment than before.
+        let wakes = changed || circuit.has_room();
+        let woken = if wakes { std::mem::take(&mut gate.waiting) } else { Vec::new() };
         drop(gate);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        // Last, since it may panic.
         for event in happened {
             self.observe.note(|| self.event(event));
         }
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
         result
     }
 

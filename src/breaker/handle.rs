@@ -166,9 +166,10 @@ impl Breaker {
         &self.shared.core
     }
 
-    /// Whether nobody but the one who asks has this handle.
+    /// Whether nobody but the one who asks has this handle, and no call is under way.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.shared) == 1
+            && self.shared.anchors.iter().all(|anchor| Arc::strong_count(anchor) == 1)
     }
 }
 

@@ -69,7 +69,7 @@
 //! | it was dropped by its caller before the head | nothing |
 //! | the same, when its deadline had passed | a failure |
 //! | the same, later than `slow_calls` allows | slow |
-//! | the service failed to become ready | as its error |
+//! | the service failed to become ready | as its error; nothing in a [`BreakersLayer`], since nobody knows yet for which key |
 //!
 //! So a limit on time that stands outside does not hide a service that hangs: one of [`timeout`](crate::timeout), or any other
 //! where it is said what is slow. A call is counted when its response body has ended; with `.plain()`, when it is returned.

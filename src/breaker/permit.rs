@@ -67,7 +67,7 @@ impl Permit {
         let place = self.place.take()?;
         let (slow, _) = place.is_slow(self.since);
         if place.call.is_probe() {
-            place.anchor.core().probe_answered(place.call);
+            place.anchor.core().probe_answered(place.call, slow);
         }
         Some((place, slow))
     }

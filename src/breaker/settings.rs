@@ -148,7 +148,8 @@ impl BreakerSettings {
 
     /// How many calls go through when the open time is over, and have to end before it is decided whether the service works
     /// again. Default: 1. If it does, and more calls wanted to go through meanwhile than were let, twice as many may be under
-    /// way at once in the next round, and so on, so that the service is not overrun.
+    /// way at once in the next round, and so on, so that the service is not overrun. It opens again when too many of a round
+    /// failed or were slow: as soon as [enough of them](Self::min_calls) have ended, or all.
     pub const fn probes(mut self, calls: u32) -> Self {
         self.probes = calls;
         self

@@ -1,6 +1,7 @@
 //! Are these too many? What was counted is judged by the settings, and by nothing else.
 
 use super::BreakerSettings;
+use super::window::Result;
 use crate::base::{CircuitReason, Ratio};
 
 /// Calls that were counted.
@@ -9,6 +10,14 @@ pub(super) struct Counted {
     pub(super) calls: u64,
     pub(super) failures: u64,
     pub(super) slow: u64,
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, result: Result) {
+        self.calls += 1;
+        self.failures += u64::from(result.failed);
+        self.slow += u64::from(result.slow);
+    }
 }
 
 impl BreakerSettings {

@@ -28,8 +28,6 @@ pub(super) struct Result {
 }
 
 impl Result {
-    pub(super) const GOOD: Self = Self { failed: false, slow: false };
-
     const fn is_good(self) -> bool {
         !self.failed && !self.slow
     }
@@ -162,7 +160,8 @@ impl TimeWindow {
     fn new(length: Duration, lanes: usize, now: Instant) -> Self {
         let bucket = || Bucket { calls: Tagged::new(), failures: Tagged::new(), slow: Tagged::new() };
         let row = |_| Padded(std::array::from_fn(|_| bucket()));
-        Self { rows: (0..lanes).map(row).collect(), origin: now, width: nanos(length / BUCKETS).max(1) }
+        let width = u64::try_from((length / BUCKETS).as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { rows: (0..lanes).map(row).collect(), origin: now, width }
     }
 
     /// The stretch that `now` is in, counted from the beginning and ahead for each generation.

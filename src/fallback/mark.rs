@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::Response;
 
-use crate::base::Error;
+use crate::base::{Error, StandsIn};
 
 /// The response is not that of the service that was called: an extension of the response.
 ///
@@ -31,6 +31,7 @@ impl Fallback {
     }
 
     pub(super) fn mark<B>(response: &mut Response<B>, error: Error) {
+        StandsIn::tell(response.extensions_mut());
         response.extensions_mut().insert(Self(Arc::new(error)));
     }
 }

@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use stonework::base::{
     Backoff, BoxError, CircuitState, Classify, ClassifyGrpc, ClassifyHttp, Delivery, Error, Event, Jitter,
-    Kind, Observer, Outcome, Ratio, Rng,
+    Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
 };
 use stonework::breaker::{
     Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen, HostPort,
@@ -121,6 +121,34 @@ async fn one_failure_an_hour_never_opens_it() {
         }
         assert_eq!((breaker.state(), breaker.stats().opened()), (CircuitState::Closed, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_as_large_as_can_be_said_are_kept_and_overflow_nothing() {
+    // A tenth of it is as many nanoseconds as a word can hold, and one more.
+    let long = Duration::new(184_467_440_737, 95_516_160);
+    for window in [long, Duration::MAX] {
+        let breaker = breaker(settings().window(window));
+        for _ in 0..10 {
+            settle(&breaker, 1, Outcome::Failure);
+            advance(3600 * SECOND).await;
+        }
+        assert_eq!(breaker.state(), CircuitState::Open, "{window:?}");
+    }
+    let open_time = Backoff::constant(Duration::MAX).unwrap();
+    let most = settings()
+        .open_time(open_time)
+        .probes(u32::MAX)
+        .probe_timeout(Duration::MAX)
+        .slow_calls(Duration::MAX, Ratio::ONE)
+        .consecutive_failures(u32::MAX);
+    let breaker = opened(most);
+    assert!(breaker.try_acquire().unwrap_err().retry_after() > Some(10_000 * 3600 * SECOND));
+    advance(30 * 365 * 24 * 3600 * SECOND).await;
+    let probes: Vec<_> = (0..1_000).map(|_| breaker.try_acquire().unwrap()).collect();
+    assert_eq!(breaker.stats().probes(), 1_000);
+    drop(probes);
+    assert_eq!((breaker.state(), breaker.stats().probes()), (CircuitState::HalfOpen, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -555,6 +583,26 @@ async fn the_open_time_grows_with_each_time_it_opens_again_up_to_its_cap_and_com
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_time_that_grows_by_chance_comes_back_too() {
+    let open_time = Backoff::exponential(5 * SECOND, 3600 * SECOND).unwrap().jitter(Jitter::Decorrelated);
+    for seed in 0..50 {
+        let breaker = breaker(settings().open_time(open_time)).rng(Rng::seeded(seed));
+        settle(&breaker, 10, Outcome::Failure);
+        for _ in 0..20 {
+            advance(breaker.stats().retry_after().unwrap()).await;
+            settle(&breaker, 1, Outcome::Failure);
+        }
+        advance(breaker.stats().retry_after().unwrap()).await;
+        settle(&breaker, 1, Outcome::Success);
+        // Closed for longer than all of that.
+        advance(30 * 24 * 3600 * SECOND).await;
+        settle(&breaker, 10, Outcome::Failure);
+        let time = breaker.stats().retry_after().unwrap();
+        assert!(time <= 15 * SECOND, "as at first: three times the base at most, and not {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clients_that_fail_together_do_not_come_back_together() {
     let times: Vec<_> = (0..1_000)
         .map(|seed| {
@@ -723,6 +771,26 @@ async fn slow_probes_open_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_was_slow_until_its_head_is_slow_however_long_its_body_goes_on() {
+    let recorder = Recorder::new();
+    let slow = settings().slow_calls(SECOND, Ratio::percent(50)).probe_timeout(3 * SECOND);
+    let breaker = breaker(slow).observer(recorder.clone());
+    settle(&breaker, 10, Outcome::Failure);
+    let service = BreakerLayer::from(breaker.clone()).layer(tower::service_fn(|_: Request<Content>| async {
+        sleep(2 * SECOND).await;
+        let never = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        Ok::<_, BoxError>(Response::new(StreamBody::new(never)))
+    }));
+    advance(5 * SECOND).await;
+    let _streaming = call(&service).await.unwrap();
+    advance(SECOND).await;
+    assert!(call(&service).await.unwrap_err().is_circuit_open());
+    assert_eq!((breaker.state(), breaker.stats().slow_calls()), (CircuitState::Open, 1));
+    let slow = |event: &Event| matches!(event, Event::CircuitProbed { ending: ProbeEnding::Slow, .. });
+    assert_eq!(recorder.events().iter().filter(|event| slow(event)).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn traffic_comes_back_as_a_ramp_and_not_as_a_cliff() {
     tokio::task::LocalSet::new().run_until(ramp()).await;
 }
@@ -774,6 +842,37 @@ async fn a_service_that_fails_again_while_it_recovers_is_left_alone_again() {
     settle(&breaker, 1, Outcome::Failure);
     assert_eq!(breaker.state(), CircuitState::Open);
     assert_eq!(breaker.stats().retry_after(), Some(10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_of_the_recovery_is_judged_by_its_own_calls_and_not_by_those_before_it() {
+    for share in [80, 100] {
+        let breaker = opened(settings().failure_rate(Ratio::percent(share)));
+        advance(5 * SECOND).await;
+        let probe = breaker.try_acquire().unwrap();
+        assert!(breaker.try_acquire().is_err());
+        probe.settle(Outcome::Success);
+        settle(&breaker, 2, Outcome::Failure);
+        assert_eq!(breaker.state(), CircuitState::Open, "two of two failed: {share}%");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_dies_late_in_its_recovery_is_left_alone_as_soon_as_enough_calls_failed() {
+    let breaker = opened(settings());
+    advance(5 * SECOND).await;
+    // As many callers as an outage leaves waiting.
+    for round in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+        let round: Vec<_> = (0..round).map(|_| breaker.try_acquire().unwrap()).collect();
+        assert!(breaker.try_acquire().is_err());
+        round.into_iter().for_each(|permit| permit.settle(Outcome::Success));
+    }
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    // It dies, and few are left who call it: it does not take all of a round of 512.
+    settle(&breaker, 9, Outcome::Failure);
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    settle(&breaker, 1, Outcome::Failure);
+    assert_eq!(breaker.state(), CircuitState::Open, "half of ten calls is what opens it");
 }
 
 // ───────────────────────────────────────────────────────────────────────────── by hand, and to see
@@ -890,6 +989,32 @@ async fn an_observer_may_ask_the_circuit_and_one_that_panics_leaves_it_in_order(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_keeps_nobody_waiting_and_takes_no_probe_with_it() {
+    struct Panics(CircuitState);
+    impl Observer for Panics {
+        fn observe(&self, event: &Event) {
+            let changed = matches!(event, Event::CircuitChanged { to, .. } if *to == self.0);
+            assert!(!changed, "on purpose");
+        }
+    }
+    // When somebody closes the circuit, whoever waits for that goes on.
+    let (_, backend) = Health::backend(Now::Well);
+    let closes = breaker(settings()).observer(Panics(CircuitState::Closed));
+    closes.force_open();
+    let service = BreakerLayer::from(closes.clone()).not_ready_when_open().layer(backend);
+    let reset = async { assert!(AssertUnwindSafe(async { closes.reset() }).catch_unwind().await.is_err()) };
+    let (waited, ()) = tokio::join!(timeout(SECOND, call(&service)), reset);
+    assert!(waited.is_ok(), "it is closed, and nobody said so");
+    // The call that would have been the probe is not made, so another may be.
+    let probed = breaker(settings()).observer(Panics(CircuitState::HalfOpen));
+    settle(&probed, 10, Outcome::Failure);
+    advance(5 * SECOND).await;
+    assert!(AssertUnwindSafe(async { probed.try_acquire() }).catch_unwind().await.is_err());
+    assert_eq!((probed.state(), probed.stats().probes()), (CircuitState::HalfOpen, 0));
+    assert!(probed.try_acquire().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_circuits_leave_no_task_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -941,6 +1066,46 @@ async fn a_limit_above_ends_a_wait_for_a_circuit_that_is_not_ready() {
     };
     let (waited, ()) = tokio::join!(timed(call(&limited)), by_hand);
     assert_eq!((waited.0.is_ok(), waited.1), (true, SECOND / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_a_probe_fails_goes_on_when_the_next_open_time_is_over_and_not_later() {
+    let (health, backend) = Health::backend(Now::Well);
+    let breaker = opened(settings().probe_timeout(60 * SECOND));
+    let service = BreakerLayer::from(breaker.clone()).not_ready_when_open().layer(backend);
+    health.set(Now::SlowlySick(SECOND));
+    let start = Instant::now();
+    let probe = async {
+        assert_eq!(call(&service).await.unwrap().status(), 500);
+        health.set(Now::Well);
+    };
+    let waits = async {
+        sleep(5_500 * MS).await;
+        assert_eq!(breaker.state(), CircuitState::HalfOpen);
+        call(&service).await.unwrap();
+        start.elapsed()
+    };
+    // It probes from 5 s to 6 s, and is open for 10 s after that.
+    assert_eq!(tokio::join!(probe, waits).1, 16 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_until_it_is_ready_come_back_as_a_ramp_too() {
+    let (_, backend) = Health::backend(Now::Slow(SECOND));
+    let breaker = opened(settings());
+    let service = BreakerLayer::from(breaker.clone()).not_ready_when_open().layer(backend.clone());
+    advance(5 * SECOND).await;
+    let probe = breaker.try_acquire().unwrap();
+    // None of them is refused: they are not ready, and do not call.
+    let mut all = (0..50)
+        .map(|_| Box::pin(ServiceExt::<Request<Content>>::ready_oneshot(service.clone())))
+        .collect::<Vec<_>>();
+    for waits in &mut all {
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    probe.settle(Outcome::Success);
+    assert_eq!(breaker.state(), CircuitState::Recovering);
+    assert_eq!(breaker.stats().refused(), 0);
 }
 
 // ───────────────────────────────────────────────────────────────────────────── as a response
@@ -1039,6 +1204,29 @@ async fn a_circuit_that_nobody_uses_is_forgotten_and_one_that_a_service_holds_is
     assert_eq!(breakers.len(), 2);
     assert_eq!(breakers.get(&"held".to_owned()).stats().opened(), 1);
     assert_eq!(breakers.get(&"left".to_owned()).stats().opened(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_that_are_never_to_be_forgotten_may_be_asked_for() {
+    let breakers = Breakers::<String>::new(settings()).unwrap().idle(Duration::MAX);
+    settle(&breakers.get(&"a".to_owned()), 10, Outcome::Failure);
+    advance(10_000 * 3600 * SECOND).await;
+    assert_eq!(breakers.get(&"a".to_owned()).stats().opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_with_a_call_under_way_is_not_forgotten() {
+    let breakers = Breakers::<String>::new(settings()).unwrap().most(60);
+    let sick = "sick".to_owned();
+    settle(&breakers.get(&sick), 10, Outcome::Failure);
+    advance(5 * SECOND).await;
+    let probe = breakers.get(&sick).try_acquire().unwrap();
+    for number in 0..1_000 {
+        let _ = breakers.get(&number.to_string());
+    }
+    assert!(breakers.get(&sick).try_acquire().is_err(), "one probes already");
+    probe.settle(Outcome::Failure);
+    assert_eq!(breakers.get(&sick).stats().opened(), 2);
 }
 
 #[tokio::test(start_paused = true)]

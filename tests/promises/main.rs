@@ -4,6 +4,7 @@ mod body_limit;
 mod body_timeout;
 mod breaker;
 mod breaker_table;
+mod circuits;
 mod client;
 mod collect;
 mod connections;

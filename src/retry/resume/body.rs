@@ -19,7 +19,7 @@ use super::range::{Judgement, Representation};
 use super::reading::{Arrived, Reading};
 use super::service::copy;
 use crate::base::body::BodyTooLarge;
-use crate::base::{Alarm, BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase, Withdrawal};
+use crate::base::{Alarm, BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase, StandsIn, Withdrawal};
 
 /// A response body that asks for its rest when it breaks off. See [`ResumeLayer`](super::ResumeLayer).
 ///
@@ -288,6 +288,10 @@ impl<S> Rest<S> {
     /// Whether this goes on where the body broke off.
     fn accept<B: Body>(&mut self, response: &Response<B>) -> Result<(), BoxError> {
         let delivered = self.reading.delivered;
+        // Tags tell the versions of one resource apart, and say nothing about those of another.
+        if StandsIn::is_told(response.extensions()) {
+            return Err(self.not_resumed(Why::Elsewhere));
+        }
         match self.known.judge(delivered, response.status(), response.headers()) {
             Judgement::GoOn { until }
                 if response.body().size_hint().exact().is_none_or(|size| size == until - delivered) =>

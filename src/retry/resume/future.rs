@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::Resumed;
 use super::layer::Shared;
 use super::range::Representation;
-use crate::base::BoxError;
+use crate::base::{BoxError, StandsIn};
 
 /// The call, until its head has arrived. See [`Resume`](super::Resume).
 #[pin_project]
@@ -49,6 +49,8 @@ where
         let (head, body) = ready!(this.answer.poll(cx))?.into_parts();
         let asked = this.asked.take();
         let known = Representation::of(head.status, &head.headers)
+            // Its rest would be asked of the service that it stands in for.
+            .filter(|_| !StandsIn::is_told(&head.extensions))
             // A body of another length than its head says is not the one that the head speaks of.
             .filter(|known| body.size_hint().exact().is_none_or(|size| size == known.length));
         let body = match asked.zip(known) {

@@ -38,7 +38,8 @@ use crate::base::{Budget, Rng};
 /// Only what can be without a guess. *The request* is a GET without a body and without a `Range`, and does not
 /// [say how often it may be sent](crate::base::Call::attempts). *The answer* is a 200 with exactly one `Content-Length`,
 /// and with one `ETag` that is strong (RFC 9110, section 8.8.3): a weak one says that two things are alike, and bytes of
-/// things that are alike must not be put together. It does not say `Accept-Ranges: none`. Everything else passes
+/// things that are alike must not be put together. It does not say `Accept-Ranges: none`, and is not that of
+/// a fallback, nor is any that goes on with it: their tags are their own. Everything else passes
 /// untouched, and its body ends as it ends.
 ///
 /// A body that fails, or ends before its length, is asked for with `Range: bytes=N-` and `If-Range` (RFC 9110, sections 14.2
