@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
+use super::health::HealthState;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 
@@ -127,6 +128,18 @@ pub enum Event {
         /// How far the request had got.
         delivery: Delivery,
     },
+    /// A health check says something else than before, thresholds considered.
+    #[non_exhaustive]
+    HealthChanged {
+        /// The name of the check.
+        check: Arc<str>,
+        /// What was known of it.
+        from: HealthState,
+        /// What is known of it now.
+        to: HealthState,
+        /// What the check had to say about it: its first bytes.
+        output: Option<Arc<str>>,
+    },
 }
 
 /// How an attempt ended. See [`Event::AttemptEnded`].
@@ -227,7 +240,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 }
 
 /// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
-/// `debug`; a circuit that opens at `warn`, and its other changes at `info`.
+/// `debug`; a circuit that opens and a health check that fails at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -266,6 +279,12 @@ impl Observer for TracingObserver {
             }
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
+            }
+            Event::HealthChanged { check, from, to: HealthState::Fail, output } => {
+                tracing::warn!(%check, %from, output = output.as_deref(), "health check failed");
+            }
+            Event::HealthChanged { check, from, to, output } => {
+                tracing::info!(%check, %from, %to, output = output.as_deref(), "health check changed");
             }
         }
     }

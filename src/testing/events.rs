@@ -115,6 +115,11 @@ impl Recorder {
                     let at = *at - *start;
                     lines.note(format_args!("at {at:?}: fell back: {kind}, {}", words(*delivery)));
                 }
+                Event::HealthChanged { check, from, to, output } => {
+                    let (at, colon) = (*at - *start, if output.is_some() { ": " } else { "" });
+                    let output = output.as_deref().unwrap_or_default();
+                    lines.note(format_args!("check {check} at {at:?}: {from}, now {to}{colon}{output}"));
+                }
             }
         }
         lines.join()
