@@ -182,3 +182,52 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tally(failures: u32, successes: u32, kind: CheckKind) -> Tally {
+        let settings = HealthSettings::new().failures(failures).successes(successes);
+        Tally::new(&settings, [("it".into(), kind)].into_iter())
+    }
+
+    proptest! {
+        /// The state is that of the last so many results that agreed, whatever came before; the first one decides alone.
+        #[test]
+        fn the_state_is_what_the_last_results_agree_on(
+            results in prop::collection::vec(any::<bool>(), 1..60), failures in 1_u32..4, successes in 1_u32..4,
+        ) {
+            let mut tally = tally(failures, successes, CheckKind::Readiness(Impact::Hard));
+            let now = Instant::now();
+            for upto in 1..=results.len() {
+                let good = results[upto - 1];
+                tally.record(0, if good { Verdict::pass() } else { Verdict::fail("") }, now);
+                let agree = |from: usize, good, needed: u32| {
+                    let needed = needed as usize;
+                    from >= needed && results[from - needed..from].iter().all(|result| *result == good)
+                };
+                // The latest place at which enough of one kind stand in a row.
+                let decided = (1..=upto).rev().find_map(|from| {
+                    let (up, down) = (agree(from, true, successes), agree(from, false, failures));
+                    (up || down).then_some(up)
+                });
+                prop_assert_eq!(tally.is_ready(now), decided.unwrap_or(results[0]));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_counts_up_to_its_time_to_live_and_not_a_moment_longer() {
+        let mut tally = tally(2, 1, CheckKind::Readiness(Impact::Hard));
+        let (now, ttl) = (Instant::now(), Duration::from_secs(30));
+        assert_eq!(tally.readiness(now), HealthState::Fail);
+        assert!(!tally.record(0, Verdict::pass(), now).was_stale);
+        assert_eq!(tally.readiness(now + ttl), HealthState::Pass);
+        assert_eq!(tally.readiness(now + ttl + Duration::from_nanos(1)), HealthState::Fail);
+        assert!(tally.record(0, Verdict::pass(), now + 2 * ttl).was_stale);
+        assert_eq!(tally.record(7, Verdict::pass(), now), News { change: None, was_stale: false });
+    }
+}

@@ -10,6 +10,7 @@ mod deadlines;
 mod delivery;
 mod fallback;
 mod grpc;
+mod health;
 mod multiply;
 mod nested;
 mod observe;
