@@ -79,7 +79,7 @@ impl Watching {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Serving>> {
         loop {
             let Some(status) = ready!(self.changes.poll_next(cx)) else { return Poll::Ready(None) };
-            let now = self.of.map_or(Serving::ServiceUnknown, |of| of.serving(status));
+            let now = self.of.map_or(Serving::Unknown, |of| of.serving(status));
             if self.last != now {
                 self.last = now;
                 return Poll::Ready(Some(now));

@@ -160,7 +160,7 @@ fn said(health: &Health, method: Method, body: &[u8]) -> Response<Answer> {
             // Before the first look, so that no change is missed.
             let changes = Changes::new(health.watch());
             let stopped = known.is_stopped();
-            let last = of.map_or(Serving::ServiceUnknown, |of| of.serving(known.status()));
+            let last = of.map_or(Serving::Unknown, |of| of.serving(known.status()));
             with(Answer {
                 data: Some(last.frame()),
                 watching: (!stopped).then_some(Watching { changes, of, last }),

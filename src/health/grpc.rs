@@ -56,25 +56,25 @@ impl Of {
             Self::Ready => status.ready,
             Self::Started => status.started,
         };
-        if good { Serving::Serving } else { Serving::NotServing }
+        if good { Serving::Yes } else { Serving::No }
     }
 }
 
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Serving {
-    Serving = 1,
-    NotServing = 2,
-    ServiceUnknown = 3,
+    Yes = 1,
+    No = 2,
+    Unknown = 3,
 }
 
 impl Serving {
     /// A `HealthCheckResponse` in its frame.
     pub(super) const fn frame(self) -> Bytes {
         Bytes::from_static(match self {
-            Self::Serving => &[0, 0, 0, 0, 2, 8, 1],
-            Self::NotServing => &[0, 0, 0, 0, 2, 8, 2],
-            Self::ServiceUnknown => &[0, 0, 0, 0, 2, 8, 3],
+            Self::Yes => &[0, 0, 0, 0, 2, 8, 1],
+            Self::No => &[0, 0, 0, 0, 2, 8, 2],
+            Self::Unknown => &[0, 0, 0, 0, 2, 8, 3],
         })
     }
 }
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_list_is_a_map_of_names() {
-        let list = list([("", Serving::Serving), ("a.B", Serving::NotServing)].into_iter());
+        let list = list([("", Serving::Yes), ("a.B", Serving::No)].into_iter());
         assert_eq!(
             list,
             &b"\0\0\0\0\x13\x0a\x06\x0a\0\x12\x02\x08\x01\x0a\x09\x0a\x03a.B\x12\x02\x08\x02"[..]
