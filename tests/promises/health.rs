@@ -51,6 +51,11 @@ impl Switch {
     }
 }
 
+/// Checks run for ever, so what never happens would be waited for without an end.
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(3_600 * SECOND, work).await.expect("it should have happened by now")
+}
+
 fn one(impact: Impact, switch: &Switch) -> Health {
     Health::builder().readiness("it", impact, switch.check()).build().unwrap()
 }
@@ -84,7 +89,7 @@ async fn a_thousand_probes_a_second_run_no_check() {
         .readiness("disk", Impact::Hard, disk.check())
         .build()
         .unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     for second in 1..=100 {
         for _ in 0..1_000 {
             assert_eq!(probe(health.service(), "/readyz").await, (200, "pass\n".into()));
@@ -135,9 +140,12 @@ async fn a_check_that_hangs_has_failed_is_dropped_and_never_runs_twice_at_once()
     let report = health.report();
     assert_eq!(report.checks[0].output.as_deref(), Some("no result within 2s"));
     // Between two runs nothing is left of the last.
-    while running.load(Ordering::Relaxed) > 0 {
-        sleep(SECOND).await;
-    }
+    in_time(async {
+        while running.load(Ordering::Relaxed) > 0 {
+            sleep(SECOND).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +162,7 @@ async fn a_check_that_panics_has_failed_and_the_others_go_on() {
         .readiness("good", Impact::Hard, good.check())
         .build()
         .unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     for check in health.report().checks {
         let panicked = check.name.ends_with("ing");
         assert_eq!(check.state, if panicked { HealthState::Fail } else { HealthState::Pass });
@@ -172,7 +180,7 @@ async fn a_result_that_is_too_old_counts_as_failed() {
         .readiness("shared", Impact::Shared, shared.check())
         .build()
         .unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     // The clock moves on, and the task that runs the checks does not get its turn.
     let stall = |time| {
         let moved = pin!(tokio::time::advance(time)).poll(&mut Context::from_waker(Waker::noop()));
@@ -186,7 +194,7 @@ async fn a_result_that_is_too_old_counts_as_failed() {
     assert!(report.checks.iter().all(|check| check.is_stale && check.state == HealthState::Fail));
     assert!(report.status.live && report.status.started);
     // It is well again as soon as it is checked again, and who waits for that hears of it.
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     assert_eq!(state_of(&health, "shared"), HealthState::Pass);
 }
 
@@ -213,7 +221,7 @@ async fn when_the_last_handle_is_gone_the_task_is_gone_with_what_it_was_doing() 
     sleep(15 * SECOND).await;
     assert_eq!(runs.runs(), 2, "a layer is a handle");
     drop(layer);
-    while watch.changed().await.is_some() {}
+    in_time(async { while watch.changed().await.is_some() {} }).await;
     assert_eq!(Arc::strong_count(&held), 1);
     sleep(100 * SECOND).await;
     assert_eq!(runs.runs(), 2);
@@ -236,7 +244,7 @@ async fn replicas_that_start_together_do_not_check_together() {
         })
         .collect();
     for replica in &replicas {
-        assert!(replica.wait_ready().await);
+        assert!(in_time(replica.wait_ready()).await);
     }
     let firsts = firsts.lock().unwrap();
     for tenth in 0..10 {
@@ -262,7 +270,7 @@ async fn what_a_check_calls_has_the_limit_of_the_check_as_its_deadline() {
         })
         .build()
         .unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     assert_eq!(*seen.lock().unwrap(), [Some(2 * SECOND), Some(SECOND)]);
 }
 
@@ -302,7 +310,7 @@ async fn a_check_that_fails_every_second_time_changes_nothing_in_an_hour() {
         .observer(events.clone())
         .build()
         .unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     for _ in 0..3_600 {
         sleep(SECOND).await;
         assert!(health.ready());
@@ -353,7 +361,7 @@ async fn an_observer_that_panics_stops_no_check() {
     let switch = Switch::new(true);
     let health = Health::builder().observer(Panics).readiness("it", Impact::Hard, switch.check());
     let health = health.build().unwrap();
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     sleep(100 * SECOND).await;
     assert!(switch.runs() >= 9 && health.ready());
 }
@@ -372,7 +380,7 @@ async fn a_startup_check_is_asked_each_second_until_it_has_passed_once() {
     assert_eq!(probe(health.service(), "/startupz").await, (503, "fail\n".into()));
     assert_eq!(probe(health.service(), "/livez").await.0, 200, "nobody is restarted for starting slowly");
     schema.set(true);
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     schema.set(false);
     sleep(100 * SECOND).await;
     assert_eq!(schema.runs(), 12, "never again");
@@ -406,7 +414,7 @@ async fn liveness_is_asked_when_it_is_wanted_and_no_other_check_has_a_say_in_it(
 async fn draining_takes_it_out_of_service_for_good_and_leaves_it_alive() {
     let switch = Switch::new(true);
     let health = one(Impact::Hard, &switch);
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     let mut watch = health.watch();
     let other = health.clone();
     other.drain();
@@ -613,7 +621,7 @@ async fn a_grpc_client_that_sends_nothing_is_not_waited_for_longer_than_five_sec
 async fn who_watches_is_told_of_each_change_and_sent_away_when_the_server_stops() {
     let switch = Switch::new(true);
     let health = one(Impact::Hard, &switch);
-    assert!(health.wait_ready().await);
+    assert!(in_time(health.wait_ready()).await);
     let watch = || async {
         let request = grpc("Watch", Content::from(&b"\0\0\0\0\0"[..]));
         health.service().oneshot(request).await.unwrap().into_body()
