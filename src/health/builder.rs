@@ -12,7 +12,7 @@ use crate::base::{Observe, Observer, Rng};
 /// Collects checks. See [`Health::builder`].
 ///
 /// A check that is not a liveness check is a closure that makes a future. What both return is anything that is a
-/// [verdict](IntoVerdict): `()`, a `bool`, a [`Verdict`], or a `Result` of these.
+/// [verdict](IntoVerdict): `()`, a `bool`, a [`Verdict`](super::Verdict), or a `Result` of these.
 #[derive(Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct HealthBuilder {

@@ -612,7 +612,7 @@ async fn a_grpc_call_that_makes_no_sense_is_refused_with_a_status() {
 async fn a_grpc_client_that_sends_nothing_is_not_waited_for_longer_than_five_seconds() {
     let health = Health::builder().build().unwrap();
     let silent = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-    let (response, elapsed) = timed(health.service().oneshot(grpc("Check", silent))).await;
+    let (response, elapsed) = timed(in_time(health.service().oneshot(grpc("Check", silent)))).await;
     let status = GrpcStatus::of(response.unwrap().headers());
     assert_eq!((status, elapsed), (Some(GrpcStatus::DeadlineExceeded), 5 * SECOND));
 }
@@ -628,7 +628,7 @@ async fn who_watches_is_told_of_each_change_and_sent_away_when_the_server_stops(
     };
     let (serving, not_serving) = (&b"\0\0\0\0\x02\x08\x01"[..], &b"\0\0\0\0\x02\x08\x02"[..]);
     let mut body = watch().await;
-    let mut next = async || body.frame().await.unwrap().unwrap();
+    let mut next = async || in_time(body.frame()).await.unwrap().unwrap();
     assert_eq!(next().await.into_data().unwrap(), serving);
     switch.set(false);
     assert_eq!(next().await.into_data().unwrap(), not_serving);
@@ -642,9 +642,9 @@ async fn who_watches_is_told_of_each_change_and_sent_away_when_the_server_stops(
     assert_eq!(status(next().await), Some(GrpcStatus::Unavailable));
     // Who comes now is told, and sent away too.
     let mut late = watch().await;
-    assert_eq!(late.frame().await.unwrap().unwrap().into_data().unwrap(), not_serving);
-    assert_eq!(status(late.frame().await.unwrap().unwrap()), Some(GrpcStatus::Unavailable));
-    assert!(late.frame().await.is_none());
+    assert_eq!(in_time(late.frame()).await.unwrap().unwrap().into_data().unwrap(), not_serving);
+    assert_eq!(status(in_time(late.frame()).await.unwrap().unwrap()), Some(GrpcStatus::Unavailable));
+    assert!(in_time(late.frame()).await.is_none());
 }
 
 // ───────────────────────────────────────────────────────────────────────────── what is refused
