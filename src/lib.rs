@@ -42,6 +42,7 @@
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
 //! | and if it fails? | `fallback` | `fallback` |
 //! | is this one broken? | `breaker` | `breaker` |
+//! | is it well? | `health` | `health` |
 //! | may it come in? | `limit` | `limit` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
@@ -66,7 +67,7 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
@@ -95,6 +96,9 @@ pub mod fallback;
 #[cfg_attr(docsrs, doc(cfg(feature = "breaker")))]
 pub mod breaker;
 
+#[cfg(feature = "health")]
+#[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+pub mod health;
 #[cfg(feature = "limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "limit")))]
 pub mod limit;

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use stonework::base::{Error, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
+use stonework::health::{Health, Impact};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
@@ -240,6 +241,25 @@ async fn a_fallback_allocates_nothing_but_the_copy_of_the_head_and_a_value_not_e
     assert_eq!(allocations(other.when(false).layer(AtOnce), with_headers), 0);
     let value = FallbackLayer::value(|_: &Error| Response::new(Content::default()));
     assert_eq!(allocations(value.layer(AtOnce), with_headers), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_allocates_nothing_but_the_head_of_its_answer_and_what_is_none_not_even_that() {
+    let check = || std::future::ready(true);
+    let health = Health::builder().liveness("heart", || true).readiness("disk", Impact::Hard, check);
+    let health = health.readiness("database", Impact::Shared, check).build().expect("valid");
+    assert!(health.wait_ready().await);
+    assert_eq!(measure(|| assert!(health.live() && health.ready() && health.started())).count_total, 0);
+    let head = measure(|| {
+        let mut response = Response::new(());
+        let value = http::HeaderValue::from_static;
+        response.headers_mut().insert("content-type", value("text/plain"));
+        response.headers_mut().insert("cache-control", value("no-store"));
+        drop(std::hint::black_box(response));
+    });
+    let probe = || Request::get("/readyz").body(Content::default()).expect("valid");
+    assert_eq!(allocations(health.layer().layer(AtOnce), probe), head.count_total);
+    assert_eq!(allocations(health.layer().layer(AtOnce), get), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ mod compat;
 pub mod deadline;
 mod error;
 mod grpc;
+mod health;
 mod hop;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
@@ -62,6 +63,7 @@ pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
 pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
+pub use health::HealthState;
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use kind::{Delivery, Kind};

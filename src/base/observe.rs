@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
+use super::health::HealthState;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 use super::served::{CloseReason, ServerPhase};
@@ -146,6 +147,18 @@ pub enum Event {
         /// The phase that begins.
         to: ServerPhase,
     },
+    /// A health check says something else than before, thresholds considered.
+    #[non_exhaustive]
+    HealthChanged {
+        /// The name of the check.
+        check: Arc<str>,
+        /// What was known of it.
+        from: HealthState,
+        /// What is known of it now.
+        to: HealthState,
+        /// What the check had to say about it: its first bytes.
+        output: Option<Arc<str>>,
+    },
 }
 
 /// How an attempt ended. See [`Event::AttemptEnded`].
@@ -246,7 +259,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 }
 
 /// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
-/// `debug`; a circuit that opens at `warn`, and its other changes at `info`.
+/// `debug`; a circuit that opens and a health check that fails at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -286,14 +299,15 @@ impl Observer for TracingObserver {
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
             }
-            Event::ConnectionClosed { why } => {
-                tracing::debug!(why = why.name(), "connection closed");
+            // The server tells these itself: nobody has to ask for it.
+            Event::ConnectionClosed { .. }
+            | Event::HandlerPanicked { .. }
+            | Event::ServerPhaseChanged { .. } => {}
+            Event::HealthChanged { check, from, to: HealthState::Fail, output } => {
+                tracing::warn!(%check, %from, output = output.as_deref(), "health check failed");
             }
-            Event::HandlerPanicked { message } => {
-                tracing::error!(%message, "handler panicked");
-            }
-            Event::ServerPhaseChanged { to } => {
-                tracing::info!(phase = to.name(), "server");
+            Event::HealthChanged { check, from, to, output } => {
+                tracing::info!(%check, %from, %to, output = output.as_deref(), "health check changed");
             }
         }
     }

@@ -15,9 +15,13 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.circuit.changes` | counter | `circuit`, `to` | changes of state of a circuit |
 /// | `stonework.circuit.state` | gauge | `circuit`, `state` | 1 for the state that the circuit is in, 0 for those it has left |
 /// | `stonework.circuit.probes` | counter | `circuit`, `ending` | calls that were let through to see whether the service works again |
+/// | `stonework.health.changes` | counter | `check`, `to` | changes of what a health check says |
+/// | `stonework.health.state` | gauge | `check`, `state` | 1 for what the check says, 0 for what it has said |
 /// | `stonework.fallbacks` | counter | `kind` | calls that failed and fell back |
+/// | `stonework.server.closed` | counter | `why` | connections that a server closed of its own accord |
+/// | `stonework.server.panics` | counter | | handlers that panicked |
 ///
-/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed. Every other
+/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed; `check` is the name of one. Every other
 /// label is one of a few fixed words, whatever a peer sends.
 ///
 /// ```
@@ -69,6 +73,12 @@ impl Observer for MetricsObserver {
                 counter!("stonework.server.closed", "why" => why.name()).increment(1);
             }
             Event::HandlerPanicked { .. } => counter!("stonework.server.panics").increment(1),
+            Event::HealthChanged { check, from, to, .. } => {
+                let name = || check.to_string();
+                counter!("stonework.health.changes", "check" => name(), "to" => to.name()).increment(1);
+                gauge!("stonework.health.state", "check" => name(), "state" => from.name()).set(0.0);
+                gauge!("stonework.health.state", "check" => name(), "state" => to.name()).set(1.0);
+            }
             Event::AttemptStarted { .. } | Event::ServerPhaseChanged { .. } => {}
         }
     }

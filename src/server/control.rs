@@ -48,6 +48,7 @@ impl Control {
     pub(super) fn enter(&self, phase: ServerPhase) {
         self.phase_now.store(phase as u8, Relaxed);
         self.phase.send_replace(phase);
+        tracing::info!(phase = phase.name(), "the server enters a phase");
         self.observe.note(|| Event::ServerPhaseChanged { to: phase });
     }
 

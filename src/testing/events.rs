@@ -126,6 +126,11 @@ impl Recorder {
                     let to = format!("{to:?}").to_lowercase();
                     lines.note(format_args!("at {:?}: server: {to}", *at - *start));
                 }
+                Event::HealthChanged { check, from, to, output } => {
+                    let (at, colon) = (*at - *start, if output.is_some() { ": " } else { "" });
+                    let output = output.as_deref().unwrap_or_default();
+                    lines.note(format_args!("check {check} at {at:?}: {from}, now {to}{colon}{output}"));
+                }
             }
         }
         lines.join()

@@ -10,6 +10,7 @@ use stonework::Call;
 use stonework::base::{Backoff, BoxError, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
+use stonework::health::Health;
 use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
@@ -55,6 +56,11 @@ fn send() -> SendDeadlineLayer {
 fn retry() -> RetryLayer {
     let backoff = Backoff::constant(PAUSE).expect("more than zero");
     RetryLayer::from(RetrySettings::new().backoff(backoff))
+}
+
+/// Without checks, and so without a task.
+fn health() -> Health {
+    Health::builder().build().expect("nothing that could be wrong")
 }
 
 /// Fails whatever it is asked, before it is sent.
@@ -174,6 +180,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         ResponseBodyLimitLayer ".when(false)" = ResponseBodyLimitLayer::new(1_000).when(false) => TELLS;
         ResponseBodyTimeoutLayer "" = ResponseBodyTimeoutLayer::new(BodyLimits::new()) => TELLS;
         ResponseBodyTimeoutLayer ".when(false)" = ResponseBodyTimeoutLayer::new(BodyLimits::new()).when(false) => TELLS;
+        HealthLayer "" = health().layer() => WAITS;
+        HealthLayer ".when(false)" = health().layer().when(false) => WAITS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;

@@ -12,6 +12,7 @@ mod deadlines;
 mod delivery;
 mod fallback;
 mod grpc;
+mod health;
 mod multiply;
 mod nested;
 mod observe;

@@ -11,6 +11,7 @@ use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
+use stonework::health::HealthSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -160,6 +161,18 @@ fn server() -> impl Strategy<Value = ServerSettings> {
     })
 }
 
+prop_compose! {
+    fn health()(
+        [timeout, more, startup] in [time(), time(), time()],
+        (failures, successes) in (1_u32.., 1_u32..),
+        show: bool,
+    ) -> HealthSettings {
+        let settings = HealthSettings::new().failures(failures).successes(successes).show_output(show);
+        let interval = timeout + more;
+        settings.timeout(timeout).interval(interval).startup_interval(startup).ttl(3 * interval)
+    }
+}
+
 /// Through both of the forms that people keep settings in.
 fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(settings: &T) {
     let json = serde_json::to_string(settings).expect("settings are data");
@@ -181,6 +194,11 @@ proptest! {
 
     #[test]
     fn settings_of_the_server_come_back_from_a_file_as_they_were_written(settings in server()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_health_come_back_from_a_file_as_they_were_written(settings in health()) {
         comes_back(&settings);
     }
 

@@ -6,6 +6,7 @@ use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, Timeout
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
+use stonework::health::HealthSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -44,6 +45,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("fallback", format!("{:#?}", FallbackSettings::new())),
+        ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
@@ -75,6 +77,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
     let breaker = BreakerSettings::new();
+    let health = HealthSettings::new();
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -105,6 +108,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "fallback `replay_cap`" => {
             FallbackSettings::new().replay_cap(bytes(value)?) == FallbackSettings::new()
         }
+        "health `failures`" => health.failures(value.parse().ok()?) == health,
+        "health `interval`" => health.interval(time(value)?) == health,
+        "health `show_output`" => value == "off" && health.show_output(false) == health,
+        "health `startup_interval`" => health.startup_interval(time(value)?) == health,
+        "health `successes`" => health.successes(value.parse().ok()?) == health,
+        "health `timeout`" => health.timeout(time(value)?) == health,
+        "health `ttl`" => health.ttl(time(value)?) == health,
         "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
         "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,
         "breaker `failure_rate`" => breaker.clone().failure_rate(ratio(value)?) == breaker,

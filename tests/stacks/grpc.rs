@@ -68,7 +68,7 @@ fn status(error: Error) -> Status {
 
 /// Messages that are just bytes.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

@@ -3,6 +3,7 @@
 
 mod foreign;
 mod grpc;
+mod health;
 mod kit;
 mod limits;
 mod nesting;

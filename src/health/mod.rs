@@ -1,0 +1,120 @@
+//! Is it well? What a server says to those who ask whether to restart it, and whether to send it requests.
+//!
+//! The two questions are kept apart, since a wrong answer to either makes an outage worse. A process that is restarted because
+//! its database is down does not repair the database; and if each replica refuses requests because something fails that all of
+//! them share, there is none left.
+//!
+//! | path | gRPC name | asks | who asks | checks that have a say |
+//! |---|---|---|---|---|
+//! | `/livez` | `liveness` | shall it be restarted? | `livenessProbe` | liveness: plain functions, which cannot ask a database |
+//! | `/readyz` | `readiness`, or none | shall it get requests? | `readinessProbe`, load balancers | startup, and readiness by their [`Impact`] |
+//! | `/startupz` | `startup` | has it begun? | `startupProbe` | startup, until each has passed once |
+//!
+//! A [`HealthLayer`] around everything else of a server answers these, and `grpc.health.v1.Health` with `Check`, `Watch` and
+//! `List`, so that no limit refuses a probe. A [`HealthService`] answers nothing else, on a port or a route of its own.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! use axum::{Router, body::Body, routing::get};
+//! use http::Request;
+//! use stonework::health::{Health, Impact};
+//! use tower::ServiceExt;
+//!
+//! let health = Health::builder()
+//!     .startup("schema", || async { true })
+//!     .readiness("disk", Impact::Hard, || async { std::fs::metadata(".").map(|_| ()) })
+//!     .readiness("database", Impact::Shared, || async { Err("connection refused") as Result<(), _> })
+//!     .build()
+//!     .unwrap();
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(health.layer());
+//!
+//! let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+//! assert_eq!(ask("/livez").await.unwrap().status(), 200);
+//! assert_eq!(ask("/readyz").await.unwrap().status(), 503); // nothing was checked yet
+//! tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+//! assert_eq!(ask("/startupz").await.unwrap().status(), 200);
+//! assert_eq!(ask("/readyz").await.unwrap().status(), 503); // the database was never reached
+//! # }
+//! ```
+//!
+//! In Kubernetes, with the defaults on this side; a probe's own `failureThreshold` comes on top:
+//!
+//! ```yaml
+//! startupProbe:   { httpGet: { path: /startupz, port: 8080 }, periodSeconds: 1, failureThreshold: 300 }
+//! livenessProbe:  { httpGet: { path: /livez, port: 8080 }, periodSeconds: 10, failureThreshold: 3 }
+//! readinessProbe: { httpGet: { path: /readyz, port: 8080 }, periodSeconds: 5, failureThreshold: 1 }
+//! # or over gRPC, for instance:
+//! # livenessProbe: { grpc: { port: 8080, service: liveness } }
+//! ```
+//!
+//! Customized, and taken out of service before it stops:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! use std::time::Duration;
+//! use stonework::base::TracingObserver;
+//! use stonework::health::{Health, HealthSettings, Impact, Verdict};
+//!
+//! let health = Health::builder()
+//!     .settings(HealthSettings::new().interval(Duration::from_secs(5)).failures(3))
+//!     .readiness("cache", Impact::Soft, || async { Verdict::warn("a quarter of it is cold") })
+//!     .grpc_service("orders.v1.Orders")
+//!     .observer(TracingObserver)
+//!     .build()
+//!     .unwrap();
+//! assert!(health.wait_ready().await);
+//!
+//! health.drain(); // then wait until load balancers have noticed, and stop
+//! assert!(!health.ready() && health.live());
+//! # }
+//! ```
+//!
+//! # How checks run
+//!
+//! In one task, which ends with the last handle: each at its own pace, with a limit on its time, and never twice at the same time. A
+//! check that hangs is dropped when its time is over, and so is what it waits for; what it has handed to another thread it has to end
+//! itself. A check that panics has failed. A result that is too old counts as failed. What clients of this crate do for a check has
+//! the check's limit as its deadline.
+//!
+//! A probe runs no check but those of liveness, and waits for nothing: it reads what is known, and a thousand of them a second ask
+//! nothing more of a database than none.
+//!
+//! # What a probe is told
+//!
+//! 200 or 503, with `Cache-Control: no-store`, and one word: `pass`, `warn` (it is ready although a check is not well) or `fail`.
+//! `?verbose` adds a line for each check; `Accept: application/health+json` or `application/json` asks for the form of
+//! draft-inadarei-api-health-check-06. What checks said is left out of both unless [`show_output`](HealthSettings::show_output)
+//! is on, since anybody may ask. Any method but GET and HEAD is answered 405. gRPC's `Check` of a name that nobody knows is
+//! `NOT_FOUND`; `Watch` of it says `SERVICE_UNKNOWN` and stays open.
+//!
+//! *Errors:* none of its own; a check that cannot be is refused by [`HealthBuilder::build`]. *Panics:* of checks and observers are
+//! caught. *Cancellation:* see [`Health::wait_ready`] and [`HealthWatch::changed`]. *Readiness and cloning:* a [`HealthService`] is
+//! always ready, and waits for the inner service within the call. *Not for:* the health of those whom a client calls; for that see
+//! `breaker`.
+
+mod answer;
+mod body;
+mod builder;
+mod future;
+mod grpc;
+mod handle;
+mod layer;
+mod probing;
+mod report;
+mod service;
+mod settings;
+mod state;
+mod tally;
+mod verdict;
+mod watch;
+
+pub use self::body::HealthBody;
+pub use self::builder::HealthBuilder;
+pub use self::future::HealthFuture;
+pub use self::handle::Health;
+pub use self::layer::HealthLayer;
+pub use self::report::{CheckKind, CheckReport, HealthReport, HealthStatus, Impact};
+pub use self::service::{HealthService, NotFound};
+pub use self::settings::{HealthSettings, InvalidHealth};
+pub use self::verdict::{IntoVerdict, Verdict};
+pub use self::watch::HealthWatch;

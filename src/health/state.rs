@@ -1,0 +1,150 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::report::{HealthReport, HealthStatus};
+use super::tally::Tally;
+use super::{CheckKind, HealthSettings, Verdict};
+use crate::base::sync::{Mutex, MutexGuard};
+use crate::base::{Event, HealthState, Observe};
+
+/// What a liveness check is: asked by whoever wants to know.
+pub(super) type Ask = Box<dyn Fn() -> Verdict + Send + Sync>;
+
+/// What handles and the task that runs the checks share.
+pub(super) struct State {
+    tally: Mutex<Tally>,
+    /// The liveness checks, in the order of the first checks of the tally.
+    alive: Box<[Ask]>,
+    /// What else than "" stands for the whole server in gRPC.
+    pub(super) services: Box<[Arc<str>]>,
+    pub(super) settings: HealthSettings,
+    changed: watch::Sender<Told>,
+    observe: Observe,
+}
+
+/// What watchers are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) status: HealthStatus,
+    /// Nobody is to be told anything more.
+    pub(super) stopped: bool,
+}
+
+impl State {
+    pub(super) fn new(
+        tally: Tally,
+        alive: Vec<Ask>,
+        services: Vec<Arc<str>>,
+        settings: HealthSettings,
+        observe: Observe,
+    ) -> Self {
+        let told = Told { status: tally.status(Instant::now()), stopped: false };
+        Self {
+            tally: Mutex::new(tally),
+            alive: alive.into(),
+            services: services.into(),
+            settings,
+            changed: watch::Sender::new(told),
+            observe,
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.alive.iter().all(|ask| asked(ask).state().is_good())
+    }
+
+    /// One of the liveness checks.
+    pub(super) fn ask(&self, check: usize) -> Verdict {
+        self.alive.get(check).map_or_else(Verdict::pass, asked)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.tally().is_ready(Instant::now())
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.tally().is_started()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.tally().is_draining()
+    }
+
+    pub(super) fn readiness(&self) -> HealthState {
+        self.tally().readiness(Instant::now())
+    }
+
+    pub(super) fn status(&self) -> HealthStatus {
+        // Asked before the lock is taken: it is user code.
+        let live = self.is_live();
+        HealthStatus { live, ..self.tally().status(Instant::now()) }
+    }
+
+    /// The checks of these kinds, with liveness as it is now.
+    pub(super) fn report(&self, wanted: impl Fn(CheckKind) -> bool) -> HealthReport {
+        let alive: Vec<_> = self.alive.iter().map(asked).collect();
+        let (now, tally) = (Instant::now(), self.tally());
+        let mut checks: Vec<_> = tally.checks(now, wanted).collect();
+        let liveness = checks.iter_mut().filter(|check| check.kind == CheckKind::Liveness);
+        for (check, verdict) in liveness.zip(&alive) {
+            check.state = verdict.state();
+            check.output = verdict.output().map(Into::into);
+        }
+        let live = alive.iter().all(|verdict| verdict.state().is_good());
+        let status = HealthStatus { live, ..tally.status(now) };
+        HealthReport { status, state: tally.readiness(now), checks }
+    }
+
+    pub(super) fn record(&self, check: usize, verdict: Verdict) {
+        let output = verdict.output().map(Arc::<str>::from);
+        let (change, name) = {
+            let now = Instant::now();
+            let mut tally = self.tally();
+            let news = tally.record(check, verdict, now);
+            // After a gap they are told in any case: what they heard last may not be what was true meanwhile.
+            self.tell(tally.status(now), false, news.was_stale);
+            (news.change, tally.name(check).cloned())
+        };
+        if let (Some((from, to)), Some(check)) = (change, name) {
+            let event = || Event::HealthChanged { check, from, to, output };
+            // An observer that panics must not end the task: all checks would seem to fail.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.observe.note(event)));
+        }
+    }
+
+    pub(super) fn drain(&self, stop: bool) {
+        let mut tally = self.tally();
+        tally.drain();
+        self.tell(tally.status(Instant::now()), stop, false);
+    }
+
+    /// While the tally is locked, so that nobody is told of two changes in the wrong order.
+    fn tell(&self, status: HealthStatus, stop: bool, anyway: bool) {
+        self.changed.send_if_modified(|told| {
+            let news = Told { status, stopped: told.stopped || stop };
+            let differs = *told != news;
+            *told = news;
+            differs || anyway
+        });
+    }
+
+    /// Whether nobody is to be told anything more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.changed.borrow().stopped
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Told> {
+        self.changed.subscribe()
+    }
+}
+
+fn asked(ask: &Ask) -> Verdict {
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Verdict::fail("the check panicked"))
+}
