@@ -93,6 +93,12 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("client/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("client/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("client/wire.rs", "Connection", "a private type implements it for hyper-util"),
+    (
+        "server/listener.rs",
+        "AsyncRead",
+        "what a connection is on tokio, which the server needs anyway; decision 0010",
+    ),
+    ("server/listener.rs", "AsyncWrite", "as above"),
     ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
@@ -106,6 +112,10 @@ const LONG: &[(&str, &str)] = &[];
 const INSERTS: &[(&str, &str)] = &[
     ("base/call.rs", "the one request extension"),
     ("fallback/mark.rs", "an extension of the response, where a call has failed"),
+    (
+        "server/exchange.rs",
+        "who is at the other end and how to hear of the end, as handlers of any framework can take them",
+    ),
 ];
 
 fn assert_none(bad: &Complaints) {
@@ -251,7 +261,7 @@ fn the_version_in_prose_is_the_version_of_the_crate() {
 }
 
 #[test]
-fn one_type_alone_is_inserted_into_request_extensions() {
+fn extensions_are_inserted_where_the_table_says_and_nowhere_else() {
     over(&library(), |file| rules::insertions(file, INSERTS));
 }
 

@@ -35,6 +35,12 @@ pub(super) struct Form {
     pub(super) json: bool,
 }
 
+/// Whether a request for this path asks how it is.
+#[cfg(feature = "server")]
+pub(crate) fn is_asked(path: &str) -> bool {
+    target(path).is_some()
+}
+
 /// Whether a path is one of a probe.
 pub(super) fn target(path: &str) -> Option<Target<'_>> {
     match path {

@@ -108,6 +108,8 @@ mod tally;
 mod verdict;
 mod watch;
 
+#[cfg(feature = "server")]
+pub(crate) use self::answer::is_asked;
 pub use self::body::HealthBody;
 pub use self::builder::HealthBuilder;
 pub use self::future::HealthFuture;

@@ -11,12 +11,14 @@ use super::signals::Signals;
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
 use crate::base::{Observe, Observer};
+use crate::health::Health;
 
 /// Assembles a [`Server`]. See [`Server::builder`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
     settings: ServerSettings,
+    health: Option<Health>,
     observe: Observe,
     stop_on_signals: bool,
 }
@@ -25,6 +27,14 @@ impl ServerBuilder {
     /// Behave like this. Default: [`ServerSettings::new`].
     pub const fn settings(mut self, settings: ServerSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Answer probes from this registry, before anything else sees them: `/livez`, `/readyz`, `/startupz`, and gRPC's health
+    /// service. When the server begins to stop, readiness fails for the time of the
+    /// [lame duck](ServerSettings::lame_duck). Default: none.
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = Some(health);
         self
     }
 
@@ -58,7 +68,7 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// Outside a Tokio runtime with the network enabled.
-    pub async fn bind(self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server<TcpListener>, BindError> {
+    pub async fn bind(self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server, BindError> {
         let shown = format!("{addr:?}").trim_matches('"').to_owned();
         let open = async {
             self.settings.check()?;
@@ -113,6 +123,6 @@ impl ServerBuilder {
     }
 
     fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
-        Server::new(listener, self.settings, self.observe, signals)
+        Server::new(listener, self.settings, self.health, self.observe, signals)
     }
 }

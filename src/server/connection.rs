@@ -115,7 +115,7 @@ where
     let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
     let hyper = http1_builder(&connection.control.settings);
     let mut session = hyper.serve_connection(TokioIo::new(wire), handler).with_upgrades();
-    match drive(Pin::new(&mut session), &connection).await {
+    match drive(Pin::new(&mut session), |session| session.graceful_shutdown(), &connection).await {
         Ended::Over => None,
         Ended::Idle => {
             let parts = session.into_parts()?;
@@ -144,7 +144,7 @@ where
     let _owner = tasks.owner();
     let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
     let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
-    drive(pin!(session), &connection).await;
+    drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
 }
 
 /// No timer: hyper's limit on a head counts from the end of the last request. Ours are in `pace`.
@@ -186,41 +186,11 @@ enum Ended {
     Idle,
 }
 
-/// A connection of hyper's.
-trait Session: Future<Output = hyper::Result<()>> {
-    /// Finish what was begun, and take on nothing more.
-    fn finish(self: Pin<&mut Self>);
-}
-
-impl<T, S, B> Session for http1::UpgradeableConnection<T, S>
+/// Serves while there is something to serve and it is in time. `finish` has a connection of hyper's take on nothing more.
+async fn drive<C>(mut session: Pin<&mut C>, finish: impl Fn(Pin<&mut C>), connection: &Shared) -> Ended
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<BoxError>,
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    B: http_body::Body + 'static,
-    B::Error: Into<BoxError>,
+    C: Future<Output = hyper::Result<()>>,
 {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<T, S, B> Session for http2::Connection<T, S, Tasks>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<BoxError>,
-    T: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<BoxError>,
-    Tasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// Serves while there is something to serve and it is in time.
-async fn drive<C: Session>(mut session: Pin<&mut C>, connection: &Shared) -> Ended {
     let settings = &connection.control.settings;
     let limits = Limits {
         head: settings.header_read_timeout,
@@ -249,7 +219,7 @@ async fn drive<C: Session>(mut session: Pin<&mut C>, connection: &Shared) -> End
             told = told || stopped.as_mut().poll(cx).is_ready();
             if told && closing.is_none() && !connection.pulse.is_in_head() {
                 closing = Some((Instant::now(), false));
-                session.as_mut().finish();
+                finish(session.as_mut());
                 continue;
             }
             let facts = connection.pulse.facts(closing, connection.old_at);
@@ -273,7 +243,7 @@ async fn drive<C: Session>(mut session: Pin<&mut C>, connection: &Shared) -> End
                 Act::Finish(why) => {
                     connection.closes(why);
                     closing = Some((Instant::now(), why == CloseReason::Old));
-                    session.as_mut().finish();
+                    finish(session.as_mut());
                 }
                 Act::Close(why) => {
                     connection.closes(why);

@@ -6,11 +6,13 @@ use tokio::sync::watch;
 use super::ServerSettings;
 use super::crowd::Crowd;
 use crate::base::{Event, Observe, ServerPhase};
+use crate::health::Health;
 
 /// What a server and all its connections share.
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) settings: ServerSettings,
+    pub(super) health: Option<Health>,
     pub(super) observe: Observe,
     pub(super) crowd: Arc<Crowd>,
     /// How often somebody asked for a shutdown.
@@ -25,9 +27,10 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(settings: ServerSettings, observe: Observe) -> Arc<Self> {
+    pub(super) fn new(settings: ServerSettings, health: Option<Health>, observe: Observe) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            health,
             observe,
             crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
             asked: watch::Sender::new(0),

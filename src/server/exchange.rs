@@ -21,7 +21,8 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, BoxError, Error, Event, Kind, Problem, Refuse};
+use crate::base::{Asked, BodyTooSlow, BoxError, Error, Event, Kind, Problem, Refuse, ServerPhase};
+use crate::health;
 
 /// One request through a clone of the service that was made ready for it.
 pub(super) async fn answer<S, B>(
@@ -38,28 +39,35 @@ where
     let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
     let (request, late) = arrived(request, asked, &connection);
     let in_flight = InFlight::begin(Arc::clone(&connection), !http1, late.is_some());
+    let health = connection.control.health.as_ref().filter(|_| health::is_asked(request.uri().path()));
+    if let Some(health) = health {
+        let Ok(response) = health.service().call(request).await;
+        return Ok(outgoing(head, asked, response.map(Body::new), in_flight).map(Outgoing::Own));
+    }
     let called = async {
         poll_fn(|cx| service.poll_ready(cx)).await?;
         service.call(request).await
     };
-    let response = match Caught(called).await {
-        Ok(Ok(response)) => response,
+    let too_late = || late.as_ref().is_some_and(Late::is_so);
+    let mut last = false;
+    let mut response = match Caught(called).await {
+        // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
+        Ok(Ok(response)) if is_general(response.status()) && too_late() => {
+            last = true;
+            refusal(asked, &Error::new(Kind::Body, BodyTooSlow), in_flight)
+        }
+        Ok(Ok(response)) => outgoing(head, asked, response, in_flight).map(Outgoing::Service),
         Ok(Err(error)) => return Err(error),
         Err(panic) => {
             report(&connection, &*panic);
-            let error = Error::new(Kind::Other, "the handler panicked");
-            return Ok(refusal(asked, &error, in_flight));
+            refusal(asked, &Error::new(Kind::Other, "the handler panicked"), in_flight)
         }
     };
-    // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
-    if late.is_some_and(|late| late.is_so()) && is_general(response.status()) {
-        let mut refusal = refusal(asked, &Error::new(Kind::Body, BodyTooSlow), in_flight);
-        if http1 {
-            refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        return Ok(refusal);
+    last = last || connection.control.phase() >= ServerPhase::Draining;
+    if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(outgoing(head, asked, response, in_flight))
+    Ok(response)
 }
 
 /// The request as the service sees it, and where to ask whether its body came too late, if it has one.
@@ -88,7 +96,7 @@ fn outgoing<B>(
     asked: Asked,
     mut response: Response<B>,
     in_flight: InFlight,
-) -> Response<Outgoing<B>>
+) -> Response<Held<B, InFlight>>
 where
     B: http_body::Body<Data = Bytes>,
 {
@@ -107,10 +115,10 @@ where
     }
     if head || without_content {
         in_flight.settle(BodyEnd::Complete);
-        return response.map(|_| Outgoing::new(Held::bytes(Bytes::new())));
+        return response.map(|_| Held::bytes(Bytes::new()));
     }
     let until = HoldUntil::of_response(asked.without_body, &response);
-    response.map(|body| Outgoing::new(Held::new(body, in_flight, until)))
+    response.map(|body| Held::new(body, in_flight, until))
 }
 
 /// The answer to HEAD has the fields of the one to GET, as far as they are known (RFC 9110, section 9.3.2).
@@ -131,7 +139,7 @@ where
 {
     let response = Problem.refuse(asked, error);
     in_flight.settle(BodyEnd::Complete);
-    response.map(|bytes| Outgoing::new(Held::bytes(bytes)))
+    response.map(|bytes| Outgoing::Own(Held::bytes(bytes)))
 }
 
 fn report(connection: &Shared, panic: &(dyn Any + Send)) {

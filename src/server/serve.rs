@@ -1,14 +1,15 @@
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -21,6 +22,7 @@ use super::wire::Wire;
 use super::{BindError, Listener, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use crate::Body;
 use crate::base::{BoxError, CloseReason, Observe, Peer, Rng, ServerPhase};
+use crate::health::Health;
 
 /// Somewhere to listen, and how what comes will be served. See the [module](super).
 #[derive(Debug)]
@@ -62,10 +64,11 @@ impl<L> Server<L> {
     pub(super) fn new(
         listener: L,
         settings: ServerSettings,
+        health: Option<Health>,
         observe: Observe,
         signals: Option<Signals>,
     ) -> Self {
-        Self { listener, control: Control::new(settings, observe), signals, rng: Rng::default() }
+        Self { listener, control: Control::new(settings, health, observe), signals, rng: Rng::default() }
     }
 }
 
@@ -158,13 +161,27 @@ where
 {
     async fn serve(mut self) -> ShutdownReport {
         let control = Arc::clone(&self.control);
-        self.take_until(control.asked_again(0)).await;
+        // How often somebody has asked so far, to some effect.
+        let mut asked = 0;
+        self.take_until(control.asked_again(asked)).await;
+        asked += 1;
         let begun = Instant::now();
-        let asked = *control.asked.borrow();
+        if let Some(health) = &control.health {
+            health.drain();
+            control.enter(ServerPhase::LameDuck);
+            let skipped = timeout(control.settings.lame_duck, control.asked_again(asked));
+            if self.take_until(skipped).await.is_ok() {
+                asked += 1;
+            }
+        }
+        // Before the queue is taken, so that whoever comes out of it is told that this is the end.
+        control.enter(ServerPhase::Draining);
         self.take_queue().await;
         let Self { listener, service, mut connections, .. } = self;
         drop((listener, service));
-        control.enter(ServerPhase::Draining);
+        if let Some(health) = &control.health {
+            health.stop();
+        }
         let all = async {
             while let Some(ended) = connections.join_next().await {
                 note(ended);
@@ -189,12 +206,12 @@ where
     }
 
     /// Takes connections until `over` is done.
-    async fn take_until(&mut self, over: impl Future) {
+    async fn take_until<O>(&mut self, over: impl Future<Output = O>) -> O {
         let mut over = pin!(over);
         loop {
             tokio::select! {
                 biased;
-                _ = over.as_mut() => return,
+                output = over.as_mut() => return output,
                 Some(ended) = self.connections.join_next() => note(ended),
                 (socket, from) = async {
                     self.control.crowd.room().await;
@@ -206,14 +223,20 @@ where
 
     /// Takes the connections that clients made before the port is closed.
     async fn take_queue(&mut self) {
-        // A socket tells at once whether there is one.
-        while let Ok(accepted) = timeout(Duration::ZERO, self.listener.accept()).await {
-            match accepted {
-                Ok((socket, from)) => self.take(socket, from),
-                Err(error) => {
-                    tracing::debug!(%error, "the queue of the port is not empty");
+        // By then the system has said whether there are any.
+        yield_now().await;
+        loop {
+            let next = {
+                let mut accept = pin!(self.listener.accept());
+                poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await
+            };
+            match next {
+                Poll::Ready(Ok((socket, from))) => self.take(socket, from),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "the queue of the port could not be taken to its end");
                     return;
                 }
+                Poll::Pending => return,
             }
         }
     }

@@ -9,8 +9,7 @@ use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
-use stonework::timeout::BodyLimits;
-use stonework::timeout::{ReceiveDeadlineLayer, SendDeadlineLayer};
+use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
 
 use crate::rules::Complaints;
 
@@ -150,7 +149,21 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
         "server `header_read_timeout`" => server.header_read_timeout(time(value)?) == server,
-        "server `grace`" => server.grace(time(value)?) == server,
+        "server `age_grace`" => value == "off" && format!("{server:?}").contains("age_grace: None"),
+        "server `drain_timeout`" => server.drain_timeout(time(value)?) == server,
+        "server `handshake_timeout`" => server.handshake_timeout(time(value)?) == server,
+        "server `keep_alive_timeout`" => server.keep_alive_timeout(time(value)?) == server,
+        "server `lame_duck`" => server.lame_duck(time(value)?) == server,
+        "server `max_age`" => server.max_age(time(value)?) == server,
+        "server `max_concurrent_streams`" => server.max_concurrent_streams(value.parse().ok()?) == server,
+        "server `max_connections`" => server.max_connections(value.parse().ok()?) == server,
+        "server `max_connections_per_address`" => {
+            server.max_connections_per_address(value.parse().ok()?) == server
+        }
+        "server `max_head_size`" => server.max_head_size(u32::try_from(bytes(value)?).ok()?) == server,
+        "server `max_headers`" => server.max_headers(value.parse().ok()?) == server,
+        "server `request_body`" => server.request_body(BodyLimits::none().idle(time(value)?)) == server,
+        "server `stall_timeout`" => server.stall_timeout(time(value)?) == server,
         "server `ping_interval`" => server.ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.ping_timeout(time(value)?) == server,
         "send deadline `margin`" => {
