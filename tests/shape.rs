@@ -99,6 +99,9 @@ const EXPOSED: &[(&str, &str, &str)] = &[
         "what a connection is on tokio, which the server needs anyway; decision 0010",
     ),
     ("server/listener.rs", "AsyncWrite", "as above"),
+    ("server/listener.rs", "TcpListener", "as above: the listener that there is unless another is given"),
+    ("server/listener.rs", "TcpStream", "as above"),
+    ("server/serve.rs", "TcpListener", "as above"),
     ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
