@@ -102,6 +102,9 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("server/listener.rs", "TcpListener", "as above: the listener that there is unless another is given"),
     ("server/listener.rs", "TcpStream", "as above"),
     ("server/serve.rs", "TcpListener", "as above"),
+    ("server/unix.rs", "UnixStream", "as above"),
+    ("server/wire.rs", "AsyncRead", "a private type implements it for hyper"),
+    ("server/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
 ];
 
