@@ -90,11 +90,12 @@ impl<K: Hash + Eq> Breakers<K> {
         Self::made(settings.clone(), circuits.max(2), *idle, observe.clone(), rng.clone())
     }
 
-    /// The same, forgetting a circuit that was not used for so long, or for up to twice that.
+    /// The same, forgetting a circuit that was not used for so long, or for up to twice that. Shorter than the time between two
+    /// calls, it forgets each before it has learnt anything: a second at least is taken.
     #[must_use]
     pub fn idle(self, time: Duration) -> Self {
         let Shared { settings, most, observe, rng, .. } = &*self.shared;
-        Self::made(settings.clone(), *most, time, observe.clone(), rng.clone())
+        Self::made(settings.clone(), *most, time.max(Duration::from_secs(1)), observe.clone(), rng.clone())
     }
 
     /// The same, telling this observer what happens to every circuit. Default: nobody.

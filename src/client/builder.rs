@@ -47,7 +47,8 @@ impl ClientBuilder {
     }
 
     /// Ask these circuits whether a host may be called, instead of ones of the client's own. Give all clients of the same hosts a
-    /// clone of the same. The settings' are then of no account, but for whether there are any.
+    /// clone of the same. The settings' are then of no account, but for whether there are any; and they tell the observer that they
+    /// were given, not that of this client.
     ///
     /// ```
     /// use stonework::breaker::Breakers;

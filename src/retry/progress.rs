@@ -39,6 +39,8 @@ pub(super) struct Progress<B, C> {
     delays: Option<Box<dyn Delays>>,
     /// What the attempt to come costs; it goes back to the budget if that never begins.
     charge: Option<Withdrawal>,
+    /// What the attempt in progress costs; it goes back if a circuit did not let it be sent.
+    spending: Option<Withdrawal>,
 }
 
 /// What to do once an attempt has ended.
@@ -67,6 +69,7 @@ impl<B, C> Progress<B, C> {
             counts: true,
             delays: None,
             charge: None,
+            spending: None,
         }
     }
 
@@ -86,6 +89,15 @@ impl<B, C> Progress<B, C> {
         self.spent_inside |= entered.is_some_and(nesting::Entered::leave);
     }
 
+    /// The attempt in progress is over, or its caller has gone: it costs what it costs, if it was sent.
+    fn pay(&mut self, sent: bool) {
+        match self.spending.take() {
+            Some(charge) if sent => charge.spend(),
+            // It goes back.
+            Some(_) | None => {}
+        }
+    }
+
     /// Tell the end of the attempt in progress, if there is one and anybody listens.
     fn tell_end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
         let Some(started) = self.started.take() else { return };
@@ -99,6 +111,7 @@ impl<B, C> Progress<B, C> {
 
 impl<B, C> Drop for Progress<B, C> {
     fn drop(&mut self) {
+        self.pay(true);
         // The caller went away: that says nothing about the service.
         self.tell_end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
     }
@@ -151,6 +164,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 (Ending::Error(error.kind()), error.kind() == Kind::Transport, error.attempts().max(least))
             }
         };
+        self.pay(sent > 0);
         self.sent = self.sent.saturating_add(sent);
         self.spent_inside |= sent > 1;
         self.delivery = self.delivery.or_further(delivery);
@@ -263,9 +277,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
 
     /// What was scheduled is being done: it counts, and it costs.
     pub(super) fn begin(&mut self) {
-        if let Some(charge) = self.charge.take() {
-            charge.spend();
-        }
+        self.spending = self.charge.take();
         if self.counts {
             self.counted = self.counted.saturating_add(1);
         }

@@ -11,8 +11,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use stonework::base::{
-    Backoff, BoxError, CircuitState, Classify, ClassifyGrpc, ClassifyHttp, Delivery, Error, Event, Jitter,
-    Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
+    Backoff, BoxError, Budget, BudgetSettings, CircuitState, Classify, ClassifyGrpc, ClassifyHttp, Delivery,
+    Error, Event, Jitter, Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
 };
 use stonework::breaker::{
     Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen, HostPort,
@@ -550,8 +550,12 @@ async fn a_retry_does_not_wait_for_an_open_circuit() {
 
     // One that opens between two attempts: the first was sent.
     let breaker = self::breaker(settings().min_calls(1));
-    let service = RetryLayer::new().layer(BreakerLayer::from(breaker).layer(backend.clone()));
+    let budget = Budget::new(BudgetSettings::default());
+    let retry = RetryLayer::new().budget(budget.clone());
+    let service = retry.layer(BreakerLayer::from(breaker).layer(backend.clone()));
     let error = call(&service).await.unwrap_err();
+    let stats = budget.stats();
+    assert_eq!((stats.granted, stats.refunded), (1, 1), "what was not sent costs nothing");
     assert!(error.is_circuit_open());
     assert_eq!((error.attempts(), backend.seen().count()), (1, 1));
     assert_eq!(error.delivery(), Delivery::Answered);
