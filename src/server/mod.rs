@@ -19,39 +19,67 @@
 //! # let _ = run;
 //! ```
 //!
-//! Customized, with settings that could as well come from a file, and stopped by a signal:
+//! Customized, with settings that could as well come from a file, probes answered, and stopped by signals:
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), stonework::server::BindError> {
 //! use std::convert::Infallible;
 //! use std::time::Duration;
 //! use http::{Request, Response};
 //! use stonework::Body;
-//! use stonework::server::{Server, ServerSettings};
+//! use stonework::health::{Health, Impact};
+//! use stonework::server::{Server, ServerSettings, ShutdownReport};
 //! use tower::service_fn;
 //!
-//! let service = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
-//! let settings = ServerSettings::new().drain_timeout(Duration::from_secs(30));
-//! let server = Server::builder().settings(settings).bind("127.0.0.1:0").await?;
-//! # let signal = std::future::ready(());
-//! // In a program: `tokio::signal::ctrl_c()`.
-//! let report = server.serve_until(service, signal).await;
-//! assert_eq!(report.aborted, 0);
-//! # Ok(()) }
+//! async fn run() -> Result<ShutdownReport, Box<dyn std::error::Error>> {
+//!     let health = Health::builder().readiness("disk", Impact::Hard, || async { true }).build()?;
+//!     let settings = ServerSettings::new().drain_timeout(Duration::from_secs(20));
+//!     let server = Server::builder().settings(settings).health(health).stop_on_signals();
+//!     let service = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
+//!     Ok(server.bind("127.0.0.1:8080").await?.serve(service).await)
+//! }
+//! # let _ = run;
 //! ```
 //!
-//! *Slow clients:* the head of a request has a limit, also before it is known which HTTP the client speaks, and so has
-//! the pause between two requests; an HTTP/2 peer that no longer answers pings is gone. *Not covered:* how long a body
-//! or a handler takes; put [`TimeoutLayer`](crate::timeout::TimeoutLayer)`::answer` around the handler. *Not for:* TLS.
-//! *Errors:* only binding can fail. When no connection can be accepted, for instance since the process is out of file
-//! descriptors, the server waits and tries again. A service that fails instead of answering loses its connection
-//! (HTTP/1) or its stream (HTTP/2); layers in the mode `.answer()` answer instead. *Panics:* outside a Tokio runtime
-//! with network and timers. A panic of the service ends its connection (HTTP/1) or its stream (HTTP/2) and nothing else,
-//! and is logged as an error. *Cancellation:* dropping the future of `serve` closes the port, drops every connection and
-//! every handler; only an upgraded connection (WebSocket) belongs to its handler alone. *Readiness and cloning:* each
-//! request gets a clone, which is driven to readiness and then called. *Clients that leave:* a handler whose client
-//! closed the connection, or reset the stream, is dropped where it waits; over HTTP/1 only once the body was read.
+//! # What clients cannot do to it
+//!
+//! | a client that | has so long, unless the settings say otherwise | and then |
+//! |---|---|---|
+//! | connects and says nothing, or sends a head byte by byte | 10 s | its connection is closed |
+//! | is idle between two requests | 75 s | its connection is closed; over HTTP/2 it is told first |
+//! | sends nothing more of a body while the handler waits for it | 30 s; for ever in gRPC | the handler's read fails; an answer of 400 or 500 becomes 408 |
+//! | takes nothing of its answer | 30 s | its connection is closed; over HTTP/2, its request alone |
+//! | answers no ping (HTTP/2) | 20 s | its connection is closed |
+//! | keeps its connection for ever | an hour or so | it is told to open another one; what it has begun goes on |
+//!
+//! | a client that sends | is refused |
+//! |---|---|
+//! | a head of more than 64 KiB, or 100 fields | with 431 |
+//! | more than 100 requests at once on a connection (HTTP/2) | with `REFUSED_STREAM` |
+//! | requests that it takes back at once, again and again ("rapid reset") | its connection is closed |
+//! | more than 4 096 connections from one address or IPv6 network of 64 bits | its connection is closed |
+//! | more than 16 384 connections, with all others | it waits in the queue of the port |
+//!
+//! [`ServerSettings::streaming`] is for those whose connections are meant to stay. How long a handler takes is its own affair:
+//! put [`TimeoutLayer`](crate::timeout::TimeoutLayer)`::answer` around it. An idle HTTP/1 connection gives its buffers back after
+//! a second, and costs no more than a new one.
+//!
+//! # What handlers see
+//!
+//! [`Peer`](crate::base::Peer) and [`Shutdown`] are extensions of each request; axum takes them as `Extension<Peer>`. Upgrades, such
+//! as to a WebSocket, are handed on; the upgraded connection belongs to its handler alone, but it counts as a connection, and a
+//! shutdown waits for it. The content of an answer to HEAD, or with the status 204 or 304, is not sent, over HTTP/2 either. A
+//! panic is answered with 500, and told. A service that fails instead of answering loses its connection (HTTP/1) or its stream
+//! (HTTP/2); layers in the mode `.answer()` answer instead.
+//!
+//! *Shutdown:* see [`Server::serve`]. *Errors:* only listening can fail. When no connection can be accepted, for instance since
+//! the process is out of file descriptors, the server waits and tries again. *Panics:* outside a Tokio runtime with network and
+//! timers. *Cancellation:* dropping the future of `serve` closes the port, drops every connection and every handler.
+//! *Readiness and cloning:* each request gets a clone, which is driven to readiness and then called. *Clients that leave:* a
+//! handler whose client closed the connection, or reset the stream, is dropped where it waits; over HTTP/1 only once the body was
+//! read. *Tasks:* one for each connection and each HTTP/2 request, owned by the future of `serve`. *Events:*
+//! [`ServerPhaseChanged`](crate::base::Event::ServerPhaseChanged), [`ConnectionClosed`](crate::base::Event::ConnectionClosed),
+//! [`HandlerPanicked`](crate::base::Event::HandlerPanicked).
+//! *Not for:* TLS.
 
 mod arriving;
 mod builder;
