@@ -419,3 +419,85 @@ async fn a_timeout_is_answered_with_a_problem_and_the_connection_serves_the_next
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     server.stop().await;
 }
+
+/// Slow clients are many in one process here, which has to have as many files open: `ulimit -n 4096` is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_clients_that_drip_are_closed_and_one_that_does_not_is_served_as_before() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let server = Running::start(ServerSettings::new().header_read_timeout(LIMIT), echo()).await;
+    let mut quick = server.connect().await;
+    let mut slowest = async |seconds: Duration| {
+        let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+        while start.elapsed() < seconds {
+            let asked = Instant::now();
+            quick.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            read_up_to(&mut quick, "hello").await;
+            slowest = slowest.max(asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        slowest
+    };
+    let alone = slowest(Duration::from_millis(300)).await;
+
+    let addr = server.addr;
+    let mut drips = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        drips.spawn(async move {
+            let mut slow = TcpStream::connect(addr).await.expect("a socket: see `ulimit -n`");
+            let start = Instant::now();
+            for byte in b"GET / HTTP/1.1\r\nhost: a.name.that.takes.its.time.example\r\n\r\n" {
+                if slow.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            let answer = read_to_end(&mut slow).await;
+            (answer, start.elapsed())
+        });
+    }
+    let among_many = slowest(LIMIT + Duration::from_secs(1)).await;
+    for (answer, took) in soon(drips.join_all()).await {
+        assert_eq!(answer, "");
+        // It notices with the byte after.
+        assert!((LIMIT..5 * LIMIT).contains(&took), "{took:?}");
+    }
+    assert!(
+        among_many < 10 * alone.max(Duration::from_millis(20)),
+        "{alone:?} alone, {among_many:?} among many"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_of_axum_is_upgraded_and_stays() {
+    use axum::extract::ws::WebSocketUpgrade;
+
+    let echo = |upgrade: WebSocketUpgrade| async {
+        upgrade.on_upgrade(|mut socket| async move {
+            while let Some(Ok(message)) = socket.recv().await {
+                if socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+        })
+    };
+    let settings = ServerSettings::new().header_read_timeout(SHORT).keep_alive_timeout(SHORT).max_age(SHORT);
+    let server = Running::start(settings, Router::new().route("/", any(echo))).await;
+    let mut client = server.connect().await;
+    let handshake = "GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(handshake.as_bytes()).await.unwrap();
+    let head = read_up_to(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // The example of RFC 6455, section 1.3.
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    // Limits on requests are none of its business.
+    tokio::time::sleep(3 * SHORT).await;
+    // "Hello", masked and not: RFC 6455, section 5.7.
+    client.write_all(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]).await.unwrap();
+    let mut frame = [0; 7];
+    soon(client.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(&frame, b"\x81\x05Hello");
+    drop(client);
+    assert_eq!(server.stop().await.upgraded, 0);
+}
