@@ -35,7 +35,8 @@ pub(crate) fn erase_attempt(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-fn says_grpc(headers: &HeaderMap) -> bool {
+/// Whether a message is one of gRPC, by its `content-type`.
+pub(crate) fn says_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()))
 }
 

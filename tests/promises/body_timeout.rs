@@ -322,3 +322,39 @@ async fn a_layer_that_is_switched_off_waits_for_ever() {
     let mut body = Box::pin(service.oneshot(()).await.unwrap().into_body());
     assert!(timeout(3_600 * SECOND, body.frame()).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_stream_of_a_server_that_takes_too_long_ends_with_a_status_and_any_other_with_an_error() {
+    for (kind, answers, status) in [
+        ("application/grpc", true, Some("4")),
+        ("application/grpc+proto", true, Some("4")),
+        ("application/grpc", false, None),
+        ("text/plain", true, None),
+    ] {
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let mut body = Some(body);
+        let layer = ResponseBodyTimeoutLayer::new(BodyLimits::none().total(SECOND));
+        let layer = if answers { layer.answer() } else { layer };
+        let mut service = layer.layer(service_fn(move |(): ()| {
+            let mut response = Response::new(body.take().expect("one call"));
+            response.headers_mut().insert("content-type", kind.parse().unwrap());
+            async { Ok::<_, Infallible>(response) }
+        }));
+        let mut body = Box::pin(service.call(()).await.unwrap().into_body());
+        sender.send_data("a message".into()).await.unwrap();
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        let start = Instant::now();
+        let end = body.frame().await.unwrap();
+        assert_eq!(start.elapsed(), SECOND);
+        match (end, status) {
+            (Ok(trailers), Some(status)) => {
+                let trailers = trailers.into_trailers().unwrap();
+                assert_eq!(trailers["grpc-status"], status);
+                assert!(!trailers["grpc-message"].is_empty());
+            }
+            (Err(error), None) => assert_eq!(phase(error), Phase::BodyTotal),
+            (end, _) => panic!("{kind}, {answers}: {end:?}"),
+        }
+        assert!(body.frame().await.is_none() && body.is_end_stream());
+    }
+}

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::watch::Watch;
 use super::{BodyLimits, TimedBody};
-use crate::base::Delivery;
+use crate::base::{Delivery, says_grpc};
 
 /// A call whose response body will be limited. See [`ResponseBodyTimeout`](super::ResponseBodyTimeout).
 #[pin_project]
@@ -18,11 +18,12 @@ pub struct BodyTimeoutFuture<F> {
     answer: F,
     limits: BodyLimits,
     deadline: Option<Instant>,
+    answers: bool,
 }
 
 impl<F> BodyTimeoutFuture<F> {
-    pub(super) const fn new(answer: F, limits: BodyLimits, deadline: Option<Instant>) -> Self {
-        Self { answer, limits, deadline }
+    pub(super) const fn new(answer: F, limits: BodyLimits, deadline: Option<Instant>, answers: bool) -> Self {
+        Self { answer, limits, deadline, answers }
     }
 }
 
@@ -36,7 +37,11 @@ where
         let this = self.project();
         let response = ready!(this.answer.poll(cx))?;
         let watch = Watch::new(this.limits, Instant::now, *this.deadline);
-        Poll::Ready(Ok(response.map(|body| TimedBody::new(body, watch, Delivery::Answered))))
+        let with_trailers = *this.answers && says_grpc(response.headers());
+        Poll::Ready(Ok(response.map(|body| {
+            let body = TimedBody::new(body, watch, Delivery::Answered);
+            if with_trailers { body.ending_with_trailers() } else { body }
+        })))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::base::{Delivery, scope};
 pub struct ResponseBodyTimeout<S> {
     inner: S,
     limits: BodyLimits,
+    answers: bool,
 }
 
 /// Limits the time that request bodies take. See [`RequestBodyTimeoutLayer`](super::RequestBodyTimeoutLayer).
@@ -24,7 +25,13 @@ pub struct RequestBodyTimeout<S> {
 impl<S> ResponseBodyTimeout<S> {
     /// Limit the bodies of the responses of `inner`.
     pub const fn new(inner: S, limits: BodyLimits) -> Self {
-        Self { inner, limits }
+        Self { inner, limits, answers: false }
+    }
+
+    /// See [`ResponseBodyTimeoutLayer::answer`](super::ResponseBodyTimeoutLayer::answer).
+    #[must_use]
+    pub fn answer(self) -> Self {
+        Self { answers: true, ..self }
     }
 }
 
@@ -37,7 +44,7 @@ impl<S> RequestBodyTimeout<S> {
 
 impl<S: Clone> Clone for ResponseBodyTimeout<S> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), limits: self.limits }
+        Self { inner: self.inner.clone(), limits: self.limits, answers: self.answers }
     }
 }
 
@@ -61,7 +68,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let deadline = scope::current().whole;
-        BodyTimeoutFuture::new(self.inner.call(request), self.limits, deadline)
+        BodyTimeoutFuture::new(self.inner.call(request), self.limits, deadline, self.answers)
     }
 }
 

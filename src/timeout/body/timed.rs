@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 #[cfg(feature = "server")]
 use super::BodyLimits;
 use super::watch::Watch;
-use crate::base::{Alarm, BoxError, Delivery, Elapsed, Error};
+use crate::base::{Alarm, BoxError, Delivery, Elapsed, Error, GrpcStatus};
 
 /// A body that fails when it takes too long. See [`BodyLimits`](super::BodyLimits).
 ///
@@ -26,11 +27,18 @@ pub struct TimedBody<B> {
     alarm: Alarm,
     watch: Watch,
     delivery: Delivery,
+    /// It ends with a status of gRPC rather than an error.
+    with_trailers: bool,
 }
 
 impl<B> TimedBody<B> {
     pub(super) const fn new(body: B, watch: Watch, delivery: Delivery) -> Self {
-        Self { body: Some(body), alarm: Alarm::new(), watch, delivery }
+        Self { body: Some(body), alarm: Alarm::new(), watch, delivery, with_trailers: false }
+    }
+
+    /// If it takes too long, its end is a status of gRPC.
+    pub(super) fn ending_with_trailers(self) -> Self {
+        Self { with_trailers: true, ..self }
     }
 
     /// `body` within these limits, with no deadline.
@@ -76,7 +84,11 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimedBody<B> {
         };
         this.body.set(None);
         this.alarm.set(Alarm::new());
-        Poll::Ready(Some(Err(told(elapsed, *this.delivery))))
+        Poll::Ready(Some(if *this.with_trailers {
+            Ok(Frame::trailers(trailers(&elapsed)))
+        } else {
+            Err(told(elapsed, *this.delivery))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -86,6 +98,16 @@ impl<B: Body<Error: Into<BoxError>>> Body for TimedBody<B> {
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+fn trailers(elapsed: &Elapsed) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", GrpcStatus::DeadlineExceeded.code().into());
+    // Words, numbers and spaces: nothing that would have to be escaped.
+    if let Ok(message) = HeaderValue::try_from(elapsed.to_string()) {
+        trailers.insert("grpc-message", message);
+    }
+    trailers
 }
 
 fn told(elapsed: Elapsed, delivery: Delivery) -> BoxError {
