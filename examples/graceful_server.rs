@@ -146,7 +146,7 @@ async fn call(client: Client, ready: Ready, counts: Counts, until: impl Fn() -> 
             continue;
         };
         number += 1;
-        let answer = if number % 4 == 0 {
+        let answer = if number.is_multiple_of(4) {
             client.post(format!("http://{addr}/order")).body("three chairs").send().await
         } else {
             client.get(format!("http://{addr}/price")).send().await
