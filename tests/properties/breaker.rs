@@ -1,11 +1,21 @@
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
-use stonework::base::{Backoff, CircuitState, Event, Outcome, Ratio, Rng};
-use stonework::breaker::{Breaker, BreakerSettings, Permit};
+use stonework::Body;
+use stonework::base::{Backoff, CircuitState, Error, Event, Kind, Outcome, Ratio, Rng};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, Permit};
 use stonework::testing::Recorder;
-use tokio::time::advance;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, timeout};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -141,4 +151,113 @@ fn no_schedule_gets_it_stuck_or_lets_too_many_probes_through() {
         });
     }
     assert!(opened > u64::from(cases) / 2, "the schedules should do something: {opened}");
+}
+
+// ───────────────────────────────────────────────────────────────────────────── calls, bodies and those who wait
+
+/// What a service does with a call.
+#[derive(Clone, Copy)]
+enum Does {
+    Answers(u16),
+    Fails,
+    Hangs,
+}
+
+/// Each call does something by chance, until the service is well.
+fn service(rng: Rng, well: Arc<AtomicBool>) -> impl Inner {
+    service_fn(move |_: Request<()>| {
+        let (does, pause, frames) = if well.load(Ordering::Relaxed) {
+            (Does::Answers(200), 10 * MS, 1)
+        } else {
+            let does = [Does::Answers(200), Does::Answers(500), Does::Fails, Does::Hangs];
+            (does[rng.below(4) as usize], rng.below(3_000) as u32 * MS, rng.below(4))
+        };
+        async move {
+            tokio::time::sleep(pause).await;
+            match does {
+                Does::Answers(status) => {
+                    let frames = futures_util::stream::unfold(frames, move |left| async move {
+                        tokio::time::sleep(pause).await;
+                        let frame = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")));
+                        (left > 0).then_some((frame, left.saturating_sub(1)))
+                    });
+                    let mut response = Response::new(Body::new(StreamBody::new(frames)));
+                    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                    Ok(response)
+                }
+                Does::Fails => Err(Error::new(Kind::Transport, "the connection broke")),
+                Does::Hangs => std::future::pending().await,
+            }
+        }
+    })
+}
+
+/// What [`service`] is.
+trait Inner:
+    Service<Request<()>, Response = Response<Body>, Error = Error, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Inner for S where
+    S: Service<Request<()>, Response = Response<Body>, Error = Error, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// Makes a call, and reads so many frames of its answer.
+async fn call(service: impl Inner, frames: u64) -> Result<(), Error> {
+    let mut body = service.oneshot(Request::new(())).await?.into_body();
+    for _ in 0..frames {
+        if body.frame().await.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn calls_of_all_kinds(seed: u64) -> u64 {
+    let rng = Rng::seeded(seed);
+    let (settings, probes) = settings(&rng);
+    let breaker = Breaker::new(settings).unwrap().rng(Rng::seeded(seed));
+    let layer = BreakerLayer::from(breaker.clone());
+    let layer = if rng.below(2) == 0 { layer } else { layer.not_ready_when_open() };
+    let well = Arc::new(AtomicBool::new(false));
+    let service =
+        layer.layer(service(rng.clone(), Arc::clone(&well))).map_response(|response| response.map(Body::new));
+    let mut running = JoinSet::new();
+    for _ in 0..rng.below(60) {
+        match rng.below(6) {
+            // Some wait for the circuit, some hang, some give up in the middle of it all.
+            0..4 => {
+                let patience = rng.below(6_000) as u32 * MS;
+                running.spawn(timeout(patience, call(service.clone(), rng.below(6))));
+            }
+            4 => advance(rng.below(200) as u32 * MS).await,
+            _ => advance(rng.below(5_000) as u32 * MS).await,
+        }
+        tokio::task::yield_now().await;
+        let stats = breaker.stats();
+        assert!(stats.state() != CircuitState::HalfOpen || stats.probes() as u64 <= probes, "{stats:?}");
+    }
+    well.store(true, Ordering::Relaxed);
+    let start = Instant::now();
+    let mut good = 0;
+    while good < 5 || breaker.state() != CircuitState::Closed {
+        let bound = 2 * (LONGEST + PROBE_TIMEOUT);
+        assert!(start.elapsed() <= 2 * bound, "never closed: {:?}", breaker.stats());
+        let called = timeout(bound, call(service.clone(), u64::MAX)).await;
+        let called = called.unwrap_or_else(|_| panic!("stuck: {:?}", breaker.stats()));
+        good = if called.is_ok() { good + 1 } else { 0 };
+        tokio::time::sleep(50 * MS).await;
+    }
+    running.shutdown().await;
+    assert_eq!(breaker.stats().probes(), 0, "whoever has gone holds no place");
+    breaker.stats().opened()
+}
+
+#[test]
+fn no_mixture_of_calls_that_answer_fail_hang_wait_and_go_away_gets_it_stuck() {
+    let cases = u64::from(ProptestConfig::default().cases.max(1_000));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let opened: u64 = (0..cases).map(|seed| runtime().unwrap().block_on(calls_of_all_kinds(seed))).sum();
+    assert!(opened > cases / 2, "the schedules should do something: {opened}");
 }
