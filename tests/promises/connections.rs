@@ -495,6 +495,14 @@ async fn a_head_that_is_too_large_is_answered_with_431() {
         let (answer, _) = read_to_end(&mut client, Instant::now()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+    let (usual, many) = (Running::start(ServerSettings::new()), "a: 1\r\n".repeat(101));
+    for (fields, status) in [(&many[6 * 3..], "200"), (&many[6 * 2..], "431")] {
+        let mut client = usual.connect();
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}connection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
     let mut send = server.h2().await.ready().await.unwrap();
     let request = Request::get("http://x/").header("long", "x".repeat(2_000)).body(()).unwrap();
     assert_eq!(send.send_request(request, true).unwrap().0.await.unwrap().status(), 431);
