@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::arriving::{Arriving, Late};
 use super::outgoing::Outgoing;
+use super::pieces::InPieces;
 use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
@@ -56,7 +57,10 @@ where
             last = true;
             refusal(asked, &Error::new(Kind::Body, BodyTooSlow), in_flight)
         }
-        Ok(Ok(response)) => outgoing(head, asked, response, in_flight).map(Outgoing::Service),
+        Ok(Ok(response)) => {
+            let response = response.map(|body| InPieces::new(body, !http1));
+            outgoing(head, asked, response, in_flight).map(Outgoing::Service)
+        }
         Ok(Err(error)) => return Err(error),
         Err(panic) => {
             report(&connection, &*panic);

@@ -94,6 +94,7 @@ mod greeting;
 mod listener;
 mod outgoing;
 mod pace;
+mod pieces;
 mod pulse;
 mod serve;
 mod settings;

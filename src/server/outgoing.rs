@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 
+use super::pieces::InPieces;
 use super::shared::InFlight;
 use super::stall;
 use crate::Body;
@@ -14,7 +15,7 @@ use crate::base::body::Held;
 /// The body of an answer on its way out. While it is, the request is in flight.
 #[pin_project(project = OutgoingProjection)]
 pub(super) enum Outgoing<B> {
-    Service(#[pin] Held<B, InFlight>),
+    Service(#[pin] Held<InPieces<B>, InFlight>),
     /// Made by the server itself.
     Own(#[pin] Held<Body, InFlight>),
 }

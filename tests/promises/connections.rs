@@ -109,6 +109,11 @@ async fn handler(request: Request<Body>) -> Result<Response<Body>, Infallible> {
         "/ignore" => respond(Body::from("hello")),
         "/large" => respond(Body::from(vec![b'x'; 1024 * 1024])),
         "/in-pieces" => respond(in_pieces(1024, Duration::ZERO)),
+        "/in-two" => {
+            let halves = [vec![b'x'; 512 * 1024], vec![b'y'; 512 * 1024]];
+            let frames = halves.map(|half| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(half))));
+            respond(Body::new(StreamBody::new(futures_util::stream::iter(frames))))
+        }
         "/slow" => {
             sleep(1_000 * SECOND).await;
             respond(Body::from("hello"))
@@ -267,29 +272,53 @@ async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn over_http_2_an_answer_that_is_not_taken_is_cut_off_alone() {
+    // However the handler has cut it, the last piece included.
+    for path in ["/in-pieces", "/in-two", "/large"] {
+        let server = Running::start(ServerSettings::new());
+        let mut send = server.h2().await.ready().await.unwrap();
+        let request = |path: &str| Request::get(format!("http://x{path}")).body(()).unwrap();
+        let (stuck, _) = send.send_request(request(path), true).unwrap();
+        let mut stuck = stuck.await.unwrap().into_body();
+        sleep(29 * SECOND).await;
+        // Its window holds 64 KiB; none of it was given back, so the server cannot go on.
+        let (other, _) = send.send_request(request("/"), true).unwrap();
+        assert_eq!(other.await.unwrap().into_body().data().await.unwrap().unwrap(), "hello");
+        sleep(2 * SECOND).await;
+        let reset = async {
+            loop {
+                match stuck.data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error.is_reset(),
+                    None => return false,
+                }
+            }
+        };
+        assert_eq!(timeout(SECOND, reset).await, Ok(true), "{path}");
+        let (other, _) = send.send_request(request("/"), true).unwrap();
+        assert_eq!(other.await.unwrap().status(), 200, "the connection is as good as before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_an_answer_in_large_pieces_may_be_taken_slowly() {
+    const HALF_A_WINDOW: usize = 32 * 1024;
     let server = Running::start(ServerSettings::new());
-    let mut send = server.h2().await.ready().await.unwrap();
-    let request = |path: &str| Request::get(format!("http://x{path}")).body(()).unwrap();
-    let (stuck, _) = send.send_request(request("/in-pieces"), true).unwrap();
-    let mut stuck = stuck.await.unwrap().into_body();
-    sleep(29 * SECOND).await;
-    // Its window holds 64 KiB; none of it was given back, so the server cannot go on.
-    let (other, _) = send.send_request(request("/"), true).unwrap();
-    assert_eq!(other.await.unwrap().into_body().data().await.unwrap().unwrap(), "hello");
-    sleep(2 * SECOND).await;
-    let mut error = None;
-    while let Some(data) = stuck.data().await {
-        match data {
-            Ok(_) => {}
-            Err(reset) => {
-                error = Some(reset);
-                break;
+    for path in ["/in-two", "/large"] {
+        let mut send = server.h2().await.ready().await.unwrap();
+        let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+        let mut body = send.send_request(request, true).unwrap().0.await.unwrap().into_body();
+        let (mut read, mut given_back) = (0, 0);
+        while let Some(data) = body.data().await {
+            read += data.unwrap_or_else(|error| panic!("{path}: {error} after {read} bytes")).len();
+            // Half a minute would be too long for the whole, but not for a part.
+            if read - given_back >= HALF_A_WINDOW {
+                sleep(20 * SECOND).await;
+                body.flow_control().release_capacity(read - given_back).unwrap();
+                given_back = read;
             }
         }
+        assert_eq!(read, 1024 * 1024, "{path}");
     }
-    assert!(error.is_some_and(|error| error.is_reset()));
-    let (other, _) = send.send_request(request("/"), true).unwrap();
-    assert_eq!(other.await.unwrap().status(), 200, "the connection is as good as before");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,10 @@
+//! The server, judged by clients that others wrote, in other languages: curl, Python's h2 and gRPC, `h2load`, `wrk`.
+//!
+//! Each is a process that talks to a server of ours on the loopback interface, and has a limit on its time. A program that is
+//! not there is named and its tests are skipped; with `STONEWORK_JUDGES=1` they fail. `.ci/run` installs all of them.
+
+mod curl;
+mod grpc;
+mod h2;
+mod kit;
+mod load;
