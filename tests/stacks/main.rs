@@ -11,5 +11,6 @@ mod over_each;
 mod over_hyper;
 mod over_reqwest;
 mod over_tonic;
+mod placements;
 mod timers;
 mod under_axum;
