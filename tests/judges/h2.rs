@@ -29,7 +29,8 @@ fn resident() -> Option<usize> {
     Some(pages.split(' ').nth(1)?.parse::<usize>().ok()? * 4096)
 }
 
-const MIB: usize = 1024 * 1024;
+/// More than a flood may take, tests beside it included.
+const MEMORY: usize = 128 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_takes_back_each_request_is_closed_soon_and_others_are_served() {
@@ -54,7 +55,7 @@ async fn a_flood_of_frames_that_ask_for_an_answer_fills_no_memory_and_is_closed(
         let seen = peer(&server, &python, what).await;
         assert_eq!(value(&seen, "ended"), "closed", "{what}");
         if let (Some(before), Some(after)) = (before, resident()) {
-            assert!(after < before + 48 * MIB, "{what}: from {before} to {after} bytes");
+            assert!(after < before + MEMORY, "{what}: from {before} to {after} bytes");
         }
         assert_eq!(server.stop().await.aborted, 0);
     }
@@ -69,7 +70,7 @@ async fn a_head_without_an_end_is_closed_when_it_is_too_large() {
         let seen = peer(&server, &python, what).await;
         assert_eq!(value(&seen, "ended"), "closed", "{what}");
         if let (Some(before), Some(after)) = (before, resident()) {
-            assert!(after < before + 48 * MIB, "{what}: from {before} to {after} bytes");
+            assert!(after < before + MEMORY, "{what}: from {before} to {after} bytes");
         }
         assert_eq!(server.stop().await.aborted, 0);
     }
