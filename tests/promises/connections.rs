@@ -161,6 +161,7 @@ pub(crate) async fn ask(
     end: &str,
 ) -> String {
     client.write_all(request).await.unwrap();
+    client.flush().await.unwrap();
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let more = timeout(100 * SECOND, client.read_buf(&mut read)).await.expect("an answer").unwrap();
