@@ -1,13 +1,16 @@
 //! What the server promises over TLS: in memory, on a paused clock, and once on sockets.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair};
+use stonework::Body;
 use stonework::base::CloseReason;
 use stonework::server::{InvalidTls, Server, ServerSettings, ServerTls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -432,6 +435,37 @@ async fn every_listener_speaks_it() {
     let mut client = pair.secure(UnixStream::connect(&path).await.unwrap(), &[]).await.unwrap();
     assert!(ask(&mut client, &get("/"), "hello").await.starts_with("HTTP/1.1 200"));
     std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_encrypted_still_and_keeps_its_place() {
+    let pair = Pair::new();
+    let server = Server::builder().tls(pair.tls()).bind("127.0.0.1:0").await.unwrap();
+    let (addr, handle) = (server.local_addr(), server.handle());
+    let echo = service_fn(|mut request: Request<Body>| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut socket = TokioIo::new(upgrade.await.unwrap());
+            let mut said = [0; 4];
+            while socket.read_exact(&mut said).await.is_ok() {
+                socket.write_all(&said).await.unwrap();
+                socket.flush().await.unwrap();
+            }
+        });
+        let response =
+            Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+        Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
+    });
+    let serving = tokio::spawn(server.serve(echo));
+    let mut client = pair.secure(TcpStream::connect(addr).await.unwrap(), &["http/1.1"]).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    ask(&mut client, request, "\r\n\r\n").await;
+    assert_eq!(ask(&mut client, b"ping", "ping").await, "ping");
+    assert_eq!(handle.connections(), 1);
+    handle.shut_down();
+    assert_eq!(ask(&mut client, b"pong", "pong").await, "pong");
+    drop(client);
+    assert_eq!(serving.await.unwrap().upgraded, 0);
 }
 
 #[test]
