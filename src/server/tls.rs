@@ -7,14 +7,15 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// What clients are offered, by ALPN (RFC 7301). One that asks for neither is refused; one that does not ask may speak either.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What clients are offered, by ALPN (RFC 7301). One that asks for something else is refused; one that does not ask may speak
+/// any of these. `curl --http1.0` asks for the last.
+const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// The certificate of a server, and its key. It is given to [`ServerBuilder::tls`](super::ServerBuilder::tls); clones are of
 /// the same certificate, so with one of them it can be replaced while the server runs.
 ///
 /// TLS 1.3 and 1.2, by rustls with the cryptography of AWS-LC, whatever else the program has installed. Clients are
-/// offered `h2` and `http/1.1`, and are asked for no certificates. Nothing is accepted before the handshake is over (no
+/// offered `h2`, then `http/1.1` and `http/1.0`, and are asked for no certificates. Nothing is accepted before the handshake is over (no
 /// 0-RTT), since it could be sent twice.
 ///
 /// ```no_run
