@@ -69,6 +69,7 @@
 //!
 //! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that name.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
+//! * `tls`: the server over TLS, with rustls. The only one that builds C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is

@@ -82,5 +82,6 @@ pub(crate) use self::bounded_map::BoundedMap;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
+#[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

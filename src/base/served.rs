@@ -15,6 +15,7 @@ pub enum ServerPhase {
 }
 
 impl ServerPhase {
+    #[cfg(feature = "server")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Serving => "serving",
@@ -46,6 +47,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    #[cfg(feature = "metrics")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Crowded => "crowded",

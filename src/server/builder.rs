@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
+use super::control::MaybeTls;
 use super::error::Reason;
 use super::signals::Signals;
 #[cfg(unix)]
@@ -21,6 +22,7 @@ pub struct ServerBuilder {
     health: Option<Health>,
     observe: Observe,
     stop_on_signals: bool,
+    tls: MaybeTls,
 }
 
 impl ServerBuilder {
@@ -43,6 +45,15 @@ impl ServerBuilder {
     /// Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observe = Observe::by(observer);
+        self
+    }
+
+    /// Speak TLS, and nothing else, wherever it listens. The handshake of a connection takes nobody else's time, and has a
+    /// [limit](ServerSettings::handshake_timeout). Keep a clone to replace the certificate later. Default: no TLS.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(mut self, tls: super::ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -123,6 +134,6 @@ impl ServerBuilder {
     }
 
     fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
-        Server::new(listener, self.settings, self.health, self.observe, signals)
+        Server::new(listener, self.settings, self.health, self.observe, signals, self.tls)
     }
 }

@@ -9,7 +9,6 @@ use http::{Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
@@ -20,18 +19,18 @@ use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, Limits};
 use super::shared::Shared;
 use super::tasks::Tasks;
-use super::wire::Wire;
+use super::wire::{Socket, Wire};
 use crate::Body;
 use crate::base::deadline::countable;
 use crate::base::{BoxError, CloseReason};
 
 /// A client that has just connected is about to ask something: so long it is waited for when the server stops meanwhile.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end. Once the server drains, what was begun is finished and nothing more is taken.
 pub(super) async fn serve<T, S, B>(mut wire: Wire<T>, service: S)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Socket,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
@@ -40,11 +39,14 @@ where
 {
     let connection = Arc::clone(wire.shared());
     let settings = &connection.control.settings;
-    let start = connection.pulse.start();
+    // When it was accepted, or the handshake was over.
+    let start = connection.pulse.idle_since();
     let mut limit = (start.checked_add(settings.header_read_timeout), CloseReason::Head);
     let mut patient_until = start + FIRST_REQUEST;
     loop {
-        let Some(first) = first_bytes(&mut wire, limit, patient_until).await else { return };
+        let Some(first) = first_bytes(&mut wire, limit, patient_until).await else {
+            return wire.say_goodbye().await;
+        };
         let wire_again = wire.again(first);
         if is_http2(wire_again.first()) {
             return Box::pin(serve_http2(wire_again, service)).await;
@@ -61,7 +63,7 @@ where
 }
 
 /// What the client says next; nothing, if that is nothing. Of a server that stops, it is waited for until then.
-async fn first_bytes<T: AsyncRead + Unpin>(
+async fn first_bytes<T: Socket>(
     wire: &mut Wire<T>,
     limit: (Option<Instant>, CloseReason),
     patient_until: Instant,
@@ -70,26 +72,14 @@ async fn first_bytes<T: AsyncRead + Unpin>(
     let old = (connection.old_at, CloseReason::Old);
     let (limit, why) =
         if old.0.is_some_and(|at| limit.0.is_none_or(|limit| at < limit)) { old } else { limit };
-    let late = async {
-        match limit {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    let stopped = async {
-        connection.control.draining().await;
-        // What has come by now is seen by then.
-        yield_now().await;
-        sleep_until(patient_until).await;
-    };
     let greeting: io::Result<Bytes> = tokio::select! {
         biased;
         greeting = greeting(wire) => greeting,
-        () = late => {
+        () = until(limit) => {
             connection.closes(why);
             return None;
         }
-        () = stopped => return None,
+        () = stopped(&connection, patient_until) => return None,
     };
     match greeting {
         Ok(greeting) => (!greeting.is_empty()).then_some(greeting),
@@ -100,10 +90,26 @@ async fn first_bytes<T: AsyncRead + Unpin>(
     }
 }
 
+/// Waits for this time; without one, for ever.
+pub(super) async fn until(limit: Option<Instant>) {
+    match limit {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the server stops, and then until its patience is over with a client of which nothing has come.
+pub(super) async fn stopped(connection: &Shared, patient_until: Instant) {
+    connection.control.draining().await;
+    // What has come by now is seen by then.
+    yield_now().await;
+    sleep_until(patient_until).await;
+}
+
 /// Until the connection is over; or until it has been idle for a while, and then it is given back.
 async fn serve_http1<T, S, B>(wire: Wire<T>, service: S) -> Option<Wire<T>>
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Socket,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
@@ -129,7 +135,7 @@ where
 
 async fn serve_http2<T, S, B>(wire: Wire<T>, service: S)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Socket,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,

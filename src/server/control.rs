@@ -8,6 +8,12 @@ use super::crowd::Crowd;
 use crate::base::{Event, Observe, ServerPhase};
 use crate::health::Health;
 
+/// How connections are secured, if they are.
+#[cfg(feature = "tls")]
+pub(super) type MaybeTls = Option<super::ServerTls>;
+#[cfg(not(feature = "tls"))]
+pub(super) type MaybeTls = Option<std::convert::Infallible>;
+
 /// What a server and all its connections share.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -15,6 +21,8 @@ pub(super) struct Control {
     pub(super) health: Option<Health>,
     pub(super) observe: Observe,
     pub(super) crowd: Arc<Crowd>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is none"))]
+    pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
     pub(super) asked: watch::Sender<u32>,
     phase: watch::Sender<ServerPhase>,
@@ -27,12 +35,18 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(settings: ServerSettings, health: Option<Health>, observe: Observe) -> Arc<Self> {
+    pub(super) fn new(
+        settings: ServerSettings,
+        health: Option<Health>,
+        observe: Observe,
+        tls: MaybeTls,
+    ) -> Arc<Self> {
         Arc::new(Self {
             settings,
             health,
             observe,
             crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
+            tls,
             asked: watch::Sender::new(0),
             phase: watch::Sender::new(ServerPhase::Serving),
             phase_now: AtomicU8::new(ServerPhase::Serving as u8),

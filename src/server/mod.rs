@@ -2,8 +2,8 @@
 //!
 //! A [`Server`] takes connections, installs the timers that a server needs, and stops without cutting off what it has
 //! begun. The service it is given sees `http::Request<`[`Body`](crate::Body)`>` and may answer with any body of
-//! [`Bytes`](bytes::Bytes). HTTP/2 is spoken without TLS, to clients that begin with it ("prior knowledge", RFC 9113,
-//! section 3.3).
+//! [`Bytes`](bytes::Bytes). Without TLS, HTTP/2 is spoken to clients that begin with it ("prior knowledge", RFC 9113,
+//! section 3.3); with TLS (`ServerTls`, behind the feature `tls`) it is what clients are offered first.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -45,6 +45,7 @@
 //! | a client that | has so long, unless the settings say otherwise | and then |
 //! |---|---|---|
 //! | connects and says nothing, or sends a head byte by byte | 10 s | its connection is closed |
+//! | does not end its TLS handshake | 10 s, and then 10 s for the head | its connection is closed |
 //! | is idle between two requests | 75 s | its connection is closed; over HTTP/2 it is told first |
 //! | sends nothing more of a body while the handler waits for it | 30 s; for ever in gRPC | the handler's read fails; an answer of 400 or 500 becomes 408 |
 //! | takes nothing of its answer | 30 s | its connection is closed; over HTTP/2, its request alone |
@@ -71,6 +72,28 @@
 //! panic is answered with 500, and told. A service that fails instead of answering loses its connection (HTTP/1) or its stream
 //! (HTTP/2); layers in the mode `.answer()` answer instead.
 //!
+//! # TLS
+//!
+//! Behind the feature `tls`, with rustls:
+//!
+//! ```
+//! # #[cfg(feature = "tls")] {
+//! use stonework::server::{Server, ServerTls};
+//!
+//! async fn run(service: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//!     let tls = ServerTls::from_pem_files("tls.crt", "tls.key")?;
+//!     Server::builder().tls(tls).bind("[::]:443").await?.serve(service).await;
+//!     Ok(())
+//! }
+//! # let _ = run;
+//! # }
+//! ```
+//!
+//! The certificate can be replaced while the server runs, which `ServerTls` shows. A handshake has the task of its connection, and its
+//! place in the crowd; a shutdown waits for one no longer than for a client that says nothing. Whoever speaks no TLS is
+//! sent an alert and closed. A client hears of the end of its connection (`close_notify`), except where that is cut off: so an answer
+//! that ends with its connection cannot be shortened unseen.
+//!
 //! *Shutdown:* see [`Server::serve`]. *Errors:* only listening can fail. When no connection can be accepted, for instance since
 //! the process is out of file descriptors, the server waits and tries again. *Panics:* outside a Tokio runtime with network and
 //! timers. *Cancellation:* dropping the future of `serve` closes the port, drops every connection and every handler.
@@ -79,7 +102,7 @@
 //! read. *Tasks:* one for each connection and each HTTP/2 request, owned by the future of `serve`. *Events:*
 //! [`ServerPhaseChanged`](crate::base::Event::ServerPhaseChanged), [`ConnectionClosed`](crate::base::Event::ConnectionClosed),
 //! [`HandlerPanicked`](crate::base::Event::HandlerPanicked).
-//! *Not for:* TLS.
+//! *Not for:* HTTP/3; TLS that asks clients for certificates, or has a certificate for each name.
 
 mod arriving;
 mod builder;
@@ -91,6 +114,8 @@ mod exchange;
 #[cfg(feature = "serde")]
 mod file;
 mod greeting;
+#[cfg(feature = "tls")]
+mod handshake;
 mod listener;
 mod outgoing;
 mod pace;
@@ -103,6 +128,8 @@ mod shutdown;
 mod signals;
 mod stall;
 mod tasks;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(unix)]
 mod unix;
 mod wire;
@@ -113,5 +140,8 @@ pub use self::listener::Listener;
 pub use self::serve::Server;
 pub use self::settings::ServerSettings;
 pub use self::shutdown::{ServerHandle, Shutdown, ShutdownReport};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use self::tls::{InvalidTls, ServerTls};
 #[cfg(unix)]
 pub use self::unix::UnixSocket;

@@ -44,6 +44,7 @@ impl Pulse {
         }
     }
 
+    #[cfg(feature = "tls")]
     pub(super) fn start(&self) -> Instant {
         self.start
     }
@@ -52,6 +53,12 @@ impl Pulse {
     pub(super) fn speaks_http2(&self) {
         self.http2.store(true, Relaxed);
         self.in_head.store(false, Relaxed);
+    }
+
+    /// The TLS handshake is over, and the time for a first request begins.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_secured(&self) {
+        self.since.store(self.now(), Relaxed);
     }
 
     /// A request has come, whole but for its body; `more` if it has one.

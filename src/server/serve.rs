@@ -14,11 +14,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::connection;
-use super::control::Control;
+use super::control::{Control, MaybeTls};
+#[cfg(feature = "tls")]
+use super::handshake;
 use super::listener::accept;
 use super::shared::Shared;
 use super::signals::Signals;
-use super::wire::Wire;
+use super::wire::{Plain, Wire};
 use super::{BindError, Listener, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use crate::Body;
 use crate::base::{BoxError, CloseReason, Observe, Peer, Rng, ServerPhase};
@@ -67,8 +69,9 @@ impl<L> Server<L> {
         health: Option<Health>,
         observe: Observe,
         signals: Option<Signals>,
+        tls: MaybeTls,
     ) -> Self {
-        Self { listener, control: Control::new(settings, health, observe), signals, rng: Rng::default() }
+        Self { listener, control: Control::new(settings, health, observe, tls), signals, rng: Rng::default() }
     }
 }
 
@@ -251,8 +254,14 @@ where
             connection.closes(CloseReason::Crowded);
             return;
         };
-        let wire = Wire::new(socket, connection, place);
-        self.connections.spawn(connection::serve(wire, self.service.clone()));
+        let socket = Plain::new(socket, connection);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.control.tls {
+            let config = tls.current();
+            self.connections.spawn(handshake::serve(socket, place, config, self.service.clone()));
+            return;
+        }
+        self.connections.spawn(connection::serve(Wire::new(socket, place), self.service.clone()));
     }
 }
 

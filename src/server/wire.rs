@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::crowd::Place;
 use super::shared::Shared;
 
-/// The socket of a connection, which tells what the client takes and sends.
+/// Bytes to and from a client, which know their connection.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn shared(&self) -> &Arc<Shared>;
+}
+
+/// The socket itself, which tells what the client takes. Under TLS it is below the encryption, which takes some tens of
+/// kilobytes of anything, whether or not the client does.
+#[derive(Debug)]
+pub(super) struct Plain<T> {
+    socket: T,
+    shared: Arc<Shared>,
+}
+
+impl<T> Plain<T> {
+    pub(super) fn new(socket: T, shared: Arc<Shared>) -> Self {
+        Self { socket, shared }
+    }
+
+    /// Note what became of an attempt to have the client take something.
+    fn note<R>(&self, result: &Poll<io::Result<R>>) {
+        match result {
+            Poll::Ready(_) => self.shared.pulse.took(),
+            Poll::Pending => self.shared.pulse.stalls(),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for Plain<T> {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// What HTTP is spoken over: a socket which tells what the client sends. Over TLS it is above the encryption, since a
+/// handshake, a new key or a last word are not the beginning of a request.
 ///
 /// It has the place of the connection: whoever is handed the socket by an upgrade has the place with it.
 #[derive(Debug)]
@@ -17,13 +52,12 @@ pub(super) struct Wire<T> {
     socket: T,
     /// What was read to learn which HTTP it is, or ahead of the last request.
     first: Bytes,
-    shared: Arc<Shared>,
     _place: Place,
 }
 
-impl<T> Wire<T> {
-    pub(super) fn new(socket: T, shared: Arc<Shared>, place: Place) -> Self {
-        Self { socket, first: Bytes::new(), shared, _place: place }
+impl<T: Socket> Wire<T> {
+    pub(super) fn new(socket: T, place: Place) -> Self {
+        Self { socket, first: Bytes::new(), _place: place }
     }
 
     /// The same, with this to be read first.
@@ -37,19 +71,21 @@ impl<T> Wire<T> {
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        self.socket.shared()
     }
 
-    /// Note what became of an attempt to have the client take something.
-    fn note<R>(&self, result: &Poll<io::Result<R>>) {
-        match result {
-            Poll::Ready(_) => self.shared.pulse.took(),
-            Poll::Pending => self.shared.pulse.stalls(),
-        }
+    /// Tells the client that nothing more will come, if that can be done without waiting. Over TLS it could not tell
+    /// otherwise whether somebody has cut the connection.
+    pub(super) async fn say_goodbye(&mut self) {
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut self.socket).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+impl<T: Socket> AsyncRead for Wire<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -64,13 +100,49 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         let before = into.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(cx, into);
         if into.filled().len() > before {
-            self.shared.pulse.received();
+            self.shared().pulse.received();
         }
         result
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+impl<T: Socket> AsyncWrite for Wire<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Plain<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.note(&result);

@@ -8,3 +8,5 @@ mod grpc;
 mod h2;
 mod kit;
 mod load;
+#[cfg(feature = "tls")]
+mod tls;

@@ -11,10 +11,10 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
 use stonework::base::{CloseReason, Event, Peer};
-use stonework::server::{Listener, Server, ServerHandle, ServerSettings, ShutdownReport};
+use stonework::server::{Listener, Server, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use stonework::testing::Recorder;
 use stonework::timeout::BodyLimits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -37,9 +37,9 @@ impl Listener for InMemory {
 }
 
 /// A server that runs, and how to connect to it.
-struct Running {
+pub(crate) struct Running {
     connect: mpsc::UnboundedSender<(DuplexStream, SocketAddr)>,
-    handle: ServerHandle,
+    pub(crate) handle: ServerHandle,
     told: Recorder,
     report: JoinHandle<ShutdownReport>,
 }
@@ -49,16 +49,19 @@ const SOCKET: usize = 4 * 1024;
 
 impl Running {
     fn start(settings: ServerSettings) -> Self {
+        Self::run(Server::builder().settings(settings))
+    }
+
+    pub(crate) fn run(builder: ServerBuilder) -> Self {
         let (connect, connections) = mpsc::unbounded_channel();
         let told = Recorder::new();
-        let builder = Server::builder().settings(settings).observer(told.clone());
-        let server = builder.listen(InMemory(connections)).unwrap();
+        let server = builder.observer(told.clone()).listen(InMemory(connections)).unwrap();
         let handle = server.handle();
         let report = tokio::spawn(server.serve(service_fn(handler)));
         Self { connect, handle, told, report }
     }
 
-    fn connect(&self) -> DuplexStream {
+    pub(crate) fn connect(&self) -> DuplexStream {
         self.connect_from("192.0.2.1:1")
     }
 
@@ -80,7 +83,7 @@ impl Running {
     }
 
     /// Why connections were closed.
-    fn closed(&self) -> Vec<CloseReason> {
+    pub(crate) fn closed(&self) -> Vec<CloseReason> {
         let why = |event| match event {
             Event::ConnectionClosed { why, .. } => Some(why),
             _ => None,
@@ -88,13 +91,13 @@ impl Running {
         self.told.events().into_iter().filter_map(why).collect()
     }
 
-    async fn stop(self) -> ShutdownReport {
+    pub(crate) async fn stop(self) -> ShutdownReport {
         self.handle.shut_down();
         self.report.await.unwrap()
     }
 }
 
-async fn handler(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn handler(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let respond = |body: Body| Ok(Response::new(body));
     match request.uri().path() {
         "/echo" => match request.into_body().collect().await {
@@ -147,13 +150,18 @@ fn in_pieces(count: usize, pause: Duration) -> Body {
     Body::new(StreamBody::new(frames))
 }
 
-fn get(path: &str) -> Vec<u8> {
+pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
 }
 
 /// Sends this and reads an answer that ends like that.
-async fn ask(client: &mut DuplexStream, request: &[u8], end: &str) -> String {
+pub(crate) async fn ask(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+    end: &str,
+) -> String {
     client.write_all(request).await.unwrap();
+    client.flush().await.unwrap();
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let more = timeout(100 * SECOND, client.read_buf(&mut read)).await.expect("an answer").unwrap();

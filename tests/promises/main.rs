@@ -25,3 +25,5 @@ mod shutdown;
 mod storms;
 mod support;
 mod timeout;
+#[cfg(feature = "tls")]
+mod tls;
