@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -188,11 +189,12 @@ fn site(gate: &Gate) -> Router {
 }
 
 /// As a server that was made before there were any.
-async fn no_expectations(request: Request) -> (StatusCode, String) {
+async fn no_expectations(request: Request) -> axum::response::Response {
     if request.headers().contains_key("expect") {
-        return (StatusCode::EXPECTATION_FAILED, "not that\n".to_owned());
+        // The connection ends with a body that was not sent, and curl has to know before it asks again.
+        return (StatusCode::EXPECTATION_FAILED, [("connection", "close")], "not that\n").into_response();
     }
-    (StatusCode::OK, format!("{} bytes", count(request.into_body()).await))
+    format!("{} bytes", count(request.into_body()).await).into_response()
 }
 
 async fn count(body: Body) -> usize {
