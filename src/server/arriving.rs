@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,18 +17,39 @@ use crate::timeout::{BodyLimits, TimedBody};
 pub(super) struct Arriving {
     #[pin]
     body: TimedBody<Incoming>,
-    late: Late,
+    arrival: Arrival,
+    begun: bool,
     failed: bool,
     connection: Arc<Shared>,
 }
 
-/// Whether a body took too long.
+/// What became of a body, as whoever answers has to know.
 #[derive(Clone)]
-pub(super) struct Late(Arc<AtomicBool>);
+pub(super) struct Arrival(Arc<AtomicU8>);
 
-impl Late {
-    pub(super) fn is_so(&self) -> bool {
-        self.0.load(Relaxed)
+/// The client waits to be told to send it (`Expect: 100-continue`; RFC 9110, section 10.1.1).
+const AWAITED: u8 = 1;
+/// Somebody has begun to read it, and so the client was told.
+const BEGUN: u8 = 2;
+/// It took too long.
+const LATE: u8 = 4;
+
+impl Arrival {
+    fn is(&self, all: u8) -> bool {
+        self.0.load(Relaxed) & all == all
+    }
+
+    fn note(&self, what: u8) {
+        self.0.fetch_or(what, Relaxed);
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.is(LATE)
+    }
+
+    /// The client was never told to send it. Answered without, it may send it or not: the connection ends.
+    pub(super) fn is_not_wanted(&self) -> bool {
+        self.is(AWAITED) && !self.is(BEGUN)
     }
 
     /// What the handler is told.
@@ -37,18 +58,24 @@ impl Late {
         if error.cause::<Elapsed>().is_none() {
             return Error::new(Kind::Body, error).into();
         }
-        self.0.store(true, Relaxed);
+        self.note(LATE);
         error.into()
     }
 }
 
 impl Arriving {
-    /// `may_pause`: the client may be silent for as long as it likes.
-    pub(super) fn new(body: Incoming, may_pause: bool, connection: &Arc<Shared>) -> (Self, Late) {
+    /// `may_pause`: the client may be silent for as long as it likes. `awaited`: it waits to be told to send it.
+    pub(super) fn new(
+        body: Incoming,
+        may_pause: bool,
+        awaited: bool,
+        connection: &Arc<Shared>,
+    ) -> (Self, Arrival) {
         let limits = if may_pause { BodyLimits::none() } else { connection.control.settings.request_body };
-        let late = Late(Arc::new(AtomicBool::new(false)));
+        let arrival = Arrival(Arc::new(AtomicU8::new(if awaited { AWAITED } else { 0 })));
         let body = TimedBody::within(body, &limits, Delivery::Unknown);
-        (Self { body, late: late.clone(), failed: false, connection: Arc::clone(connection) }, late)
+        let connection = Arc::clone(connection);
+        (Self { body, arrival: arrival.clone(), begun: false, failed: false, connection }, arrival)
     }
 }
 
@@ -61,6 +88,10 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
+        if !*this.begun {
+            *this.begun = true;
+            this.arrival.note(BEGUN);
+        }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match frame {
             // After this it says that it is at its end, too.
@@ -68,7 +99,7 @@ impl Body for Arriving {
             _ if !*this.failed && this.body.is_end_stream() => this.connection.pulse.read_whole(),
             _ => {}
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| this.late.told(error))))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| this.arrival.told(error))))
     }
 
     fn is_end_stream(&self) -> bool {

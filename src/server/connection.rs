@@ -9,14 +9,15 @@ use http::{Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tower_service::Service;
 
 use super::ServerSettings;
 use super::exchange::answer;
 use super::greeting::{greeting, is_http2};
-use super::pace::{self, Act, Limits};
+use super::pace::{self, Act, LAST_WORDS, Limits};
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::wire::{Socket, Wire};
@@ -122,7 +123,14 @@ where
     let hyper = http1_builder(&connection.control.settings);
     let mut session = hyper.serve_connection(TokioIo::new(wire), handler).with_upgrades();
     match drive(Pin::new(&mut session), |session| session.graceful_shutdown(), &connection).await {
-        Ended::Over => None,
+        Ended::Over => {
+            if !connection.pulse.is_at_rest() {
+                if let Some(parts) = session.into_parts() {
+                    Box::pin(linger(parts.io.into_inner())).await;
+                }
+            }
+            None
+        }
         Ended::Idle => {
             let parts = session.into_parts()?;
             if !parts.read_buf.is_empty() {
@@ -131,6 +139,17 @@ where
             Some(parts.io.into_inner().again(parts.read_buf))
         }
     }
+}
+
+/// Reads on for a while what the client is still sending. Closed with bytes that nobody read, a connection is reset, and with it
+/// goes what the client has not read yet: the answer that made it stop (RFC 9112, section 9.6).
+async fn linger<T: Socket>(mut wire: Wire<T>) {
+    let read_on = async {
+        let _ = wire.shutdown().await;
+        let mut bytes = [0; 4096];
+        while matches!(wire.read(&mut bytes).await, Ok(1..)) {}
+    };
+    let _ = timeout(LAST_WORDS, read_on).await;
 }
 
 async fn serve_http2<T, S, B>(wire: Wire<T>, service: S)

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::arriving::{Arriving, Late};
+use super::arriving::{Arrival, Arriving};
 use super::outgoing::Outgoing;
 use super::pieces::InPieces;
 use super::shared::{InFlight, Shared};
@@ -38,8 +38,8 @@ where
 {
     let asked = Asked::of(&request);
     let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
-    let (request, late) = arrived(request, asked, &connection);
-    let in_flight = InFlight::begin(Arc::clone(&connection), !http1, late.is_some());
+    let (request, arrival) = arrived(request, asked, &connection);
+    let in_flight = InFlight::begin(Arc::clone(&connection), !http1, arrival.is_some());
     let health = connection.control.health.as_ref().filter(|_| health::is_asked(request.uri().path()));
     if let Some(health) = health {
         let Ok(response) = health.service().call(request).await;
@@ -49,7 +49,7 @@ where
         poll_fn(|cx| service.poll_ready(cx)).await?;
         service.call(request).await
     };
-    let too_late = || late.as_ref().is_some_and(Late::is_so);
+    let too_late = || arrival.as_ref().is_some_and(Arrival::is_late);
     let mut last = false;
     let mut response = match Caught(called).await {
         // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
@@ -67,27 +67,29 @@ where
             refusal(asked, &Error::new(Kind::Other, "the handler panicked"), in_flight)
         }
     };
-    last = last || connection.control.phase() >= ServerPhase::Draining;
+    last |= connection.control.phase() >= ServerPhase::Draining;
+    last |= arrival.as_ref().is_some_and(Arrival::is_not_wanted);
     if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// The request as the service sees it, and where to ask whether its body came too late, if it has one.
+/// The request as the service sees it, and what becomes of its body, if it has one.
 fn arrived(
     request: Request<Incoming>,
     asked: Asked,
     connection: &Arc<Shared>,
-) -> (Request<Body>, Option<Late>) {
+) -> (Request<Body>, Option<Arrival>) {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(connection.peer);
     parts.extensions.insert(Shutdown { connection: Arc::clone(connection) });
     if body.is_end_stream() {
         return (Request::from_parts(parts, Body::empty()), None);
     }
-    let (body, late) = Arriving::new(body, asked.grpc, connection);
-    (Request::from_parts(parts, Body::new(body)), Some(late))
+    let awaited = parts.headers.contains_key(EXPECT);
+    let (body, arrival) = Arriving::new(body, asked.grpc, awaited, connection);
+    (Request::from_parts(parts, Body::new(body)), Some(arrival))
 }
 
 /// It says nothing but that something went wrong.

@@ -52,7 +52,7 @@ pub(super) enum Act {
 
 /// An HTTP/1 connection that has been idle this long gives back its buffers. One in use would fill them again at once.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
-/// How long a client may take to close a connection on which nothing is left to do.
+/// How long a client may take to close a connection on which nothing is left to do, or to notice that it need not send more.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A request that is taken back within this time cost its client nothing.

@@ -116,6 +116,11 @@ impl Pulse {
         self.clean.store(false, Relaxed);
     }
 
+    /// Everything that came was of a request, and was read.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.clean.load(Relaxed) && !self.is_in_head()
+    }
+
     /// A head is coming, and is not whole yet.
     pub(super) fn is_in_head(&self) -> bool {
         self.in_head.load(Relaxed)

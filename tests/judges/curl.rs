@@ -104,11 +104,26 @@ async fn curl_sees_a_refusal_before_it_has_uploaded_anything() {
     assert!(!printed.contains("100 Continue") && printed.ends_with("uploaded:0\n"), "{printed}");
     let printed = curl(&server, &expects, &["/small"], &large).await;
     assert!(printed.contains(r#""status":413"#), "{printed}");
-    // curl asks by itself before it sends so much.
+    // curl asks by itself before it sends so much, and would ask again on this connection if it were not told that it ends.
     let args = ["--http1.1", "--include", "--data-binary", "@-"];
     let printed = curl(&server, &args, &["/no-expectations"], &large).await;
     assert!(printed.starts_with("HTTP/1.1 417 Expectation Failed\n"), "{printed}");
-    assert!(!printed.contains("100 Continue") && printed.ends_with("uploaded:0\n"), "{printed}");
+    assert!(printed.contains("\nconnection: close\n") && printed.ends_with("uploaded:0\n"), "{printed}");
+    assert_eq!(server.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn curl_sees_a_refusal_in_the_middle_of_its_upload() {
+    if !need("curl") {
+        return;
+    }
+    let server = Judged::new().await;
+    let large = vec![b'x'; LARGE];
+    for (flag, _) in &VERSIONS[..2] {
+        let args = [flag, "--header", "Expect:", "--data-binary", "@-"];
+        let printed = curl(&server, &args, &["/small"], &large).await;
+        assert!(printed.contains("\n413 "), "{flag}: {printed}");
+    }
     assert_eq!(server.stop().await.aborted, 0);
 }
 

@@ -501,3 +501,29 @@ async fn a_websocket_of_axum_is_upgraded_and_stays() {
     drop(client);
     assert_eq!(server.stop().await.upgraded, 0);
 }
+
+#[tokio::test]
+async fn a_client_that_is_refused_in_the_middle_of_its_upload_gets_the_answer() {
+    const SIZE: usize = 16 * 1024 * 1024;
+    let refuse = || async { (StatusCode::PAYLOAD_TOO_LARGE, "too large") };
+    let server = Running::start(ServerSettings::new(), Router::new().route("/", any(refuse))).await;
+    for _ in 0..20 {
+        let client = server.connect().await;
+        let (mut read, mut write) = client.into_split();
+        let upload = tokio::spawn(async move {
+            let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {SIZE}\r\n\r\n");
+            let mut sent = write.write_all(head.as_bytes()).await;
+            // It is not in a hurry to look whether there is an answer.
+            for _ in 0..SIZE / 65_536 {
+                sent = sent.and(write.write_all(&[b'x'; 65_536]).await);
+            }
+            sent
+        });
+        // Who is reset here, as many clients are, looks no further.
+        soon(upload).await.unwrap().expect("no reset");
+        let mut answer = String::new();
+        soon(read.read_to_string(&mut answer)).await.expect("no reset");
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too large"), "{answer}");
+    }
+    server.stop().await;
+}
