@@ -122,7 +122,8 @@ where
             if !parts.read_buf.is_empty() {
                 connection.pulse.holds_more();
             }
-            Some(parts.io.into_inner().again(parts.read_buf))
+            // A copy, since what hyper gives keeps its whole buffer, empty or not.
+            Some(parts.io.into_inner().again(Bytes::copy_from_slice(&parts.read_buf)))
         }
     }
 }
