@@ -152,11 +152,18 @@ where
 fn http1_builder(settings: &ServerSettings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let size = usize::try_from(settings.max_head_size).unwrap_or(usize::MAX);
-    builder.header_read_timeout(None).max_headers(settings.max_headers).max_header_size(size);
+    builder.header_read_timeout(None).max_header_size(size);
+    // Told a number, even its own, hyper allocates and clears so many places for every request.
+    if settings.max_headers != HYPERS_MAX_HEADERS {
+        builder.max_headers(settings.max_headers);
+    }
     // What has come of a head is kept here, so this bounds it as well.
     builder.max_buf_size(size.max(SMALLEST_BUFFER));
     builder
 }
+
+/// What hyper takes if it is told nothing.
+const HYPERS_MAX_HEADERS: usize = 100;
 
 /// Below this, large bodies would be moved in too many pieces.
 const SMALLEST_BUFFER: usize = 64 * 1024;
