@@ -136,7 +136,8 @@ where
             if !parts.read_buf.is_empty() {
                 connection.pulse.holds_more();
             }
-            Some(parts.io.into_inner().again(parts.read_buf))
+            // A copy, since what hyper gives keeps its whole buffer, empty or not.
+            Some(parts.io.into_inner().again(Bytes::copy_from_slice(&parts.read_buf)))
         }
     }
 }
@@ -177,7 +178,7 @@ fn http1_builder(settings: &ServerSettings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let size = usize::try_from(settings.max_head_size).unwrap_or(usize::MAX);
     builder.header_read_timeout(None).max_header_size(size);
-    // Told its own number, hyper would allocate the list of them for each head.
+    // Told a number, even its own, hyper allocates and clears so many places for every request.
     if settings.max_headers != HYPERS_MAX_HEADERS {
         builder.max_headers(settings.max_headers);
     }
@@ -186,6 +187,7 @@ fn http1_builder(settings: &ServerSettings) -> http1::Builder {
     builder
 }
 
+/// What hyper takes if it is told nothing.
 const HYPERS_MAX_HEADERS: usize = 100;
 
 /// Below this, large bodies would be moved in too many pieces.

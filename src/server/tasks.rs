@@ -1,7 +1,10 @@
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::Executor;
+use pin_project::pin_project;
 use tokio::task::JoinSet;
 
 use super::stall::Watched;
@@ -37,12 +40,23 @@ where
         reap(&mut tasks);
         // A limit beyond what a clock can count is none.
         let limit = self.stall_timeout.unwrap_or(Duration::MAX);
-        let work = Watched::new(work, limit);
-        tasks.spawn(async {
-            if work.await.is_none() {
+        tasks.spawn(Stream(Watched::new(work, limit)));
+    }
+}
+
+/// What a task does. An `async` block would hold the work twice: as what it was given, and as what it waits for.
+#[pin_project]
+struct Stream<F>(#[pin] Watched<F>);
+
+impl<F: Future> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().0.poll(cx).map(|output| {
+            if output.is_none() {
                 tracing::debug!("a client took nothing of its answer for too long");
             }
-        });
+        })
     }
 }
 

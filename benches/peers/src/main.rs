@@ -6,6 +6,7 @@ mod measure;
 mod report;
 mod rows;
 mod scaling;
+mod server;
 mod table;
 mod targets;
 mod wrapped;
@@ -17,13 +18,31 @@ use report::{Comparison, Report};
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-const USAGE: &str = "usage: stonework-peers report [--json FILE] | check | flaws [NAME…]";
+const USAGE: &str = "usage: stonework-peers report [--json FILE] | check | server | flaws [NAME…]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let ["flaws", names @ ..] = words.as_slice() {
         return flaws::run(names);
+    }
+    match words.as_slice() {
+        ["server"] => {
+            let report = server::Report::measure();
+            println!("{}", report.markdown());
+            return verdict(&report.missed());
+        }
+        // For a profile of one row, by its number from 0.
+        ["server", "profile", row, requests, out] => {
+            server::profile(row, requests.parse().expect("a number of requests"), out);
+            return ExitCode::SUCCESS;
+        }
+        // What `server` runs in another process.
+        ["host", row] => {
+            server::host(row);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     // Timers need a runtime around them; nothing is spawned on it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -50,10 +69,7 @@ fn main() -> ExitCode {
                 println!("{}", report.markdown());
                 missed.extend(report.missed());
             }
-            for target in &missed {
-                eprintln!("missed: {target}");
-            }
-            return if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return verdict(&missed);
         }
         // What `report` runs under callgrind.
         ["calls", comparison, case, index, calls] => {
@@ -68,6 +84,13 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn verdict(missed: &[String]) -> ExitCode {
+    for target in missed {
+        eprintln!("missed: {target}");
+    }
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn reports(with_instructions: bool) -> impl Iterator<Item = Report> {

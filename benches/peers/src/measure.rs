@@ -122,27 +122,37 @@ pub(crate) fn median_over(one: &[f64], other: &[f64]) -> f64 {
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bytes that this thread was handed out, less those that it gave back.
+pub(crate) fn live() -> usize {
+    LIVE.get()
 }
 
 /// The system's allocator, which counts what it hands out to each thread.
 pub(crate) struct Counting;
 
-// SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract; the counter is a
-// plain cell that neither allocates nor unwinds.
+// SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract; the counters are
+// plain cells that neither allocate nor unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE.set(LIVE.get().wrapping_add(layout.size()));
         // SAFETY: the caller's promise about `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE.set(LIVE.get().wrapping_add(size).wrapping_sub(layout.size()));
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // Another thread may have got it.
+        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }

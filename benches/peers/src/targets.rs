@@ -2,6 +2,7 @@
 
 use crate::report::{CASES, Report};
 use crate::rows::{Kind, STACK, TOWER_BOTH};
+use crate::server::{self, Host};
 
 /// Differences below this many nanoseconds are noise.
 const NOISE: f64 = 25.0;
@@ -9,6 +10,11 @@ const NOISE: f64 = 25.0;
 const TARGET: f64 = 1.15;
 /// How well a breaker that two threads share has to scale, beside the bare call.
 const SCALING: f64 = 0.8;
+/// How much more processor time than bare hyper our server may take for a request.
+const SHELL: f64 = 1.05;
+/// Bytes of heap that an idle connection may take: one that has sent nothing, and one that has been answered.
+const FRESH: usize = 2_400;
+const ANSWERED: usize = 10_000;
 
 impl Report {
     /// What is not as it should be.
@@ -65,6 +71,26 @@ impl Report {
                             "{name}, {case}, threads {threads}: scaling of {scaling:.2} < {SCALING}"
                         ));
                     }
+                }
+            }
+        }
+        missed
+    }
+}
+
+impl server::Report {
+    /// As above.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in self.lines.iter().filter(|line| line.row.host == Host::Ours) {
+            let (http, times) = (line.row.http, line.times_hyper);
+            if times > SHELL {
+                missed.push(format!("server, HTTP {http:?}: {times:.3} times hyper > {SHELL}"));
+            }
+            let Some(memory) = line.memory else { continue };
+            for (found, most) in [(memory.fresh, FRESH), (memory.after, ANSWERED)] {
+                if found > most {
+                    missed.push(format!("server, HTTP {http:?}: {found} bytes a connection > {most}"));
                 }
             }
         }

@@ -1,0 +1,158 @@
+//! The rows, and the process that serves one of them: a single thread that does nothing else.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use stonework::server::{Server, ServerSettings};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::measure;
+
+/// Longer than a client here is silent, on a busy machine too.
+const HEAD: Duration = Duration::from_secs(60);
+
+/// What every row answers.
+pub(crate) const HELLO: &str = "hello";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http {
+    One,
+    Two,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Hyper,
+    Auto,
+    Axum,
+    Ours,
+    OursRouter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) http: Http,
+    pub(crate) host: Host,
+}
+
+impl Row {
+    pub(crate) const ALL: [Self; 10] = {
+        let (one, two) = (Http::One, Http::Two);
+        [
+            Self { http: one, host: Host::Hyper },
+            Self { http: one, host: Host::Auto },
+            Self { http: one, host: Host::Ours },
+            Self { http: one, host: Host::Axum },
+            Self { http: one, host: Host::OursRouter },
+            Self { http: two, host: Host::Hyper },
+            Self { http: two, host: Host::Auto },
+            Self { http: two, host: Host::Ours },
+            Self { http: two, host: Host::Axum },
+            Self { http: two, host: Host::OursRouter },
+        ]
+    };
+
+    pub(crate) const fn name(self) -> &'static str {
+        match (self.http, self.host) {
+            (Http::One, Host::Hyper) => "hyper http1, service_fn",
+            (Http::Two, Host::Hyper) => "hyper http2, service_fn",
+            (_, Host::Auto) => "hyper-util auto, service_fn",
+            (_, Host::Axum) => "axum::serve, Router",
+            (_, Host::Ours) => "stonework Server, service_fn",
+            (_, Host::OursRouter) => "stonework Server, Router",
+        }
+    }
+}
+
+/// Serves until standard input is at its end. Says two ports: this one, and one that tells each who connects how many bytes
+/// of memory are in use.
+pub(crate) fn host(row: Row) {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let [listener, control] = [listen().await, listen().await];
+        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+        println!("{} {}", port(&listener), port(&control));
+        std::io::stdout().flush().expect("somebody reads");
+        tokio::spawn(tell(control));
+        serve(row, listener).await;
+    });
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a port")
+}
+
+async fn tell(control: TcpListener) {
+    loop {
+        let (mut socket, _) = control.accept().await.expect("a connection");
+        let live = measure::live().to_string();
+        socket.write_all(live.as_bytes()).await.expect("somebody reads");
+    }
+}
+
+async fn hello<B>(_request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from(HELLO)))
+}
+
+/// All clients have one address here, so the limit for each address is off; but for that and [`HEAD`], ours is as it is by
+/// default.
+async fn serve(row: Row, listener: TcpListener) {
+    let router = Router::new().route("/", get(|| async { HELLO }));
+    let ours = |listener| {
+        let settings = ServerSettings::new().without_max_connections_per_address().header_read_timeout(HEAD);
+        Server::builder().settings(settings).listen(listener).expect("valid settings")
+    };
+    match row.host {
+        Host::Hyper | Host::Auto => peers(row, listener).await,
+        Host::Axum => axum::serve(listener, router).await.expect("it never fails"),
+        Host::Ours => drop(ours(listener).serve(tower::service_fn(hello)).await),
+        Host::OursRouter => drop(ours(listener).serve(router).await),
+    }
+}
+
+/// With the timers that our server has, as far as they have any.
+async fn peers(row: Row, listener: TcpListener) {
+    const PING: Duration = Duration::from_secs(30);
+    const PONG: Duration = Duration::from_secs(20);
+    let (mut one, mut two) = (http1::Builder::new(), http2::Builder::new(TokioExecutor::new()));
+    one.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    two.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
+    let mut auto = auto::Builder::new(TokioExecutor::new());
+    auto.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    auto.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
+    loop {
+        let (socket, _): (TcpStream, _) = listener.accept().await.expect("a connection");
+        socket.set_nodelay(true).expect("an open socket");
+        let socket = TokioIo::new(socket);
+        // One that ends with an error was closed by the one who measures.
+        match (row.host, row.http) {
+            (Host::Auto, _) => {
+                let auto = auto.clone();
+                tokio::spawn(async move { drop(auto.serve_connection(socket, service_fn(hello)).await) });
+            }
+            (_, Http::One) => {
+                let session = one.serve_connection(socket, service_fn(hello));
+                tokio::spawn(async { drop(session.await) });
+            }
+            (_, Http::Two) => {
+                let session = two.serve_connection(socket, service_fn(hello));
+                tokio::spawn(async { drop(session.await) });
+            }
+        }
+    }
+}
