@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service;
 
 use super::ServerSettings;
@@ -20,10 +20,11 @@ use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
 use super::shared::Shared;
 use super::tasks::Tasks;
+use super::timer::Timer;
 use super::wire::{Socket, Wire};
 use crate::Body;
 use crate::base::deadline::countable;
-use crate::base::{BoxError, CloseReason};
+use crate::base::{BoxError, CloseReason, ServerPhase};
 
 /// A client that has just connected is about to ask something: so long it is waited for when the server stops meanwhile.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -131,6 +132,7 @@ where
             }
             None
         }
+        Ended::Cut => None,
         Ended::Idle => {
             let parts = session.into_parts()?;
             if !parts.read_buf.is_empty() {
@@ -215,6 +217,8 @@ const MOST_ERRORS: usize = 1024;
 enum Ended {
     /// The connection is over.
     Over,
+    /// It has waited for too long.
+    Cut,
     /// Nothing is under way, and has not been for a while.
     Idle,
 }
@@ -238,7 +242,7 @@ where
         // What has come by now is seen by then, and is no longer lost.
         yield_now().await;
     });
-    let mut timer = pin!(None::<Sleep>);
+    let mut timer = pin!(Timer::new(limits.shortest(), connection.old_at));
     std::future::poll_fn(|cx| {
         loop {
             // First, since hyper learns from its first poll that there is a request, and closes at once if there is none.
@@ -248,6 +252,11 @@ where
                 }
                 return Poll::Ready(Ended::Over);
             }
+            // Nearly always: nothing is due, and whoever has to wake this task knows how.
+            let calm = connection.control.phase() < ServerPhase::Draining && !connection.pulse.floods();
+            if calm && timer.as_mut().is_early(cx) {
+                return Poll::Pending;
+            }
             // A head that is coming is waited for: hyper would drop it.
             told = told || stopped.as_mut().poll(cx).is_ready();
             if told && closing.is_none() && !connection.pulse.is_in_head() {
@@ -256,21 +265,8 @@ where
                 continue;
             }
             let facts = connection.pulse.facts(closing, connection.old_at);
-            let Some((at, act)) = pace::next(&facts, &limits) else { return Poll::Pending };
-            // A timer that is early finds out when it fires; resetting it for every request would cost more.
-            let armed = timer.as_ref().as_pin_ref().map(|sleep| sleep.deadline());
-            if armed.is_none_or(|armed| armed > at) {
-                timer.set(Some(sleep_until(at)));
-            }
-            let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
-            if sleep.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let reached = armed.map_or(at, |armed| armed.min(at));
-            timer.set(None);
-            if reached < at {
-                continue;
-            }
+            let due = pace::next(&facts, &limits);
+            let Some(act) = ready!(timer.as_mut().poll_due(cx, due)) else { continue };
             match act {
                 Act::Park => return Poll::Ready(Ended::Idle),
                 Act::Finish(why) => {
@@ -280,7 +276,7 @@ where
                 }
                 Act::Close(why) => {
                     connection.closes(why);
-                    return Poll::Ready(Ended::Over);
+                    return Poll::Ready(Ended::Cut);
                 }
             }
         }

@@ -25,9 +25,9 @@ pub(super) struct Control {
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
     pub(super) asked: watch::Sender<u32>,
-    phase: watch::Sender<ServerPhase>,
-    // The same, for every request to look at: the other one has a lock, which all cores would fight for.
-    phase_now: AtomicU8,
+    phase: AtomicU8,
+    // Changed once. Whoever waits for it is woken by nothing else, and so need not look at it but when this is said.
+    drains: watch::Sender<bool>,
     /// Answers that came to their end since the shutdown began.
     finished: AtomicU64,
     /// Requests that the shutdown cut off.
@@ -48,8 +48,8 @@ impl Control {
             crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
             tls,
             asked: watch::Sender::new(0),
-            phase: watch::Sender::new(ServerPhase::Serving),
-            phase_now: AtomicU8::new(ServerPhase::Serving as u8),
+            phase: AtomicU8::new(ServerPhase::Serving as u8),
+            drains: watch::Sender::new(false),
             finished: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
         })
@@ -58,22 +58,24 @@ impl Control {
     pub(super) fn phase(&self) -> ServerPhase {
         const ALL: [ServerPhase; 4] =
             [ServerPhase::Serving, ServerPhase::LameDuck, ServerPhase::Draining, ServerPhase::Stopped];
-        ALL[usize::from(self.phase_now.load(Relaxed))]
+        ALL[usize::from(self.phase.load(Relaxed))]
     }
 
     /// Tells everybody.
     pub(super) fn enter(&self, phase: ServerPhase) {
-        self.phase_now.store(phase as u8, Relaxed);
-        self.phase.send_replace(phase);
+        self.phase.store(phase as u8, Relaxed);
+        if phase >= ServerPhase::Draining && !*self.drains.borrow() {
+            self.drains.send_replace(true);
+        }
         tracing::info!(phase = phase.name(), "the server enters a phase");
         self.observe.note(|| Event::ServerPhaseChanged { to: phase });
     }
 
     /// Waits until nothing new is taken on.
     pub(super) async fn draining(&self) {
-        let mut phase = self.phase.subscribe();
+        let mut drains = self.drains.subscribe();
         // The sender is right here.
-        let _ = phase.wait_for(|phase| *phase >= ServerPhase::Draining).await;
+        let _ = drains.wait_for(|drains| *drains).await;
     }
 
     /// Waits until it was asked to stop more often than `times`.

@@ -128,6 +128,7 @@ mod shutdown;
 mod signals;
 mod stall;
 mod tasks;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(unix)]

@@ -39,6 +39,14 @@ pub(super) struct Limits {
     pub(super) age_grace: Option<Duration>,
 }
 
+impl Limits {
+    /// No state lasts shorter than this before something is due, but for that of an old connection.
+    pub(super) fn shortest(&self) -> Duration {
+        let stall = self.stall.unwrap_or(Duration::MAX);
+        [self.head, self.idle, stall, PARK_AFTER, LAST_WORDS].into_iter().min().unwrap_or_default()
+    }
+}
+
 /// What is to be done with a connection that has waited long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {

@@ -116,6 +116,12 @@ impl Pulse {
         self.clean.store(false, Relaxed);
     }
 
+    /// Most requests are taken back as soon as they are made.
+    pub(super) fn floods(&self) -> bool {
+        let hasty = self.hasty.load(Relaxed);
+        hasty > 0 && is_flood(self.begun.load(Relaxed), hasty)
+    }
+
     /// Everything that came was of a request, and was read.
     pub(super) fn is_at_rest(&self) -> bool {
         self.clean.load(Relaxed) && !self.is_in_head()
@@ -146,7 +152,7 @@ impl Pulse {
             taken: self.at(self.taken.load(Relaxed)),
             stalled: (stalled > 0).then(|| self.at(stalled)),
             clean: self.clean.load(Relaxed),
-            floods: is_flood(self.begun.load(Relaxed), self.hasty.load(Relaxed)),
+            floods: self.floods(),
             closing,
             old_at,
         }
