@@ -170,7 +170,7 @@ where
     let settings = &connection.control.settings;
     let tasks = Tasks::new(settings.stall_timeout);
     let _owner = tasks.owner();
-    let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
+    let handler = service_fn(move |request| Box::pin(answer(service.clone(), Arc::clone(&shared), request)));
     let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
 }
