@@ -36,8 +36,9 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let asked = Asked::of(&request);
     let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
+    // There is no gRPC over HTTP/1.
+    let asked = if http1 { Asked::of_method(request.method()) } else { Asked::of(&request) };
     let (request, arrival) = arrived(request, asked, &connection);
     let in_flight = InFlight::begin(Arc::clone(&connection), !http1, arrival.is_some());
     let health = connection.control.health.as_ref().filter(|_| health::is_asked(request.uri().path()));

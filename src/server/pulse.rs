@@ -81,9 +81,9 @@ impl Pulse {
         self.clean.store(true, Relaxed);
     }
 
-    /// Its answer is over.
+    /// Its answer is over. Over HTTP/1 the end of it is still to be taken by the client, and that is when it is idle.
     pub(super) fn end(&self) {
-        if self.in_flight.load(Acquire) == 1 {
+        if self.http2.load(Relaxed) && self.in_flight.load(Acquire) == 1 {
             self.since.store(self.now(), Relaxed);
         }
         self.in_flight.fetch_sub(1, AcqRel);

@@ -354,13 +354,16 @@ async fn a_request_whose_body_stops_coming_is_answered_with_408() {
     ask(&mut client, &get("/"), "hello").await;
 
     // gRPC streams may be silent, and so may all with these settings.
-    let mut grpc = server.connect();
-    grpc.write_all(&post("content-type: application/grpc\r\n")).await.unwrap();
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = Request::post("http://x/echo").header("content-type", "application/grpc").body(()).unwrap();
+    let (answer, mut grpc) = send.send_request(request, false).unwrap();
+    grpc.send_data("half".into(), false).unwrap();
     let streaming = Running::start(ServerSettings::streaming());
     let mut patient = streaming.connect();
     patient.write_all(&post("")).await.unwrap();
     sleep(3_000 * SECOND).await;
-    ask(&mut grpc, b"-body", "half-body").await;
+    grpc.send_data("-body".into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().into_body().data().await.unwrap().unwrap(), "half-body");
     ask(&mut patient, b"-body", "half-body").await;
 }
 
