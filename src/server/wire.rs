@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::crowd::Place;
@@ -60,10 +60,15 @@ impl<T: Socket> Wire<T> {
         Self { socket, first: Bytes::new(), _place: place }
     }
 
-    /// The same, with this to be read first.
+    /// The same, with this to be read first, before what was to be read already.
     pub(super) fn again(self, first: Bytes) -> Self {
-        debug_assert!(self.first.is_empty(), "read before it was known what it is");
-        Self { first, ..self }
+        if self.first.is_empty() {
+            return Self { first, ..self };
+        }
+        let mut all = BytesMut::with_capacity(first.len() + self.first.len());
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&self.first);
+        Self { first: all.freeze(), ..self }
     }
 
     pub(super) fn first(&self) -> &[u8] {

@@ -239,6 +239,12 @@ async fn requests_that_come_ahead_of_their_turn_are_kept_while_a_connection_rest
     sleep(5 * SECOND).await;
     ask(&mut client, &get("/"), "hello").await;
 
+    // However much of it has come.
+    let half = format!("GET / HTTP/1.1\r\nhost: x\r\nlong: {}", "x".repeat(100));
+    ask(&mut client, &[get("/"), half.into_bytes()].concat(), "hello").await;
+    sleep(5 * SECOND).await;
+    ask(&mut client, b"x\r\n\r\n", "hello").await;
+
     // A body that its handler did not read is no request, whatever it looks like.
     let smuggled = b"POST /ignore HTTP/1.1\r\nhost: x\r\ncontent-length: 34\r\n\r\n";
     ask(&mut client, smuggled, "hello").await;
