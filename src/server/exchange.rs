@@ -68,6 +68,7 @@ where
         }
     };
     last |= connection.control.phase() >= ServerPhase::Draining;
+    last |= http1 && connection.is_old();
     last |= arrival.as_ref().is_some_and(Arrival::is_not_wanted);
     if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

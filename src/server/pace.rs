@@ -89,6 +89,8 @@ pub(super) fn next(facts: &Facts, limits: &Limits) -> Option<(Instant, Act)> {
         Some((idle_since, limits.idle, Act::Close(Why::Idle)))
     };
     let old = match facts.closing {
+        // A head that is coming has a limit of its own; hyper would drop it.
+        None if facts.in_head => None,
         None => facts.old_at.map(|at| (at, Duration::ZERO, Act::Finish(Why::Old))),
         Some((since, true)) => limits.age_grace.map(|grace| (since, grace, Act::Close(Why::Old))),
         Some((_, false)) => None,

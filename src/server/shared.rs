@@ -21,6 +21,11 @@ impl Shared {
         Arc::new(Self { pulse: Pulse::new(now), peer, control, old_at })
     }
 
+    /// It has served as long as it may, whether or not that was seen already.
+    pub(super) fn is_old(&self) -> bool {
+        self.old_at.is_some_and(|at| at <= Instant::now())
+    }
+
     pub(super) fn closes(&self, why: CloseReason) {
         self.control.observe.note(|| Event::ConnectionClosed { why });
         tracing::debug!(?why, peer = ?self.peer.addr(), "closing a connection");

@@ -421,6 +421,21 @@ async fn an_old_connection_takes_on_nothing_more_and_finishes_what_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_is_coming_when_its_connection_grows_old_is_answered() {
+    let settings = ServerSettings::new().max_age(100 * SECOND).header_read_timeout(60 * SECOND);
+    let server = Running::start(settings.keep_alive_timeout(300 * SECOND));
+    let mut client = server.connect();
+    ask(&mut client, &get("/"), "hello").await;
+    // From before it can be old until after it must be.
+    sleep(80 * SECOND).await;
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    sleep(40 * SECOND).await;
+    let answer = ask(&mut client, b"host: x\r\n\r\n", "hello").await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(read_to_end(&mut client, Instant::now()).await, (String::new(), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_two_connections_grow_old_together() {
     let server =
         Running::start(ServerSettings::new().max_age(1_000 * SECOND).keep_alive_timeout(9_000 * SECOND));
