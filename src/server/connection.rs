@@ -131,6 +131,7 @@ where
             }
             None
         }
+        Ended::Late => None,
         Ended::Idle => {
             let parts = session.into_parts()?;
             if !parts.read_buf.is_empty() {
@@ -213,6 +214,8 @@ const MOST_ERRORS: usize = 1024;
 enum Ended {
     /// The connection is over.
     Over,
+    /// The client took too long for something, and is waited for no longer.
+    Late,
     /// Nothing is under way, and has not been for a while.
     Idle,
 }
@@ -278,7 +281,7 @@ where
                 }
                 Act::Close(why) => {
                     connection.closes(why);
-                    return Poll::Ready(Ended::Over);
+                    return Poll::Ready(Ended::Late);
                 }
             }
         }

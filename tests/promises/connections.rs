@@ -377,13 +377,19 @@ async fn a_body_has_the_limits_that_were_set() {
     let mut client = server.connect();
     let start = Instant::now();
     client.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
-    let drip = async {
-        while client.write_all(b"x").await.is_ok() {
+    let (mut read, mut write) = tokio::io::split(client);
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
             sleep(SECOND).await;
         }
-    };
-    drip.await;
+    });
+    let mut answer = String::new();
+    read.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(start.elapsed() <= 62 * SECOND, "{:?}", start.elapsed());
+    // What it still sends is read for a while, so that it is not reset before it has read the answer.
+    drip.await.unwrap();
+    assert!(start.elapsed() <= 67 * SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
