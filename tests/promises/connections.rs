@@ -117,6 +117,15 @@ pub(crate) async fn handler(request: Request<Body>) -> Result<Response<Body>, In
             let frames = halves.map(|half| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(half))));
             respond(Body::new(StreamBody::new(futures_util::stream::iter(frames))))
         }
+        // Answers at once, and begins to read after a while.
+        "/later" => {
+            tokio::spawn(async move {
+                sleep(3 * SECOND).await;
+                let read = request.into_body().collect().await.map(|body| body.to_bytes().len());
+                tracing::info!(?read, "read what came later");
+            });
+            respond(Body::from("hello"))
+        }
         "/slow" => {
             sleep(1_000 * SECOND).await;
             respond(Body::from("hello"))
@@ -252,6 +261,45 @@ async fn requests_that_come_ahead_of_their_turn_are_kept_while_a_connection_rest
     let _ = client.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n....").await;
     let (answer, _) = read_to_end(&mut client, Instant::now()).await;
     assert!(!answer.contains("192.0.2.1"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_read_after_the_answer_is_waited_for_and_is_no_request() {
+    let server = Running::start(ServerSettings::new());
+    // Slower than any head may be, and over HTTP/2 for longer than a connection may be idle.
+    let mut client = server.connect();
+    let start = Instant::now();
+    ask(&mut client, b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n", "hello").await;
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        client
+            .write_all(b"x")
+            .await
+            .unwrap_or_else(|_| panic!("closed after {:?}: {:?}", start.elapsed(), server.closed()));
+    }
+    ask(&mut client, &get("/"), "hello").await;
+
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = Request::post("http://x/later").body(()).unwrap();
+    let (answer, mut body) = send.send_request(request, false).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        body.send_data("x".into(), false).unwrap_or_else(|error| panic!("{error}: {:?}", server.closed()));
+    }
+    body.send_data("x".into(), true).unwrap();
+
+    // The first body was there at once, and is read when the second has not come yet.
+    let mut client = server.connect();
+    let first = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
+    ask(&mut client, first, "hello").await;
+    sleep(SECOND * 5 / 2).await;
+    let second = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 34\r\n\r\n";
+    ask(&mut client, second, "hello").await;
+    sleep(SECOND * 2).await;
+    let _ = client.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n....").await;
+    let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+    assert_eq!(answer, "");
 }
 
 #[tokio::test(start_paused = true)]
