@@ -115,6 +115,13 @@ impl Pulse {
         self.stalled.store(0, Release);
     }
 
+    /// It has taken all there is. That alone is no sign of life, since there may have been nothing.
+    pub(super) fn flushed(&self) {
+        if self.stalled.load(Relaxed) > 0 {
+            self.took();
+        }
+    }
+
     /// It does not take what there is.
     pub(super) fn stalls(&self) {
         if self.stalled.load(Relaxed) == 0 {

@@ -170,9 +170,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.socket).poll_flush(cx);
-        // A flush with nothing to send is no sign of life.
-        if result.is_pending() {
-            self.shared.pulse.stalls();
+        match result {
+            Poll::Pending => self.shared.pulse.stalls(),
+            // Nothing is left that the client has not taken.
+            Poll::Ready(_) => self.shared.pulse.flushed(),
         }
         result
     }

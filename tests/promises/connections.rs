@@ -549,6 +549,72 @@ async fn there_are_only_so_many_connections_and_the_next_one_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_queue_is_taken_to_its_end_and_one_without_end_is_not() {
+    let (connect, connections) = mpsc::unbounded_channel();
+    let server = Server::builder().listen(InMemory(connections)).unwrap();
+    let mut queued = Vec::new();
+    // More than Tokio hands out before it wants somebody else to have a turn.
+    for _ in 0..200 {
+        let (mut client, socket) = duplex(SOCKET);
+        client.write_all(&get("/")).await.unwrap();
+        connect.send((socket, "192.0.2.1:1".parse().unwrap())).unwrap();
+        queued.push(client);
+    }
+    server.handle().shut_down();
+    let report = tokio::spawn(server.serve(service_fn(handler)));
+    for (place, mut client) in queued.into_iter().enumerate() {
+        let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+        assert!(answer.ends_with("hello"), "number {place}: {answer}");
+    }
+    assert_eq!(report.await.unwrap().finished, 200);
+
+    /// Somebody connects all the time, and some have left before they are taken.
+    struct Endless(u32);
+    impl Listener for Endless {
+        type Io = DuplexStream;
+        async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            self.0 += 1;
+            if self.0.is_multiple_of(2) {
+                Ok((duplex(1).1, None))
+            } else {
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+    let server = Server::builder().listen(Endless(0)).unwrap();
+    server.handle().shut_down();
+    assert_eq!(server.serve(service_fn(handler)).await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_keeps_what_it_is_given_is_taken_from_when_it_is_flushed() {
+    /// As a user's own encryption may be.
+    struct Buffered(Option<DuplexStream>);
+    impl Listener for Buffered {
+        type Io = tokio::io::BufWriter<DuplexStream>;
+        async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
+            match self.0.take() {
+                Some(socket) => Ok((tokio::io::BufWriter::with_capacity(64 * 1024, socket), None)),
+                None => pending().await,
+            }
+        }
+    }
+    let (mut client, socket) = duplex(1024);
+    let server = Server::builder().listen(Buffered(Some(socket))).unwrap();
+    let _serving = tokio::spawn(server.serve(service_fn(handler)));
+    let body = "x".repeat(4 * 1024);
+    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    for _ in 0..2 {
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(body.as_bytes()).await.unwrap();
+        sleep(10 * SECOND).await;
+        ask(&mut client, b"", &body).await;
+        // Longer than it may take nothing, and shorter than it may be idle.
+        sleep(60 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_address_has_only_so_many_connections_and_others_are_served() {
     let server = Running::start(ServerSettings::new().max_connections_per_address(2));
     let mut kept: Vec<_> = (0..2).map(|port| server.connect_from(&format!("[2001:db8::{port}]:1"))).collect();
