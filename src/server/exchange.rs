@@ -61,7 +61,10 @@ where
             let response = response.map(|body| InPieces::new(body, !http1));
             outgoing(head, asked, response, in_flight).map(Outgoing::Service)
         }
-        Ok(Err(error)) => return Err(error),
+        Ok(Err(error)) => {
+            in_flight.settle(BodyEnd::Failed);
+            return Err(error);
+        }
         Err(panic) => {
             report(&connection, &*panic);
             refusal(asked, &Error::new(Kind::Other, "the handler panicked"), in_flight)

@@ -713,6 +713,34 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_fails_at_the_server_is_no_flood_of_its_client() {
+    let (connect, connections) = mpsc::unbounded_channel();
+    let server = Server::builder().listen(InMemory(connections)).unwrap();
+    let failing = service_fn(|request: Request<Body>| async move {
+        if request.uri().path() == "/body" {
+            let broken = futures_util::stream::iter([Err::<http_body::Frame<Bytes>, _>("broken")]);
+            return Ok(Response::new(Body::new(StreamBody::new(broken))));
+        }
+        Err::<Response<Body>, _>("no answer")
+    });
+    let _serving = tokio::spawn(server.serve(failing));
+    let (client, socket) = duplex(SOCKET);
+    connect.send((socket, "192.0.2.1:1".parse().unwrap())).unwrap();
+    let (mut send, connection) = h2::client::handshake(client).await.unwrap();
+    tokio::spawn(connection);
+    for number in 0..300 {
+        send = send.ready().await.unwrap_or_else(|error| panic!("closed after {number}: {error}"));
+        let path = if number % 2 == 0 { "/" } else { "/body" };
+        let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        match answer.await {
+            Ok(answer) => assert!(answer.into_body().data().await.unwrap().is_err()),
+            Err(error) => assert!(error.is_reset(), "{number}: {error}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_of_any_kind_that_is_sent_while_another_waits_is_read() {
     // Two requests at once over HTTP/2, of which each has a body.
     let server = Running::start(ServerSettings::new());
