@@ -167,7 +167,7 @@ where
     let shared = Arc::clone(&connection);
     let settings = &connection.control.settings;
     let tasks = Tasks::new(settings.stall_timeout);
-    let _owner = tasks.owner();
+    let _owner = tasks.owner(Arc::clone(&connection.control.leavers));
     let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
     let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;

@@ -207,6 +207,8 @@ where
         control.enter(ServerPhase::Stopped);
         let connections_aborted = connections.len();
         connections.shutdown().await;
+        // Theirs, over HTTP/2: what they were at is counted when they are gone.
+        control.leavers.gone().await;
         let (finished, aborted) = control.counts();
         let upgraded = control.crowd.count();
         ShutdownReport { finished, aborted, connections_aborted, upgraded, took: begun.elapsed() }
