@@ -19,8 +19,20 @@ pub(super) struct Arriving {
     body: TimedBody<Incoming>,
     arrival: Arrival,
     begun: bool,
-    failed: bool,
+    /// Until there is nothing more to read.
+    open: Option<Open>,
+}
+
+/// A body that somebody may still read, whether or not the request was answered.
+struct Open {
     connection: Arc<Shared>,
+    whole: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connection.pulse.end_body(self.whole);
+    }
 }
 
 /// What became of a body, as whoever answers has to know.
@@ -74,8 +86,9 @@ impl Arriving {
         let limits = if may_pause { BodyLimits::none() } else { connection.control.settings.request_body };
         let arrival = Arrival(Arc::new(AtomicU8::new(if awaited { AWAITED } else { 0 })));
         let body = TimedBody::within(body, &limits, Delivery::Unknown);
-        let connection = Arc::clone(connection);
-        (Self { body, arrival: arrival.clone(), begun: false, failed: false, connection }, arrival)
+        connection.pulse.begin_body();
+        let open = Some(Open { connection: Arc::clone(connection), whole: false });
+        (Self { body, arrival: arrival.clone(), begun: false, open }, arrival)
     }
 }
 
@@ -95,8 +108,12 @@ impl Body for Arriving {
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match frame {
             // After this it says that it is at its end, too.
-            Some(Err(_)) => *this.failed = true,
-            _ if !*this.failed && this.body.is_end_stream() => this.connection.pulse.read_whole(),
+            Some(Err(_)) => drop(this.open.take()),
+            _ if this.body.is_end_stream() => {
+                if let Some(mut open) = this.open.take() {
+                    open.whole = true;
+                }
+            }
             _ => {}
         }
         Poll::Ready(frame.map(|frame| frame.map_err(|error| this.arrival.told(error))))

@@ -132,7 +132,7 @@ where
             }
             None
         }
-        Ended::Cut => None,
+        Ended::Late => None,
         Ended::Idle => {
             let parts = session.into_parts()?;
             if !parts.read_buf.is_empty() {
@@ -169,7 +169,7 @@ where
     let shared = Arc::clone(&connection);
     let settings = &connection.control.settings;
     let tasks = Tasks::new(settings.stall_timeout);
-    let _owner = tasks.owner();
+    let _owner = tasks.owner(Arc::clone(&connection.control.leavers));
     let handler = service_fn(move |request| Box::pin(answer(service.clone(), Arc::clone(&shared), request)));
     let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
@@ -217,8 +217,8 @@ const MOST_ERRORS: usize = 1024;
 enum Ended {
     /// The connection is over.
     Over,
-    /// It has waited for too long.
-    Cut,
+    /// The client took too long for something, and is waited for no longer.
+    Late,
     /// Nothing is under way, and has not been for a while.
     Idle,
 }
@@ -276,7 +276,7 @@ where
                 }
                 Act::Close(why) => {
                     connection.closes(why);
-                    return Poll::Ready(Ended::Cut);
+                    return Poll::Ready(Ended::Late);
                 }
             }
         }

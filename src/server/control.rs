@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::ServerSettings;
 use super::crowd::Crowd;
+use super::tasks::Leavers;
 use crate::base::{Event, Observe, ServerPhase};
 use crate::health::Health;
 
@@ -21,6 +22,7 @@ pub(super) struct Control {
     pub(super) health: Option<Health>,
     pub(super) observe: Observe,
     pub(super) crowd: Arc<Crowd>,
+    pub(super) leavers: Arc<Leavers>,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is none"))]
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
@@ -46,6 +48,7 @@ impl Control {
             health,
             observe,
             crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
+            leavers: Arc::default(),
             tls,
             asked: watch::Sender::new(0),
             phase: AtomicU8::new(ServerPhase::Serving as u8),

@@ -62,13 +62,17 @@ where
             let response = response.map(|body| InPieces::new(body, !http1));
             outgoing(head, asked, response, in_flight).map(Outgoing::Service)
         }
-        Ok(Err(error)) => return Err(error),
+        Ok(Err(error)) => {
+            in_flight.settle(BodyEnd::Failed);
+            return Err(error);
+        }
         Err(panic) => {
             report(&connection, &*panic);
             refusal(asked, &Error::new(Kind::Other, "the handler panicked"), in_flight)
         }
     };
     last |= connection.control.phase() >= ServerPhase::Draining;
+    last |= http1 && connection.is_old();
     last |= arrival.as_ref().is_some_and(Arrival::is_not_wanted);
     if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

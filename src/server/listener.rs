@@ -81,7 +81,7 @@ pub(super) async fn accept<L: Listener>(listener: &mut L) -> (L::Io, Option<Sock
 }
 
 /// The next connection in the queue may be fine.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -12,9 +12,11 @@ pub(super) struct Facts {
     pub(super) http2: bool,
     /// Requests whose answers are not over.
     pub(super) in_flight: u32,
+    /// Somebody may still read the body of a request, and its answer may be over.
+    pub(super) reads: bool,
     /// Some of a head has come, and not all of it.
     pub(super) in_head: bool,
-    /// Since when nothing is in flight, or since when a head is coming.
+    /// Since when nothing is in flight, and nothing came over HTTP/1; or since when a head is coming.
     pub(super) since: Instant,
     /// The client took something at this time.
     pub(super) taken: Instant,
@@ -83,20 +85,23 @@ pub(super) fn next(facts: &Facts, limits: &Limits) -> Option<(Instant, Act)> {
         facts.stalled.zip(limits.stall).map(|(since, limit)| (since, limit, Act::Close(Why::Stalled)));
     // Over HTTP/2 a client takes pings as well.
     let idle_since = if facts.http2 { facts.since } else { facts.since.max(facts.taken) };
-    let waits = if facts.in_flight > 0 || facts.stalled.is_some() {
+    let waits = if facts.in_flight > 0 || facts.stalled.is_some() || (facts.http2 && facts.reads) {
         None
     } else if let Some((since, _)) = facts.closing {
+        let since = if facts.reads { since.max(facts.since) } else { since };
         Some((facts.taken.max(since), LAST_WORDS, Act::Close(Why::Idle)))
     } else if facts.in_head {
         Some((facts.since, limits.head, Act::Close(Why::Head)))
     } else if facts.http2 {
         Some((idle_since, limits.idle, Act::Finish(Why::Idle)))
-    } else if facts.clean && limits.idle > PARK_AFTER {
+    } else if facts.clean && !facts.reads && limits.idle > PARK_AFTER {
         Some((idle_since, PARK_AFTER, Act::Park))
     } else {
         Some((idle_since, limits.idle, Act::Close(Why::Idle)))
     };
     let old = match facts.closing {
+        // A head that is coming has a limit of its own; hyper would drop it.
+        None if facts.in_head => None,
         None => facts.old_at.map(|at| (at, Duration::ZERO, Act::Finish(Why::Old))),
         Some((since, true)) => limits.age_grace.map(|grace| (since, grace, Act::Close(Why::Old))),
         Some((_, false)) => None,
@@ -118,6 +123,7 @@ mod tests {
         Facts {
             http2: false,
             in_flight: 0,
+            reads: false,
             in_head: false,
             since: start,
             taken: start,
@@ -151,6 +157,13 @@ mod tests {
         assert_eq!(at(Facts { taken: start + SECOND, ..idle }), Some((2, Act::Park)));
         let dripping = Facts { in_head: true, taken: start + SECOND, ..idle };
         assert_eq!(at(dripping), Some((10, Act::Close(Why::Head))));
+        assert_eq!(at(Facts { old_at: Some(start), ..dripping }), Some((10, Act::Close(Why::Head))));
+        // Whoever reads on after the answer is waited for, as long as something comes.
+        let reads = Facts { reads: true, ..idle };
+        assert_eq!(at(reads), Some((75, Act::Close(Why::Idle))));
+        assert_eq!(at(Facts { http2: true, ..reads }), None);
+        let closing = Facts { closing: Some((start, false)), since: start + SECOND, ..reads };
+        assert_eq!(at(closing), Some((6, Act::Close(Why::Idle))));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct Pulse {
     start: Instant,
     http2: AtomicBool,
     in_flight: AtomicU32,
+    /// Bodies of requests that somebody may still read.
+    bodies: AtomicU32,
     begun: AtomicU32,
     /// Of these, taken back at once.
     hasty: AtomicU32,
@@ -34,6 +36,7 @@ impl Pulse {
             start,
             http2: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            bodies: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             hasty: AtomicU32::new(0),
             in_head: AtomicBool::new(true),
@@ -76,14 +79,23 @@ impl Pulse {
         }
     }
 
-    /// Its body was read to the end.
-    pub(super) fn read_whole(&self) {
-        self.clean.store(true, Relaxed);
+    /// It has a body, which somebody is given to read.
+    pub(super) fn begin_body(&self) {
+        self.bodies.fetch_add(1, AcqRel);
+    }
+
+    /// Nobody reads it any more; `whole` if it was read to the end.
+    pub(super) fn end_body(&self, whole: bool) {
+        if whole {
+            self.clean.store(true, Relaxed);
+        }
+        self.bodies.fetch_sub(1, AcqRel);
     }
 
     /// Its answer is over. Over HTTP/1 the end of it is still to be taken by the client, and that is when it is idle.
     pub(super) fn end(&self) {
-        if self.http2.load(Relaxed) && self.in_flight.load(Acquire) == 1 {
+        if self.http2.load(Relaxed) {
+            // Before it is seen that nothing is in flight. Of several at once, none knows that it is the last.
             self.since.store(self.now(), Relaxed);
         }
         self.in_flight.fetch_sub(1, AcqRel);
@@ -94,7 +106,8 @@ impl Pulse {
         // While something is in flight it is of a body, or the next head before its turn.
         if self.is_idle() && !self.http2.load(Relaxed) {
             self.since.store(self.now(), Relaxed);
-            self.in_head.store(true, Relaxed);
+            // A body may be read after the answer.
+            self.in_head.store(self.bodies.load(Acquire) == 0, Relaxed);
         }
     }
 
@@ -102,6 +115,13 @@ impl Pulse {
     pub(super) fn took(&self) {
         self.taken.store(self.now(), Relaxed);
         self.stalled.store(0, Release);
+    }
+
+    /// It has taken all there is. That alone is no sign of life, since there may have been nothing.
+    pub(super) fn flushed(&self) {
+        if self.stalled.load(Relaxed) > 0 {
+            self.took();
+        }
     }
 
     /// It does not take what there is.
@@ -147,6 +167,7 @@ impl Pulse {
         Facts {
             http2: self.http2.load(Relaxed),
             in_flight: self.in_flight.load(Acquire),
+            reads: self.bodies.load(Acquire) > 0,
             in_head: self.in_head.load(Relaxed),
             since: self.at(self.since.load(Relaxed)),
             taken: self.at(self.taken.load(Relaxed)),

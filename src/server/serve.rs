@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet, yield_now};
+use tokio::task::{JoinError, JoinSet, unconstrained, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -17,7 +17,7 @@ use super::connection;
 use super::control::{Control, MaybeTls};
 #[cfg(feature = "tls")]
 use super::handshake;
-use super::listener::accept;
+use super::listener::{accept, is_of_one_connection};
 use super::shared::Shared;
 use super::signals::Signals;
 use super::wire::{Plain, Wire};
@@ -143,6 +143,10 @@ impl<L: Listener> Server<L> {
     }
 }
 
+/// What systems keep at most (`somaxconn` of Linux). Whoever connects faster than it can be taken does not keep a server from
+/// its end.
+const LONGEST_QUEUE: usize = 4096;
+
 /// A server that serves.
 struct Port<L, S> {
     listener: L,
@@ -203,6 +207,8 @@ where
         control.enter(ServerPhase::Stopped);
         let connections_aborted = connections.len();
         connections.shutdown().await;
+        // Theirs, over HTTP/2: what they were at is counted when they are gone.
+        control.leavers.gone().await;
         let (finished, aborted) = control.counts();
         let upgraded = control.crowd.count();
         ShutdownReport { finished, aborted, connections_aborted, upgraded, took: begun.elapsed() }
@@ -228,13 +234,15 @@ where
     async fn take_queue(&mut self) {
         // By then the system has said whether there are any.
         yield_now().await;
-        loop {
+        for _ in 0..LONGEST_QUEUE {
             let next = {
-                let mut accept = pin!(self.listener.accept());
+                // Else Tokio would have somebody else take a turn after some of them, and it would look like the end.
+                let mut accept = pin!(unconstrained(self.listener.accept()));
                 poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await
             };
             match next {
                 Poll::Ready(Ok((socket, from))) => self.take(socket, from),
+                Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "the queue of the port could not be taken to its end");
                     return;

@@ -21,6 +21,11 @@ impl Shared {
         Arc::new(Self { pulse: Pulse::new(now), peer, control, old_at })
     }
 
+    /// It has served as long as it may, whether or not that was seen already.
+    pub(super) fn is_old(&self) -> bool {
+        self.old_at.is_some_and(|at| at <= Instant::now())
+    }
+
     pub(super) fn closes(&self, why: CloseReason) {
         self.control.observe.note(|| Event::ConnectionClosed { why });
         tracing::debug!(?why, peer = ?self.peer.addr(), "closing a connection");
@@ -33,34 +38,36 @@ pub(super) struct InFlight {
     connection: Arc<Shared>,
     /// Over HTTP/2, where a client can take a request back and keep the connection.
     begun: Option<Instant>,
-    answered: bool,
+    /// Nothing, if it was dropped before.
+    end: Option<BodyEnd>,
 }
 
 impl InFlight {
     /// `more`: a body will follow.
     pub(super) fn begin(connection: Arc<Shared>, http2: bool, more: bool) -> Self {
         connection.pulse.begin(more);
-        Self { connection, begun: http2.then(Instant::now), answered: false }
+        Self { connection, begun: http2.then(Instant::now), end: None }
     }
 }
 
 impl Guard for InFlight {
     fn settle(mut self, end: BodyEnd) {
-        self.answered = end == BodyEnd::Complete;
+        self.end = Some(end);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let Shared { pulse, control, .. } = &*self.connection;
-        match self.begun {
-            Some(begun) if !self.answered => pulse.taken_back(begun),
-            _ => {}
+        // What failed here is not the client's doing.
+        if let (Some(begun), None | Some(BodyEnd::Abandoned)) = (self.begun, self.end) {
+            pulse.taken_back(begun);
         }
         pulse.end();
+        let answered = self.end == Some(BodyEnd::Complete);
         match control.phase() {
             ServerPhase::Serving => {}
-            _ if self.answered => control.finished_one(),
+            _ if answered => control.finished_one(),
             ServerPhase::Stopped => control.aborted_one(),
             // The client left, or the answer failed.
             _ => {}

@@ -1,3 +1,4 @@
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -24,9 +25,10 @@ impl Tasks {
         Self { stall_timeout, ..Self::default() }
     }
 
-    /// The owner of these tasks: they end when it is dropped, with the connection.
-    pub(super) fn owner(&self) -> Owner {
-        Owner(self.clone())
+    /// The owner of these tasks: they end when it is dropped, with the connection. Who are still on their way out then
+    /// are among these leavers.
+    pub(super) fn owner(&self, leavers: Arc<Leavers>) -> Owner {
+        Owner { tasks: self.clone(), leavers }
     }
 }
 
@@ -71,13 +73,43 @@ fn reap(tasks: &mut JoinSet<()>) {
 
 /// See [`Tasks::owner`]. Not every clone of `Tasks` may own them: each task has one itself.
 #[derive(Debug)]
-pub(super) struct Owner(Tasks);
+pub(super) struct Owner {
+    tasks: Tasks,
+    leavers: Arc<Leavers>,
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut tasks = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = mem::take(&mut *self.tasks.set.lock().unwrap_or_else(PoisonError::into_inner));
         reap(&mut tasks);
         tasks.abort_all();
+        self.leavers.take(tasks);
+    }
+}
+
+/// Tasks that were told to end and may not have done so: each is dropped by whichever thread runs it next.
+#[derive(Debug, Default)]
+pub(super) struct Leavers(Mutex<Vec<JoinSet<()>>>);
+
+impl Leavers {
+    fn take(&self, tasks: JoinSet<()>) {
+        if tasks.is_empty() {
+            return;
+        }
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for set in &mut *sets {
+            while set.try_join_next().is_some() {}
+        }
+        sets.retain(|set| !set.is_empty());
+        sets.push(tasks);
+    }
+
+    /// Waits until those of now are gone.
+    pub(super) async fn gone(&self) {
+        let sets = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut set in sets {
+            while set.join_next().await.is_some() {}
+        }
     }
 }
 
@@ -92,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn tasks_end_with_their_owner_although_each_of_them_could_start_more() {
         let tasks = Tasks::default();
-        let owner = tasks.owner();
+        let leavers = Arc::new(Leavers::default());
+        let owner = tasks.owner(Arc::clone(&leavers));
         let (alive, gone) = oneshot::channel::<()>();
         let more = tasks.clone();
         tasks.execute(async move {
@@ -100,6 +133,8 @@ mod tests {
             pending::<()>().await;
         });
         drop((tasks, owner));
+        leavers.gone().await;
         assert!(gone.await.is_err(), "the task was dropped, and with it the sender");
+        assert!(leavers.0.lock().unwrap().is_empty());
     }
 }

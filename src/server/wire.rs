@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::crowd::Place;
@@ -60,10 +60,15 @@ impl<T: Socket> Wire<T> {
         Self { socket, first: Bytes::new(), _place: place }
     }
 
-    /// The same, with this to be read first.
+    /// The same, with this to be read first, before what was to be read already.
     pub(super) fn again(self, first: Bytes) -> Self {
-        debug_assert!(self.first.is_empty(), "read before it was known what it is");
-        Self { first, ..self }
+        if self.first.is_empty() {
+            return Self { first, ..self };
+        }
+        let mut all = BytesMut::with_capacity(first.len() + self.first.len());
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&self.first);
+        Self { first: all.freeze(), ..self }
     }
 
     pub(super) fn first(&self) -> &[u8] {
@@ -165,9 +170,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.socket).poll_flush(cx);
-        // A flush with nothing to send is no sign of life.
-        if result.is_pending() {
-            self.shared.pulse.stalls();
+        match result {
+            Poll::Pending => self.shared.pulse.stalls(),
+            // Nothing is left that the client has not taken.
+            Poll::Ready(_) => self.shared.pulse.flushed(),
         }
         result
     }

@@ -117,6 +117,15 @@ pub(crate) async fn handler(request: Request<Body>) -> Result<Response<Body>, In
             let frames = halves.map(|half| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(half))));
             respond(Body::new(StreamBody::new(futures_util::stream::iter(frames))))
         }
+        // Answers at once, and begins to read after a while.
+        "/later" => {
+            tokio::spawn(async move {
+                sleep(3 * SECOND).await;
+                let read = request.into_body().collect().await.map(|body| body.to_bytes().len());
+                tracing::info!(?read, "read what came later");
+            });
+            respond(Body::from("hello"))
+        }
         "/slow" => {
             sleep(1_000 * SECOND).await;
             respond(Body::from("hello"))
@@ -239,6 +248,12 @@ async fn requests_that_come_ahead_of_their_turn_are_kept_while_a_connection_rest
     sleep(5 * SECOND).await;
     ask(&mut client, &get("/"), "hello").await;
 
+    // However much of it has come.
+    let half = format!("GET / HTTP/1.1\r\nhost: x\r\nlong: {}", "x".repeat(100));
+    ask(&mut client, &[get("/"), half.into_bytes()].concat(), "hello").await;
+    sleep(5 * SECOND).await;
+    ask(&mut client, b"x\r\n\r\n", "hello").await;
+
     // A body that its handler did not read is no request, whatever it looks like.
     let smuggled = b"POST /ignore HTTP/1.1\r\nhost: x\r\ncontent-length: 34\r\n\r\n";
     ask(&mut client, smuggled, "hello").await;
@@ -246,6 +261,45 @@ async fn requests_that_come_ahead_of_their_turn_are_kept_while_a_connection_rest
     let _ = client.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n....").await;
     let (answer, _) = read_to_end(&mut client, Instant::now()).await;
     assert!(!answer.contains("192.0.2.1"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_read_after_the_answer_is_waited_for_and_is_no_request() {
+    let server = Running::start(ServerSettings::new());
+    // Slower than any head may be, and over HTTP/2 for longer than a connection may be idle.
+    let mut client = server.connect();
+    let start = Instant::now();
+    ask(&mut client, b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n", "hello").await;
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        client
+            .write_all(b"x")
+            .await
+            .unwrap_or_else(|_| panic!("closed after {:?}: {:?}", start.elapsed(), server.closed()));
+    }
+    ask(&mut client, &get("/"), "hello").await;
+
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request = Request::post("http://x/later").body(()).unwrap();
+    let (answer, mut body) = send.send_request(request, false).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        body.send_data("x".into(), false).unwrap_or_else(|error| panic!("{error}: {:?}", server.closed()));
+    }
+    body.send_data("x".into(), true).unwrap();
+
+    // The first body was there at once, and is read when the second has not come yet.
+    let mut client = server.connect();
+    let first = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
+    ask(&mut client, first, "hello").await;
+    sleep(SECOND * 5 / 2).await;
+    let second = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 34\r\n\r\n";
+    ask(&mut client, second, "hello").await;
+    sleep(SECOND * 2).await;
+    let _ = client.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n....").await;
+    let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+    assert_eq!(answer, "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,13 +428,18 @@ async fn a_body_has_the_limits_that_were_set() {
     let mut client = server.connect();
     let start = Instant::now();
     client.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
-    let drip = async {
-        while client.write_all(b"x").await.is_ok() {
+    let (mut read, mut write) = tokio::io::split(client);
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
             sleep(SECOND).await;
         }
-    };
-    drip.await;
-    // It has 5 s to notice that it was answered; then it notices with the byte after.
+    });
+    let mut answer = String::new();
+    read.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(start.elapsed() <= 62 * SECOND, "{:?}", start.elapsed());
+    // What it still sends is read for a while, so that it is not reset before it has read the answer.
+    drip.await.unwrap();
     assert!(start.elapsed() <= 67 * SECOND, "{:?}", start.elapsed());
 }
 
@@ -416,6 +475,21 @@ async fn an_old_connection_takes_on_nothing_more_and_finishes_what_it_has() {
     sleep(120 * SECOND).await;
     assert!(send.clone().ready().await.is_err(), "it was told that the connection is over");
     assert_eq!(slow.await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_coming_when_its_connection_grows_old_is_answered() {
+    let settings = ServerSettings::new().max_age(100 * SECOND).header_read_timeout(60 * SECOND);
+    let server = Running::start(settings.keep_alive_timeout(300 * SECOND));
+    let mut client = server.connect();
+    ask(&mut client, &get("/"), "hello").await;
+    // From before it can be old until after it must be.
+    sleep(80 * SECOND).await;
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    sleep(40 * SECOND).await;
+    let answer = ask(&mut client, b"host: x\r\n\r\n", "hello").await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(read_to_end(&mut client, Instant::now()).await, (String::new(), Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -475,6 +549,72 @@ async fn there_are_only_so_many_connections_and_the_next_one_waits() {
     ask(&mut three, b"", "hello").await;
     assert_eq!(server.closed(), []);
     assert_eq!(server.stop().await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_is_taken_to_its_end_and_one_without_end_is_not() {
+    let (connect, connections) = mpsc::unbounded_channel();
+    let server = Server::builder().listen(InMemory(connections)).unwrap();
+    let mut queued = Vec::new();
+    // More than Tokio hands out before it wants somebody else to have a turn.
+    for _ in 0..200 {
+        let (mut client, socket) = duplex(SOCKET);
+        client.write_all(&get("/")).await.unwrap();
+        connect.send((socket, "192.0.2.1:1".parse().unwrap())).unwrap();
+        queued.push(client);
+    }
+    server.handle().shut_down();
+    let report = tokio::spawn(server.serve(service_fn(handler)));
+    for (place, mut client) in queued.into_iter().enumerate() {
+        let (answer, _) = read_to_end(&mut client, Instant::now()).await;
+        assert!(answer.ends_with("hello"), "number {place}: {answer}");
+    }
+    assert_eq!(report.await.unwrap().finished, 200);
+
+    /// Somebody connects all the time, and some have left before they are taken.
+    struct Endless(u32);
+    impl Listener for Endless {
+        type Io = DuplexStream;
+        async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            self.0 += 1;
+            if self.0.is_multiple_of(2) {
+                Ok((duplex(1).1, None))
+            } else {
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+    let server = Server::builder().listen(Endless(0)).unwrap();
+    server.handle().shut_down();
+    assert_eq!(server.serve(service_fn(handler)).await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_keeps_what_it_is_given_is_taken_from_when_it_is_flushed() {
+    /// As a user's own encryption may be.
+    struct Buffered(Option<DuplexStream>);
+    impl Listener for Buffered {
+        type Io = tokio::io::BufWriter<DuplexStream>;
+        async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
+            match self.0.take() {
+                Some(socket) => Ok((tokio::io::BufWriter::with_capacity(64 * 1024, socket), None)),
+                None => pending().await,
+            }
+        }
+    }
+    let (mut client, socket) = duplex(1024);
+    let server = Server::builder().listen(Buffered(Some(socket))).unwrap();
+    let _serving = tokio::spawn(server.serve(service_fn(handler)));
+    let body = "x".repeat(4 * 1024);
+    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    for _ in 0..2 {
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(body.as_bytes()).await.unwrap();
+        sleep(10 * SECOND).await;
+        ask(&mut client, b"", &body).await;
+        // Longer than it may take nothing, and shorter than it may be idle.
+        sleep(60 * SECOND).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -573,6 +713,34 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     assert!(sent < 1_000, "it was never closed: {sent}");
     assert_eq!(server.closed(), [CloseReason::Flood]);
     ask(&mut other, &get("/"), "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_at_the_server_is_no_flood_of_its_client() {
+    let (connect, connections) = mpsc::unbounded_channel();
+    let server = Server::builder().listen(InMemory(connections)).unwrap();
+    let failing = service_fn(|request: Request<Body>| async move {
+        if request.uri().path() == "/body" {
+            let broken = futures_util::stream::iter([Err::<http_body::Frame<Bytes>, _>("broken")]);
+            return Ok(Response::new(Body::new(StreamBody::new(broken))));
+        }
+        Err::<Response<Body>, _>("no answer")
+    });
+    let _serving = tokio::spawn(server.serve(failing));
+    let (client, socket) = duplex(SOCKET);
+    connect.send((socket, "192.0.2.1:1".parse().unwrap())).unwrap();
+    let (mut send, connection) = h2::client::handshake(client).await.unwrap();
+    tokio::spawn(connection);
+    for number in 0..300 {
+        send = send.ready().await.unwrap_or_else(|error| panic!("closed after {number}: {error}"));
+        let path = if number % 2 == 0 { "/" } else { "/body" };
+        let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        match answer.await {
+            Ok(answer) => assert!(answer.into_body().data().await.unwrap().is_err()),
+            Err(error) => assert!(error.is_reset(), "{number}: {error}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

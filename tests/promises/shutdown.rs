@@ -235,6 +235,34 @@ async fn what_does_not_end_is_cut_off_after_the_drain_and_counted() {
     assert_eq!(phases.events().len(), 2, "no lame duck, since nobody would learn of it");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_over_http_2_are_counted_when_they_are_cut_off() {
+    for _ in 0..rounds() {
+        let settings = ServerSettings::new().drain_timeout(Duration::ZERO);
+        let server = Server::builder().settings(settings).bind("127.0.0.1:0").await.unwrap();
+        let (addr, handle) = (server.local_addr(), server.handle());
+        let (reach, mut reached) = tokio::sync::mpsc::unbounded_channel();
+        let report = tokio::spawn(server.serve(service_fn(move |_: Request<Body>| {
+            reach.send(()).unwrap();
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        })));
+        let (mut send, connection) =
+            h2::client::handshake(TcpStream::connect(addr).await.unwrap()).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            send = send.ready().await.unwrap();
+            let request = Request::get("http://x/").body(()).unwrap();
+            answers.push(send.send_request(request, true).unwrap().0);
+            soon(reached.recv()).await.unwrap();
+        }
+        handle.shut_down();
+        let report = soon(report).await.unwrap();
+        assert_eq!((report.aborted, report.connections_aborted), (3, 1));
+        let _ = soon(connection).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn who_asks_again_ends_the_phase_under_way() {
     let long = ServerSettings::new().lame_duck(1_000 * PATIENCE).drain_timeout(1_000 * PATIENCE);
