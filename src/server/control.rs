@@ -1,3 +1,4 @@
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -71,7 +72,14 @@ impl Control {
             self.drains.send_replace(true);
         }
         tracing::info!(phase = phase.name(), "the server enters a phase");
-        self.observe.note(|| Event::ServerPhaseChanged { to: phase });
+        self.tell(|| Event::ServerPhaseChanged { to: phase });
+    }
+
+    /// Tells whoever listens. One that panics is none of a client's business, and does not stop a server.
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.observe.note(event))).is_err() {
+            tracing::error!("an observer panicked");
+        }
     }
 
     /// Waits until nothing new is taken on.

@@ -157,7 +157,7 @@ fn report(connection: &Shared, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<&str>().copied();
     let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     tracing::error!(panic = message, "a handler panicked");
-    connection.control.observe.note(|| Event::HandlerPanicked { message: message.into() });
+    connection.control.tell(|| Event::HandlerPanicked { message: message.into() });
 }
 
 /// A future that ends with what it panicked with.

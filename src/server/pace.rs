@@ -67,8 +67,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A request that is taken back within this time cost its client nothing.
 pub(super) const HASTE: Duration = Duration::from_secs(1);
-/// So many of these are needed before anything is made of it.
-const FLOOD: u32 = 100;
+/// So many of these are needed before anything is made of it, as in Envoy: a client may have deadlines shorter than a second.
+const FLOOD: u32 = 500;
 
 /// Whether requests are begun only to be taken back ("rapid reset"). Clients that hedge, or whose users type, take back
 /// fewer than half of theirs.
@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn whoever_takes_back_most_of_many_requests_floods() {
-        assert!(is_flood(100, 100) && is_flood(199, 100));
-        assert!(!is_flood(99, 99) && !is_flood(200, 100) && !is_flood(1_000_000, 1_000));
+        assert!(is_flood(500, 500) && is_flood(999, 500));
+        assert!(!is_flood(499, 499) && !is_flood(1_000, 500) && !is_flood(1_000_000, 1_000));
         let start = Instant::now();
         let flood = Facts { floods: true, http2: true, in_flight: 3, ..idle(start) };
         assert_eq!(after(&flood, &LIMITS, start), Some((0, Act::Close(Why::Flood))));

@@ -27,7 +27,7 @@ impl Shared {
     }
 
     pub(super) fn closes(&self, why: CloseReason) {
-        self.control.observe.note(|| Event::ConnectionClosed { why });
+        self.control.tell(|| Event::ConnectionClosed { why });
         tracing::debug!(?why, peer = ?self.peer.addr(), "closing a connection");
     }
 }

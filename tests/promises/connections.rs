@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
-use stonework::base::{CloseReason, Event, Peer};
+use stonework::base::{CloseReason, Event, Observer, Peer};
 use stonework::server::{Listener, Server, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use stonework::testing::Recorder;
 use stonework::timeout::BodyLimits;
@@ -759,4 +759,27 @@ async fn a_body_of_any_kind_that_is_sent_while_another_waits_is_read() {
     assert_eq!(read(two.await.unwrap()).await, "second");
     first.send_data("first".into(), true).unwrap();
     assert_eq!(read(one.await.unwrap()).await, "first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_does_not_stop_a_server() {
+    struct Panics;
+    impl Observer for Panics {
+        fn observe(&self, event: &Event) {
+            panic!("told of {event:?}");
+        }
+    }
+    let (connect, connections) = mpsc::unbounded_channel();
+    let builder =
+        Server::builder().settings(ServerSettings::new().max_connections_per_address(1)).observer(Panics);
+    let server = builder.listen(InMemory(connections)).unwrap();
+    let handle = server.handle();
+    let report = tokio::spawn(server.serve(service_fn(handler)));
+    let running = Running { connect, handle, told: Recorder::new(), report };
+    let mut client = running.connect();
+    ask(&mut client, &get("/"), "hello").await;
+    let (answer, _) = read_to_end(&mut running.connect(), Instant::now()).await;
+    assert_eq!(answer, "", "one too many");
+    ask(&mut client, &get("/"), "hello").await;
+    assert_eq!(running.stop().await.aborted, 0);
 }
