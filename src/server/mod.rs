@@ -69,8 +69,9 @@
 //! [`Peer`](crate::base::Peer) and [`Shutdown`] are extensions of each request; axum takes them as `Extension<Peer>`. Upgrades, such
 //! as to a WebSocket, are handed on; the upgraded connection belongs to its handler alone, but it counts as a connection, and a
 //! shutdown waits for it. The content of an answer to HEAD, or with the status 204 or 304, is not sent, over HTTP/2 either. A
-//! panic is answered with 500, and told. A service that fails instead of answering loses its connection (HTTP/1) or its stream
-//! (HTTP/2); layers in the mode `.answer()` answer instead.
+//! handler that panics is answered for with 500, and told of; a panic in the body of an answer, which has begun, ends its connection
+//! (HTTP/1) or its stream (HTTP/2) and is logged. A service that fails instead of answering loses its connection or its stream, too;
+//! layers in the mode `.answer()` answer instead.
 //!
 //! # TLS
 //!
