@@ -5,16 +5,15 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
-use tower_service::Service;
 
 use super::ServerSettings;
+use super::bounds::{Sent, Served};
 use super::exchange::answer;
 use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
@@ -22,9 +21,8 @@ use super::shared::Shared;
 use super::tasks::Tasks;
 use super::timer::Timer;
 use super::wire::{Socket, Wire};
-use crate::Body;
 use crate::base::deadline::countable;
-use crate::base::{BoxError, CloseReason, ServerPhase};
+use crate::base::{CloseReason, ServerPhase};
 
 /// A client that has just connected is about to ask something: so long it is waited for when the server stops meanwhile.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -33,11 +31,8 @@ pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 pub(super) async fn serve<T, S, B>(mut wire: Wire<T>, service: S)
 where
     T: Socket,
-    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Served<B>,
+    B: Sent,
 {
     let connection = Arc::clone(wire.shared());
     let settings = &connection.control.settings;
@@ -112,11 +107,8 @@ pub(super) async fn stopped(connection: &Shared, patient_until: Instant) {
 async fn serve_http1<T, S, B>(wire: Wire<T>, service: S) -> Option<Wire<T>>
 where
     T: Socket,
-    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Served<B>,
+    B: Sent,
 {
     let connection = Arc::clone(wire.shared());
     let shared = Arc::clone(&connection);
@@ -158,11 +150,8 @@ async fn linger<T: Socket>(mut wire: Wire<T>) {
 async fn serve_http2<T, S, B>(wire: Wire<T>, service: S)
 where
     T: Socket,
-    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Served<B>,
+    B: Sent,
 {
     let connection = Arc::clone(wire.shared());
     connection.pulse.speaks_http2();

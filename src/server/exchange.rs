@@ -16,13 +16,14 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::arriving::{Arrival, Arriving};
+use super::bounds::{Sent, Served};
 use super::outgoing::Outgoing;
 use super::pieces::InPieces;
 use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, BoxError, Error, Event, Kind, Problem, Refuse, ServerPhase};
+use crate::base::{Asked, BodyTooSlow, Error, Event, Kind, Problem, Refuse, ServerPhase};
 use crate::health;
 
 /// One request through a clone of the service that was made ready for it.
@@ -32,9 +33,8 @@ pub(super) async fn answer<S, B>(
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing<B>>, S::Error>
 where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
+    S: Served<B>,
+    B: Sent,
 {
     let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
     // There is no gRPC over HTTP/1.

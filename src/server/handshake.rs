@@ -1,19 +1,16 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
-use tower_service::Service;
 
+use super::bounds::{Sent, Served};
 use super::connection::{self, FIRST_REQUEST, stopped, until};
 use super::crowd::Place;
 use super::shared::Shared;
 use super::wire::{Plain, Socket, Wire};
-use crate::Body;
-use crate::base::{BoxError, CloseReason};
+use crate::base::CloseReason;
 
 /// What is encrypted. Boxed, since it is large, and moves whenever a connection is parked.
 type Secured<T> = Box<TlsStream<Plain<T>>>;
@@ -28,11 +25,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for Secured<T> {
 pub(super) async fn serve<T, S, B>(socket: Plain<T>, place: Place, config: Arc<ServerConfig>, service: S)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Served<B>,
+    B: Sent,
 {
     // Boxed, so that it takes nothing once it is over.
     let Some(socket) = Box::pin(shake_hands(socket, config)).await else { return };

@@ -106,6 +106,7 @@
 //! *Not for:* HTTP/3; TLS that asks clients for certificates, or has a certificate for each name.
 
 mod arriving;
+mod bounds;
 mod builder;
 mod connection;
 mod control;
