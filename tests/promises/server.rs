@@ -25,15 +25,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tower::{Service, service_fn};
 
-use crate::support::Everything;
+use crate::support::{Everything, read_to_end, read_up_to, soon};
 
 /// A limit that is meant to run out in a test.
 const SHORT: Duration = Duration::from_millis(100);
-/// What takes longer than this does not happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Running {
     addr: std::net::SocketAddr,
@@ -58,27 +56,6 @@ impl Running {
         drop(self.stop);
         soon(self.report).await.unwrap()
     }
-}
-
-async fn soon<F: Future>(work: F) -> F::Output {
-    timeout(PATIENCE, work).await.expect("it should have happened by now")
-}
-
-/// Reads up to this text, which the peer sends last.
-async fn read_up_to(client: &mut TcpStream, last: &str) -> String {
-    let mut read = Vec::new();
-    while !read.ends_with(last.as_bytes()) {
-        let more = soon(client.read_buf(&mut read)).await.unwrap();
-        assert_ne!(more, 0, "closed after {:?}", String::from_utf8_lossy(&read));
-    }
-    String::from_utf8(read).unwrap()
-}
-
-/// Reads to the end. A reset is an end, too.
-async fn read_to_end(client: &mut TcpStream) -> String {
-    let mut read = Vec::new();
-    let _ = soon(client.read_to_end(&mut read)).await;
-    String::from_utf8(read).unwrap()
 }
 
 fn echo() -> Router {

@@ -18,18 +18,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::service_fn;
 
-/// What takes longer than this does not happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::support::{PATIENCE, read_to_end, read_up_to, soon};
 
 struct Running {
     addr: std::net::SocketAddr,
     handle: ServerHandle,
     told: Recorder,
     report: JoinHandle<ShutdownReport>,
-}
-
-async fn soon<F: Future>(work: F) -> F::Output {
-    timeout(PATIENCE, work).await.expect("it should have happened by now")
 }
 
 /// A registry that is ready once it was asked.
@@ -133,21 +128,6 @@ fn events(shutdown: Shutdown) -> Body {
         receive.poll_recv(cx).map(|event| event.map(|data| Ok::<_, Infallible>(http_body::Frame::data(data))))
     });
     Body::new(StreamBody::new(frames))
-}
-
-async fn read_up_to(client: &mut TcpStream, last: &str) -> String {
-    let mut read = Vec::new();
-    while !read.ends_with(last.as_bytes()) {
-        let more = soon(client.read_buf(&mut read)).await.unwrap();
-        assert_ne!(more, 0, "closed after {:?}", String::from_utf8_lossy(&read));
-    }
-    String::from_utf8(read).unwrap()
-}
-
-async fn read_to_end(client: &mut TcpStream) -> String {
-    let mut read = Vec::new();
-    let _ = soon(client.read_to_end(&mut read)).await;
-    String::from_utf8(read).unwrap()
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";

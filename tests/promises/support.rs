@@ -11,7 +11,9 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use stonework::base::{Event, Skip};
 use stonework::testing::{Recorder, Scripted, Step};
-use tokio::time::Instant;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -114,4 +116,30 @@ impl tracing::Subscriber for Everything {
     fn enter(&self, _: &tracing::span::Id) {}
 
     fn exit(&self, _: &tracing::span::Id) {}
+}
+
+// ───────────────────────────────────────────────────────────────────────────── on sockets
+
+/// What takes longer than this does not happen at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
+    timeout(PATIENCE, work).await.expect("it should have happened by now")
+}
+
+/// Reads up to this text, which the peer sends last.
+pub(crate) async fn read_up_to(client: &mut TcpStream, last: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(last.as_bytes()) {
+        let more = soon(client.read_buf(&mut read)).await.unwrap();
+        assert_ne!(more, 0, "closed after {:?}", String::from_utf8_lossy(&read));
+    }
+    String::from_utf8(read).unwrap()
+}
+
+/// Reads to the end. A reset is an end, too.
+pub(crate) async fn read_to_end(client: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    let _ = soon(client.read_to_end(&mut read)).await;
+    String::from_utf8(read).unwrap()
 }
