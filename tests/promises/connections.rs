@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
-use stonework::base::{CloseReason, Event, Observer, Peer};
+use stonework::base::{CloseReason, Event, Observer, Peer, ServerPhase};
+use stonework::health::{Health, Impact};
 use stonework::server::{Listener, Server, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use stonework::testing::Recorder;
 use stonework::timeout::BodyLimits;
@@ -782,4 +783,30 @@ async fn an_observer_that_panics_does_not_stop_a_server() {
     assert_eq!(answer, "", "one too many");
     ask(&mut client, &get("/"), "hello").await;
     assert_eq!(running.stop().await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_takes_the_time_of_the_lame_duck_and_at_most_that_of_the_drain() {
+    for (path, drained) in [("/", Duration::ZERO), ("/slow", 7 * SECOND)] {
+        let health = Health::builder().readiness("self", Impact::Hard, || async { true }).build().unwrap();
+        assert!(health.wait_ready().await);
+        let (connect, connections) = mpsc::unbounded_channel();
+        let settings = ServerSettings::new().lame_duck(3 * SECOND).drain_timeout(7 * SECOND);
+        let builder = Server::builder().settings(settings).health(health.clone());
+        let server = builder.listen(InMemory(connections)).unwrap();
+        let handle = server.handle();
+        let report = tokio::spawn(server.serve(service_fn(handler)));
+        let running = Running { connect, handle, told: Recorder::new(), report };
+        let mut client = running.connect();
+        client.write_all(&get(path)).await.unwrap();
+        sleep(SECOND).await;
+        running.handle.shut_down();
+        sleep(2 * SECOND).await;
+        assert!(!health.ready() && running.handle.phase() == ServerPhase::LameDuck);
+        // Whoever comes all the same is served.
+        ask(&mut running.connect(), &get("/"), "hello").await;
+        let report = running.report.await.unwrap();
+        assert_eq!(report.took, 3 * SECOND + drained);
+        assert_eq!(report.aborted, u64::from(path == "/slow"));
+    }
 }

@@ -439,7 +439,7 @@ async fn a_thousand_clients_that_drip_are_closed_and_one_that_does_not_is_served
         assert!((LIMIT..5 * LIMIT).contains(&took), "{took:?}");
     }
     assert!(
-        among_many < 10 * alone.max(Duration::from_millis(20)),
+        among_many < 10 * alone.max(Duration::from_millis(100)),
         "{alone:?} alone, {among_many:?} among many"
     );
     server.stop().await;
