@@ -410,3 +410,34 @@ async fn a_unix_socket_is_served_and_one_that_was_left_behind_is_replaced() {
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_begins_the_shutdown_and_the_next_one_skips_ahead() {
+    let terminate = || {
+        let own = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &own]).status().unwrap().success());
+    };
+    let long = ServerSettings::new().lame_duck(1_000 * PATIENCE).drain_timeout(1_000 * PATIENCE);
+    let told = Recorder::new();
+    let builder = Server::builder().settings(long).health(health().await).observer(told.clone());
+    let server = builder.stop_on_signals().bind("127.0.0.1:0").await.unwrap();
+    let (addr, handle) = (server.local_addr(), server.handle());
+    // Caught before anybody could connect: one that comes before it serves neither ends the process nor is lost.
+    terminate();
+    let report = tokio::spawn(server.serve(service_fn(handler)));
+    let running = Running { addr, handle, told, report };
+    running.phase(ServerPhase::LameDuck).await;
+    let mut stuck = running.connect().await;
+    stuck.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    while running.handle.connections() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    for phase in [ServerPhase::Draining, ServerPhase::Stopped] {
+        terminate();
+        running.phase(phase).await;
+        assert_eq!(running.handle.phase(), phase);
+    }
+    assert_eq!(running.phases(), [ServerPhase::LameDuck, ServerPhase::Draining, ServerPhase::Stopped]);
+    assert_eq!(soon(running.report).await.unwrap().connections_aborted, 1);
+}
