@@ -31,6 +31,7 @@ mod error;
 mod grpc;
 mod health;
 mod hop;
+mod host;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
@@ -65,6 +66,7 @@ pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use health::HealthState;
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
+pub use host::{ByHost, HostPort, KeyOf};
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use kind::{Delivery, Kind};
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};

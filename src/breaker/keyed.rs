@@ -1,61 +1,12 @@
 use std::fmt;
-use std::hash::Hash;
 use std::task::{Context, Poll};
 
-use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::Judging;
-use super::{Breaker, Breakers, HostPort, Permit, ResponseFuture};
-use crate::base::{Answer, Classify, ClassifyHttp, Hold, Http, Plain, Problem};
-
-/// Which circuit a request belongs to. Any closure from a request to a key will do.
-///
-/// ```
-/// use http::Request;
-/// use stonework::breaker::{Breakers, BreakersLayer};
-///
-/// // One circuit for each tenant.
-/// let tenant = |request: &Request<String>| {
-///     let name = request.headers().get("x-tenant").and_then(|name| name.to_str().ok());
-///     name.unwrap_or("nobody").to_owned()
-/// };
-/// let layer = BreakersLayer::keyed(Breakers::<String>::default(), tenant);
-/// # let _ = layer;
-/// ```
-pub trait KeyOf<Req> {
-    /// What tells circuits apart, and names them.
-    type Key: Hash + Eq + Clone + fmt::Display;
-
-    /// The key of a request.
-    fn key_of(&self, request: &Req) -> Self::Key;
-}
-
-impl<F, Req, K> KeyOf<Req> for F
-where
-    F: Fn(&Req) -> K,
-    K: Hash + Eq + Clone + fmt::Display,
-{
-    type Key = K;
-
-    fn key_of(&self, request: &Req) -> K {
-        self(request)
-    }
-}
-
-/// By host and port: see [`HostPort`].
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
-pub struct ByHost;
-
-impl<B> KeyOf<Request<B>> for ByHost {
-    type Key = HostPort;
-
-    fn key_of(&self, request: &Request<B>) -> HostPort {
-        HostPort::of(request)
-    }
-}
+use super::{Breaker, Breakers, Permit, ResponseFuture};
+use crate::base::{Answer, ByHost, Classify, ClassifyHttp, Hold, HostPort, Http, KeyOf, Plain, Problem};
 
 /// Guards a service by a circuit for each key, by default for each host and port. See the [module](super).
 ///
@@ -102,7 +53,7 @@ impl From<Breakers<HostPort>> for BreakersLayer {
 }
 
 impl<K, F> BreakersLayer<K, F> {
-    /// With a key of one's own: see [`KeyOf`].
+    /// With a key of one's own: see [`KeyOf`]. The keys name the circuits.
     pub const fn keyed(breakers: Breakers<K>, key: F) -> Self {
         Self { breakers: Some(breakers), key, classify: ClassifyHttp, mode: Http }
     }
@@ -194,7 +145,7 @@ impl<S, Req, F, C, M> Service<Req> for BreakersService<S, F::Key, F, C, M>
 where
     S: Service<Req>,
     Req: Send + 'static,
-    F: KeyOf<Req>,
+    F: KeyOf<Req, Key: fmt::Display>,
     C: Classify<S::Response> + Clone,
     M: Hold<Req, S::Response, S::Error, Option<Judging<C>>> + Clone,
 {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Breaker, BreakerSettings, HostPort, InvalidBreaker};
+use super::{Breaker, BreakerSettings, InvalidBreaker};
 use crate::base::sync::Mutex;
-use crate::base::{BoundedMap, CircuitState, Observe, Observer, Rng};
+use crate::base::{BoundedMap, CircuitState, HostPort, Observe, Observer, Rng};
 
 /// How many circuits there may be, unless somebody says otherwise.
 const MOST: usize = 1024;
@@ -25,7 +25,8 @@ const SHARDS: usize = 16;
 /// ```
 /// use http::Request;
 /// use stonework::base::CircuitState;
-/// use stonework::breaker::{Breakers, HostPort};
+/// use stonework::base::HostPort;
+/// use stonework::breaker::Breakers;
 ///
 /// let breakers = Breakers::<HostPort>::default();
 /// let sick = Request::get("https://sick.test/").body(()).unwrap();

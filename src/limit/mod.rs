@@ -39,13 +39,9 @@
 //! *Errors:* of kind `Body`, at whose end stands [`BodyTooLarge`](crate::base::body::BodyTooLarge); no `retry` repeats
 //! them. *Cancellation:* dropping a future drops the call inside. *Readiness and cloning:* those of the inner service.
 
-mod future;
-mod layer;
-mod limited;
-mod service;
-mod size;
+mod body;
 
-pub use self::future::{RequestLimitFuture, ResponseLimitFuture};
-pub use self::layer::{RequestBodyLimitLayer, ResponseBodyLimitLayer};
-pub use self::limited::LimitedBody;
-pub use self::service::{RequestBodyLimit, ResponseBodyLimit};
+pub use self::body::{
+    LimitedBody, RequestBodyLimit, RequestBodyLimitLayer, RequestLimitFuture, ResponseBodyLimit,
+    ResponseBodyLimitLayer, ResponseLimitFuture,
+};

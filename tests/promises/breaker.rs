@@ -10,13 +10,12 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use stonework::base::HostPort;
 use stonework::base::{
     Backoff, BoxError, Budget, BudgetSettings, CircuitState, Classify, ClassifyGrpc, ClassifyHttp, Delivery,
     Error, Event, Jitter, Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
 };
-use stonework::breaker::{
-    Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen, HostPort,
-};
+use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen};
 use stonework::retry::RetryLayer;
 use stonework::testing::{Recorder, Scripted, Step};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};

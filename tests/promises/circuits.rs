@@ -7,10 +7,11 @@ use futures_util::FutureExt;
 use http::{Method, Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use stonework::base::HostPort;
 use stonework::base::{
     Backoff, BoxError, Budget, BudgetSettings, CircuitState, Delivery, Error, Jitter, Kind, Ratio, Withdrawal,
 };
-use stonework::breaker::{Breaker, BreakerSettings, Breakers, HostPort};
+use stonework::breaker::{Breaker, BreakerSettings, Breakers};
 use stonework::client::{Client, ClientBuilder, ClientSettings};
 use stonework::retry::{ResumeSettings, RetrySettings};
 use stonework::testing::{Reaction, Scripted, ScriptedServer, Step, respond};

@@ -1,4 +1,4 @@
-//! Which circuit is a request's? That of the host and port that it goes to.
+//! Where a request goes to, and what else tells requests apart.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use http::uri::{Authority, Scheme};
 use http::{Request, header};
 
-/// A host and a port, as the key of a circuit: what a connection is made to.
+/// A host and a port: what a connection is made to, and what circuits and limits of a client are kept by.
 ///
 /// It is read from the URI, or from `Host` where that names none (RFC 9110, section 7.2). Without a port it is the scheme's,
 /// 80 or 443. Hosts are equal whatever their case (RFC 3986, section 3.2.2). User names and passwords are no part of it, and
@@ -14,7 +14,7 @@ use http::{Request, header};
 ///
 /// ```
 /// use http::Request;
-/// use stonework::breaker::HostPort;
+/// use stonework::base::HostPort;
 ///
 /// let of = |uri: &str| HostPort::of(&Request::get(uri).body(()).unwrap());
 /// assert_eq!(of("https://user:secret@Example.com/a"), of("https://example.com:443/b"));
@@ -75,7 +75,7 @@ impl Hash for HostPort {
     }
 }
 
-/// In small letters, so that one circuit has one name.
+/// In small letters, so that one host has one name.
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host().to_ascii_lowercase(), self.port)
@@ -85,6 +85,52 @@ impl fmt::Display for HostPort {
 impl fmt::Debug for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostPort({self})")
+    }
+}
+
+/// What a request belongs to: a circuit, a limit. Any closure from a request to a key will do.
+///
+/// ```
+/// use http::Request;
+/// use stonework::base::KeyOf;
+///
+/// // By tenant.
+/// let tenant = |request: &Request<String>| {
+///     let name = request.headers().get("x-tenant").and_then(|name| name.to_str().ok());
+///     name.unwrap_or("nobody").to_owned()
+/// };
+/// assert_eq!(tenant.key_of(&Request::new(String::new())), "nobody");
+/// ```
+pub trait KeyOf<Req> {
+    /// What tells apart.
+    type Key: Hash + Eq + Clone;
+
+    /// The key of a request.
+    fn key_of(&self, request: &Req) -> Self::Key;
+}
+
+impl<F, Req, K> KeyOf<Req> for F
+where
+    F: Fn(&Req) -> K,
+    K: Hash + Eq + Clone,
+{
+    type Key = K;
+
+    fn key_of(&self, request: &Req) -> K {
+        self(request)
+    }
+}
+
+/// By host and port: see [`HostPort`].
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct ByHost;
+
+impl<B> KeyOf<Request<B>> for ByHost {
+    type Key = HostPort;
+
+    fn key_of(&self, request: &Request<B>) -> HostPort {
+        HostPort::of(request)
     }
 }
 
