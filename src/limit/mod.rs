@@ -40,8 +40,10 @@
 //! them. *Cancellation:* dropping a future drops the call inside. *Readiness and cloning:* those of the inner service.
 
 mod body;
+mod rate;
 
 pub use self::body::{
     LimitedBody, RequestBodyLimit, RequestBodyLimitLayer, RequestLimitFuture, ResponseBodyLimit,
     ResponseBodyLimitLayer, ResponseLimitFuture,
 };
+pub use self::rate::{Allowed, InvalidQuota, Quota, RateLimiter, Reservation};

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use super::Quota;
+use super::{Policy, Quota};
+use crate::base::RateLimited;
 
 /// A quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +37,19 @@ impl Pace {
     /// [`wait`](Self::wait) says.
     #[inline]
     pub(super) fn take(self, cell: u64, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
+        if cost == 0 {
+            return Ok(cell);
+        }
         let cost = self.interval.saturating_mul(u64::from(cost));
         let after = cell.max(now).saturating_add(cost);
         let limit = now.saturating_add(self.whole);
-        if after <= limit.saturating_add(patience) && (cost <= self.whole) {
-            return Ok(after);
+        if cost > self.whole {
+            Err(Denied::Never)
+        } else if after <= limit.saturating_add(patience) {
+            Ok(after)
+        } else {
+            Err(Denied::In(after - limit))
         }
-        Err(if cost > self.whole { Denied::Never } else { Denied::In(after - limit) })
     }
 
     /// How long whoever made it `cell` has to wait.
@@ -57,12 +64,29 @@ impl Pace {
         u32::try_from(self.whole.saturating_sub(spent) / self.interval.max(1)).unwrap_or(u32::MAX)
     }
 
+    /// How many are spent at `now`, those of which a part is earned again included.
+    pub(super) fn spent(self, cell: u64, now: u64) -> u32 {
+        let spent = cell.saturating_sub(now).div_ceil(self.interval.max(1));
+        u32::try_from(spent).unwrap_or(u32::MAX)
+    }
+
     /// What a cell of this pace is in another, so that as many are spent as before, and no more than that pace has.
     pub(super) fn translate(self, cell: u64, now: u64, to: Self) -> u64 {
         let spent = u128::from(cell.saturating_sub(now));
         let spent = (spent * u128::from(to.interval)).div_ceil(u128::from(self.interval.max(1)));
         let spent = u64::try_from(spent).unwrap_or(u64::MAX).min(to.whole);
         if spent == 0 { 0 } else { now.saturating_add(spent) }
+    }
+}
+
+impl Denied {
+    /// What the caller is told.
+    pub(super) fn into_error(self, policy: &Policy, left: u32) -> RateLimited {
+        let retry_after = match self {
+            Self::Never => None,
+            Self::In(nanos) => Some(Duration::from_nanos(nanos)),
+        };
+        RateLimited::new(policy.shared_name(), left, retry_after)
     }
 }
 

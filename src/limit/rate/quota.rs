@@ -74,11 +74,9 @@ impl Quota {
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidQuota> {
-        for (field, zero) in [
-            ("amount", self.amount == 0),
-            ("per", self.per.is_zero()),
-            ("burst", self.burst == Some(0)),
-        ] {
+        for (field, zero) in
+            [("amount", self.amount == 0), ("per", self.per.is_zero()), ("burst", self.burst == Some(0))]
+        {
             if zero {
                 return Err(InvalidQuota::Zero { field });
             }
@@ -134,6 +132,9 @@ pub enum InvalidQuota {
     /// A strict quota has no burst.
     #[error("`burst` says nothing where `strict` is set: all of the amount may come at once")]
     BurstOfStrict,
+    /// It is not one to 64 characters of ASCII that can be seen, or has a quote or a backslash.
+    #[error("the name of a limit is one to 64 ASCII characters without quotes and backslashes")]
+    Name,
     /// It takes more than ten years to earn.
     #[error("`amount`, `per` and `burst` together take more than ten years to earn")]
     TooLong,

@@ -1,0 +1,73 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::pace::Pace;
+
+/// How things stand with a rate limit after a call was admitted, or where somebody looked.
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::limit::{Quota, RateLimiter};
+///
+/// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
+/// let limiter = RateLimiter::new(Quota::per_minute(60))?;
+/// let allowed = limiter.try_take(20).expect("there are sixty");
+/// assert_eq!(allowed.left(), 40);
+/// assert_eq!(allowed.full_in(), Duration::from_secs(20));
+/// # Ok(()) }
+/// ```
+// What it shows is worked out when somebody asks: a division takes longer than the decision.
+#[derive(Clone, Copy)]
+pub struct Allowed {
+    how: How,
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Paced { pace: Pace, spent: u64 },
+    Strict { left: u32, full_in: u64, wait: u64 },
+}
+
+impl Allowed {
+    #[inline]
+    pub(super) const fn paced(pace: Pace, cell: u64, now: u64) -> Self {
+        Self { how: How::Paced { pace, spent: cell.saturating_sub(now) } }
+    }
+
+    pub(super) const fn strict(left: u32, full_in: u64, wait: u64) -> Self {
+        Self { how: How::Strict { left, full_in, wait } }
+    }
+
+    /// How much more could have been taken at once.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        match self.how {
+            How::Paced { pace, spent } => pace.left(spent, 0),
+            How::Strict { left, .. } => left,
+        }
+    }
+
+    /// When all of the quota is there again, if nobody takes of it.
+    #[must_use]
+    pub const fn full_in(&self) -> Duration {
+        Duration::from_nanos(match self.how {
+            How::Paced { spent, .. } => spent,
+            How::Strict { full_in, .. } => full_in,
+        })
+    }
+
+    /// How long whoever took it had to wait: zero, but for a [`Reservation`](super::Reservation).
+    #[inline]
+    pub(super) fn wait(&self) -> u64 {
+        match self.how {
+            How::Paced { pace, spent } => pace.wait(spent, 0),
+            How::Strict { wait, .. } => wait,
+        }
+    }
+}
+
+impl fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allowed").field("left", &self.left()).field("full_in", &self.full_in()).finish()
+    }
+}

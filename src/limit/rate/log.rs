@@ -1,0 +1,149 @@
+//! Decides whether a window has room for one more, exactly: it remembers when each came. Nothing here waits, locks or reads a
+//! clock.
+
+use std::collections::VecDeque;
+
+use super::Quota;
+use super::pace::{Denied, nanos};
+
+/// When so many came that still count, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    taken: VecDeque<Taken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    at: u64,
+    count: u32,
+}
+
+/// A strict quota in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) amount: u32,
+    pub(super) length: u64,
+}
+
+impl Window {
+    pub(super) fn of(quota: &Quota) -> Self {
+        Self { amount: quota.amount, length: nanos(quota.per) }
+    }
+}
+
+impl Log {
+    /// Takes `cost` at the first instant, from `now` on and at most `patience` later, at which every window that it is in has room
+    /// for it; and says when that is. Nobody goes before those who came earlier.
+    pub(super) fn take(&mut self, window: Window, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
+        self.forget(window, now);
+        if cost == 0 {
+            return Ok(now);
+        }
+        if cost > window.amount {
+            return Err(Denied::Never);
+        }
+        let at = self.free_at(window, cost).max(now);
+        if at - now > patience {
+            return Err(Denied::In(at - now));
+        }
+        match self.taken.back_mut() {
+            Some(last) if last.at == at => last.count += cost,
+            _ => self.taken.push_back(Taken { at, count: cost }),
+        }
+        Ok(at)
+    }
+
+    /// The first instant, after all that was taken, that leaves room for `cost`.
+    fn free_at(&self, window: Window, cost: u32) -> u64 {
+        let mut excess = (self.sum() + u64::from(cost)).saturating_sub(u64::from(window.amount));
+        let last = self.taken.back().map_or(0, |last| last.at);
+        for taken in &self.taken {
+            if excess == 0 {
+                return last;
+            }
+            excess = excess.saturating_sub(u64::from(taken.count));
+            if excess == 0 {
+                return last.max(taken.at.saturating_add(window.length));
+            }
+        }
+        last
+    }
+
+    /// What was taken at this instant was not made use of.
+    pub(super) fn give_back(&mut self, at: u64, cost: u32) {
+        if let Ok(place) = self.taken.binary_search_by_key(&at, |taken| taken.at) {
+            self.taken[place].count = self.taken[place].count.saturating_sub(cost);
+            if self.taken[place].count == 0 {
+                let _ = self.taken.remove(place);
+            }
+        }
+    }
+
+    /// How many could be taken at `now`.
+    pub(super) fn left(&self, window: Window, now: u64) -> u32 {
+        let count = |taken: &Taken| u64::from(taken.count);
+        let sum: u64 = self.taken.iter().filter(|taken| counts(taken, window, now)).map(count).sum();
+        u32::try_from(u64::from(window.amount).saturating_sub(sum)).unwrap_or(0)
+    }
+
+    /// When nothing counts any more.
+    pub(super) fn full_at(&self, window: Window) -> u64 {
+        self.taken.back().map_or(0, |last| last.at.saturating_add(window.length))
+    }
+
+    fn sum(&self) -> u64 {
+        self.taken.iter().map(|taken| u64::from(taken.count)).sum()
+    }
+
+    fn forget(&mut self, window: Window, now: u64) {
+        while self.taken.front().is_some_and(|first| !counts(first, window, now)) {
+            self.taken.pop_front();
+        }
+    }
+}
+
+fn counts(taken: &Taken, window: Window, now: u64) -> bool {
+    now < taken.at.saturating_add(window.length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window { amount: 3, length: 100 };
+
+    #[test]
+    fn all_of_it_may_come_at_once_and_the_next_when_the_first_is_as_old_as_the_window() {
+        let mut log = Log::default();
+        for at in [0, 0, 10] {
+            assert_eq!(log.take(WINDOW, at, 1, 0), Ok(at));
+        }
+        assert_eq!(log.take(WINDOW, 99, 1, 0), Err(Denied::In(1)));
+        assert_eq!(log.left(WINDOW, 99), 0);
+        assert_eq!(log.left(WINDOW, 100), 2);
+        assert_eq!(log.take(WINDOW, 100, 3, 0), Err(Denied::In(10)));
+        assert_eq!(log.take(WINDOW, 100, 2, 0), Ok(100));
+        assert_eq!(log.take(WINDOW, 0, 4, u64::MAX), Err(Denied::Never));
+    }
+
+    #[test]
+    fn who_waits_goes_in_turn_and_what_is_given_back_is_there_again() {
+        let mut log = Log::default();
+        assert_eq!(log.take(WINDOW, 0, 3, 0), Ok(0));
+        assert_eq!(log.take(WINDOW, 1, 2, 100), Ok(100));
+        assert_eq!(log.take(WINDOW, 2, 2, 100), Err(Denied::In(198)));
+        assert_eq!(log.take(WINDOW, 2, 1, 100), Ok(100));
+        log.give_back(100, 3);
+        assert_eq!(log.take(WINDOW, 3, 1, 100), Ok(100));
+        assert_eq!(log.full_at(WINDOW), 200);
+    }
+
+    #[test]
+    fn what_no_longer_counts_is_forgotten() {
+        let mut log = Log::default();
+        for at in 0..10_000 {
+            let _ = log.take(WINDOW, at, 1, 0);
+            assert!(log.taken.len() <= 3);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! How much in which time.
+
+mod allowed;
+mod limiter;
+mod log;
+mod pace;
+mod policy;
+mod quota;
+mod reservation;
+
+pub use self::allowed::Allowed;
+pub use self::limiter::RateLimiter;
+pub use self::quota::{InvalidQuota, Quota};
+pub use self::reservation::Reservation;
+
+use self::policy::Policy;

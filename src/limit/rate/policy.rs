@@ -1,0 +1,40 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::InvalidQuota;
+
+/// The longest name of a limit, in bytes.
+const LONGEST: usize = 64;
+
+/// What a limit is called in fields and refusals: visible ASCII without quotes and backslashes, so that it means the same wherever
+/// it is written.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Policy {
+    name: Arc<str>,
+}
+
+impl Policy {
+    pub(super) const DEFAULT: &str = "default";
+
+    pub(super) fn named(name: &str) -> Result<Self, InvalidQuota> {
+        let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(plain) {
+            return Err(InvalidQuota::Name);
+        }
+        Ok(Self { name: name.into() })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}
