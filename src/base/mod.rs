@@ -52,6 +52,7 @@ mod rng;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
+mod waiters;
 mod wire;
 
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
@@ -88,4 +89,5 @@ pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc,
 pub(crate) use self::lane::{lane, lanes};
 #[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
+pub(crate) use self::waiters::Waiters;
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

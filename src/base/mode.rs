@@ -12,7 +12,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -146,6 +146,8 @@ pub trait Hold<Req, Res, E, G>: sealed::Sealed {
     type Response;
     /// What the layer fails with.
     type Error;
+    /// Whether a refusal is a response.
+    const ANSWERS: bool = false;
 
     /// Note what a refusal will need, before the request is handed on.
     fn note(&self, request: &Req) -> Asked;
@@ -163,6 +165,10 @@ pub trait Hold<Req, Res, E, G>: sealed::Sealed {
     ///
     /// `error` itself, where a refusal is an error.
     fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, Self::Error>;
+    /// Add fields to an answer, where [refusals are responses](Self::ANSWERS).
+    fn add(&self, response: &mut Self::Response, fields: impl FnOnce(&mut HeaderMap)) {
+        let _ = (response, fields);
+    }
 }
 
 impl<ReqBody, ResBody, E, G> Hold<Request<ReqBody>, Response<ResBody>, E, G> for Http
@@ -242,6 +248,7 @@ where
 {
     type Response = Response<Held<ResBody, G>>;
     type Error = E;
+    const ANSWERS: bool = true;
 
     fn note(&self, request: &Request<ReqBody>) -> Asked {
         Asked::of(request)
@@ -267,6 +274,10 @@ where
 
     fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
         Ok(self.0.refuse(asked, &error).map(Held::bytes))
+    }
+
+    fn add(&self, response: &mut Self::Response, fields: impl FnOnce(&mut HeaderMap)) {
+        fields(response.headers_mut());
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::grpc::GrpcStatus;
 use super::hop;
 use super::kind::Kind;
+use super::limited::RateLimited;
 use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
 use super::wire::InvalidTimeout;
 
@@ -70,6 +71,7 @@ pub trait Refuse {
 /// |---|---|---|
 /// | [`Timeout`](Kind::Timeout) | 504 | 4, `DEADLINE_EXCEEDED` |
 /// | [`CircuitOpen`](Kind::CircuitOpen), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
+/// | [`Overload`](Kind::Overload), where a [rate limit](super::RateLimited) refused | 429 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
 /// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), where the [server](crate::server) waited for it for too long | 408 | 4, `DEADLINE_EXCEEDED` |
@@ -121,10 +123,14 @@ fn is_too_large(error: &Error) -> bool {
     error.kind() == Kind::Body && error.cause::<BodyTooLarge>().is_some()
 }
 
+/// The type of a problem that draft-ietf-httpapi-ratelimit-headers gives to a used up quota.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
 fn problem(error: &Error) -> Response<Bytes> {
     let status = match error.kind() {
         Kind::Body if is_too_large(error) => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::Body if is_too_slow(error) => StatusCode::REQUEST_TIMEOUT,
+        Kind::Overload if error.cause::<RateLimited>().is_some() => StatusCode::TOO_MANY_REQUESTS,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::CircuitOpen | Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
@@ -132,9 +138,13 @@ fn problem(error: &Error) -> Response<Bytes> {
         Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let title = status.canonical_reason().unwrap_or_default();
-    // All texts are ours and hold nothing that JSON would have to escape.
+    // All texts are ours and hold nothing that JSON would have to escape; nor has the name of a limit.
+    let (kind, violated) = match error.cause::<RateLimited>() {
+        Some(limited) => (QUOTA_EXCEEDED, format!(r#","violated-policies":["{}"]"#, limited.policy())),
+        None => ("about:blank", String::new()),
+    };
     let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{}"}}"#,
+        r#"{{"type":"{kind}","title":"{title}","status":{},"detail":"{}"{violated}}}"#,
         status.as_u16(),
         detail(error)
     );
@@ -153,6 +163,7 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
     let status = match error.kind() {
         Kind::Body if is_too_large(error) => GrpcStatus::ResourceExhausted,
         Kind::Body if is_too_slow(error) => GrpcStatus::DeadlineExceeded,
+        Kind::Overload if error.cause::<RateLimited>().is_some() => GrpcStatus::ResourceExhausted,
         kind => GrpcStatus::from(kind),
     };
     headers.insert("grpc-status", HeaderValue::from(status.code()));
@@ -166,6 +177,7 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
 fn detail(error: &Error) -> Cow<'static, str> {
     match error.cause::<InvalidTimeout>() {
         Some(invalid) => Cow::Owned(invalid.to_string()),
+        None if error.cause::<RateLimited>().is_some() => Cow::Borrowed("the quota is used up"),
         None => Cow::Borrowed(error.kind().text()),
     }
 }

@@ -39,11 +39,24 @@
 //! *Errors:* of kind `Body`, at whose end stands [`BodyTooLarge`](crate::base::body::BodyTooLarge); no `retry` repeats
 //! them. *Cancellation:* dropping a future drops the call inside. *Readiness and cloning:* those of the inner service.
 
+mod admission;
 mod body;
+mod concurrency;
+mod gate;
 mod rate;
+mod table;
 
+pub use self::admission::Admission;
 pub use self::body::{
     LimitedBody, RequestBodyLimit, RequestBodyLimitLayer, RequestLimitFuture, ResponseBodyLimit,
     ResponseBodyLimitLayer, ResponseLimitFuture,
 };
-pub use self::rate::{Allowed, InvalidQuota, Quota, RateLimiter, Reservation};
+pub use self::concurrency::{
+    Concurrency, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings,
+    InvalidConcurrency, KeyedConcurrencyLimiter, Overloaded, Permit,
+};
+pub use self::gate::{Except, Gate, Gated, GatedFuture, Keyed};
+pub use self::rate::{
+    Allowed, Both, Costs, InvalidQuota, KeyedRateLimiter, Quota, Rate, RateLimit, RateLimitLayer,
+    RateLimiter, Reservation,
+};

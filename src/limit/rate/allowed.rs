@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::bucket::Plan;
+use super::log::Window;
 use super::pace::Pace;
 
 /// How things stand with a rate limit after a call was admitted, or where somebody looked.
@@ -25,7 +27,7 @@ pub struct Allowed {
 #[derive(Clone, Copy)]
 enum How {
     Paced { pace: Pace, spent: u64 },
-    Strict { left: u32, full_in: u64, wait: u64 },
+    Strict { window: Window, left: u32, full_in: u64, wait: u64 },
 }
 
 impl Allowed {
@@ -34,8 +36,8 @@ impl Allowed {
         Self { how: How::Paced { pace, spent: cell.saturating_sub(now) } }
     }
 
-    pub(super) const fn strict(left: u32, full_in: u64, wait: u64) -> Self {
-        Self { how: How::Strict { left, full_in, wait } }
+    pub(super) const fn strict(window: Window, left: u32, full_in: u64, wait: u64) -> Self {
+        Self { how: How::Strict { window, left, full_in, wait } }
     }
 
     /// How much more could have been taken at once.
@@ -54,6 +56,14 @@ impl Allowed {
             How::Paced { spent, .. } => spent,
             How::Strict { full_in, .. } => full_in,
         })
+    }
+
+    /// The limit as it is published.
+    pub(super) fn policy(&self) -> (u32, Duration) {
+        match self.how {
+            How::Paced { pace, .. } => Plan::Paced(pace).policy(),
+            How::Strict { window, .. } => Plan::Strict(window).policy(),
+        }
     }
 
     /// How long whoever took it had to wait: zero, but for a [`Reservation`](super::Reservation).

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::log::{Log, Window};
-use super::pace::{Denied, Pace, nanos};
+use super::bucket::{Bucket, Plan, TooMuch};
+use super::in_force::InForce;
+use super::pace::nanos;
 use super::{Allowed, InvalidQuota, Policy, Quota, Reservation};
 use crate::base::RateLimited;
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -42,19 +43,13 @@ pub struct RateLimiter {
 pub(super) struct Core {
     created: Instant,
     policy: Policy,
+    in_force: InForce,
+    /// When nothing is spent any more, where the quota is a pace.
     cell: AtomicU64,
-    /// Odd while the pace is being changed.
-    version: AtomicU64,
-    /// Zero where the quota is strict.
-    interval: AtomicU64,
-    whole: AtomicU64,
-    changing: Mutex<Strict>,
-    refused: AtomicU64,
-}
-
-struct Strict {
-    quota: Quota,
-    log: Log,
+    /// What was spent, where it is strict.
+    strict: Mutex<Bucket>,
+    // Statistics are no part of the guarantee, so the model checker need not explore them.
+    refused: std::sync::atomic::AtomicU64,
 }
 
 impl RateLimiter {
@@ -74,16 +69,13 @@ impl RateLimiter {
     /// [`InvalidQuota`], which names the field.
     pub fn named(name: impl AsRef<str>, quota: Quota) -> Result<Self, InvalidQuota> {
         quota.check()?;
-        let pace = Pace::of(&quota);
         let core = Core {
             created: Instant::now(),
             policy: Policy::named(name.as_ref())?,
+            in_force: InForce::new(quota),
             cell: AtomicU64::new(0),
-            version: AtomicU64::new(0),
-            interval: AtomicU64::new(if quota.strict { 0 } else { pace.interval }),
-            whole: AtomicU64::new(pace.whole),
-            changing: Mutex::new(Strict { quota, log: Log::default() }),
-            refused: AtomicU64::new(0),
+            strict: Mutex::new(Bucket::default()),
+            refused: std::sync::atomic::AtomicU64::new(0),
         };
         Ok(Self { core: Arc::new(core) })
     }
@@ -104,7 +96,7 @@ impl RateLimiter {
     /// [`RateLimited`], which says when to come back; nothing is taken.
     #[inline]
     pub fn try_take_at(&self, now: Instant, cost: u32) -> Result<Allowed, RateLimited> {
-        self.core.take(self.core.since(now), cost, 0)
+        self.core.take(self.core.since(now), cost, 0).map_err(|too_much| too_much.into_error(self.policy()))
     }
 
     /// Take `cost` of the quota, now or when there will be enough: at most `patience` from now. Whoever comes first goes first; the
@@ -115,13 +107,9 @@ impl RateLimiter {
     /// [`RateLimited`], if it would take longer; nothing is taken.
     pub fn reserve(&self, cost: u32, patience: Duration) -> Result<Reservation, RateLimited> {
         let now = Instant::now();
-        self.core
-            .take(self.core.since(now), cost, nanos(patience))
-            .map(|allowed| self.reserved(now, cost, allowed))
-    }
-
-    pub(super) fn reserved(&self, now: Instant, cost: u32, allowed: Allowed) -> Reservation {
-        Reservation::new(self.clone(), now, cost, allowed)
+        let taken = self.core.take(self.core.since(now), cost, nanos(patience));
+        let allowed = taken.map_err(|too_much| too_much.into_error(self.policy()))?;
+        Ok(Reservation::new(self.clone(), now, cost, allowed))
     }
 
     /// Wait until `cost` of the quota is there, in the order of arrival, and take it; at most `patience`. Dropping the future gives
@@ -146,7 +134,7 @@ impl RateLimiter {
     /// The quota in force.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.core.changing().quota
+        self.core.in_force.quota()
     }
 
     /// Change the quota from now on, for all clones. As much stays spent as was spent, but no more than the new quota has at most.
@@ -163,7 +151,7 @@ impl RateLimiter {
     /// How often it has refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.core.refused.load(Ordering::Relaxed)
+        self.core.refused.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The name it was given; `default`, if none.
@@ -193,33 +181,24 @@ impl Core {
         nanos(now.saturating_duration_since(self.created))
     }
 
-    fn changing(&self) -> MutexGuard<'_, Strict> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The pace in force; nothing, if the quota is strict.
-    #[inline]
-    fn pace(&self) -> Option<Pace> {
-        loop {
-            // Whoever sees a number that is being changed sees here that it is, or was meanwhile.
-            let before = self.version.load(Ordering::Acquire);
-            let interval = self.interval.load(Ordering::Acquire);
-            let whole = self.whole.load(Ordering::Acquire);
-            if before % 2 == 0 && before == self.version.load(Ordering::Relaxed) {
-                return (interval != 0).then_some(Pace { interval, whole });
-            }
-            drop(self.changing());
-        }
+    fn strict(&self) -> MutexGuard<'_, Bucket> {
+        self.strict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
-    pub(super) fn take(&self, now: u64, cost: u32, patience: u64) -> Result<Allowed, RateLimited> {
+    pub(super) fn take(&self, now: u64, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
         loop {
-            let Some(pace) = self.pace() else { return self.take_strictly(now, cost, patience) };
+            let pace = match self.in_force.plan() {
+                Plan::Paced(pace) => pace,
+                strict @ Plan::Strict(_) => return self.take_strictly(strict, now, cost, patience),
+            };
             let cell = self.cell.load(Ordering::Relaxed);
             let after = match pace.take(cell, now, cost, patience) {
                 Ok(after) => after,
-                Err(denied) => return Err(self.refuse(denied, pace.left(cell, now))),
+                Err(denied) => {
+                    let plan = Plan::Paced(pace);
+                    return Err(self.refused(TooMuch { denied, left: pace.left(cell, now), plan }));
+                }
             };
             if self.cell.compare_exchange_weak(cell, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Ok(Allowed::paced(pace, after, now));
@@ -228,86 +207,53 @@ impl Core {
     }
 
     #[cold]
-    fn take_strictly(&self, now: u64, cost: u32, patience: u64) -> Result<Allowed, RateLimited> {
-        let mut strict = self.changing();
-        let window = Window::of(&strict.quota);
-        let taken = strict.log.take(window, now, cost, patience);
-        let left = strict.log.left(window, now);
-        match taken {
-            Ok(at) => Ok(Allowed::strict(left, strict.log.full_at(window).saturating_sub(now), at - now)),
-            Err(denied) => {
-                drop(strict);
-                Err(self.refuse(denied, left))
-            }
-        }
+    fn take_strictly(&self, plan: Plan, now: u64, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
+        let taken = self.strict().take(plan, now, cost, patience);
+        taken.map_err(|too_much| self.refused(too_much))
     }
 
     #[cold]
-    fn refuse(&self, denied: Denied, left: u32) -> RateLimited {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        denied.into_error(&self.policy, left)
+    fn refused(&self, too_much: TooMuch) -> TooMuch {
+        self.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        too_much
     }
 
-    /// What was taken was not made use of. It was to be used at `at`.
+    /// What was taken, to be used at `at`, was not made use of.
     pub(super) fn give_back(&self, at: u64, cost: u32) {
-        match self.pace() {
-            None => self.changing().log.give_back(at, cost),
-            Some(pace) => {
-                let back = pace.interval.saturating_mul(u64::from(cost));
-                let mut cell = self.cell.load(Ordering::Relaxed);
-                while let Err(other) = self.cell.compare_exchange_weak(
-                    cell,
-                    cell.saturating_sub(back),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                ) {
-                    cell = other;
-                }
-            }
+        match self.in_force.plan() {
+            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, cost)),
+            plan @ Plan::Strict(_) => self.strict().give_back(plan, at, cost),
         }
     }
 
     fn peek(&self, now: u64) -> Allowed {
-        match self.pace() {
-            Some(pace) => Allowed::paced(pace, self.cell.load(Ordering::Relaxed), now),
-            None => {
-                let strict = self.changing();
-                let window = Window::of(&strict.quota);
-                let full_in = strict.log.full_at(window).saturating_sub(now);
-                Allowed::strict(strict.log.left(window, now), full_in, 0)
-            }
+        match self.in_force.plan() {
+            Plan::Paced(pace) => Allowed::paced(pace, self.cell.load(Ordering::Relaxed), now),
+            plan @ Plan::Strict(_) => self.strict().look(plan, now),
         }
     }
 
     fn change(&self, quota: Quota, now: u64) {
-        // Whoever changes it holds the lock, so there is one at a time.
-        let mut strict = self.changing();
-        let before = self.pace();
-        let pace = Pace::of(&quota);
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
-        self.interval.store(if quota.strict { 0 } else { pace.interval }, Ordering::Release);
-        self.whole.store(pace.whole, Ordering::Release);
-        let (old, window) = (Window::of(&strict.quota), Window::of(&quota));
-        let spent_strictly = old.amount - strict.log.left(old, now).min(old.amount);
-        let spent = |cell: u64| before.map_or(spent_strictly, |before| before.spent(cell, now));
-        let translate = |cell: u64| match before {
-            _ if quota.strict => 0,
-            Some(before) => before.translate(cell, now, pace),
-            None => pace.take(0, now, spent_strictly.min(quota.most()), 0).unwrap_or(0),
-        };
+        self.in_force.change(quota, |old, new| {
+            let mut strict = self.strict();
+            let mut bucket = Bucket::default();
+            self.change_cell(|cell| {
+                bucket =
+                    if matches!(old, Plan::Paced(_)) { Bucket::spent_until(cell) } else { strict.clone() };
+                bucket.translate(old, new, now);
+                bucket.full_at
+            });
+            *strict = bucket;
+        });
+    }
+
+    fn change_cell(&self, mut next: impl FnMut(u64) -> u64) {
         let mut cell = self.cell.load(Ordering::Relaxed);
         while let Err(other) =
-            self.cell.compare_exchange_weak(cell, translate(cell), Ordering::Relaxed, Ordering::Relaxed)
+            self.cell.compare_exchange_weak(cell, next(cell), Ordering::Relaxed, Ordering::Relaxed)
         {
             cell = other;
         }
-        if before.is_some() {
-            strict.log = Log::default();
-            let _ = strict.log.take(window, now, spent(cell).min(window.amount), 0);
-        }
-        strict.quota = quota;
-        self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 }
 

@@ -1,6 +1,11 @@
 //! How much in which time.
 
 mod allowed;
+mod bucket;
+mod gate;
+mod in_force;
+mod keyed;
+mod layer;
 mod limiter;
 mod log;
 mod pace;
@@ -9,6 +14,9 @@ mod quota;
 mod reservation;
 
 pub use self::allowed::Allowed;
+pub use self::gate::{Both, Costs, Rate, RateLimit};
+pub use self::keyed::KeyedRateLimiter;
+pub use self::layer::RateLimitLayer;
 pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;

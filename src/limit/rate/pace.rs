@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Policy, Quota};
-use crate::base::RateLimited;
+use super::Quota;
 
 /// A quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,23 +69,23 @@ impl Pace {
         u32::try_from(spent).unwrap_or(u32::MAX)
     }
 
-    /// What a cell of this pace is in another, so that as many are spent as before, and no more than that pace has.
+    /// What a cell of this pace is in another, so that as much is spent as before, and no more than that pace has.
     pub(super) fn translate(self, cell: u64, now: u64, to: Self) -> u64 {
         let spent = u128::from(cell.saturating_sub(now));
         let spent = (spent * u128::from(to.interval)).div_ceil(u128::from(self.interval.max(1)));
         let spent = u64::try_from(spent).unwrap_or(u64::MAX).min(to.whole);
         if spent == 0 { 0 } else { now.saturating_add(spent) }
     }
-}
 
-impl Denied {
-    /// What the caller is told.
-    pub(super) fn into_error(self, policy: &Policy, left: u32) -> RateLimited {
-        let retry_after = match self {
-            Self::Never => None,
-            Self::In(nanos) => Some(Duration::from_nanos(nanos)),
-        };
-        RateLimited::new(policy.shared_name(), left, retry_after)
+    /// A cell of which so many are spent at `now`, or all that there are.
+    pub(super) fn having_spent(self, spent: u32, now: u64) -> u64 {
+        let spent = self.interval.saturating_mul(u64::from(spent)).min(self.whole);
+        if spent == 0 { 0 } else { now.saturating_add(spent) }
+    }
+
+    /// The cell when `cost` was not made use of after all.
+    pub(super) const fn give_back(self, cell: u64, cost: u32) -> u64 {
+        cell.saturating_sub(self.interval.saturating_mul(cost as u64))
     }
 }
 

@@ -1,0 +1,69 @@
+//! Those who wait for something, in the order in which they came.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+/// A queue of tasks, each with a number, which is never given twice. One that was called is no longer in it; so who is not called
+/// and not in it never was.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    waiting: BTreeMap<u64, Waker>,
+    last: u64,
+}
+
+impl Waiters {
+    pub(crate) const fn new() -> Self {
+        Self { waiting: BTreeMap::new(), last: 0 }
+    }
+
+    /// Go to the end of the queue. The number is more than zero.
+    pub(crate) fn join(&mut self, waker: &Waker) -> u64 {
+        self.last += 1;
+        self.waiting.insert(self.last, waker.clone());
+        self.last
+    }
+
+    /// Whether this one still waits; if so, it is woken by this waker from now on.
+    pub(crate) fn stay(&mut self, number: u64, waker: &Waker) -> bool {
+        let place = self.waiting.get_mut(&number);
+        if let Some(place) = place {
+            place.clone_from(waker);
+            return true;
+        }
+        false
+    }
+
+    /// Give up one's place. Whether there was one: else it was called already.
+    pub(crate) fn leave(&mut self, number: u64) -> bool {
+        self.waiting.remove(&number).is_some()
+    }
+
+    /// Call the one that has waited longest. It is woken by the caller, who may hold a lock.
+    #[must_use = "who is called has to be woken"]
+    pub(crate) fn call(&mut self) -> Option<Waker> {
+        self.waiting.pop_first().map(|(_, waker)| waker)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_first_is_called_first_and_who_left_is_not() {
+        let mut waiters = Waiters::new();
+        let numbers = [0; 3].map(|_| waiters.join(Waker::noop()));
+        assert!(numbers.is_sorted() && numbers[0] > 0);
+        assert!(waiters.leave(numbers[1]) && !waiters.leave(numbers[1]));
+        assert!(waiters.call().is_some());
+        assert!(!waiters.stay(numbers[0], Waker::noop()), "called");
+        assert!(waiters.stay(numbers[2], Waker::noop()));
+        assert!(waiters.call().is_some() && waiters.call().is_none());
+        assert_eq!(waiters.len(), 0);
+        assert!(waiters.join(Waker::noop()) > numbers[2]);
+    }
+}

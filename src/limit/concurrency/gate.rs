@@ -1,0 +1,155 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+
+use super::waiting::{QueueIsFull, Waiting};
+use super::{ConcurrencyLimiter, KeyedConcurrencyLimiter, Overloaded, Permit};
+use crate::base::{Alarm, Deadline, Error, KeyOf, scope};
+use crate::limit::gate::sealed::Sealed;
+use crate::limit::gate::{Entered, Entry, Except, Gate, Keyed, Reserved, Slot};
+
+/// What limits how many requests are in flight: a [`ConcurrencyLimiter`], and what is made from limiters by
+/// [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer). There is no need for another.
+pub trait ConcurrencyLimit<Req>: Sealed {
+    /// Do something with the limiter of this request, if it has one.
+    #[doc(hidden)]
+    fn with<R>(&self, request: &Req, work: impl FnOnce(&ConcurrencyLimiter) -> R) -> Option<R>;
+    /// The one limiter of all requests, if it is that.
+    #[doc(hidden)]
+    fn of_all(&self) -> Option<&ConcurrencyLimiter> {
+        None
+    }
+    /// Whether readiness may have reserved for this one in vain.
+    #[doc(hidden)]
+    fn is_exempt(&self, request: &Req) -> bool {
+        let _ = request;
+        false
+    }
+}
+
+impl Sealed for ConcurrencyLimiter {}
+
+impl<Req> ConcurrencyLimit<Req> for ConcurrencyLimiter {
+    #[inline]
+    fn with<R>(&self, _: &Req, work: impl FnOnce(&ConcurrencyLimiter) -> R) -> Option<R> {
+        Some(work(self))
+    }
+
+    fn of_all(&self) -> Option<&ConcurrencyLimiter> {
+        Some(self)
+    }
+}
+
+impl<Req, F: KeyOf<Req>> ConcurrencyLimit<Req> for Keyed<KeyedConcurrencyLimiter<F::Key>, F> {
+    fn with<R>(&self, request: &Req, work: impl FnOnce(&ConcurrencyLimiter) -> R) -> Option<R> {
+        Some(work(&self.limiter.get(&self.key.key_of(request))))
+    }
+}
+
+impl<Req, L, F> ConcurrencyLimit<Req> for Except<L, F>
+where
+    L: ConcurrencyLimit<Req>,
+    F: Fn(&Req) -> bool,
+{
+    fn with<R>(&self, request: &Req, work: impl FnOnce(&ConcurrencyLimiter) -> R) -> Option<R> {
+        if (self.exempt)(request) { None } else { self.limit.with(request, work) }
+    }
+
+    fn of_all(&self) -> Option<&ConcurrencyLimiter> {
+        self.limit.of_all()
+    }
+
+    fn is_exempt(&self, request: &Req) -> bool {
+        (self.exempt)(request) || self.limit.is_exempt(request)
+    }
+}
+
+/// Lets so many calls in at once. See [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer).
+#[derive(Clone, Debug)]
+pub struct Concurrency<L>(pub(super) L);
+
+impl<L> Sealed for Concurrency<L> {}
+
+impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
+    type Pass = Option<Permit>;
+    type Turn = PermitTurn;
+
+    #[inline]
+    fn enter(&self, request: &Req, patience: Duration, _: bool) -> Entered<Option<Permit>, PermitTurn> {
+        let entry = self.0.with(request, |limiter| match limiter.try_acquire() {
+            Some(permit) => Entry::In(Some(permit)),
+            None if patience > Duration::ZERO => Entry::Wait(PermitTurn::new(limiter, patience)),
+            None => Entry::Out(limiter.refuse().into()),
+        });
+        Entered::silently(entry.unwrap_or(Entry::In(None)))
+    }
+
+    fn poll_reserve(&self, slot: &mut Slot, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limiter) = self.0.of_all() else { return Poll::Ready(()) };
+        if let Reserved::Nothing = slot.0 {
+            slot.0 = match limiter.try_acquire() {
+                Some(permit) => Reserved::Permit(permit),
+                None => Reserved::Place(limiter.waiting(true)),
+            };
+        }
+        if let Reserved::Place(waiting) = &mut slot.0 {
+            // It cannot be refused.
+            if let Ok(permit) = ready!(waiting.poll(cx)) {
+                slot.0 = Reserved::Permit(permit);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<Option<Permit>, PermitTurn> {
+        match std::mem::take(&mut slot.0) {
+            Reserved::Permit(_) if self.0.is_exempt(request) => Entered::silently(Entry::In(None)),
+            Reserved::Permit(permit) => Entered::silently(Entry::In(Some(permit))),
+            _ => self.enter(request, Duration::ZERO, tells),
+        }
+    }
+}
+
+/// Waits for a permit, but not too long.
+#[allow(unnameable_types, reason = "only those inside handle it")]
+#[pin_project]
+pub struct PermitTurn {
+    limiter: ConcurrencyLimiter,
+    waiting: Waiting,
+    until: Instant,
+    #[pin]
+    alarm: Alarm,
+}
+
+impl PermitTurn {
+    fn new(limiter: &ConcurrencyLimiter, patience: Duration) -> Self {
+        let until = Deadline::after(scope::now(), patience).in_scope().instant();
+        let waiting = limiter.waiting(false);
+        Self { limiter: limiter.clone(), waiting, until, alarm: Alarm::new() }
+    }
+}
+
+impl Future for PermitTurn {
+    type Output = Result<Option<Permit>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.waiting.poll(cx) {
+            Poll::Ready(Ok(permit)) => return Poll::Ready(Ok(Some(permit))),
+            Poll::Ready(Err(QueueIsFull)) => {}
+            Poll::Pending => ready!(this.alarm.poll_until(cx, *this.until)),
+        }
+        let refused: Overloaded = this.limiter.refuse();
+        Poll::Ready(Err(refused.into()))
+    }
+}
+
+impl fmt::Debug for PermitTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PermitTurn").field("until", &self.until).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tower_service::Service;
+
+use super::Fields;
+use crate::base::body::{Guard, HoldUntil};
+use crate::base::{Asked, Error, Hold, NOBODY};
+
+/// A call that has to come in first. See [`Gated`](super::Gated).
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct GatedFuture<S: Service<Req>, Req, P, T, M> {
+    #[pin]
+    state: State<S, Req, S::Future, S::Error, P, T>,
+    call: Call<M>,
+}
+
+/// What is known of a call from its beginning.
+pub(super) struct Call<M> {
+    pub(super) asked: Asked,
+    pub(super) mode: M,
+    pub(super) until_head: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) fields: Option<Box<Fields>>,
+}
+
+#[pin_project(project = StateProjection)]
+enum State<S, Req, F, E, P, T> {
+    Refused {
+        error: Option<Error>,
+    },
+    /// Waits for its turn.
+    Waiting {
+        // Before what it is for, so that the place is free again when that is dropped.
+        #[pin]
+        turn: T,
+        service: Option<S>,
+        request: Option<Req>,
+    },
+    /// Is in, and waits for the service; then calls it, and is `Called`.
+    Admitted {
+        service: S,
+        request: Option<Req>,
+        pass: Option<P>,
+    },
+    /// The service said that it is broken.
+    Broken {
+        error: Option<E>,
+    },
+    /// Waits for the answer.
+    Called {
+        // Before the pass, so that what the call holds is free again when another may come in.
+        #[pin]
+        answer: F,
+        pass: Option<P>,
+    },
+}
+
+impl<S: Service<Req>, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
+    #[inline]
+    pub(super) const fn called(answer: S::Future, pass: P, call: Call<M>) -> Self {
+        Self { state: State::Called { answer, pass: Some(pass) }, call }
+    }
+
+    #[inline]
+    pub(super) fn admitted(mut service: S, request: Req, pass: P, call: Call<M>) -> Self {
+        // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
+        match service.poll_ready(&mut Context::from_waker(NOBODY)) {
+            Poll::Ready(Ok(())) => {
+                let answer = service.call(request);
+                Self { state: State::Called { answer, pass: Some(pass) }, call }
+            }
+            Poll::Ready(Err(error)) => Self { state: State::Broken { error: Some(error) }, call },
+            Poll::Pending => {
+                let state = State::Admitted { service, request: Some(request), pass: Some(pass) };
+                Self { state, call }
+            }
+        }
+    }
+
+    pub(super) const fn waiting(service: S, request: Req, turn: T, call: Call<M>) -> Self {
+        let state = State::Waiting { turn, service: Some(service), request: Some(request) };
+        Self { state, call }
+    }
+
+    pub(super) const fn refused(error: Error, call: Call<M>) -> Self {
+        Self { state: State::Refused { error: Some(error) }, call }
+    }
+}
+
+impl<M> Call<M> {
+    /// The refusal, as it is told: with the request, where its sender wants it back.
+    #[cold]
+    pub(super) fn refusal<Req: Send + 'static>(&self, error: Error, request: Req, hands_back: bool) -> Error {
+        let error = match (error.retry_after(), self.retry_after) {
+            (None, Some(after)) if !error.forbids_retry() => error.with_retry_after(after),
+            _ => error,
+        };
+        // On a server, nobody is there to take it.
+        if hands_back { error.with_request(request) } else { error }
+    }
+}
+
+impl<S, Req, P, T, M> Future for GatedFuture<S, Req, P, T, M>
+where
+    S: Service<Req>,
+    Req: Send + 'static,
+    P: Guard,
+    T: Future<Output = Result<P, Error>>,
+    M: Hold<Req, S::Response, S::Error, P>,
+{
+    type Output = Result<M::Response, M::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Call { asked, mode, until_head, fields, .. } = &*this.call;
+        let tell = |response: &mut M::Response| {
+            if let Some(fields) = fields {
+                mode.add(response, |headers| fields.write(headers));
+            }
+        };
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Called { answer, pass } => {
+                    let answer = ready!(answer.poll(cx));
+                    let pass = pass.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(match answer {
+                        Ok(response) => {
+                            let until =
+                                if *until_head { HoldUntil::Head } else { mode.until(*asked, &response) };
+                            let mut response = mode.hold(response, until, pass);
+                            tell(&mut response);
+                            Ok(response)
+                        }
+                        Err(error) => Err(mode.err(error)),
+                    });
+                }
+                StateProjection::Refused { error } => {
+                    let error = error.take().expect("a future is polled until it is ready");
+                    let mut refused = mode.end(*asked, error);
+                    if let Ok(response) = &mut refused {
+                        tell(response);
+                    }
+                    return Poll::Ready(refused);
+                }
+                StateProjection::Broken { error } => {
+                    let error = error.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(Err(mode.err(error)));
+                }
+                StateProjection::Waiting { turn, service, request } => {
+                    let passed = ready!(turn.poll(cx));
+                    let request = request.take().expect("a request waits once");
+                    let state = match passed {
+                        Ok(pass) => State::Admitted {
+                            service: service.take().expect("a service waits once"),
+                            request: Some(request),
+                            pass: Some(pass),
+                        },
+                        Err(error) => {
+                            let error = this.call.refusal(error, request, !M::ANSWERS);
+                            State::Refused { error: Some(error) }
+                        }
+                    };
+                    this.state.set(state);
+                }
+                StateProjection::Admitted { service, request, pass } => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        return Poll::Ready(Err(mode.err(error)));
+                    }
+                    // `Admitted` is left in the very step that takes the request.
+                    let request = request.take().expect("a request is handed on once");
+                    let answer = service.call(request);
+                    let pass = pass.take();
+                    this.state.set(State::Called { answer, pass });
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, P, T, M> fmt::Debug for GatedFuture<S, Req, P, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Refused { .. } => "GatedFuture(refused)",
+            State::Waiting { .. } => "GatedFuture(waiting)",
+            State::Admitted { .. } | State::Broken { .. } => "GatedFuture(admitted)",
+            State::Called { .. } => "GatedFuture(called)",
+        })
+    }
+}

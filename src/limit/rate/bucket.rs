@@ -1,0 +1,186 @@
+//! Decides for one key: what it has spent, by a rate or by a window. Nothing here waits, locks or reads a clock.
+
+use std::time::Duration;
+
+use super::log::{Log, Window};
+use super::pace::{Denied, Pace};
+use super::{Allowed, Policy, Quota};
+use crate::base::RateLimited;
+
+/// A quota in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    Paced(Pace),
+    Strict(Window),
+}
+
+impl Plan {
+    pub(super) fn of(quota: &Quota) -> Self {
+        if quota.strict { Self::Strict(Window::of(quota)) } else { Self::Paced(Pace::of(quota)) }
+    }
+
+    /// As it is published: how much in which time. Of a pace that is all that can be saved up, and the time it takes to earn it; or
+    /// what is earned in a second, if that is more, since the time is told in whole seconds.
+    pub(super) fn policy(self) -> (u32, Duration) {
+        const SECOND: u64 = 1_000_000_000;
+        match self {
+            Self::Strict(window) => (window.amount, Duration::from_nanos(window.length)),
+            Self::Paced(pace) => {
+                let time = pace.whole.max(SECOND);
+                let amount = u32::try_from(time / pace.interval.max(1)).unwrap_or(u32::MAX);
+                (amount, Duration::from_nanos(time))
+            }
+        }
+    }
+}
+
+/// What a key has spent. A new one has spent nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bucket {
+    /// When nothing is spent any more.
+    pub(super) full_at: u64,
+    /// What a window remembers.
+    log: Option<Box<Log>>,
+}
+
+/// Not now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooMuch {
+    pub(super) denied: Denied,
+    /// How much was left, which was too little.
+    pub(super) left: u32,
+    pub(super) plan: Plan,
+}
+
+impl TooMuch {
+    /// What the caller is told.
+    pub(super) fn into_error(self, policy: &Policy) -> RateLimited {
+        let retry_after = match self.denied {
+            Denied::Never => None,
+            Denied::In(nanos) => Some(Duration::from_nanos(nanos)),
+        };
+        RateLimited::new(policy.shared_name(), self.left, retry_after)
+    }
+}
+
+impl Bucket {
+    /// One of a pace, which is full again at this time.
+    pub(super) const fn spent_until(full_at: u64) -> Self {
+        Self { full_at, log: None }
+    }
+
+    #[inline]
+    pub(super) const fn is_full(&self, now: u64) -> bool {
+        self.full_at <= now
+    }
+
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        plan: Plan,
+        now: u64,
+        cost: u32,
+        patience: u64,
+    ) -> Result<Allowed, TooMuch> {
+        match plan {
+            Plan::Paced(pace) => match pace.take(self.full_at, now, cost, patience) {
+                Ok(after) => {
+                    self.full_at = after;
+                    Ok(Allowed::paced(pace, after, now))
+                }
+                Err(denied) => Err(TooMuch { denied, left: pace.left(self.full_at, now), plan }),
+            },
+            Plan::Strict(window) => {
+                let log = self.log.get_or_insert_default();
+                let taken = log.take(window, now, cost, patience);
+                let left = log.left(window, now);
+                self.full_at = log.full_at(window);
+                match taken {
+                    Ok(at) => Ok(Allowed::strict(window, left, self.full_at.saturating_sub(now), at - now)),
+                    Err(denied) => Err(TooMuch { denied, left, plan }),
+                }
+            }
+        }
+    }
+
+    /// What was taken, to be used at `at`, was not made use of.
+    pub(super) fn give_back(&mut self, plan: Plan, at: u64, cost: u32) {
+        match (plan, &mut self.log) {
+            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, cost),
+            (Plan::Strict(window), Some(log)) => {
+                log.give_back(at, cost);
+                self.full_at = log.full_at(window);
+            }
+            (Plan::Strict(_), None) => {}
+        }
+    }
+
+    /// How things stand.
+    pub(super) fn look(&self, plan: Plan, now: u64) -> Allowed {
+        match plan {
+            Plan::Paced(pace) => Allowed::paced(pace, self.full_at, now),
+            Plan::Strict(window) => {
+                let left = self.log.as_ref().map_or(window.amount, |log| log.left(window, now));
+                Allowed::strict(window, left, self.full_at.saturating_sub(now), 0)
+            }
+        }
+    }
+
+    /// As much stays spent as was, and no more than there is.
+    pub(super) fn translate(&mut self, from: Plan, to: Plan, now: u64) {
+        let spent = match from {
+            Plan::Paced(pace) => pace.spent(self.full_at, now),
+            Plan::Strict(window) => {
+                let left = self.log.as_ref().map_or(window.amount, |log| log.left(window, now));
+                window.amount.saturating_sub(left)
+            }
+        };
+        match (from, to) {
+            (Plan::Paced(from), Plan::Paced(to)) => self.full_at = from.translate(self.full_at, now, to),
+            (Plan::Strict(_), Plan::Paced(to)) => {
+                *self = Self::spent_until(to.having_spent(spent, now));
+            }
+            (_, Plan::Strict(window)) => {
+                // When it was spent does not matter, as long as it was not earlier.
+                *self = Self::default();
+                let _ = self.take(to, now, spent.min(window.amount), 0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_quota_leaves_as_much_spent_as_before_whatever_the_kinds() {
+        let now = 1_000_000_000;
+        let paced = Plan::of(&Quota::per_second(10));
+        let strict = Plan::of(&Quota::per_second(10).strict());
+        let smaller = Plan::of(&Quota::per_second(5).strict());
+        for (from, to, left) in [
+            (paced, strict, 6),
+            (strict, paced, 6),
+            (strict, strict, 6),
+            (paced, paced, 6),
+            (strict, smaller, 1),
+        ] {
+            let mut bucket = Bucket::default();
+            let _ = bucket.take(from, now, 4, 0).unwrap();
+            bucket.translate(from, to, now);
+            assert_eq!(bucket.look(to, now).left(), left, "{from:?} {to:?}");
+            assert!(!bucket.is_full(now));
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        for plan in [Plan::of(&Quota::per_second(3)), Plan::of(&Quota::per_second(3).strict())] {
+            let mut bucket = Bucket::default();
+            assert!(bucket.take(plan, 5, 3, 0).is_ok() && bucket.take(plan, 5, 1, 0).is_err());
+            bucket.give_back(plan, 5, 2);
+            assert_eq!(bucket.look(plan, 5).left(), 2, "{plan:?}");
+        }
+    }
+}

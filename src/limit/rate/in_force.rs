@@ -1,0 +1,71 @@
+use std::sync::PoisonError;
+
+use super::Quota;
+use super::bucket::Plan;
+use super::log::Window;
+use super::pace::Pace;
+use crate::base::sync::{AtomicU64, Mutex, Ordering};
+
+/// The quota in force, which is read without a lock and can be changed.
+pub(super) struct InForce {
+    /// Odd while it is being changed.
+    version: AtomicU64,
+    interval: AtomicU64,
+    /// The time that all of it takes, or the length of the window.
+    whole: AtomicU64,
+    /// The amount of a window; zero for a pace.
+    amount: AtomicU64,
+    /// Held by whoever changes it.
+    quota: Mutex<Quota>,
+}
+
+impl InForce {
+    pub(super) fn new(quota: Quota) -> Self {
+        let [interval, whole, amount] = parts(Plan::of(&quota)).map(AtomicU64::new);
+        Self { version: AtomicU64::new(0), interval, whole, amount, quota: Mutex::new(quota) }
+    }
+
+    #[inline]
+    pub(super) fn plan(&self) -> Plan {
+        loop {
+            // Whoever sees a part that is being changed sees here that it is, or was meanwhile.
+            let before = self.version.load(Ordering::Acquire);
+            let interval = self.interval.load(Ordering::Acquire);
+            let whole = self.whole.load(Ordering::Acquire);
+            let amount = self.amount.load(Ordering::Acquire);
+            if before & 1 == 0 && before == self.version.load(Ordering::Relaxed) {
+                return match u32::try_from(amount) {
+                    Ok(0) | Err(_) => Plan::Paced(Pace { interval, whole }),
+                    Ok(amount) => Plan::Strict(Window { amount, length: whole }),
+                };
+            }
+            // Until whoever changes it is done.
+            let _ = self.quota();
+        }
+    }
+
+    pub(super) fn quota(&self) -> Quota {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Change it, and meanwhile what was spent by the old one.
+    pub(super) fn change(&self, quota: Quota, meanwhile: impl FnOnce(Plan, Plan)) {
+        let mut in_force = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+        let (old, new) = (Plan::of(&in_force), Plan::of(&quota));
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        for (part, value) in [&self.interval, &self.whole, &self.amount].into_iter().zip(parts(new)) {
+            part.store(value, Ordering::Release);
+        }
+        *in_force = quota;
+        meanwhile(old, new);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+}
+
+fn parts(plan: Plan) -> [u64; 3] {
+    match plan {
+        Plan::Paced(pace) => [pace.interval, pace.whole, 0],
+        Plan::Strict(window) => [0, window.length, u64::from(window.amount)],
+    }
+}
