@@ -3,12 +3,17 @@
 //! Run with `RUSTFLAGS="--cfg stonework_loom" cargo test --release --test interleavings`.
 #![cfg(stonework_loom)]
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use loom::thread;
-use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, Outcome, Ratio};
+use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, Outcome, Plain, Ratio};
 use stonework::breaker::{Breaker, BreakerSettings};
+use stonework::limit::{
+    Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
+};
 use tokio::time::Instant;
+use tower::Layer;
 
 /// `reserve` retries, nothing from time, and half a retry from each request.
 fn budget(reserve: u32) -> Budget {
@@ -182,5 +187,177 @@ fn a_probe_that_goes_away_while_another_call_comes_leaves_a_place() {
         let came = breaker.try_acquire();
         leave.join().unwrap();
         assert!(came.is_ok() ^ breaker.try_acquire().is_ok(), "one place, and it is not lost");
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── limits
+
+/// Two at once, and no more for an hour.
+fn limiter() -> RateLimiter {
+    RateLimiter::new(Quota::per_hour(1).burst(2)).unwrap()
+}
+
+#[test]
+fn three_that_want_the_last_two_of_a_quota_are_two_that_get_it() {
+    loom::model(|| {
+        let (limiter, now) = (limiter(), Instant::now());
+        let ask = |_| {
+            let limiter = limiter.clone();
+            thread::spawn(move || limiter.try_take_at(now, 1).is_ok())
+        };
+        let threads: Vec<_> = (0..2).map(ask).collect();
+        let own = limiter.try_take_at(now, 1).is_ok();
+        assert_eq!(count(threads) + usize::from(own), 2);
+    });
+}
+
+#[test]
+fn a_quota_that_is_given_back_is_there_for_exactly_one_other() {
+    loom::model(|| {
+        let limiter = limiter();
+        let mine = limiter.reserve(1, Duration::ZERO).unwrap();
+        assert!(limiter.try_take(1).is_ok());
+        let back = thread::spawn(move || drop(mine));
+        let other = limiter.clone();
+        let early = thread::spawn(move || other.try_take(1).is_ok());
+        let early = early.join().unwrap();
+        back.join().unwrap();
+        let late = limiter.try_take(1).is_ok();
+        assert!(early ^ late, "one came back");
+    });
+}
+
+#[test]
+fn a_quota_that_is_changed_under_way_is_never_half_of_one_and_half_of_the_other() {
+    loom::model(|| {
+        let limiter = RateLimiter::new(Quota::per_hour(1)).unwrap();
+        let now = Instant::now();
+        let changing = limiter.clone();
+        let change = thread::spawn(move || changing.set_quota(Quota::per_second(1)).is_ok());
+        let first = limiter.try_take_at(now, 1);
+        // Half of one and half of the other would be thousands at once.
+        assert!(first.is_ok_and(|allowed| allowed.left() == 0));
+        assert!(change.join().unwrap());
+        assert!(limiter.try_take_at(now, 1).is_err(), "what was spent stays spent");
+    });
+}
+
+/// A service that waits until there is room, and what its task would be woken by.
+struct Waits {
+    service: Gated<Nothing, Concurrency<ConcurrencyLimiter>, Plain>,
+    woken: std::sync::Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone)]
+struct Nothing;
+
+impl tower::Service<()> for Nothing {
+    type Response = ();
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<(), std::convert::Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
+}
+
+impl Waits {
+    fn on(limiter: &ConcurrencyLimiter) -> Self {
+        let layer = ConcurrencyLimitLayer::from(limiter.clone()).admission(Admission::Backpressure).plain();
+        Self { service: layer.layer(Nothing), woken: std::sync::Arc::default() }
+    }
+
+    fn is_ready(&mut self) -> bool {
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        tower::Service::poll_ready(&mut self.service, &mut Context::from_waker(&waker)).is_ready()
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_waits_is_called_when_the_last_permit_comes_back_whenever_that_is() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let leave = thread::spawn(move || drop(permit));
+        let mut waits = Waits::on(&limiter);
+        let at_once = waits.is_ready();
+        leave.join().unwrap();
+        assert!(at_once || (waits.was_woken() && waits.is_ready()), "nobody called");
+        assert!(limiter.try_acquire().is_none());
+        drop(waits);
+        assert!(limiter.try_acquire().is_some(), "what was reserved comes back");
+    });
+}
+
+#[test]
+fn a_permit_is_not_lost_when_who_waits_for_it_gives_up() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut first, mut second) = (Waits::on(&limiter), Waits::on(&limiter));
+        assert!(!first.is_ready() && !second.is_ready());
+        let leave = thread::spawn(move || drop(permit));
+        let give_up = thread::spawn(move || drop(first));
+        leave.join().unwrap();
+        give_up.join().unwrap();
+        assert!(second.was_woken() && second.is_ready());
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (1, 0));
+    });
+}
+
+#[test]
+fn two_that_leave_and_one_that_raises_the_limit_let_everybody_in_and_nobody_twice() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut first, mut second) = (Waits::on(&limiter), Waits::on(&limiter));
+        assert!(!first.is_ready() && !second.is_ready());
+        let leave = thread::spawn(move || drop(permit));
+        let raising = limiter.clone();
+        let raise = thread::spawn(move || raising.set_limit(2));
+        leave.join().unwrap();
+        raise.join().unwrap();
+        assert!(first.was_woken() && second.was_woken());
+        assert!(first.is_ready() && second.is_ready());
+        assert_eq!(limiter.in_flight(), 2);
+        drop((first, second));
+        assert_eq!(limiter.in_flight(), 0);
+    });
+}
+
+#[test]
+fn no_more_than_the_limit_get_in_however_they_race() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let ask = |_| {
+            let limiter = limiter.clone();
+            thread::spawn(move || {
+                let permit = limiter.try_acquire();
+                let got = permit.is_some();
+                assert!(limiter.in_flight() <= 1);
+                drop(permit);
+                got
+            })
+        };
+        let threads: Vec<_> = (0..2).map(ask).collect();
+        assert!(count(threads) >= 1, "one of them was first");
+        assert_eq!(limiter.in_flight(), 0);
     });
 }

@@ -5,6 +5,7 @@ mod body;
 mod breaker;
 mod budget;
 mod key;
+mod limits;
 mod mutations;
 mod parsers;
 mod ratio;
