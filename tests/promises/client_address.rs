@@ -139,6 +139,8 @@ fn so_many_hops_are_counted_from_the_end() {
     }
     // A proxy that hides is one that counts.
     assert_eq!(client(&hops(2, PLAIN), PLAIN, &["192.0.2.2, unknown"]), "192.0.2.2");
+    // No quotes belong into this list, and so they hold nothing together.
+    assert_eq!(client(&hops(2, PLAIN), PLAIN, &["192.0.2.2, a\""]), "192.0.2.2");
     let elements = ["for=192.0.2.3, for=\"192.0.2.2\"", "by=\",\";for=_hidden"];
     for (count, expected) in [(1, PEER), (2, "192.0.2.2"), (3, "192.0.2.3"), (4, PEER)] {
         assert_eq!(client(&hops(count, FORWARDED), FORWARDED, &elements), expected, "{count}");
@@ -160,6 +162,15 @@ fn behind_networks_the_client_is_the_last_who_is_in_none_of_them() {
         ("unknown, 192.0.2.7", "192.0.2.7"),
     ] {
         assert_eq!(client(&networks(PLAIN), PLAIN, &[line]), expected, "{line}");
+    }
+    for (line, expected) in [
+        ("for=192.0.2.7, for=10.0.0.3", "192.0.2.7"),
+        ("for=10.0.0.4, for=10.0.0.3", "10.0.0.4"),
+        // Nobody can tell where the one begins that was asked by a proxy.
+        ("for=192.0.2.7, x\", for=10.0.0.3", PEER),
+        ("for=10.0.0.4, by=_b, for=10.0.0.3", PEER),
+    ] {
+        assert_eq!(client(&networks(FORWARDED), FORWARDED, &[line]), expected, "{line}");
     }
 }
 

@@ -203,6 +203,9 @@ mod tests {
             "for=192.0.2.1;For=_hidden",
             "for=192.0.2.1;proto",
             "for=192.0.2.1;by=a\"b\"",
+            "by=\"a\"b\"c\";for=192.0.2.1",
+            "by=\"a\\\\\"b\";for=192.0.2.1",
+            "by=\"a\"\"b\";for=192.0.2.1",
         ] {
             assert_eq!(parameter(element.as_bytes()), None, "{element}");
         }

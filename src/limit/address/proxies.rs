@@ -197,6 +197,9 @@ impl fmt::Display for TrustedProxies {
 pub enum ForwardingHeader {
     /// `Forwarded`, by RFC 7239: `for=192.0.2.7, for="[2001:db8::7]:4711";proto=https`. An element without an address to
     /// read, with two, or with quotes that do not belong together is as good as none.
+    ///
+    /// A proxy that also tells what the client asked for (`host=`) has to put that in quotes, or the client can write elements
+    /// of its own.
     Forwarded,
     /// `X-Forwarded-For`: `192.0.2.7, 2001:db8::7`, with a port or without; an IPv6 address with a port stands in brackets.
     #[default]
