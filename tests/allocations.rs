@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
-use stonework::base::{Error, Ratio, TimeoutHeader};
+use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
+use stonework::limit::{ForwardingHeader, TrustedProxies};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
@@ -287,4 +288,24 @@ async fn a_download_that_does_not_break_off_costs_the_copy_of_its_head_if_it_can
     };
     assert_eq!(allocations_of_a_download(resume.clone(), with_a_range), 0);
     assert_eq!(allocations_of_a_download(resume.when(false), empty), 0);
+}
+
+#[test]
+fn finding_out_who_is_asking_allocates_nothing() {
+    let peer = Peer::from(std::net::SocketAddr::from(([10, 0, 0, 1], 80)));
+    for (header, line) in [
+        (ForwardingHeader::XForwardedFor, "203.0.113.9, [2001:db8::7]:80, 10.0.0.2"),
+        (ForwardingHeader::Forwarded, "for=\"a, for=\"[2001:db8::7]\";host=\",\\\"\", for=10.0.0.2"),
+    ] {
+        let headers = HeaderMap::from_iter([(header.name(), HeaderValue::from_static(line))]);
+        for (proxies, client) in [
+            (TrustedProxies::none(), "10.0.0.1"),
+            (TrustedProxies::hops(2).unwrap().header(header), "2001:db8::7"),
+            (TrustedProxies::networks(["10.0.0.0/8"]).unwrap().header(header), "2001:db8::7"),
+        ] {
+            let mut found = None;
+            let cost = measure(|| found = Some(proxies.client(peer, &headers)));
+            assert_eq!((cost.count_total, found.unwrap().to_string().as_str()), (0, client), "{proxies}");
+        }
+    }
 }

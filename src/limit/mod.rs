@@ -32,6 +32,9 @@
 //! # let _ = layer;
 //! ```
 //!
+//! *Who is asking* behind proxies, so that nobody can pretend to be another: [`ClientAddressLayer`] and [`TrustedProxies`], which
+//! give each request its [`ClientAddress`](crate::base::ClientAddress).
+//!
 //! *Not covered:* the size of the head, which is the connection's to limit, and trailers. What is limited is the content as
 //! it is transferred: a compressed body may be larger than the limit once it is not. *Not for:* limits on time, which are
 //! in [`timeout`](crate::timeout).
@@ -39,6 +42,7 @@
 //! *Errors:* of kind `Body`, at whose end stands [`BodyTooLarge`](crate::base::body::BodyTooLarge); no `retry` repeats
 //! them. *Cancellation:* dropping a future drops the call inside. *Readiness and cloning:* those of the inner service.
 
+mod address;
 mod admission;
 mod body;
 mod concurrency;
@@ -46,6 +50,9 @@ mod gate;
 mod rate;
 mod table;
 
+pub use self::address::{
+    ClientAddressLayer, ClientAddressService, ForwardingHeader, InvalidProxies, TrustedProxies,
+};
 pub use self::admission::Admission;
 pub use self::body::{
     LimitedBody, RequestBodyLimit, RequestBodyLimitLayer, RequestLimitFuture, ResponseBodyLimit,

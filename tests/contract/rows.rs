@@ -11,7 +11,9 @@ use stonework::base::{Backoff, BoxError, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
-use stonework::limit::{LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer};
+use stonework::limit::{
+    ClientAddressLayer, LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer, TrustedProxies,
+};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{
@@ -61,6 +63,10 @@ fn retry() -> RetryLayer {
 /// Without checks, and so without a task.
 fn health() -> Health {
     Health::builder().build().expect("nothing that could be wrong")
+}
+
+fn client_address() -> ClientAddressLayer {
+    ClientAddressLayer::new(TrustedProxies::hops(1).expect("at least one"))
 }
 
 /// Fails whatever it is asked, before it is sent.
@@ -182,6 +188,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         ResponseBodyTimeoutLayer ".when(false)" = ResponseBodyTimeoutLayer::new(BodyLimits::new()).when(false) => TELLS;
         HealthLayer "" = health().layer() => WAITS;
         HealthLayer ".when(false)" = health().layer().when(false) => WAITS;
+        ClientAddressLayer "" = client_address() => TELLS;
+        ClientAddressLayer ".when(false)" = client_address().when(false) => TELLS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;

@@ -6,6 +6,7 @@ mod breaker;
 mod breaker_table;
 mod circuits;
 mod client;
+mod client_address;
 mod collect;
 mod connections;
 mod deadlines;

@@ -72,6 +72,28 @@ const TIMEOUTS: &[&[u8]] = &[
     b"",
 ];
 
+const FORWARDED: &[&[u8]] = &[
+    b"192.0.2.7",
+    b"203.0.113.9, 192.0.2.7:8080",
+    b"203.0.113.9,, 2001:db8::7",
+    b"[2001:db8::7]:4711",
+    b"::ffff:192.0.2.7 ",
+    b"10.0.0.3, 10.0.0.2",
+    b"fe80::1%eth0",
+    b"[fe80::1%2]:80",
+    b"unknown",
+    b"for=192.0.2.7",
+    b"for=_hidden, for=192.0.2.7;proto=https",
+    b"For=\"[2001:db8::7]:4711\"; by=203.0.113.43",
+    b"host=\"a,\\\";b\\\\\";for=\"192.0.2.7:_port\"",
+    b"for=\"[::ffff:192.0.2.7]\"",
+    b"for=192.0.2.7;for=192.0.2.8",
+    b"for=\"192.0.2.7",
+    b"\"\\\"",
+    b";;,;for=192.0.2.7;",
+    b"",
+];
+
 fn pick<'a>(rng: &Rng, seeds: &[&'a [u8]]) -> &'a [u8] {
     seeds[rng.below(seeds.len() as u64) as usize]
 }
@@ -154,4 +176,9 @@ fn mutations_of_an_idempotency_key_do_no_harm() {
 #[test]
 fn mutations_of_a_timeout_header_do_no_harm() {
     survives(parsers::timeout_header, TIMEOUTS);
+}
+
+#[test]
+fn mutations_of_a_list_of_forwarded_addresses_do_no_harm() {
+    survives(parsers::forwarded, FORWARDED);
 }

@@ -4,13 +4,15 @@
 //! targets below `fuzz/` run these very functions, and so does `mutations.rs`. What is right is worked out here a
 //! second time, in another way.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use stonework::base::{
-    IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Pushback, RetryAfter, Safety, TimeoutHeader,
+    IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Peer, Pushback, RetryAfter, Safety, TimeoutHeader,
 };
+use stonework::limit::{ForwardingHeader, TrustedProxies};
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
@@ -190,4 +192,145 @@ fn encodes(header: &TimeoutHeader, left: Duration, margin: Duration) -> Duration
     assert!(arrived <= left.saturating_sub(margin), "{left:?} less {margin:?} became {arrived:?}");
     assert_eq!(header.encode(arrived, Duration::ZERO), sent, "one value, one form");
     arrived
+}
+
+/// What two proxies add, in some forms, each after the first by one that is asked from 10.0.0.0/8.
+const ADDED: &[(ForwardingHeader, [&str; 2], &str)] = &[
+    (ForwardingHeader::XForwardedFor, ["192.0.2.7", "10.0.0.2"], "192.0.2.7"),
+    (ForwardingHeader::XForwardedFor, ["[2001:db8::7]:4711", "::ffff:10.0.0.2"], "2001:db8::7"),
+    (ForwardingHeader::Forwarded, ["for=192.0.2.7", "by=_b;for=10.0.0.2"], "192.0.2.7"),
+    (
+        ForwardingHeader::Forwarded,
+        ["For=\"[2001:db8::7]:4711\";host=\"a,\\\";\\\\\"", "for=\"10.0.0.2:_p\""],
+        "2001:db8::7",
+    ),
+];
+
+/// `X-Forwarded-For` and `Forwarded`: as a client writes them, before what two proxies add; and as one proxy does.
+pub(crate) fn forwarded(bytes: &[u8]) -> bool {
+    let Ok(written) = HeaderValue::from_bytes(bytes) else { return false };
+    let peer = Peer::from(SocketAddr::from(([10, 0, 0, 1], 80)));
+    let proxies = TrustedProxies::networks(["10.0.0.0/8"]).expect("a network");
+    for (header, [first, second], expected) in ADDED {
+        let expected: Option<IpAddr> = expected.parse().ok();
+        let value = |text: Vec<u8>| HeaderValue::from_bytes(&text).expect("no control characters");
+        let both = value([bytes, b",", first.as_bytes(), b", ", second.as_bytes()].concat());
+        let one = value([bytes, b", ", first.as_bytes()].concat());
+        let [first, second] = [first, second].map(|text| HeaderValue::from_static(text));
+        let hops = TrustedProxies::hops(2).expect("at least one").header(*header);
+        let networks = proxies.clone().header(*header);
+        for lines in [&[&both][..], &[&written, &first, &second], &[&one, &second], &[&written, &both]] {
+            let headers = fields(&header.name(), lines);
+            for proxies in [&hops, &networks] {
+                let client = proxies.client(peer, &headers);
+                assert_eq!(client.ip(), expected, "{proxies} of {lines:?}");
+            }
+        }
+    }
+
+    let last = |header: ForwardingHeader| {
+        let hops = TrustedProxies::hops(1).expect("at least one").header(header);
+        let headers = fields(&header.name(), &[&written]);
+        let found = hops.client(Peer::default(), &headers).ip();
+        // Where the peer is trusted, it is believed as far as it can be read.
+        let networks = proxies.clone().header(header);
+        let client = networks.client(peer, &headers).ip();
+        match found {
+            Some(ip @ IpAddr::V4(v4)) if v4.octets()[0] != 10 => assert_eq!(client, Some(ip)),
+            Some(ip @ IpAddr::V6(_)) => assert_eq!(client, Some(ip)),
+            Some(_) => assert!(client.is_some()),
+            None => assert_eq!(client, peer.addr().map(|addr| addr.ip())),
+        }
+        found
+    };
+    let plain = last(ForwardingHeader::XForwardedFor);
+    let entry = bytes.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    assert_eq!(plain, std::str::from_utf8(entry.trim_ascii()).ok().and_then(address));
+    let forwarded = last(ForwardingHeader::Forwarded);
+    if let Some(elements) = elements(bytes) {
+        // Read from its start, by the grammar, as nobody should who has to know which part is whose.
+        let expected = elements.last().and_then(|value| node(std::str::from_utf8(value.as_deref()?).ok()?));
+        assert_eq!(forwarded, expected);
+    }
+    plain.is_some() || forwarded.is_some()
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = match bracketed {
+        Some(ip) => ip.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    let ip = bare.or_else(|| {
+        let (ip, port) = text.rsplit_once(':')?;
+        let short = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+        let socket: SocketAddr = format!("{ip}:80").parse().ok().filter(|_| short)?;
+        // What the standard library reads beyond an address: a zone.
+        (!ip.contains('%')).then_some(socket.ip())
+    });
+    ip.map(|ip| ip.to_canonical())
+}
+
+/// The address of a node of `Forwarded`, whose IPv6 addresses stand in brackets, and whose ports may be hidden.
+fn node(text: &str) -> Option<IpAddr> {
+    if text.starts_with('[') || text.matches(':').count() <= 1 {
+        let hidden = text.rsplit_once(":_").filter(|(_, name)| {
+            let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+            !name.is_empty() && name.chars().all(allowed)
+        });
+        return match hidden {
+            Some((ip, _)) if ip.ends_with(']') || !ip.contains(':') => address(ip),
+            _ => address(text),
+        };
+    }
+    None
+}
+
+/// Each element's value of `for`, as it stands there: read by RFC 7239, section 4, from the start to the end. Nothing, if
+/// the whole is not of that form.
+fn elements(bytes: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut all = vec![None];
+    let mut rest = bytes;
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let token = |rest: &mut &[u8]| {
+        let length = rest.iter().take_while(|byte| is_token(byte)).count();
+        let (token, left) = rest.split_at(length);
+        *rest = left;
+        token.to_vec()
+    };
+    loop {
+        rest = rest.trim_ascii_start();
+        match rest.split_first() {
+            None => return Some(all),
+            Some((b',', left)) => (rest, _) = (left, all.push(None)),
+            Some((b';', left)) => rest = left,
+            Some(_) => {
+                let name = token(&mut rest);
+                rest = rest.strip_prefix(b"=")?;
+                let value = if let Some(quoted) = rest.strip_prefix(b"\"") {
+                    let mut escaped = false;
+                    let end = quoted.iter().position(|byte| {
+                        let ends = *byte == b'"' && !escaped;
+                        escaped = *byte == b'\\' && !escaped;
+                        ends
+                    })?;
+                    rest = &quoted[end + 1..];
+                    quoted[..end].to_vec()
+                } else {
+                    let value = token(&mut rest);
+                    if value.is_empty() { return None } else { value }
+                };
+                let follows = rest.trim_ascii_start().first();
+                if name.is_empty() || !matches!(follows, None | Some(b',' | b';')) {
+                    return None;
+                }
+                if name.eq_ignore_ascii_case(b"for") {
+                    let place = all.last_mut().expect("never empty");
+                    if place.replace(value).is_some() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Settings that are written to a file and read again are the same, and what is impossible is refused by its name.
 
 use std::fmt::Debug;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -12,6 +13,7 @@ use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
+use stonework::limit::{ForwardingHeader, TrustedProxies};
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -173,6 +175,39 @@ prop_compose! {
     }
 }
 
+/// A network as it is written, also as it is not written again.
+fn network() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (any::<u32>(), 0_u32..=32).prop_map(|(bits, length)| {
+            let mask = u32::MAX.checked_shl(32 - length).unwrap_or_default();
+            format!("{}/{length}", Ipv4Addr::from_bits(bits & mask))
+        }),
+        (any::<u128>(), 0_u32..=128).prop_map(|(bits, length)| {
+            let mask = u128::MAX.checked_shl(128 - length).unwrap_or_default();
+            format!("{}/{length}", Ipv6Addr::from_bits(bits & mask))
+        }),
+        any::<Ipv4Addr>().prop_map(|ip| format!("::ffff:{ip}")),
+        any::<Ipv6Addr>().prop_map(|ip| ip.to_string()),
+    ]
+}
+
+fn proxies() -> impl Strategy<Value = TrustedProxies> {
+    let header = prop::sample::select(vec![ForwardingHeader::Forwarded, ForwardingHeader::XForwardedFor]);
+    let trust = prop_oneof![
+        Just(TrustedProxies::none()),
+        (1_u32..).prop_map(|count| TrustedProxies::hops(count).expect("at least one")),
+        prop::collection::vec(network(), 1..4)
+            .prop_map(|all| TrustedProxies::networks(all).expect("without bits beyond")),
+    ];
+    (trust, header).prop_map(|(proxies, header)| proxies.header(header))
+}
+
+/// Settings that are a word or a table are a field of others.
+#[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+struct Holds {
+    trusted_proxies: TrustedProxies,
+}
+
 /// Through both of the forms that people keep settings in.
 fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(settings: &T) {
     let json = serde_json::to_string(settings).expect("settings are data");
@@ -210,6 +245,11 @@ proptest! {
     #[test]
     fn settings_of_breakers_come_back_from_a_file_as_they_were_written(settings in breaker()) {
         comes_back(&settings);
+    }
+
+    #[test]
+    fn trusted_proxies_come_back_from_a_file_as_they_were_written(trusted_proxies in proxies()) {
+        comes_back(&Holds { trusted_proxies });
     }
 
     #[test]
@@ -319,6 +359,38 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         let message = refused::<BodyLimits>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
+    for (text, named) in [
+        (r#""some""#, "\"some\""),
+        ("2", "\"none\""),
+        ("{}", "`hops` and `networks`"),
+        (r#"{ "header": "forwarded" }"#, "`hops` and `networks`"),
+        (r#"{ "hops": 1, "networks": ["10.0.0.0/8"] }"#, "`hops` and `networks`"),
+        (r#"{ "hops": 0 }"#, "`hops`"),
+        (r#"{ "hops": -1 }"#, "-1"),
+        (r#"{ "hop": 1 }"#, "`hop`"),
+        (r#"{ "networks": [] }"#, "`networks`"),
+        (r#"{ "networks": ["10.0.0.0/8", "10.0.0.0/33"] }"#, "`networks` has \"10.0.0.0/33\""),
+        (r#"{ "networks": ["10.1.2.3/8"] }"#, "`networks` has \"10.1.2.3/8\""),
+        (r#"{ "hops": 1, "header": "x-real-ip" }"#, "`x-real-ip`"),
+        (r#"{ "hops": 1, "headers": "forwarded" }"#, "`headers`"),
+    ] {
+        let message = refused::<Holds>(&format!(r#"{{ "trusted_proxies": {text} }}"#));
+        assert!(message.contains(named), "{text}: {message}");
+    }
+}
+
+#[test]
+fn trusted_proxies_are_a_word_or_a_table() {
+    let read = |text: &str| serde_json::from_str::<TrustedProxies>(text).expect(text);
+    assert_eq!(read(r#""none""#), TrustedProxies::none());
+    assert_eq!(read(r#"{ "hops": 2 }"#), TrustedProxies::hops(2).unwrap());
+    let networks = TrustedProxies::networks(["10.0.0.0/8", "fd00::/8"]).unwrap();
+    assert_eq!(read(r#"{ "networks": ["10.0.0.0/8", "fd00::/8"] }"#), networks);
+    assert_eq!(
+        read(r#"{ "hops": 2, "header": "forwarded" }"#),
+        TrustedProxies::hops(2).unwrap().header(ForwardingHeader::Forwarded)
+    );
+    assert_eq!(serde_json::to_string(&TrustedProxies::none()).unwrap(), r#""none""#);
 }
 
 /// Two limits of which one makes the other pointless are no mistake: the earlier one holds, and `explain` says so.
