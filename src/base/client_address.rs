@@ -1,9 +1,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::Extensions;
+use http::{Extensions, Request};
 
-use super::Peer;
+use super::{KeyOf, Peer};
 
 /// The address of the client that asks, also behind proxies: an extension of each request that passes a
 /// [`ClientAddressLayer`](crate::limit::ClientAddressLayer).
@@ -104,6 +104,29 @@ impl fmt::Display for Network {
             Some((ip, prefix)) => write!(f, "{ip}/{prefix}"),
             None => f.write_str("unknown"),
         }
+    }
+}
+
+/// By the [network](ClientAddress::network) of the client: a limit for each.
+///
+/// ```
+/// use stonework::base::ByClient;
+/// use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer};
+///
+/// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
+/// let layer = RateLimitLayer::keyed(KeyedRateLimiter::new(Quota::per_second(50))?, ByClient).answer();
+/// # let _ = layer;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
+pub struct ByClient;
+
+impl<B> KeyOf<Request<B>> for ByClient {
+    type Key = Network;
+
+    fn key_of(&self, request: &Request<B>) -> Network {
+        ClientAddress::of(request.extensions()).network()
     }
 }
 

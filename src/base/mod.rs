@@ -60,7 +60,7 @@ pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
 pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use call::{Attempts, Call, Safety};
 pub use circuit::{CircuitReason, CircuitState, ProbeEnding};
-pub use client_address::{ClientAddress, Network};
+pub use client_address::{ByClient, ClientAddress, Network};
 pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]

@@ -9,12 +9,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::instead::Instead;
+use super::limits::Limits;
 use super::service::{Shared, Stack};
 use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
-use crate::base::{BoxError, Budget, Classify, ClassifyHttp, Error, Observer, Outcome, Rng, WallClock};
+use crate::base::{
+    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observer, Outcome, Rng, WallClock,
+};
 use crate::breaker::{Breakers, BreakersLayer, Judging};
+use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter, Permit};
 use crate::observe::SpanLayer;
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
 use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
@@ -30,7 +34,9 @@ pub struct ClientBuilder {
     budget: Option<Budget>,
     fallback: Option<Instead>,
     classify: Option<Judge>,
+    concurrency: Option<KeyedConcurrencyLimiter<HostPort>>,
     observer: Option<Arc<dyn Observer>>,
+    rates: Option<KeyedRateLimiter<HostPort>>,
     rng: Option<Rng>,
     wall: WallClock,
 }
@@ -134,6 +140,44 @@ impl ClientBuilder {
         self
     }
 
+    /// Limit how many attempts are in flight to each host and port with this limiter, in place of one of the client's own. Give all
+    /// clients of the same hosts a clone of the same. The settings' [`concurrency`](ClientSettings::concurrency) is then of no account.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    /// use stonework::limit::KeyedConcurrencyLimiter;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = KeyedConcurrencyLimiter::new(20)?;
+    /// let client = Client::builder().concurrency_limiter(limiter.clone()).build()?;
+    /// println!("{:?}", limiter.in_flight());
+    /// # let _ = client;
+    /// # Ok(()) }
+    /// ```
+    pub fn concurrency_limiter(mut self, limiter: KeyedConcurrencyLimiter<HostPort>) -> Self {
+        self.concurrency = Some(limiter);
+        self
+    }
+
+    /// Limit the rate of attempts to each host and port with this limiter, in place of one of the client's own: to share it between
+    /// clients, or to change the quota later. The settings' [`rate_limit`](ClientSettings::rate_limit) is then of no account.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    /// use stonework::limit::{KeyedRateLimiter, Quota};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = KeyedRateLimiter::new(Quota::per_second(10))?;
+    /// let client = Client::builder().rate_limiter(limiter.clone()).build()?;
+    /// limiter.set_quota(Quota::per_second(5))?;
+    /// # let _ = client;
+    /// # Ok(()) }
+    /// ```
+    pub fn rate_limiter(mut self, limiter: KeyedRateLimiter<HostPort>) -> Self {
+        self.rates = Some(limiter);
+        self
+    }
+
     /// Tell this observer what happens to every attempt. Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -164,7 +208,8 @@ impl ClientBuilder {
 
     /// The settings were checked, or are the defaults.
     pub(super) fn assemble(self) -> Client {
-        let Self { settings, breakers, budget, fallback, classify, observer, rng, wall } = self;
+        let Self { settings, breakers, budget, fallback, classify, concurrency, observer, rates, rng, wall } =
+            self;
         let classify = classify.unwrap_or_default();
         let shared = budget.clone();
         let dice = rng.clone();
@@ -215,7 +260,8 @@ impl ClientBuilder {
         // The limit on an attempt is inside `retry`, so that there is time for another; the limit on the call is
         // outside, so that it covers all of them and the pauses.
         let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(Transport::new(&settings));
-        let wire = wire.map_response(boxed as fn(_) -> _);
+        let limits = Limits::new(&settings, concurrency, rates);
+        let wire = limits.around(&settings, wire).map_response(boxed as fn(_) -> _);
         let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
         let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
         let collect = collect.when(settings.collect_within.is_some());
@@ -231,7 +277,7 @@ impl ClientBuilder {
         let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
-        let shared = Shared { settings, breakers, shares_breakers, shared_budget, fallback, wall };
+        let shared = Shared { settings, breakers, shares_breakers, shared_budget, fallback, limits, wall };
         Client::with(stack, Arc::new(shared))
     }
 }
@@ -240,7 +286,7 @@ fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<B
     response.map(Body::new)
 }
 
-fn boxed(response: Response<TimedBody<Incoming>>) -> Response<Body> {
+fn boxed(response: Response<Held<Held<TimedBody<Incoming>, ()>, Option<Permit>>>) -> Response<Body> {
     response.map(Body::new)
 }
 

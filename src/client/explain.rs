@@ -14,7 +14,8 @@ pub(super) fn stack(shared: &Shared) -> String {
 }
 
 fn lines(text: &mut String, shared: &Shared) -> Result {
-    let Shared { settings, breakers: _, shares_breakers, shared_budget, fallback: instead, wall: _ } = shared;
+    let Shared { settings, breakers: _, shares_breakers, shared_budget, fallback: instead, limits, wall: _ } =
+        shared;
     let shared_budget = *shared_budget;
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
@@ -22,12 +23,15 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         body,
         breaker,
         collect_within,
+        concurrency: _, // the limiter itself is asked, which may be another
         connect_timeout,
         deadline,
         fallback,
         idle_timeout,
         max_idle_per_host,
         max_response_body: _, // no layer: it limits the helpers that collect
+        queue_timeout,
+        rate_limit: _, // likewise
         resume,
         retry,
     } = settings;
@@ -64,9 +68,24 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         Some(breaker) => writeln!(text, "breaker: by host and port; {breaker}")?,
         None => writeln!(text, "breaker: off")?,
     }
+    if let Some(limiter) = &limits.concurrency {
+        write!(text, "concurrency: by host and port; {}", limiter.settings())?;
+        turn(text, *queue_timeout)?;
+    }
+    if let Some(limiter) = &limits.rates {
+        write!(text, "rate limit: by host and port; {}", limiter.quota())?;
+        turn(text, *queue_timeout)?;
+    }
     writeln!(text, "response body: {body}")?;
     write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
     idle(text, *idle_timeout, *max_idle_per_host)
+}
+
+fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
+    match queue_timeout {
+        Some(time) => writeln!(text, ", others wait up to {time:?}"),
+        None => writeln!(text, ", others are refused"),
+    }
 }
 
 fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
@@ -79,6 +98,7 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 #[cfg(test)]
 mod tests {
     use super::super::Client;
+    use super::super::limits::Limits;
     use super::*;
     use crate::base::WallClock;
     use crate::breaker::Breakers;
@@ -91,6 +111,7 @@ mod tests {
             shares_breakers: false,
             shared_budget,
             fallback: None,
+            limits: Limits::new(settings, None, None),
             wall: WallClock::default(),
         })
     }

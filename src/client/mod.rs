@@ -111,6 +111,7 @@
 mod builder;
 mod explain;
 mod instead;
+mod limits;
 mod request;
 mod response;
 mod service;

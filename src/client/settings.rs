@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::breaker::{BreakerSettings, InvalidBreaker};
 use crate::fallback::FallbackSettings;
+use crate::limit::{ConcurrencySettings, InvalidConcurrency, InvalidQuota, Quota};
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -30,12 +31,15 @@ pub struct ClientSettings {
     pub(super) body: BodyLimits,
     pub(super) breaker: Option<BreakerSettings>,
     pub(super) collect_within: Option<usize>,
+    pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
     pub(super) fallback: FallbackSettings,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_idle_per_host: usize,
     pub(super) max_response_body: usize,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) rate_limit: Option<Quota>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
 }
@@ -49,12 +53,15 @@ impl ClientSettings {
             body: BodyLimits::new(),
             breaker: Some(BreakerSettings::new()),
             collect_within: None,
+            concurrency: None,
             connect_timeout: Duration::from_secs(5),
             deadline: Some(Duration::from_secs(30)),
             fallback: FallbackSettings::new(),
             idle_timeout: Some(Duration::from_secs(4)),
             max_idle_per_host: 32,
             max_response_body: 10 * 1024 * 1024,
+            queue_timeout: Some(Duration::from_secs(1)),
+            rate_limit: None,
             resume: None,
             retry: Some(RetrySettings::new()),
         }
@@ -98,6 +105,14 @@ impl ClientSettings {
     /// [request](super::RequestBuilder::collect_within) can ask for it, or for none.
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);
+        self
+    }
+
+    /// How many attempts may be in flight at once to each host and port, until the ends of their response bodies. Those for which there
+    /// is no room wait as long as [`queue_timeout`](Self::queue_timeout) says. Default: off, since only its owner knows what a host can
+    /// serve.
+    pub const fn concurrency(mut self, settings: ConcurrencySettings) -> Self {
+        self.concurrency = Some(settings);
         self
     }
 
@@ -155,6 +170,34 @@ impl ClientSettings {
         self
     }
 
+    /// How long an attempt may wait for its turn under a limit on [concurrency](Self::concurrency) or on the [rate](Self::rate_limit),
+    /// each, and within the limit on the attempt. Default: 1 s, longer than a burst takes to pass. Where it is longer, the attempt
+    /// fails, and was not sent.
+    pub const fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Let no attempt wait for its turn: it fails at once, and was not sent. In a file: `queue_timeout = "off"`.
+    pub const fn without_queue(mut self) -> Self {
+        self.queue_timeout = None;
+        self
+    }
+
+    /// How many attempts may be made in which time to each host and port: for servers that refuse, or charge for, more. Default: off.
+    ///
+    /// ```
+    /// use stonework::client::ClientSettings;
+    /// use stonework::limit::Quota;
+    ///
+    /// let settings = ClientSettings::new().rate_limit(Quota::per_second(10).burst(1));
+    /// # let _ = settings;
+    /// ```
+    pub const fn rate_limit(mut self, quota: Quota) -> Self {
+        self.rate_limit = Some(quota);
+        self
+    }
+
     /// Ask for the rest of a large response that breaks off while it is being read, where the server makes that safe: see
     /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
     pub const fn resume(mut self, settings: ResumeSettings) -> Self {
@@ -179,6 +222,12 @@ impl ClientSettings {
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(InvalidClient::Breaker)?;
         }
+        if let Some(concurrency) = &self.concurrency {
+            concurrency.check().map_err(InvalidClient::Concurrency)?;
+        }
+        if let Some(quota) = &self.rate_limit {
+            quota.check().map_err(InvalidClient::RateLimit)?;
+        }
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [
             ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
@@ -188,6 +237,7 @@ impl ClientSettings {
             ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
             ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
             ("max_response_body", None, self.max_response_body == 0),
+            ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
         ] {
             if refused {
                 // Unused connections are switched off by the limit on their time.
@@ -225,6 +275,12 @@ pub enum InvalidClient {
     /// No circuit can have these settings.
     #[error("`breaker`: {0}")]
     Breaker(#[source] InvalidBreaker),
+    /// No limit can have these settings.
+    #[error("`concurrency`: {0}")]
+    Concurrency(#[source] InvalidConcurrency),
+    /// No limit can have this quota.
+    #[error("`rate_limit`: {0}")]
+    RateLimit(#[source] InvalidQuota),
     /// It is zero, with which nothing would ever succeed.
     #[error("`{field}` is zero")]
     #[non_exhaustive]
@@ -256,6 +312,7 @@ struct Fields {
     body: BodyLimits,
     breaker: OrOff<BreakerSettings>,
     collect_within: OrOff<usize>,
+    concurrency: OrOff<ConcurrencySettings>,
     #[serde(with = "crate::base::human::plain")]
     connect_timeout: Duration,
     deadline: OrOff<Human>,
@@ -263,6 +320,8 @@ struct Fields {
     idle_timeout: OrOff<Human>,
     max_idle_per_host: usize,
     max_response_body: usize,
+    queue_timeout: OrOff<Human>,
+    rate_limit: OrOff<Quota>,
     resume: OrOff<ResumeSettings>,
     retry: OrOff<RetrySettings>,
 }
@@ -282,12 +341,15 @@ impl From<ClientSettings> for Fields {
             body: settings.body,
             breaker: settings.breaker.into(),
             collect_within: settings.collect_within.into(),
+            concurrency: settings.concurrency.into(),
             connect_timeout: settings.connect_timeout,
             deadline: settings.deadline.map(Human).into(),
             fallback: settings.fallback,
             idle_timeout: settings.idle_timeout.map(Human).into(),
             max_idle_per_host: settings.max_idle_per_host,
             max_response_body: settings.max_response_body,
+            queue_timeout: settings.queue_timeout.map(Human).into(),
+            rate_limit: settings.rate_limit.into(),
             resume: settings.resume.into(),
             retry: settings.retry.into(),
         }
@@ -305,12 +367,15 @@ impl TryFrom<Fields> for ClientSettings {
             body: fields.body,
             breaker: fields.breaker.into_option(),
             collect_within: fields.collect_within.into_option(),
+            concurrency: fields.concurrency.into_option(),
             connect_timeout: fields.connect_timeout,
             deadline: limit(fields.deadline),
             fallback: fields.fallback,
             idle_timeout: limit(fields.idle_timeout),
             max_idle_per_host: fields.max_idle_per_host,
             max_response_body: fields.max_response_body,
+            queue_timeout: limit(fields.queue_timeout),
+            rate_limit: fields.rate_limit.into_option(),
             resume: fields.resume.into_option(),
             retry: fields.retry.into_option(),
         };

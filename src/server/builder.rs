@@ -5,30 +5,73 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
+use super::admission::Admission;
 use super::control::MaybeTls;
 use super::error::Reason;
 use super::signals::Signals;
 #[cfg(unix)]
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
-use crate::base::{Observe, Observer};
+use crate::base::{Network, Observe, Observer};
 use crate::health::Health;
+use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter};
 
 /// Assembles a [`Server`]. See [`Server::builder`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
     settings: ServerSettings,
+    concurrency: Option<ConcurrencyLimiter>,
     health: Option<Health>,
     observe: Observe,
+    rates: Option<KeyedRateLimiter<Network>>,
     stop_on_signals: bool,
     tls: MaybeTls,
 }
 
 impl ServerBuilder {
     /// Behave like this. Default: [`ServerSettings::new`].
-    pub const fn settings(mut self, settings: ServerSettings) -> Self {
+    pub fn settings(mut self, settings: ServerSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Count what is in flight with this limiter, in place of one of the server's own: to watch it, to change the limit while the server
+    /// runs, or to have several servers share it. The settings' [`concurrency`](ServerSettings::concurrency) is then of no account.
+    ///
+    /// ```
+    /// use stonework::limit::ConcurrencyLimiter;
+    /// use stonework::server::Server;
+    ///
+    /// # fn main() -> Result<(), stonework::limit::InvalidConcurrency> {
+    /// let limiter = ConcurrencyLimiter::new(500)?;
+    /// let builder = Server::builder().concurrency_limiter(limiter.clone());
+    /// println!("{} of {} in flight", limiter.in_flight(), limiter.limit());
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    pub fn concurrency_limiter(mut self, limiter: ConcurrencyLimiter) -> Self {
+        self.concurrency = Some(limiter);
+        self
+    }
+
+    /// Limit the rate of each client with this limiter, in place of one of the server's own: to watch it, to change the quota while the
+    /// server runs, to say how many clients are kept, or to have several servers share it. The settings'
+    /// [`rate_limit`](ServerSettings::rate_limit) is then of no account.
+    ///
+    /// ```
+    /// use stonework::limit::{KeyedRateLimiter, Quota};
+    /// use stonework::server::Server;
+    ///
+    /// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
+    /// let limiter = KeyedRateLimiter::new(Quota::per_second(50))?.max_keys(1_000_000);
+    /// let builder = Server::builder().rate_limiter(limiter.clone());
+    /// limiter.set_quota(Quota::per_second(10))?;
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    pub fn rate_limiter(mut self, limiter: KeyedRateLimiter<Network>) -> Self {
+        self.rates = Some(limiter);
         self
     }
 
@@ -134,6 +177,7 @@ impl ServerBuilder {
     }
 
     fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
-        Server::new(listener, self.settings, self.health, self.observe, signals, self.tls)
+        let admission = Admission::new(&self.settings, self.concurrency, self.rates);
+        Server::new(listener, self.settings, admission, self.health, self.observe, signals, self.tls)
     }
 }

@@ -44,11 +44,12 @@ impl Control {
         observe: Observe,
         tls: MaybeTls,
     ) -> Arc<Self> {
+        let crowd = Crowd::new(settings.max_connections, settings.max_connections_per_address);
         Arc::new(Self {
             settings,
             health,
             observe,
-            crowd: Crowd::new(settings.max_connections, settings.max_connections_per_address),
+            crowd,
             leavers: Arc::default(),
             tls,
             asked: watch::Sender::new(0),

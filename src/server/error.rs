@@ -1,5 +1,7 @@
 use std::io;
 
+use crate::limit::{InvalidConcurrency, InvalidQuota};
+
 /// A value that [`ServerSettings`](super::ServerSettings) cannot have.
 ///
 /// ```
@@ -15,6 +17,21 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServer {
+    /// No limit can have these settings.
+    #[error("`concurrency`: {0}")]
+    Concurrency(#[source] InvalidConcurrency),
+    /// No limit can have this quota.
+    #[error("`rate_limit`: {0}")]
+    RateLimit(#[source] InvalidQuota),
+    /// It says nothing without another one, which is off.
+    #[error("`{field}` says nothing where `{other}` is off")]
+    #[non_exhaustive]
+    Without {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setting that it needs.
+        other: &'static str,
+    },
     /// It is zero, with which nothing could ever be served.
     #[error("`{field}` is zero")]
     #[non_exhaustive]

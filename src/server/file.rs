@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{InvalidServer, ServerSettings};
 use crate::base::{human::Human, or_off::OrOff};
+use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fields {
     age_grace: OrOff<Human>,
+    concurrency: OrOff<ConcurrencySettings>,
     #[serde(with = "crate::base::human::plain")]
     drain_timeout: Duration,
     #[serde(with = "crate::base::human::plain")]
@@ -30,8 +32,11 @@ pub(super) struct Fields {
     ping_interval: Duration,
     #[serde(with = "crate::base::human::plain")]
     ping_timeout: Duration,
+    queue_timeout: OrOff<Human>,
+    rate_limit: OrOff<Quota>,
     request_body: BodyLimits,
     stall_timeout: OrOff<Human>,
+    trusted_proxies: TrustedProxies,
 }
 
 impl Default for Fields {
@@ -45,6 +50,7 @@ impl From<ServerSettings> for Fields {
         let limit = |limit: Option<Duration>| limit.map(Human).into();
         Self {
             age_grace: limit(settings.age_grace),
+            concurrency: settings.concurrency.into(),
             drain_timeout: settings.drain_timeout,
             handshake_timeout: settings.handshake_timeout,
             header_read_timeout: settings.header_read_timeout,
@@ -58,8 +64,11 @@ impl From<ServerSettings> for Fields {
             max_headers: settings.max_headers,
             ping_interval: settings.ping_interval,
             ping_timeout: settings.ping_timeout,
+            queue_timeout: limit(settings.queue_timeout),
+            rate_limit: settings.rate_limit.into(),
             request_body: settings.request_body,
             stall_timeout: limit(settings.stall_timeout),
+            trusted_proxies: settings.trusted_proxies,
         }
     }
 }
@@ -71,6 +80,7 @@ impl TryFrom<Fields> for ServerSettings {
         let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
         let settings = Self {
             age_grace: limit(fields.age_grace),
+            concurrency: fields.concurrency.into_option(),
             drain_timeout: fields.drain_timeout,
             handshake_timeout: fields.handshake_timeout,
             header_read_timeout: fields.header_read_timeout,
@@ -84,8 +94,11 @@ impl TryFrom<Fields> for ServerSettings {
             max_headers: fields.max_headers,
             ping_interval: fields.ping_interval,
             ping_timeout: fields.ping_timeout,
+            queue_timeout: limit(fields.queue_timeout),
+            rate_limit: fields.rate_limit.into_option(),
             request_body: fields.request_body,
             stall_timeout: limit(fields.stall_timeout),
+            trusted_proxies: fields.trusted_proxies,
         };
         settings.check().map(|()| settings)
     }

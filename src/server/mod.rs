@@ -105,6 +105,7 @@
 //! [`HandlerPanicked`](crate::base::Event::HandlerPanicked).
 //! *Not for:* HTTP/3; TLS that asks clients for certificates, or has a certificate for each name.
 
+mod admission;
 mod arriving;
 mod bounds;
 mod builder;
@@ -113,6 +114,7 @@ mod control;
 mod crowd;
 mod error;
 mod exchange;
+mod explain;
 #[cfg(feature = "serde")]
 mod file;
 mod greeting;

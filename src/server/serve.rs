@@ -13,8 +13,10 @@ use tokio::task::{JoinError, JoinSet, unconstrained, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
+use super::admission::Admission;
 use super::connection;
 use super::control::{Control, MaybeTls};
+use super::explain;
 #[cfg(feature = "tls")]
 use super::handshake;
 use super::listener::{accept, is_of_one_connection};
@@ -32,6 +34,7 @@ use crate::health::Health;
 pub struct Server<L = TcpListener> {
     listener: L,
     control: Arc<Control>,
+    admission: Admission,
     signals: Option<Signals>,
     rng: Rng,
 }
@@ -66,16 +69,33 @@ impl<L> Server<L> {
     pub(super) fn new(
         listener: L,
         settings: ServerSettings,
+        admission: Admission,
         health: Option<Health>,
         observe: Observe,
         signals: Option<Signals>,
         tls: MaybeTls,
     ) -> Self {
-        Self { listener, control: Control::new(settings, health, observe, tls), signals, rng: Rng::default() }
+        let control = Control::new(settings, health, observe, tls);
+        Self { listener, control, admission, signals, rng: Rng::default() }
     }
 }
 
 impl<L: Listener> Server<L> {
+    /// What a request meets, outermost first, with the settings in force.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::server::BindError> {
+    /// use stonework::server::Server;
+    ///
+    /// let server = Server::bind("127.0.0.1:0").await?;
+    /// assert!(server.explain().contains("rate limit: off"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn explain(&self) -> String {
+        explain::stack(&self.control, &self.admission)
+    }
+
     /// What stops it from elsewhere, and tells how it is doing.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
@@ -99,7 +119,7 @@ impl<L: Listener> Server<L> {
     pub async fn serve<S, B>(self, service: S) -> ShutdownReport
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
+        S::Error: Into<BoxError> + Send,
         S::Future: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -111,12 +131,13 @@ impl<L: Listener> Server<L> {
     pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future) -> ShutdownReport
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
+        S::Error: Into<BoxError> + Send,
         S::Future: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { listener, control, mut signals, rng } = self;
+        let Self { listener, control, admission, mut signals, rng } = self;
+        let service = admission.around(service);
         let handle = ServerHandle { control: Arc::clone(&control) };
         let asks = async {
             let signalled = async {
@@ -161,7 +182,7 @@ impl<L, S, B> Port<L, S>
 where
     L: Listener,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
+    S::Error: Into<BoxError> + Send,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::InvalidServer;
+use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
 /// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
@@ -23,12 +24,13 @@ use crate::timeout::BodyLimits;
 /// ```
 ///
 /// An impossible value is told where a port is opened, by [`BindError`](super::BindError).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "super::file::Fields", into = "super::file::Fields"))]
 #[must_use = "settings do nothing until a server is made from them"]
 pub struct ServerSettings {
     pub(super) age_grace: Option<Duration>,
+    pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) drain_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) header_read_timeout: Duration,
@@ -42,8 +44,11 @@ pub struct ServerSettings {
     pub(super) max_headers: usize,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) rate_limit: Option<Quota>,
     pub(super) request_body: BodyLimits,
     pub(super) stall_timeout: Option<Duration>,
+    pub(super) trusted_proxies: TrustedProxies,
 }
 
 impl ServerSettings {
@@ -52,6 +57,7 @@ impl ServerSettings {
     pub const fn new() -> Self {
         Self {
             age_grace: None,
+            concurrency: Some(ConcurrencySettings::new(16_384)),
             drain_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
@@ -65,15 +71,18 @@ impl ServerSettings {
             max_headers: 100,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            queue_timeout: None,
+            rate_limit: None,
             request_body: BodyLimits::new(),
             stall_timeout: Some(Duration::from_secs(30)),
+            trusted_proxies: TrustedProxies::none(),
         }
     }
 
     /// For connections that are meant to stay: server-sent events, WebSockets, gRPC streams. As [`new`](Self::new), but they do
     /// not grow old, and a client may be silent in the middle of a body. What remains bounds heads and idleness, and finds
     /// clients that are gone or take nothing.
-    pub const fn streaming() -> Self {
+    pub fn streaming() -> Self {
         Self { max_age: None, request_body: BodyLimits::none(), ..Self::new() }
     }
 
@@ -81,6 +90,20 @@ impl ServerSettings {
     /// Default: off, that is for as long as they take.
     pub const fn age_grace(mut self, grace: Duration) -> Self {
         self.age_grace = Some(grace);
+        self
+    }
+
+    /// How many requests may be in flight at once, over all connections, until the ends of their answers; more are answered with
+    /// 503. Default: 16 384, as many as connections, so that it begins to matter where connections carry several requests. What
+    /// asks for the [health](super::ServerBuilder::health) does not count.
+    pub const fn concurrency(mut self, settings: ConcurrencySettings) -> Self {
+        self.concurrency = Some(settings);
+        self
+    }
+
+    /// Serve any number of requests at once. In a file: `concurrency = "off"`.
+    pub const fn without_concurrency(mut self) -> Self {
+        self.concurrency = None;
         self
     }
 
@@ -192,6 +215,20 @@ impl ServerSettings {
         self
     }
 
+    /// How long a request for which there is no room may wait for it, in the order of arrival, before it is answered with 503. How
+    /// many may wait is said by [`ConcurrencySettings::queue`]. Default: off, they are answered at once.
+    pub const fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// How much each client may ask for, by its address or its IPv6 network of 64 bits; more is answered with 429. Who the client is
+    /// behind proxies is said by [`trusted_proxies`](Self::trusted_proxies). Default: off, since only its owner knows.
+    pub const fn rate_limit(mut self, quota: Quota) -> Self {
+        self.rate_limit = Some(quota);
+        self
+    }
+
     /// How long the body of a request may take. Default: 30 s of silence while the handler waits for more, and no other
     /// limit, [`BodyLimits::new`]. Calls of gRPC have none: their clients may be silent, and pings tell whether they are
     /// there.
@@ -210,6 +247,14 @@ impl ServerSettings {
     /// Wait for as long as clients like to take what they asked for. In a file: `stall_timeout = "off"`.
     pub const fn without_stall_timeout(mut self) -> Self {
         self.stall_timeout = None;
+        self
+    }
+
+    /// Which proxies are believed when they say who the client is; requests then have it as their
+    /// [`ClientAddress`](crate::base::ClientAddress). Default: none, the peer is the client. **Behind a proxy all clients have its
+    /// address until this is said.**
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
         self
     }
 
@@ -232,6 +277,7 @@ impl ServerSettings {
             ("max_headers", None, self.max_headers == 0),
             ("ping_interval", None, self.ping_interval.is_zero()),
             ("ping_timeout", None, self.ping_timeout.is_zero()),
+            ("queue_timeout", None, zero(self.queue_timeout)),
             ("stall_timeout", Some("without_stall_timeout"), zero(self.stall_timeout)),
         ] {
             if refused {
@@ -240,6 +286,15 @@ impl ServerSettings {
                     None => InvalidServer::Zero { field },
                 });
             }
+        }
+        if let Some(concurrency) = &self.concurrency {
+            concurrency.check().map_err(InvalidServer::Concurrency)?;
+        }
+        if self.concurrency.is_none() && self.queue_timeout.is_some() {
+            return Err(InvalidServer::Without { field: "queue_timeout", other: "concurrency" });
+        }
+        if let Some(quota) = &self.rate_limit {
+            quota.check().map_err(InvalidServer::RateLimit)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
+use stonework::limit::{ConcurrencySettings, TrustedProxies};
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -148,24 +149,41 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
-        "server `header_read_timeout`" => server.header_read_timeout(time(value)?) == server,
+        "server `header_read_timeout`" => server.clone().header_read_timeout(time(value)?) == server,
         "server `age_grace`" => value == "off" && format!("{server:?}").contains("age_grace: None"),
-        "server `drain_timeout`" => server.drain_timeout(time(value)?) == server,
-        "server `handshake_timeout`" => server.handshake_timeout(time(value)?) == server,
-        "server `keep_alive_timeout`" => server.keep_alive_timeout(time(value)?) == server,
-        "server `lame_duck`" => server.lame_duck(time(value)?) == server,
-        "server `max_age`" => server.max_age(time(value)?) == server,
-        "server `max_concurrent_streams`" => server.max_concurrent_streams(value.parse().ok()?) == server,
-        "server `max_connections`" => server.max_connections(value.parse().ok()?) == server,
-        "server `max_connections_per_address`" => {
-            server.max_connections_per_address(value.parse().ok()?) == server
+        "server `drain_timeout`" => server.clone().drain_timeout(time(value)?) == server,
+        "server `handshake_timeout`" => server.clone().handshake_timeout(time(value)?) == server,
+        "server `keep_alive_timeout`" => server.clone().keep_alive_timeout(time(value)?) == server,
+        "server `lame_duck`" => server.clone().lame_duck(time(value)?) == server,
+        "server `max_age`" => server.clone().max_age(time(value)?) == server,
+        "server `max_concurrent_streams`" => {
+            server.clone().max_concurrent_streams(value.parse().ok()?) == server
         }
-        "server `max_head_size`" => server.max_head_size(u32::try_from(bytes(value)?).ok()?) == server,
-        "server `max_headers`" => server.max_headers(value.parse().ok()?) == server,
-        "server `request_body`" => server.request_body(BodyLimits::none().idle(time(value)?)) == server,
-        "server `stall_timeout`" => server.stall_timeout(time(value)?) == server,
-        "server `ping_interval`" => server.ping_interval(time(value)?) == server,
-        "server `ping_timeout`" => server.ping_timeout(time(value)?) == server,
+        "server `max_connections`" => server.clone().max_connections(value.parse().ok()?) == server,
+        "server `max_connections_per_address`" => {
+            server.clone().max_connections_per_address(value.parse().ok()?) == server
+        }
+        "server `max_head_size`" => {
+            server.clone().max_head_size(u32::try_from(bytes(value)?).ok()?) == server
+        }
+        "server `max_headers`" => server.clone().max_headers(value.parse().ok()?) == server,
+        "server `request_body`" => {
+            server.clone().request_body(BodyLimits::none().idle(time(value)?)) == server
+        }
+        "server `stall_timeout`" => server.clone().stall_timeout(time(value)?) == server,
+        "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
+        "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
+        "server `concurrency`" => {
+            server.clone().concurrency(ConcurrencySettings::new(value.parse().ok()?)) == server
+        }
+        "server `queue_timeout`" => value == "off" && format!("{server:?}").contains("queue_timeout: None"),
+        "server `rate_limit`" => value == "off" && format!("{server:?}").contains("rate_limit: None"),
+        "server `trusted_proxies`" => {
+            value == "none" && server.clone().trusted_proxies(TrustedProxies::none()) == server
+        }
+        "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
+        "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
+        "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
         "send deadline `margin`" => {
             let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
             format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())

@@ -139,6 +139,10 @@ impl Core {
         called.into_iter().for_each(Waker::wake);
     }
 
+    pub(super) const fn longest(&self) -> usize {
+        self.longest
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.waiters().len()
     }

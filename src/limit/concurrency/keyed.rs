@@ -66,6 +66,12 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
         ConcurrencyLimiter::of(core.expect("there is always a place"))
     }
 
+    /// The settings of each limit.
+    #[must_use]
+    pub fn settings(&self) -> ConcurrencySettings {
+        self.shared.settings
+    }
+
     /// How many keys are known: those of which something is in flight, and a few more.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -104,6 +104,12 @@ impl ConcurrencyLimiter {
         self.core.waiting()
     }
 
+    /// How many may wait.
+    #[must_use]
+    pub fn longest_queue(&self) -> usize {
+        self.core.longest()
+    }
+
     /// How often it has refused, through layers or [`acquire`](Self::acquire).
     #[must_use]
     pub fn refused(&self) -> u64 {
