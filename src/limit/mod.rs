@@ -1,7 +1,75 @@
 //! May it come in?
 //!
-//! How large a body may be: [`RequestBodyLimitLayer`] on a server, so that nobody can fill its memory or its disk, and
-//! [`ResponseBodyLimitLayer`] on a client, against a peer that sends more than anybody wants.
+//! | how much | a layer | a handle that is shared by cloning |
+//! |---|---|---|
+//! | in which time | [`RateLimitLayer`] | [`RateLimiter`]; for each key [`KeyedRateLimiter`] |
+//! | at once | [`ConcurrencyLimitLayer`] | [`ConcurrencyLimiter`]; for each key [`KeyedConcurrencyLimiter`] |
+//! | in a body | [`RequestBodyLimitLayer`], [`ResponseBodyLimitLayer`] | |
+//! | and who is asking | [`ClientAddressLayer`] with [`TrustedProxies`] | |
+//!
+//! **The limit is the handle, and a layer is a view of it.** Clones of the handle, services made by one layer, and the clones that a
+//! server makes for each connection share one limit; another limit needs another handle.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, routing::get};
+//! use http::Request;
+//! use stonework::base::ByClient;
+//! use stonework::limit::{
+//!     ClientAddressLayer, ConcurrencyLimitLayer, KeyedRateLimiter, Quota, RateLimitLayer, TrustedProxies,
+//! };
+//! use tower::ServiceExt;
+//!
+//! // One proxy stands in front. Each client may ask twice at once and then once a minute; all of them together for 100 things at once.
+//! let clients = KeyedRateLimiter::named("client", Quota::per_minute(1).burst(2))?;
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(RateLimitLayer::keyed(clients.clone(), ByClient).answer())
+//!     .layer(ConcurrencyLimitLayer::new(100)?.answer())
+//!     .layer(ClientAddressLayer::new(TrustedProxies::hops(1)?));
+//!
+//! let ask = async |client| {
+//!     let request = Request::get("/").header("x-forwarded-for", client).body(Body::empty()).unwrap();
+//!     app.clone().oneshot(request).await.unwrap()
+//! };
+//! assert_eq!(ask("192.0.2.1").await.headers()["ratelimit"], r#""client";r=1;t=60"#);
+//! assert_eq!(ask("192.0.2.1").await.status(), 200);
+//! // What a client writes itself, it writes in vain.
+//! let refused = ask("203.0.113.99, 192.0.2.1").await;
+//! assert_eq!(refused.status(), 429);
+//! assert_eq!(refused.headers()["retry-after"], "60");
+//! assert_eq!(ask("192.0.2.2").await.status(), 200);
+//! # Ok(()) }
+//! ```
+//!
+//! # What happens to a call for which there is no room
+//!
+//! It is refused at once, unless it is said that it may wait: see [`Admission`]. On a server, `.answer()`, a refusal is a response in
+//! problem JSON (RFC 9457): 429 by a rate, with `Retry-After` rounded up, so that whoever obeys it is admitted next; 503 by what is in
+//! flight. To a gRPC call it is `RESOURCE_EXHAUSTED` or `UNAVAILABLE`. A rate also says on every answer how things stand, in the fields
+//! `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). On a client it is an [`Error`](crate::Error) of kind
+//! `Overload` that says when to come back and hands the request back, so [`retry`](crate::retry) above can wait; a circuit breaker does
+//! not count it.
+//!
+//! A limit outside of a service decides before the service is asked whether it is ready. The order that lets cheap refusals come before
+//! expensive work: client address, concurrency, rate by address, size of bodies, who the caller is, rate by caller. Let what asks for the
+//! health of the server past them: [`except`](RateLimitLayer::except), or a [`Server`](crate::server::Server), which does that by itself.
+//!
+//! # How many in which time
+//!
+//! A [`Quota`] is earned evenly and saved up to a burst: over any stretch of time `t` no more than `burst + rate · t` are admitted. A
+//! [strict](Quota::strict) one allows no more than its amount in any window. Requests can [cost](RateLimitLayer::cost) more than 1, a
+//! layer can have [several](RateLimitLayer::and) limits of which a call takes from all or from none, and a quota can be
+//! [changed](RateLimiter::set_quota) while it is in use. Limits by key remember only the keys that have something spent, and at most
+//! [so many](KeyedRateLimiter::max_keys).
+//!
+//! # How many at once
+//!
+//! A call is in flight until the body of its response has ended, was dropped or has failed; or until its head, by
+//! [choice](ConcurrencyLimitLayer::until_head). Upgraded connections count until their head.
+//!
+//! # How large
 //!
 //! A body that is announced to be too large is refused before a byte of it is read, on a server with 413. One that grows
 //! over the limit fails with the frame that passes it: nothing beyond the limit is handed on.
@@ -23,24 +91,17 @@
 //! # }
 //! ```
 //!
-//! Customized, where a refusal is an error of the client:
-//!
-//! ```
-//! use stonework::limit::ResponseBodyLimitLayer;
-//!
-//! let layer = ResponseBodyLimitLayer::new(10 * 1024 * 1024);
-//! # let _ = layer;
-//! ```
-//!
-//! *Who is asking* behind proxies, so that nobody can pretend to be another: [`ClientAddressLayer`] and [`TrustedProxies`], which
-//! give each request its [`ClientAddress`](crate::base::ClientAddress).
-//!
 //! *Not covered:* the size of the head, which is the connection's to limit, and trailers. What is limited is the content as
 //! it is transferred: a compressed body may be larger than the limit once it is not. *Not for:* limits on time, which are
 //! in [`timeout`](crate::timeout).
 //!
-//! *Errors:* of kind `Body`, at whose end stands [`BodyTooLarge`](crate::base::body::BodyTooLarge); no `retry` repeats
-//! them. *Cancellation:* dropping a future drops the call inside. *Readiness and cloning:* those of the inner service.
+//! *Defaults:* there are none for how much, which is the service's to know; a burst is as large as the amount, as many may wait as may
+//! be in flight, 100 000 keys are kept, and a 503 asks to come back in a second. *Errors:* of kind `Overload`, at whose end stands
+//! [`RateLimited`](crate::base::RateLimited) or [`Overloaded`], not sent; of kind `Body`, at whose end stands
+//! [`BodyTooLarge`](crate::base::body::BodyTooLarge), which no `retry` repeats. *Panics:* none. *Cancellation:* dropping a future drops
+//! the call inside; a place in a queue is given up, a permit comes back, and what was taken of a quota for later is given back; what a
+//! call that was made has taken stays taken. *Readiness and cloning:* layers that limit rates or concurrency are always ready, but for
+//! [`Admission::Backpressure`]; a clone has no reservation. Those that limit bodies are as ready as the inner service.
 
 mod address;
 mod admission;

@@ -57,12 +57,13 @@ impl<K, F> ConcurrencyLimitLayer<Keyed<KeyedConcurrencyLimiter<K>, F>> {
     /// With a limit for each key: see [`KeyOf`](crate::base::KeyOf).
     ///
     /// ```
-    /// use http::Request;
+    /// use http::{HeaderValue, Request};
     /// use stonework::limit::{ConcurrencyLimitLayer, KeyedConcurrencyLimiter};
     ///
     /// # fn main() -> Result<(), stonework::limit::InvalidConcurrency> {
     /// let tenant = |request: &Request<String>| request.headers().get("x-tenant").cloned();
-    /// let layer = ConcurrencyLimitLayer::keyed(KeyedConcurrencyLimiter::new(10)?, tenant);
+    /// let limiter = KeyedConcurrencyLimiter::<Option<HeaderValue>>::new(10)?;
+    /// let layer = ConcurrencyLimitLayer::keyed(limiter, tenant);
     /// # let _ = layer;
     /// # Ok(()) }
     /// ```

@@ -14,14 +14,13 @@ use crate::limit::gate::{Except, Gated, Keyed, Settings};
 /// All services made by one layer, by its clones, or from one [`RateLimiter`] share the limit.
 ///
 /// ```
-/// use http::Request;
-/// use stonework::base::ClientAddress;
+/// use stonework::base::{ByClient, Network};
 /// use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter};
 ///
 /// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
 /// // Fifty a second from each client, and a thousand from all of them: a call takes from both, or from neither.
-/// let client = |request: &Request<axum::body::Body>| ClientAddress::of(request.extensions()).network();
-/// let layer = RateLimitLayer::keyed(KeyedRateLimiter::named("client", Quota::per_second(50))?, client)
+/// let clients = KeyedRateLimiter::<Network>::named("client", Quota::per_second(50))?;
+/// let layer = RateLimitLayer::keyed(clients, ByClient)
 ///     .and(RateLimiter::named("all", Quota::per_second(1_000))?)
 ///     .answer();
 /// # let _ = layer;
