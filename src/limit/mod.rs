@@ -41,9 +41,11 @@
 
 mod body;
 mod rate;
+mod shared;
 
 pub use self::body::{
     LimitedBody, RequestBodyLimit, RequestBodyLimitLayer, RequestLimitFuture, ResponseBodyLimit,
     ResponseBodyLimitLayer, ResponseLimitFuture,
 };
 pub use self::rate::{Allowed, InvalidQuota, Quota, RateLimiter, Reservation};
+pub use self::shared::*;

@@ -13,4 +13,5 @@ pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
-use self::policy::Policy;
+pub(in crate::limit) use self::pace::{Denied, Pace};
+pub(in crate::limit) use self::policy::Policy;
