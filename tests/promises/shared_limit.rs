@@ -440,11 +440,9 @@ impl QuotaStore for WrongStore {
                 taken => taken,
             }),
             Wrong::SharesOneQuotaWithinAKey => {
-                let all: Vec<_> = quotas.iter().map(|q| other(q, 1.0)).collect();
-                let first = Refill::of(&Quota::new(1, all[0].interval()).burst(all[0].most())).unwrap();
                 // Whatever the quota, one count for the key.
-                let most = first.most();
-                let whole = Refill::of(&Quota::new(1, all[0].interval()).burst(most.max(30))).unwrap();
+                let most = quotas[0].most().max(30);
+                let whole = Refill::of(&Quota::new(1, quotas[0].interval()).burst(most)).unwrap();
                 let scaled = one(key.to_owned(), whole, cost).await?;
                 let Taken::All(standing) = scaled else { return Ok(scaled) };
                 let spent = whole.most() - standing[0].left();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo, RedisResult, Script};
+use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind};
 use tokio::time::Instant;
 
 use super::{KeyTooLong, QuotaStore, Refill, Shortage, Taken};
@@ -160,7 +160,7 @@ impl RedisStore {
         loop {
             let (number, mut manager) = self.shared.manager()?;
             match invocation.invoke_async(&mut manager).await {
-                Err(error) if error.is_connection_dropped() && !asked_again => asked_again = true,
+                Err(error) if is_to_be_repeated(&error) && !asked_again => asked_again = true,
                 answer => {
                     self.shared.line().heard(number);
                     return answer;
@@ -204,6 +204,12 @@ impl Line {
             self.silent_since = None;
         }
     }
+}
+
+/// The connection was lost; or the server was told to forget its scripts, just after it had been given this one.
+fn is_to_be_repeated(error: &RedisError) -> bool {
+    let no_script = ErrorKind::Server(ServerErrorKind::NoScript);
+    error.is_connection_dropped() || error.kind() == no_script
 }
 
 impl QuotaStore for RedisStore {
