@@ -10,9 +10,10 @@ use stonework::limit::{
     DecidedBy, Quota, QuotaStore, RedisStore, Refill, SharedLimitSettings, SharedRateLimiter, Standing,
     StoreAway, Taken, WhenAway,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -241,6 +242,47 @@ async fn a_redis_that_hangs_is_not_waited_for_longer_than_the_timeout() {
     }
     redis.signal("CONT").await;
     is_back(&alone).await;
+}
+
+/// Between a limit and the server: each connection to it is one to the server, until it is told to lose them. Then those that there
+/// are carry nothing any more, and are not closed; later ones are well.
+async fn lossy(redis: &Redis) -> (u16, watch::Sender<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, target) = (listener.local_addr().unwrap().port(), redis.port);
+    let (lose, lost) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut lost = lost.clone();
+            lost.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    _ = lost.changed() => sleep(PATIENCE * 2).await,
+                }
+            });
+        }
+    });
+    (port, lose)
+}
+
+#[tokio::test]
+async fn a_connection_over_which_nothing_is_heard_is_given_up_for_a_new_one() {
+    if !need("redis-server") {
+        return;
+    }
+    let redis = Redis::start().await;
+    let (port, lose) = lossy(&redis).await;
+    let store = RedisStore::open(format!("redis://127.0.0.1:{port}")).unwrap();
+    let settings = SharedLimitSettings::new().timeout(300 * MS).pause(50 * MS);
+    let limiter = limiter(&store, "lost", WhenAway::Local).settings(settings).unwrap();
+    is_back(&limiter).await;
+    lose.send(()).unwrap();
+    let begun = Instant::now();
+    let _ = limiter.take("key", 0).await;
+    assert!(limiter.is_away());
+    is_back(&limiter).await;
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

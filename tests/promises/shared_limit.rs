@@ -317,6 +317,7 @@ async fn the_memory_of_a_store_forgets_what_is_full_and_its_cap_is_one_more_key(
         advance(Duration::from_micros(100)).await;
         assert!(store.keys() <= 100);
     }
+    assert!(format!("{:?}", MemoryStore::new()).contains("most: 65536"));
     // Whoever only looks is not remembered.
     advance(60 * SECOND).await;
     for key in 0..50 {

@@ -7,6 +7,7 @@ use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
+use stonework::limit::{SharedLimitSettings, WhenAway};
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -48,6 +49,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
+        ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
     ];
     // Settings within settings have rows of their own.
     let nested = [
@@ -75,6 +77,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
     let health = HealthSettings::new();
     Some(match name {
@@ -166,6 +169,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `stall_timeout`" => server.stall_timeout(time(value)?) == server,
         "server `ping_interval`" => server.ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.ping_timeout(time(value)?) == server,
+        "shared limit `pause`" => shared.pause(time(value)?) == shared,
+        "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
+        "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,
         "send deadline `margin`" => {
             let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
             format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())

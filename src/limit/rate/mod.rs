@@ -13,5 +13,5 @@ pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
-pub(in crate::limit) use self::pace::{Denied, Pace};
-pub(in crate::limit) use self::policy::Policy;
+pub(super) use self::pace::{Denied, Pace};
+pub(super) use self::policy::Policy;
