@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use stonework::base::RateLimited;
+use stonework::base::{RateLimited, Rng};
 use stonework::limit::conformance::check;
 use stonework::limit::{
     DecidedBy, Quota, QuotaStore, RedisStore, Refill, SharedLimitSettings, SharedRateLimiter, Standing,
@@ -71,13 +71,22 @@ impl Redis {
     }
 
     async fn says(&self, command: &str) -> String {
-        says(self.port, command).await
+        says(self.port, &format!("{command}\r\n")).await
+    }
+
+    /// The numbers that it answers to a command of these words.
+    async fn numbers(&self, words: &[String]) -> Vec<u128> {
+        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let command = format!("*{}\r\n{}", words.len(), words.collect::<String>());
+        let answer = says(self.port, &command).await;
+        let number = |line: &str| line.strip_prefix(':').map(|number| number.parse().expect(line));
+        answer.lines().filter_map(number).collect()
     }
 }
 
 async fn says(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("{command}QUIT\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer.trim_end().trim_end_matches("+OK").trim_end().to_owned()
@@ -85,7 +94,7 @@ async fn says(port: u16, command: &str) -> String {
 
 /// Microseconds on the server's clock.
 async fn time(port: u16) -> u64 {
-    let answer = says(port, "TIME").await;
+    let answer = says(port, "TIME\r\n").await;
     let numbers: Vec<u64> = answer.lines().filter_map(|line| line.parse().ok()).collect();
     numbers[0] * 1_000_000 + numbers[1]
 }
@@ -146,6 +155,59 @@ async fn what_redis_counts_is_exact_to_the_nanosecond_and_forgotten_when_it_is_f
     redis.says(&format!("SET stonework:{{=key}}:100000000ns:10 \"{later} 7\"")).await;
     let Taken::Nothing(short) = take(quota, 10).await else { panic!("nothing is left") };
     assert_eq!((short.left(), short.retry_after()), (0, Some(Duration::from_secs(1))));
+}
+
+/// The script on a clock of its own, beside the same in one number of 128 bits.
+#[tokio::test]
+async fn the_script_decides_as_arithmetic_without_bounds_does() {
+    if !need("redis-server") {
+        return;
+    }
+    let redis = Redis::start().await;
+    // What expires does so on the real clock.
+    let script = include_str!("../../src/limit/shared/take.lua").replace(", 'PX', expire", "");
+    let rng = Rng::seeded(7);
+    let (mut admitted, mut refused) = (0, 0);
+    for round in 0..40_u64 {
+        let quotas: Vec<(u128, u128)> = (0..=rng.below(3))
+            .map(|_| (u128::from(1 + rng.below(2_000)), u128::from(1 + rng.below(9))))
+            .map(|(interval, most)| (interval, interval * most))
+            .collect();
+        let (mut now, mut cells) = (1_800_000_000_000_000_u128, vec![0_u128; quotas.len()]);
+        for _ in 0..30 {
+            now += u128::from(rng.below(4));
+            let (cost, nanos) = (u128::from(rng.below(4)), now * 1000);
+            let spent: Vec<u128> = cells.iter().map(|cell| cell.saturating_sub(nanos)).collect();
+            let after: Vec<u128> = spent.iter().zip(&quotas).map(|(s, (i, _))| s + cost * i).collect();
+            let over = |place: usize| after[place].saturating_sub(quotas[place].1);
+            let wait = (0..quotas.len()).map(over).max().unwrap();
+            let short =
+                if wait > 0 { 1 + (0..quotas.len()).find(|at| over(*at) == wait).unwrap() } else { 0 };
+            let now_spent = if short > 0 { &spent } else { &after };
+            if short == 0 {
+                admitted += 1;
+                cells = after.iter().map(|after| nanos + after).collect();
+            } else {
+                refused += 1;
+            }
+            let expected: Vec<u128> = [short as u128, wait].into_iter().chain(now_spent.clone()).collect();
+
+            let clock = format!("{{'{}', '{}'}}", now / 1_000_000, now % 1_000_000);
+            let script = script.replace("redis.call('TIME')", &clock);
+            let mut words = vec!["EVAL".to_owned(), script, quotas.len().to_string()];
+            words.extend((0..quotas.len()).map(|place| format!("{{{round}}}{place}")));
+            for (interval, whole) in &quotas {
+                for nanos in [cost * interval, *whole] {
+                    words.extend([(nanos / 1000).to_string(), (nanos % 1000).to_string()]);
+                }
+            }
+            let said: Vec<u128> = redis.numbers(&words).await;
+            let times = said[1..].chunks(2).map(|time| time[0] * 1000 + time[1]);
+            let said: Vec<u128> = [said[0]].into_iter().chain(times).collect();
+            assert_eq!(said, expected, "{cost} of {quotas:?} at {now}");
+        }
+    }
+    assert!(admitted > 300 && refused > 300, "{admitted}, {refused}");
 }
 
 fn quota_left(quota: Quota, cost: u32) -> u32 {
