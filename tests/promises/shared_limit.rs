@@ -13,7 +13,7 @@ use stonework::limit::{
 };
 use tokio::time::{advance, sleep};
 
-use crate::support::{SECOND, timed};
+use crate::support::{Everything, SECOND, timed};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -247,6 +247,30 @@ async fn calls_that_were_under_way_when_the_store_went_away_do_not_prolong_it() 
     assert_eq!(by(slow.await), DecidedBy::Local);
     sleep(900 * MS).await;
     assert_eq!(by(limiter.take("key", 1).await), DecidedBy::Store, "a second after the first failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_store_is_away_or_back_is_logged_once_and_without_keys() {
+    let log = Everything::default();
+    let guard = tracing::subscriber::set_default(log.clone());
+    let store = Moody::default();
+    let limiter = limiter(&store, WhenAway::Refuse);
+    store.be(Mood::Fails);
+    for _ in 0..10 {
+        let _ = limiter.take("a secret", 1).await;
+        sleep(SECOND / 2).await;
+    }
+    assert_eq!(limiter.store_failures(), 5);
+    store.be(Mood::Well);
+    sleep(SECOND).await;
+    for _ in 0..3 {
+        let _ = limiter.take("a secret", 1).await;
+    }
+    drop(guard);
+    let log = log.text();
+    for (text, times) in [("does not answer", 1), ("no route to host", 1), ("is back", 1), ("secret", 0)] {
+        assert_eq!(log.matches(text).count(), times, "{text}: {log}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
