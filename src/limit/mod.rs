@@ -109,6 +109,7 @@ mod body;
 mod concurrency;
 mod gate;
 mod rate;
+mod shared;
 mod table;
 
 pub use self::address::{
@@ -128,3 +129,4 @@ pub use self::rate::{
     Allowed, Both, Costs, InvalidQuota, KeyedRateLimiter, Quota, Rate, RateLimit, RateLimitLayer,
     RateLimiter, Reservation,
 };
+pub use self::shared::*;

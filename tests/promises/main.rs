@@ -22,6 +22,7 @@ mod reopen;
 mod resume;
 mod retry;
 mod server;
+mod shared_limit;
 mod shutdown;
 mod storms;
 mod support;

@@ -7,7 +7,7 @@ use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
-use stonework::limit::{ConcurrencySettings, TrustedProxies};
+use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -49,6 +49,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
+        ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
     ];
     // Settings within settings have rows of their own.
     let nested = [
@@ -76,6 +77,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
     let health = HealthSettings::new();
     Some(match name {
@@ -184,6 +186,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
+        "shared limit `pause`" => shared.pause(time(value)?) == shared,
+        "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
+        "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,
         "send deadline `margin`" => {
             let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
             format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())

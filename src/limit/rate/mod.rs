@@ -21,4 +21,5 @@ pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
-use self::policy::Policy;
+pub(super) use self::pace::{Denied, Pace};
+pub(super) use self::policy::Policy;

@@ -10,16 +10,16 @@ use super::Quota;
 
 /// A quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(in crate::limit) struct Pace {
     /// How long it takes to earn one.
-    pub(super) interval: u64,
+    pub(in crate::limit) interval: u64,
     /// How long it takes to earn all that can be saved up.
-    pub(super) whole: u64,
+    pub(in crate::limit) whole: u64,
 }
 
 /// Not now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(in crate::limit) enum Denied {
     /// It costs more than there ever is.
     Never,
     /// In so many nanoseconds, if nobody comes in between.
@@ -27,7 +27,7 @@ pub(super) enum Denied {
 }
 
 impl Pace {
-    pub(super) fn of(quota: &Quota) -> Self {
+    pub(in crate::limit) fn of(quota: &Quota) -> Self {
         let interval = u64::try_from(quota.interval()).unwrap_or(u64::MAX);
         Self { interval, whole: interval.saturating_mul(u64::from(quota.most())) }
     }
@@ -35,7 +35,7 @@ impl Pace {
     /// What `cell` becomes when `cost` is taken at `now`, or at most `patience` later: then whoever takes it has to wait as long as
     /// [`wait`](Self::wait) says.
     #[inline]
-    pub(super) fn take(self, cell: u64, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
+    pub(in crate::limit) fn take(self, cell: u64, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
         if cost == 0 {
             return Ok(cell);
         }
@@ -58,7 +58,7 @@ impl Pace {
     }
 
     /// How many could be taken at `now`.
-    pub(super) fn left(self, cell: u64, now: u64) -> u32 {
+    pub(in crate::limit) fn left(self, cell: u64, now: u64) -> u32 {
         let spent = cell.saturating_sub(now);
         u32::try_from(self.whole.saturating_sub(spent) / self.interval.max(1)).unwrap_or(u32::MAX)
     }

@@ -9,14 +9,14 @@ const LONGEST: usize = 64;
 /// What a limit is called in fields and refusals: visible ASCII without quotes and backslashes, so that it means the same wherever
 /// it is written.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Policy {
+pub(in crate::limit) struct Policy {
     name: Arc<str>,
 }
 
 impl Policy {
-    pub(super) const DEFAULT: &str = "default";
+    pub(in crate::limit) const DEFAULT: &str = "default";
 
-    pub(super) fn named(name: &str) -> Result<Self, InvalidQuota> {
+    pub(in crate::limit) fn named(name: &str) -> Result<Self, InvalidQuota> {
         let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
         if name.is_empty() || name.len() > LONGEST || !name.bytes().all(plain) {
             return Err(InvalidQuota::Name);
@@ -24,11 +24,11 @@ impl Policy {
         Ok(Self { name: name.into() })
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::limit) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn shared_name(&self) -> Arc<str> {
+    pub(in crate::limit) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
 }

@@ -27,7 +27,7 @@ pub struct Quota {
     pub(super) amount: u32,
     pub(super) per: Duration,
     pub(super) burst: Option<u32>,
-    pub(super) strict: bool,
+    pub(in crate::limit) strict: bool,
 }
 
 impl Quota {
