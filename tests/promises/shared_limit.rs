@@ -4,16 +4,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::{Request, Response};
 use stonework::Error;
 use stonework::base::{BoxError, Delivery, Kind, RateLimited};
 use stonework::limit::conformance::{Promise, check};
 use stonework::limit::{
-    DecidedBy, InvalidQuota, InvalidSharedLimit, KeyTooLong, MemoryStore, Quota, QuotaStore, Refill,
-    SharedAllowed, SharedLimitSettings, SharedRateLimiter, Shortage, Standing, StoreAway, Taken, WhenAway,
+    Costs, DecidedBy, Except, InvalidQuota, InvalidSharedLimit, KeyTooLong, Keyed, MemoryStore, Quota,
+    QuotaStore, Refill, SharedAllowed, SharedLimitSettings, SharedRateLimitLayer, SharedRateLimiter,
+    Shortage, Standing, StoreAway, Taken, WhenAway,
 };
+use stonework::testing::Scripted;
 use tokio::time::{advance, sleep};
+use tower::{Layer, ServiceExt};
 
-use crate::support::{Everything, SECOND, timed};
+use crate::support::{Backend, Content, Everything, SECOND, answered, timed};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -318,6 +322,113 @@ fn the_settings_of_a_shared_limit_are_read_and_written() {
         let error = serde_json::from_str::<SharedLimitSettings>(wrong).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");
     }
+}
+
+// ───────────────────────────────────────────────────────────────────────────── the layer
+
+/// By the header `who`; a request for `/livez` is exempt, and one for `/search` costs 5.
+fn web<M>(limiter: &SharedRateLimiter, layer: impl FnOnce(SharedWeb) -> M) -> M {
+    let who = |request: &Request<Content>| {
+        request.headers().get("who").and_then(|who| who.to_str().ok()).unwrap_or("nobody").to_owned()
+    };
+    let cost = |request: &Request<Content>| if request.uri().path() == "/search" { 5_u32 } else { 1 };
+    let exempt = |request: &Request<Content>| request.uri().path() == "/livez";
+    layer(
+        SharedRateLimitLayer::keyed(limiter.clone(), who as Who).cost(cost as Cost).except(exempt as Exempt),
+    )
+}
+
+type Who = fn(&Request<Content>) -> String;
+type Cost = fn(&Request<Content>) -> u32;
+type Exempt = fn(&Request<Content>) -> bool;
+type SharedWeb = SharedRateLimitLayer<Except<Costs<Keyed<SharedRateLimiter, Who>, Cost>, Exempt>>;
+
+fn backend() -> Backend {
+    Scripted::script(|_, _| answered(200))
+}
+
+fn asks(who: &str, path: &str) -> Request<Content> {
+    Request::get(path).header("who", who).body(Content::default()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_answers_429_with_its_fields_and_whoever_waits_as_told_is_admitted_next() {
+    let store = Moody::default();
+    let limiter = SharedRateLimiter::named(
+        "api",
+        store.clone(),
+        [Quota::per_second(10), Quota::per_minute(30).burst(6)],
+    )
+    .unwrap();
+    let app = web(&limiter, SharedRateLimitLayer::answer).layer(backend());
+    let fields = |response: &Response<_>, name: &str| response.headers()[name].to_str().unwrap().to_owned();
+
+    let answer = app.clone().oneshot(asks("ann", "/search")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // The tightest of the two.
+    assert_eq!(fields(&answer, "ratelimit-policy"), r#""api";q=6;w=12"#);
+    assert_eq!(fields(&answer, "ratelimit"), r#""api";r=1;t=10"#);
+
+    let refused = app.clone().oneshot(asks("ann", "/search")).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(fields(&refused, "ratelimit"), r#""api";r=1;t=8"#);
+    assert_eq!(fields(&refused, "retry-after"), "8");
+    assert_eq!(limiter.refused(), 1);
+    assert_eq!(app.clone().oneshot(asks("bob", "/")).await.unwrap().status(), 200, "another key");
+    advance(8 * SECOND).await;
+    assert_eq!(app.clone().oneshot(asks("ann", "/search")).await.unwrap().status(), 200);
+
+    let asked = store.asked();
+    let probe = app.clone().oneshot(asks("ann", "/livez")).await.unwrap();
+    assert!(probe.status() == 200 && !probe.headers().contains_key("ratelimit"));
+    assert_eq!(store.asked(), asked, "nobody asks for what is exempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_a_layer_of_a_client_it_is_an_error_that_hands_the_request_back() {
+    let limiter = SharedRateLimiter::new(Moody::default(), [Quota::per_minute(1)]).unwrap();
+    let backend = backend();
+    let client = web(&limiter, |layer| layer).layer(backend.clone());
+    client.clone().oneshot(asks("ann", "/")).await.unwrap();
+    let mut error = client.oneshot(asks("ann", "/")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (Kind::Overload, Delivery::NotSent));
+    assert_eq!(error.retry_after(), Some(60 * SECOND));
+    assert_eq!(error.take_request::<Request<Content>>().unwrap().headers()["who"], "ann");
+    assert_eq!(backend.seen().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_a_layer_does_what_its_limiter_says() {
+    for (when_away, statuses) in
+        [(WhenAway::Admit, [200, 200]), (WhenAway::Local, [200, 429]), (WhenAway::Refuse, [503, 503])]
+    {
+        let store = Moody::default();
+        store.be(Mood::Hangs);
+        let limiter = SharedRateLimiter::new(store, [Quota::per_minute(1)]).unwrap();
+        let limiter = limiter.settings(SharedLimitSettings::new().when_away(when_away)).unwrap();
+        let app = web(&limiter, SharedRateLimitLayer::answer).layer(backend());
+        for (status, wait) in statuses.into_iter().zip([100 * MS, Duration::ZERO]) {
+            let (answer, took) = timed(app.clone().oneshot(asks("ann", "/"))).await;
+            let answer = answer.unwrap();
+            assert_eq!((answer.status().as_u16(), took), (status, wait), "{when_away:?}");
+            assert_eq!(answer.headers().contains_key("retry-after"), status != 200);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_is_switched_off_or_dropped_while_it_asks_leaves_the_service_alone() {
+    let store = Moody::default();
+    store.be(Mood::Hangs);
+    let limiter = SharedRateLimiter::new(store.clone(), [Quota::per_minute(1)]).unwrap();
+    let backend = backend();
+    let off = web(&limiter, |layer| layer.when(false)).layer(backend.clone());
+    off.oneshot(asks("ann", "/")).await.unwrap();
+    assert_eq!((store.asked(), backend.seen().count()), (0, 1));
+
+    let on = web(&limiter, |layer| layer).layer(backend.clone());
+    assert!(on.oneshot(asks("ann", "/")).now_or_never().is_none());
+    assert_eq!((store.asked(), backend.seen().count()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::waiting::{QueueIsFull, Waiting};
 use super::{ConcurrencyLimiter, KeyedConcurrencyLimiter, Overloaded, Permit};
-use crate::base::{Alarm, Deadline, Error, KeyOf, scope};
+use crate::base::{Alarm, Deadline, KeyOf, scope};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Except, Gate, Keyed, Reserved, Slot};
+use crate::limit::gate::{Entered, Entry, Except, Gate, Keyed, Reserved, Slot, Turned};
 
 /// What limits how many requests are in flight: a [`ConcurrencyLimiter`], and what is made from limiters by
 /// [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer). There is no need for another.
@@ -134,17 +134,17 @@ impl PermitTurn {
 }
 
 impl Future for PermitTurn {
-    type Output = Result<Option<Permit>, Error>;
+    type Output = Turned<Option<Permit>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.waiting.poll(cx) {
-            Poll::Ready(Ok(permit)) => return Poll::Ready(Ok(Some(permit))),
+            Poll::Ready(Ok(permit)) => return Poll::Ready(Turned::silently(Ok(Some(permit)))),
             Poll::Ready(Err(QueueIsFull)) => {}
             Poll::Pending => ready!(this.alarm.poll_until(cx, *this.until)),
         }
         let refused: Overloaded = this.limiter.refuse();
-        Poll::Ready(Err(refused.into()))
+        Poll::Ready(Turned::silently(Err(refused.into())))
     }
 }
 

@@ -17,7 +17,7 @@ pub trait Gate<Req>: sealed::Sealed {
     /// What is kept until the call has ended.
     type Pass: Guard + Default;
     /// A place in the queue.
-    type Turn: Future<Output = Result<Self::Pass, Error>>;
+    type Turn: Future<Output = Turned<Self::Pass>>;
 
     /// Ask to be let in. With `tells`, say in fields how things stand.
     fn enter(&self, request: &Req, patience: Duration, tells: bool) -> Entered<Self::Pass, Self::Turn>;
@@ -52,6 +52,21 @@ pub(in crate::limit) enum Entry<P, T> {
 impl<P, T> Entered<P, T> {
     pub(in crate::limit) const fn silently(entry: Entry<P, T>) -> Self {
         Self { entry, fields: None }
+    }
+}
+
+/// What became of the one who waited.
+#[allow(unnameable_types, reason = "only those inside handle it")]
+#[allow(missing_debug_implementations, reason = "it lives for one step")]
+pub struct Turned<P> {
+    pub(in crate::limit) result: Result<P, Error>,
+    /// How things stand, where nobody knew that before.
+    pub(in crate::limit) fields: Option<Box<Fields>>,
+}
+
+impl<P> Turned<P> {
+    pub(in crate::limit) const fn silently(result: Result<P, Error>) -> Self {
+        Self { result, fields: None }
     }
 }
 

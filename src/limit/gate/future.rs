@@ -6,7 +6,7 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::Fields;
+use super::{Fields, Turned};
 use crate::base::body::{Guard, HoldUntil};
 use crate::base::{Asked, Error, Hold, NOBODY};
 
@@ -93,6 +93,17 @@ impl<S: Service<Req>, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
 }
 
 impl<M> Call<M> {
+    /// Says how things stand.
+    #[inline]
+    fn tell<Req, Res, E, P>(&self, response: &mut M::Response)
+    where
+        M: Hold<Req, Res, E, P>,
+    {
+        if let Some(fields) = &self.fields {
+            self.mode.add(response, |headers| fields.write(headers));
+        }
+    }
+
     /// The refusal, as it is told: with the request, where its sender wants it back.
     #[cold]
     pub(super) fn refusal<Req: Send + 'static>(&self, error: Error, request: Req, hands_back: bool) -> Error {
@@ -110,7 +121,7 @@ where
     S: Service<Req>,
     Req: Send + 'static,
     P: Guard,
-    T: Future<Output = Result<P, Error>>,
+    T: Future<Output = Turned<P>>,
     M: Hold<Req, S::Response, S::Error, P>,
 {
     type Output = Result<M::Response, M::Error>;
@@ -118,23 +129,18 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Call { asked, mode, until_head, fields, .. } = &*this.call;
-        let tell = |response: &mut M::Response| {
-            if let Some(fields) = fields {
-                mode.add(response, |headers| fields.write(headers));
-            }
-        };
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Called { answer, pass } => {
                     let answer = ready!(answer.poll(cx));
                     let pass = pass.take().expect("a future is polled until it is ready");
+                    let Call { asked, mode, until_head, .. } = &*this.call;
                     return Poll::Ready(match answer {
                         Ok(response) => {
                             let until =
                                 if *until_head { HoldUntil::Head } else { mode.until(*asked, &response) };
                             let mut response = mode.hold(response, until, pass);
-                            tell(&mut response);
+                            this.call.tell::<Req, S::Response, S::Error, P>(&mut response);
                             Ok(response)
                         }
                         Err(error) => Err(mode.err(error)),
@@ -142,20 +148,23 @@ where
                 }
                 StateProjection::Refused { error } => {
                     let error = error.take().expect("a future is polled until it is ready");
-                    let mut refused = mode.end(*asked, error);
+                    let mut refused = this.call.mode.end(this.call.asked, error);
                     if let Ok(response) = &mut refused {
-                        tell(response);
+                        this.call.tell::<Req, S::Response, S::Error, P>(response);
                     }
                     return Poll::Ready(refused);
                 }
                 StateProjection::Broken { error } => {
                     let error = error.take().expect("a future is polled until it is ready");
-                    return Poll::Ready(Err(mode.err(error)));
+                    return Poll::Ready(Err(this.call.mode.err(error)));
                 }
                 StateProjection::Waiting { turn, service, request } => {
-                    let passed = ready!(turn.poll(cx));
+                    let Turned { result, fields } = ready!(turn.poll(cx));
+                    if fields.is_some() {
+                        this.call.fields = fields;
+                    }
                     let request = request.take().expect("a request waits once");
-                    let state = match passed {
+                    let state = match result {
                         Ok(pass) => State::Admitted {
                             service: service.take().expect("a service waits once"),
                             request: Some(request),
@@ -170,7 +179,7 @@ where
                 }
                 StateProjection::Admitted { service, request, pass } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
-                        return Poll::Ready(Err(mode.err(error)));
+                        return Poll::Ready(Err(this.call.mode.err(error)));
                     }
                     // `Admitted` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");

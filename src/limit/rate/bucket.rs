@@ -9,19 +9,19 @@ use crate::base::RateLimited;
 
 /// A quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(in crate::limit) enum Plan {
     Paced(Pace),
     Strict(Window),
 }
 
 impl Plan {
-    pub(super) fn of(quota: &Quota) -> Self {
+    pub(in crate::limit) fn of(quota: &Quota) -> Self {
         if quota.strict { Self::Strict(Window::of(quota)) } else { Self::Paced(Pace::of(quota)) }
     }
 
     /// As it is published: how much in which time. Of a pace that is all that can be saved up, and the time it takes to earn it; or
     /// what is earned in a second, if that is more, since the time is told in whole seconds.
-    pub(super) fn policy(self) -> (u32, Duration) {
+    pub(in crate::limit) fn policy(self) -> (u32, Duration) {
         const SECOND: u64 = 1_000_000_000;
         match self {
             Self::Strict(window) => (window.amount, Duration::from_nanos(window.length)),

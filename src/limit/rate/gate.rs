@@ -12,7 +12,7 @@ use super::pace::nanos;
 use super::{Allowed, KeyedRateLimiter, Policy, RateLimiter};
 use crate::base::{Alarm, Deadline, Error, KeyOf, RateLimited, scope};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Except, Fields, Gate, Keyed, Reserved, Slot, Standing};
+use crate::limit::gate::{Entered, Entry, Except, Fields, Gate, Keyed, Reserved, Slot, Standing, Turned};
 
 /// What limits the rate of requests: a [`RateLimiter`], and what is made from limiters by
 /// [`RateLimitLayer`](crate::limit::RateLimitLayer). There is no need for another.
@@ -219,13 +219,19 @@ impl<Req, A: RateLimit<Req>, B: RateLimit<Req>> RateLimit<Req> for Both<A, B> {
         now: Instant,
         patience: u64,
     ) -> Result<Self::Ticket, Refused<'_>> {
-        let first = self.first.take(request, cost, now, patience)?;
-        match self.second.take(request, cost, now, patience) {
-            Ok(second) => Ok((first, second)),
-            Err(refused) => {
+        // Both are asked in any case: who comes back as told finds enough in both.
+        let first = self.first.take(request, cost, now, patience);
+        match (first, self.second.take(request, cost, now, patience)) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Ok(first), Err(refused)) => {
                 self.first.give_back(first);
                 Err(refused)
             }
+            (Err(refused), Ok(second)) => {
+                self.second.give_back(second);
+                Err(refused)
+            }
+            (Err(one), Err(other)) => Err(one.or_longer(other)),
         }
     }
 
@@ -247,8 +253,14 @@ impl<Req, A: RateLimit<Req>, B: RateLimit<Req>> RateLimit<Req> for Both<A, B> {
 /// A limit of which not every request takes 1. Made by [`cost`](crate::limit::RateLimitLayer::cost).
 #[derive(Clone)]
 pub struct Costs<L, F> {
-    pub(super) limit: L,
-    pub(super) cost: F,
+    pub(in crate::limit) limit: L,
+    pub(in crate::limit) cost: F,
+}
+
+impl<L, F> Costs<L, F> {
+    pub(in crate::limit) const fn new(limit: L, cost: F) -> Self {
+        Self { limit, cost }
+    }
 }
 
 impl<L, F> Sealed for Costs<L, F> {}
@@ -370,6 +382,11 @@ fn fields<Req, L: RateLimit<Req>>(limit: &L, ticket: &L::Ticket) -> Box<Fields> 
 }
 
 impl Refused<'_> {
+    /// The one that has to be waited for longer.
+    fn or_longer(self, other: Self) -> Self {
+        if self.too_much.denied >= other.too_much.denied { self } else { other }
+    }
+
     #[cold]
     fn into_entered<P, T>(self, tells: bool) -> Entered<P, T> {
         let Self { policy, too_much } = self;
@@ -398,13 +415,13 @@ pub struct QuotaTurn<Req, L: RateLimit<Req>> {
 }
 
 impl<Req, L: RateLimit<Req>> Future for QuotaTurn<Req, L> {
-    type Output = Result<(), Error>;
+    type Output = Turned<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         ready!(this.alarm.poll_until(cx, *this.at));
         *this.ticket = None;
-        Poll::Ready(Ok(()))
+        Poll::Ready(Turned::silently(Ok(())))
     }
 }
 

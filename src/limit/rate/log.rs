@@ -20,7 +20,7 @@ struct Taken {
 
 /// A strict quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(in crate::limit) struct Window {
     pub(super) amount: u32,
     pub(super) length: u64,
 }

@@ -21,5 +21,6 @@ pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
+pub(super) use self::bucket::Plan;
 pub(super) use self::pace::{Denied, Pace};
 pub(super) use self::policy::Policy;

@@ -17,13 +17,13 @@ pub(in crate::limit) struct Pace {
     pub(in crate::limit) whole: u64,
 }
 
-/// Not now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Not now. What takes longer is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::limit) enum Denied {
-    /// It costs more than there ever is.
-    Never,
     /// In so many nanoseconds, if nobody comes in between.
     In(u64),
+    /// It costs more than there ever is.
+    Never,
 }
 
 impl Pace {

@@ -1,6 +1,5 @@
 //! Decides whether several quotas all have enough. Nothing here waits, locks or reads a clock.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{Refill, Shortage, Taken};
@@ -14,7 +13,7 @@ pub(super) fn take(quotas: &[Refill], cells: &mut [u64], now: u64, cost: u32) ->
         match quota.pace().take(*cell, now, cost, 0) {
             Ok(cell) => after.push(cell),
             Err(denied) => {
-                let worse = |(_, before): &(usize, Denied)| order(denied, *before) == Ordering::Greater;
+                let worse = |(_, before): &(usize, Denied)| denied > *before;
                 if short.as_ref().is_none_or(worse) {
                     short = Some((place, denied));
                 }
@@ -34,20 +33,6 @@ fn wait(denied: Denied) -> Option<Duration> {
     match denied {
         Denied::Never => None,
         Denied::In(nanos) => Some(Duration::from_nanos(nanos)),
-    }
-}
-
-/// Which of two has to be waited for longer.
-fn order(one: Denied, other: Denied) -> Ordering {
-    let nanos = |denied| match denied {
-        Denied::Never => None,
-        Denied::In(nanos) => Some(nanos),
-    };
-    match (nanos(one), nanos(other)) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(one), Some(other)) => one.cmp(&other),
     }
 }
 

@@ -189,6 +189,14 @@ impl SharedRateLimiter {
     /// Dropping the future gives nothing back: what the store had decided, or decides because the question is on its way, stays
     /// spent. Nothing else remains of it; if it was the one that asks a store which was away, the next call is.
     pub async fn take(&self, key: &str, cost: u32) -> Result<SharedAllowed, Error> {
+        match self.taken(key, cost).await? {
+            (Taken::All(quotas), decided_by) => Ok(SharedAllowed { quotas, decided_by }),
+            (Taken::Nothing(short), _) => Err(self.refuse(short)),
+        }
+    }
+
+    /// What the store says, or who decides in its place.
+    pub(super) async fn taken(&self, key: &str, cost: u32) -> Result<(Taken, DecidedBy), Error> {
         if key.len() > LONGEST_KEY {
             return Err(Error::new(Kind::Invalid, KeyTooLong));
         }
@@ -196,17 +204,19 @@ impl SharedRateLimiter {
         // A name has no backslash, so two names with a key each are never the same.
         let key = format!("{}\\{key}", inner.policy.name());
         let leave = inner.presence().ask(Instant::now());
-        let (taken, decided_by) = match leave {
+        Ok(match leave {
             Ok(leave) => match inner.ask(leave, &key, cost).await {
                 Ok(taken) => (taken, DecidedBy::Store),
                 Err(_) => inner.without_store(inner.settings.pause, &key, cost)?,
             },
             Err(ask_again) => inner.without_store(ask_again, &key, cost)?,
-        };
-        match taken {
-            Taken::All(quotas) => Ok(SharedAllowed { quotas, decided_by }),
-            Taken::Nothing(short) => Err(inner.refuse(short)),
-        }
+        })
+    }
+
+    pub(super) fn refuse(&self, short: Shortage) -> Error {
+        self.inner.refused.fetch_add(1, Ordering::Relaxed);
+        let name = self.inner.policy.shared_name();
+        RateLimited::new(name, short.left(), short.retry_after()).into()
     }
 
     /// Whether the store failed, and has not answered since.
@@ -288,11 +298,6 @@ impl Inner {
                 Err(StoreAway::new(if asking { self.settings.timeout } else { ask_again }))
             }
         }
-    }
-
-    fn refuse(&self, short: Shortage) -> Error {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        RateLimited::new(self.policy.shared_name(), short.left(), short.retry_after()).into()
     }
 }
 

@@ -4,6 +4,7 @@ mod away;
 pub mod conformance;
 mod decide;
 mod error;
+mod layer;
 mod limiter;
 mod memory;
 #[cfg(feature = "redis")]
@@ -12,6 +13,7 @@ mod settings;
 mod store;
 
 pub use self::error::{InvalidSharedLimit, KeyTooLong, StoreAway};
+pub use self::layer::{SharedLimit, SharedRate, SharedRateLimitLayer};
 pub use self::limiter::{DecidedBy, SharedAllowed, SharedRateLimiter};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
