@@ -1,5 +1,6 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod assembled_limits;
 mod body_limit;
 mod body_timeout;
 mod breaker;
