@@ -29,7 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether there is this program. If there is none, this is said; or the test fails, if none may be missing.
 pub(crate) fn need(program: &str) -> bool {
-    is_there(program, Command::new(program).arg("--version"))
+    need_by(program, "--version")
+}
+
+/// The same for one that tells its version when it is asked like this.
+pub(crate) fn need_by(program: &str, version: &str) -> bool {
+    is_there(program, Command::new(program).arg(version))
 }
 
 /// Python with these modules, if there is one: `STONEWORK_PYTHON`, else `python3`.
