@@ -230,6 +230,7 @@ impl fmt::Display for Elapsed {
             Phase::BodyIdle => "no data",
             Phase::BodyRate => "too little data",
             Phase::BodyTotal => "the body did not end",
+            Phase::Pool => "nothing free",
             Phase::Readiness => "not ready",
             Phase::Response => "no answer",
         };
@@ -262,6 +263,8 @@ pub enum Phase {
     BodyRate,
     /// For the end of a body.
     BodyTotal,
+    /// For something from a pool.
+    Pool,
     /// For the service to become ready: no request had been handed to it.
     Readiness,
     /// For the response.

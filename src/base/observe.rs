@@ -11,6 +11,7 @@ use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
 use super::health::HealthState;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
+use super::pooled::PoolClose;
 use super::served::{CloseReason, ServerPhase};
 
 /// Receives every [`Event`] of the layers it was given to.
@@ -141,6 +142,32 @@ pub enum Event {
         /// What the panic said, if it was a text.
         message: Arc<str>,
     },
+    /// A pool has closed an object.
+    #[non_exhaustive]
+    PoolClosed {
+        /// The name of the pool; empty if it was given none.
+        pool: Arc<str>,
+        /// Why.
+        why: PoolClose,
+    },
+    /// A pool has connected an object.
+    #[non_exhaustive]
+    PoolConnected {
+        /// The name of the pool; empty if it was given none.
+        pool: Arc<str>,
+        /// How long that took.
+        took: Duration,
+    },
+    /// A pool could not connect an object.
+    #[non_exhaustive]
+    PoolConnectFailed {
+        /// The name of the pool; empty if it was given none.
+        pool: Arc<str>,
+        /// What went wrong.
+        kind: Kind,
+        /// How long nobody tries again.
+        again_in: Duration,
+    },
     /// A server is one phase nearer to its end.
     #[non_exhaustive]
     ServerPhaseChanged {
@@ -259,7 +286,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 }
 
 /// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
-/// `debug`; a circuit that opens and a health check that fails at `warn`, and their other changes at `info`.
+/// `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -298,6 +325,11 @@ impl Observer for TracingObserver {
             }
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
+            }
+            Event::PoolClosed { pool, why } => tracing::debug!(%pool, %why, "pool closed one"),
+            Event::PoolConnected { pool, took } => tracing::debug!(%pool, ?took, "pool connected"),
+            Event::PoolConnectFailed { pool, kind, again_in } => {
+                tracing::warn!(%pool, kind = kind.name(), ?again_in, "pool could not connect");
             }
             // The server tells these itself: nobody has to ask for it.
             Event::ConnectionClosed { .. }

@@ -38,10 +38,10 @@ impl Waiters {
         self.waiting.remove(&number).is_some()
     }
 
-    /// Call the one that has waited longest. It is woken by the caller, who may hold a lock.
+    /// Call the one that has waited longest, and say its number. It is woken by the caller, who may hold a lock.
     #[must_use = "who is called has to be woken"]
-    pub(crate) fn call(&mut self) -> Option<Waker> {
-        self.waiting.pop_first().map(|(_, waker)| waker)
+    pub(crate) fn call(&mut self) -> Option<(u64, Waker)> {
+        self.waiting.pop_first()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -79,6 +79,18 @@ impl Observer for MetricsObserver {
                 gauge!("stonework.health.state", "check" => name(), "state" => from.name()).set(0.0);
                 gauge!("stonework.health.state", "check" => name(), "state" => to.name()).set(1.0);
             }
+            Event::PoolClosed { pool, why } => {
+                counter!("stonework.pool.closed", "pool" => pool.to_string(), "why" => why.name())
+                    .increment(1);
+            }
+            Event::PoolConnected { pool, took } => {
+                histogram!("stonework.pool.connect", "pool" => pool.to_string()).record(took.as_secs_f64());
+            }
+            Event::PoolConnectFailed { pool, kind, .. } => {
+                let pool = pool.to_string();
+                counter!("stonework.pool.connect_failures", "pool" => pool, "kind" => kind.name())
+                    .increment(1);
+            }
             Event::AttemptStarted { .. } | Event::ServerPhaseChanged { .. } => {}
         }
     }

@@ -104,12 +104,12 @@ impl Recorder {
                     let length = open_for.map(|length| format!(" for {length:?}")).unwrap_or_default();
                     lines.note(format_args!(
                         "{}: {from}, now {to}{length}: {why}",
-                        at_of(circuit, *at - *start)
+                        at_of("circuit", circuit, *at - *start)
                     ));
                 }
                 Event::CircuitProbed { circuit, ending } => {
                     let ending = format!("{ending:?}").to_lowercase();
-                    lines.note(format_args!("{}: probe: {ending}", at_of(circuit, *at - *start)));
+                    lines.note(format_args!("{}: probe: {ending}", at_of("circuit", circuit, *at - *start)));
                 }
                 Event::FellBack { kind, delivery } => {
                     let at = *at - *start;
@@ -121,6 +121,16 @@ impl Recorder {
                 }
                 Event::HandlerPanicked { message } => {
                     lines.note(format_args!("at {:?}: handler panicked: {message}", *at - *start));
+                }
+                Event::PoolClosed { pool, why } => {
+                    lines.note(format_args!("{}: closed one: {why}", at_of("pool", pool, *at - *start)));
+                }
+                Event::PoolConnected { pool, took } => {
+                    lines.note(format_args!("{}: connected in {took:?}", at_of("pool", pool, *at - *start)));
+                }
+                Event::PoolConnectFailed { pool, kind, again_in } => {
+                    let at = at_of("pool", pool, *at - *start);
+                    lines.note(format_args!("{at}: could not connect: {kind}; again in {again_in:?}"));
                 }
                 Event::ServerPhaseChanged { to } => {
                     let to = format!("{to:?}").to_lowercase();
@@ -157,9 +167,9 @@ const fn words(delivery: Delivery) -> &'static str {
     }
 }
 
-fn at_of(circuit: &str, at: Duration) -> String {
-    let name = if circuit.is_empty() { String::new() } else { format!(" {circuit}") };
-    format!("circuit{name} at {at:?}")
+fn at_of(what: &str, name: &str, at: Duration) -> String {
+    let name = if name.is_empty() { String::new() } else { format!(" {name}") };
+    format!("{what}{name} at {at:?}")
 }
 
 #[derive(Default)]

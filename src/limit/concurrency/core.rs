@@ -85,7 +85,7 @@ impl Core {
             Some(if next.is_some() { state } else { state.one_less() })
         });
         drop(waiters);
-        if let Some(next) = next {
+        if let Some((_, next)) = next {
             next.wake();
         }
     }
@@ -136,7 +136,7 @@ impl Core {
         let any = waiters.len() > 0;
         self.change(|state| Some(state.with_waiters(any)));
         drop(waiters);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(super) const fn longest(&self) -> usize {

@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Manage;
+use super::core::Core;
+use crate::base::{Deadline, Error, Kind};
+
+/// A place that is taken for an object that is being connected.
+pub(super) struct Dialing<M: Manage> {
+    core: Arc<Core<M>>,
+    over: bool,
+}
+
+impl<M: Manage> Dialing<M> {
+    pub(super) const fn new(core: Arc<Core<M>>) -> Self {
+        Self { core, over: false }
+    }
+}
+
+/// Connects, for whoever needs it then.
+pub(super) async fn connect<M: Manage>(mut dialing: Dialing<M>) {
+    let start = Instant::now();
+    let limit = dialing.core.settings.connect_timeout;
+    let connected = Deadline::after(start, limit).bound(dialing.core.manager.connect()).await;
+    dialing.over = true;
+    match connected {
+        Ok(Ok(object)) => dialing.core.connected(object, start.elapsed()),
+        Ok(Err(error)) => dialing.core.failed(Error::new(Kind::Connect, error)),
+        Err(elapsed) => dialing.core.failed(Error::new(Kind::Connect, elapsed)),
+    }
+}
+
+/// The manager panicked, or the runtime is being shut down.
+impl<M: Manage> Drop for Dialing<M> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.core.failed(Error::new(Kind::Connect, "connecting was cut off, as by a panic"));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::PoolSettings;
+use crate::base::{Deadline, PoolClose, Rng};
+
+/// An object with what the pool knows of it.
+pub(super) struct Entry<O> {
+    pub(super) object: O,
+    /// When it was last handed out, or made.
+    pub(super) used: Instant,
+    /// When it is too old.
+    dies: Option<Instant>,
+    /// When it is too old, or idle for too long if nobody uses it.
+    pub(super) ends: Option<Instant>,
+}
+
+impl<O> Entry<O> {
+    pub(super) fn new(object: O, now: Instant, settings: &PoolSettings, rng: &Rng) -> Self {
+        let dies = settings.lifetime.map(|lifetime| {
+            let own = lifetime - rng.duration_below(lifetime / 10);
+            Deadline::after(now, own).instant()
+        });
+        Self { object, used: now, dies, ends: None }.used(now, settings.idle_timeout)
+    }
+
+    /// The same, as somebody uses it now.
+    #[inline]
+    pub(super) fn used(mut self, now: Instant, idle_timeout: Option<Duration>) -> Self {
+        self.used = now;
+        let idle = idle_timeout.map(|limit| Deadline::after(now, limit).instant());
+        self.ends = match (idle, self.dies) {
+            (Some(idle), Some(dies)) => Some(idle.min(dies)),
+            (one, other) => one.or(other),
+        };
+        self
+    }
+
+    /// Why it is to be closed now, if it is.
+    #[inline]
+    pub(super) fn over(&self, now: Instant) -> Option<PoolClose> {
+        if self.ends.is_none_or(|ends| now < ends) {
+            return None;
+        }
+        Some(if self.dies.is_some_and(|dies| dies <= now) { PoolClose::Old } else { PoolClose::Idle })
+    }
+}

@@ -1,0 +1,179 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+use super::PoolStats;
+use super::entry::Entry;
+use super::slots::{Back, Slots};
+use super::stats::Counts;
+use crate::base::{Error, PoolClose, Waiters};
+
+/// All that a pool's lock is held for.
+pub(super) struct State<O> {
+    pub(super) slots: Slots,
+    /// The one that was used last is at the end, and is used next.
+    idle: VecDeque<Entry<O>>,
+    pub(super) waiters: Waiters,
+    /// What those who were called have not taken yet, by their numbers.
+    handed: BTreeMap<u64, Handed<O>>,
+    pub(super) last_failure: Option<Arc<Error>>,
+    pub(super) counts: Counts,
+    /// When somebody will look whether those that lie idle have come to their end.
+    looked_at: Option<Instant>,
+}
+
+/// What a caller gets who waited.
+pub(super) enum Handed<O> {
+    Object(Entry<O>),
+    Failed(Arc<Error>),
+    Closed,
+}
+
+/// What is to be done once the lock is free: foreign code runs then.
+#[must_use = "it has to be done when the lock is free"]
+pub(super) struct Chores<O> {
+    /// To be dropped, and why.
+    pub(super) doomed: Vec<(Entry<O>, PoolClose)>,
+    pub(super) wake: Vec<Waker>,
+    /// How many connections to begin; their places are taken.
+    pub(super) dials: usize,
+    /// Whether the one who looks at the clock has to.
+    pub(super) look: bool,
+}
+
+impl<O> Default for Chores<O> {
+    fn default() -> Self {
+        Self { doomed: Vec::new(), wake: Vec::new(), dials: 0, look: false }
+    }
+}
+
+impl<O> State<O> {
+    pub(super) fn new(max: usize, min_idle: usize) -> Self {
+        Self {
+            slots: Slots::new(max, min_idle),
+            idle: VecDeque::new(),
+            waiters: Waiters::new(),
+            handed: BTreeMap::new(),
+            last_failure: None,
+            counts: Counts::default(),
+            looked_at: None,
+        }
+    }
+
+    /// The one that was used last, if nobody came earlier. Those that are too old or were idle for too long are doomed.
+    #[inline]
+    pub(super) fn pop(&mut self, now: Instant, chores: &mut Chores<O>) -> Option<Entry<O>> {
+        while let Some(entry) = self.idle.pop_back() {
+            self.slots.idle -= 1;
+            let Some(why) = entry.over(now) else {
+                self.counts.handed_out += 1;
+                return Some(entry);
+            };
+            self.doom(entry, why, chores);
+        }
+        None
+    }
+
+    /// It belongs to nobody any more, and its place is free.
+    pub(super) fn doom(&mut self, entry: Entry<O>, why: PoolClose, chores: &mut Chores<O>) {
+        self.slots.open -= 1;
+        self.counts.close(why);
+        chores.doomed.push((entry, why));
+    }
+
+    /// An object that nobody uses any more: for whoever has waited longest, or to lie idle.
+    #[inline]
+    pub(super) fn put(&mut self, entry: Entry<O>, chores: &mut Chores<O>) {
+        match self.slots.back() {
+            Back::Keep => match self.waiters.call() {
+                Some((number, waker)) => {
+                    self.counts.handed_out += 1;
+                    self.handed.insert(number, Handed::Object(entry));
+                    chores.wake.push(waker);
+                }
+                None => {
+                    if entry.ends.is_some_and(|ends| self.looked_at.is_none_or(|at| ends < at)) {
+                        self.looked_at = entry.ends;
+                        chores.look = true;
+                    }
+                    self.slots.idle += 1;
+                    self.idle.push_back(entry);
+                }
+            },
+            Back::Surplus => self.doom(entry, PoolClose::Surplus, chores),
+            Back::Closed => self.doom(entry, PoolClose::Closed, chores),
+        }
+    }
+
+    /// What this caller was handed, if it was called.
+    pub(super) fn take_handed(&mut self, number: u64) -> Option<Handed<O>> {
+        self.handed.remove(&number)
+    }
+
+    /// When the one that is next was last used.
+    pub(super) fn next_used(&self) -> Option<Instant> {
+        self.idle.back().map(|entry| entry.used)
+    }
+
+    /// Tell all who wait.
+    pub(super) fn tell_all(&mut self, what: impl Fn() -> Handed<O>, chores: &mut Chores<O>) {
+        while let Some((number, waker)) = self.waiters.call() {
+            self.handed.insert(number, what());
+            chores.wake.push(waker);
+        }
+    }
+
+    /// Doom all that lie idle for which there is a reason.
+    pub(super) fn sweep(&mut self, why: impl Fn(&Entry<O>) -> Option<PoolClose>, chores: &mut Chores<O>) {
+        for _ in 0..self.idle.len() {
+            // All are taken out and put back in the same order.
+            let Some(entry) = self.idle.pop_front() else { return };
+            match why(&entry) {
+                Some(why) => {
+                    self.slots.idle -= 1;
+                    self.doom(entry, why, chores);
+                }
+                None => self.idle.push_back(entry),
+            }
+        }
+    }
+
+    /// Doom so many of those that lie idle, the ones that were not used for longest first.
+    pub(super) fn shrink(&mut self, chores: &mut Chores<O>) {
+        while self.slots.open > self.slots.max {
+            let Some(entry) = self.idle.pop_front() else { return };
+            self.slots.idle -= 1;
+            self.doom(entry, PoolClose::Surplus, chores);
+        }
+    }
+
+    /// Begin as many connections as are needed now.
+    pub(super) fn begin(&mut self, chores: &mut Chores<O>) {
+        chores.dials += self.slots.begin(self.waiters.len(), Instant::now);
+    }
+
+    /// When something has to be done, if nothing happens until then; whoever asks does it.
+    pub(super) fn next_chore(&mut self) -> Option<Instant> {
+        let ends = self.idle.iter().filter_map(|entry| entry.ends).min();
+        self.looked_at = ends;
+        let wants = self.waiters.len() > 0 || self.slots.idle < self.slots.min_idle;
+        let dial = self.slots.dial_at.filter(|_| wants && self.slots.dialing == 0);
+        match (ends, dial) {
+            (Some(ends), Some(dial)) => Some(ends.min(dial)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        PoolStats {
+            idle: self.slots.idle,
+            in_use: self.slots.in_use(),
+            connecting: self.slots.dialing,
+            waiting: self.waiters.len(),
+            max: self.slots.max,
+            counts: self.counts.clone(),
+        }
+    }
+}

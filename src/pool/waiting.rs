@@ -1,0 +1,47 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::Manage;
+use super::core::Core;
+use super::state::Handed;
+
+/// A place in the queue, given up when this is dropped. What was handed to it by then goes to the next.
+pub(super) struct Waiting<'a, M: Manage> {
+    core: &'a Arc<Core<M>>,
+    /// Zero when it is through.
+    number: u64,
+}
+
+impl<'a, M: Manage> Waiting<'a, M> {
+    pub(super) const fn new(core: &'a Arc<Core<M>>, number: u64) -> Self {
+        Self { core, number }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Handed<M::Object>> {
+        let mut state = self.core.state();
+        if let Some(handed) = state.take_handed(self.number) {
+            self.number = 0;
+            return Poll::Ready(handed);
+        }
+        state.waiters.stay(self.number, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl<M: Manage> Drop for Waiting<'_, M> {
+    fn drop(&mut self) {
+        if self.number == 0 {
+            return;
+        }
+        let number = self.number;
+        self.core.change(|state, chores| {
+            if state.waiters.leave(number) {
+                return;
+            }
+            if let Some(Handed::Object(entry)) = state.take_handed(number) {
+                state.counts.handed_out -= 1;
+                state.put(entry, chores);
+            }
+        });
+    }
+}
