@@ -115,6 +115,42 @@ pub(super) fn streams<S: Service<Request<()>>>(mut service: S) -> usize {
     answers.len()
 }
 
+/// A call that has begun, and is not polled.
+async fn begun<S: Service<Request<()>>>(service: &mut S) -> S::Future {
+    match service.ready().await {
+        Ok(service) => service.call(Request::new(())),
+        Err(_) => panic!("it does not fail"),
+    }
+}
+
+/// One at a time. While there is one call, the service is asked in vain; when that has ended, 10000 times by a task that does not yield,
+/// one after the other: how many are not answered.
+pub(super) async fn shed<S: Service<Request<()>> + Clone>(mut service: S) -> usize {
+    let held = begun(&mut service.clone()).await;
+    assert!(ask(&mut service).is_none(), "there is no room");
+    drop(held);
+    let mut shed = 0;
+    for _ in 0..10_000 {
+        let ready = service.ready().await;
+        let Ok(ready) = ready else { panic!("it does not fail") };
+        shed += usize::from(ready.call(Request::new(())).await.is_err());
+    }
+    shed
+}
+
+/// One at a time. While there is one call, a clone is asked in vain, and is then idle. When that call has ended, another clone is asked
+/// 100 times: how many are answered while the idle one is there, and when it is not.
+pub(super) async fn beside_an_idle_one<S: Service<Request<()>> + Clone>(service: S) -> [usize; 2] {
+    let held = begun(&mut service.clone()).await;
+    let (mut idle, mut busy) = (service.clone(), service);
+    assert!(ask(&mut idle).is_none(), "there is no room");
+    drop(held);
+    let mut answered = || (0..100).filter(|_| ask(&mut busy).is_some()).count();
+    let beside = answered();
+    drop(idle);
+    [beside, answered()]
+}
+
 /// A call, four fifths of a period of 500 ms without one, and then as many as are answered, for another two fifths. The most that
 /// were answered in less than one period, as the caller sees it.
 pub(super) async fn around_the_boundary<S: Service<Request<()>>>(mut service: S) -> (usize, Duration) {

@@ -61,9 +61,16 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "budget-tower",
         peer: TOWER,
-        did: "1000 calls at once, one is made at a time, 10000 of them by a task that does not yield: how many are shed",
+        did: "LoadShed, 1 call at once; it has been full once; 10000 calls, one by one, by a task that does not yield: how many are shed",
         theirs: tower::budget,
         ours: ours::budget,
+    },
+    Case {
+        name: "idle-tower",
+        peer: TOWER,
+        did: "LoadShed, 1 call at once; a clone was refused once and is idle; 100 calls by another, one by one: how many are answered",
+        theirs: tower::idle,
+        ours: ours::idle,
     },
     Case {
         name: "boundary-tower",

@@ -7,7 +7,7 @@ use stonework::base::Peer;
 use stonework::limit::{ConcurrencyLimitLayer, KeyedRateLimiter, Quota, RateLimitLayer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt};
 
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use super::served::{self, PEERS, Well};
@@ -48,13 +48,16 @@ pub(super) fn stream() -> Found {
 
 pub(super) fn budget() -> Found {
     block_on(async {
-        let mut service = concurrency(1_000).layer(Backend::new(Does::Answers));
-        let mut shed = 0;
-        for _ in 0..10_000 {
-            let ready = service.ready().await.expect("it is always ready");
-            shed += u32::from(ready.call(Request::new(())).await.is_err());
-        }
+        let shed = kit::shed(concurrency(1).layer(Backend::new(Does::Answers))).await;
         Found::new(shed == 0, shed.to_string())
+    })
+}
+
+pub(super) fn idle() -> Found {
+    block_on(async {
+        let service = concurrency(1).layer(Backend::new(Does::Answers));
+        let [beside, without] = kit::beside_an_idle_one(service).await;
+        Found::new([beside, without] == [100, 100], beside.to_string())
     })
 }
 

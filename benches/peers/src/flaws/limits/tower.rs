@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use http::Request;
+use tower::Layer;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer};
 use tower::load_shed::LoadShed;
-use tower::{Layer, Service, ServiceExt};
 
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use crate::flaws::Found;
@@ -42,17 +41,20 @@ pub(super) fn stream() -> Found {
 
 pub(super) fn budget() -> Found {
     block_on(async {
-        let limited = ConcurrencyLimitLayer::new(1_000).layer(Backend::new(Does::Answers));
-        let mut service = LoadShed::new(limited);
-        let (mut shed, mut first) = (0, None);
-        for call in 0..10_000 {
-            let ready = service.ready().await.expect("it is always ready");
-            if ready.call(Request::new(())).await.is_err() {
-                shed += 1;
-                first.get_or_insert(call);
-            }
-        }
-        Found::new(shed > 9_000, format!("{shed}, from call {first:?} on"))
+        let limit = || ConcurrencyLimitLayer::new(1).layer(Backend::new(Does::Answers));
+        let shed = kit::shed(LoadShed::new(limit())).await;
+        // The control: nobody has been refused before, so that the budget is not asked.
+        let mut fresh = LoadShed::new(limit());
+        let unasked = (0..10_000).filter(|_| kit::ask(&mut fresh).is_none()).count();
+        Found::new(shed > 9_000 && unasked == 0, format!("{shed} (if it has never been full: {unasked})"))
+    })
+}
+
+pub(super) fn idle() -> Found {
+    block_on(async {
+        let limited = ConcurrencyLimitLayer::new(1).layer(Backend::new(Does::Answers));
+        let [beside, without] = kit::beside_an_idle_one(LoadShed::new(limited)).await;
+        Found::new([beside, without] == [0, 100], format!("{beside} (when the idle one is gone: {without})"))
     })
 }
 
