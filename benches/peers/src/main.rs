@@ -76,6 +76,11 @@ fn main() -> ExitCode {
                 println!("{}", report.markdown());
                 missed.extend(report.missed());
             }
+            if names.is_empty() {
+                let report = limit::memory::Report::measure(limit::memory::KEYS);
+                println!("{}", report.markdown());
+                missed.extend(report.missed());
+            }
             return verdict(&missed);
         }
         // What `report` runs under callgrind.
