@@ -2,6 +2,7 @@
 
 mod breaker;
 mod flaws;
+mod limit;
 mod measure;
 mod report;
 mod rows;
@@ -18,7 +19,8 @@ use report::{Comparison, Report};
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-const USAGE: &str = "usage: stonework-peers report [--json FILE] | check | server | flaws [NAME…]";
+const USAGE: &str = "usage: stonework-peers report [--json FILE] [NAME…] | check [NAME…] | memory [KEYS] | \
+                     server | flaws [NAME…]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
             println!("{}", report.markdown());
             return verdict(&report.missed());
         }
+        ["memory"] => return remembers(limit::memory::KEYS),
+        ["memory", keys] => return remembers(keys.parse().expect("a number of keys")),
         // For a profile of one row, by its number from 0.
         ["server", "profile", row, requests, out] => {
             server::profile(row, requests.parse().expect("a number of requests"), out);
@@ -50,22 +54,30 @@ fn main() -> ExitCode {
     let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
     let _entered = runtime.enter();
     match words.as_slice() {
-        ["report"] => {
-            for report in reports(true) {
-                println!("{}", report.markdown());
-            }
-        }
-        ["report", "--json", file] => {
-            let reports: Vec<_> = reports(true).collect();
+        ["report", "--json", file, names @ ..] => {
+            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
+            let reports: Vec<_> = reports(chosen, true).collect();
             for report in &reports {
                 println!("{}", report.markdown());
             }
             let reports = serde_json::Value::from_iter(reports.iter().map(Report::json));
             std::fs::write(file, format!("{reports:#}\n")).expect("a file that can be written");
         }
-        ["check"] => {
+        ["report", names @ ..] => {
+            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
+            for report in reports(chosen, true) {
+                println!("{}", report.markdown());
+            }
+        }
+        ["check", names @ ..] => {
+            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
             let mut missed = Vec::new();
-            for report in reports(false) {
+            for report in reports(chosen, false) {
+                println!("{}", report.markdown());
+                missed.extend(report.missed());
+            }
+            if names.is_empty() {
+                let report = limit::memory::Report::measure(limit::memory::KEYS);
                 println!("{}", report.markdown());
                 missed.extend(report.missed());
             }
@@ -76,7 +88,7 @@ fn main() -> ExitCode {
             let comparison = Comparison::ALL.into_iter().find(|known| known.name() == *comparison);
             let index: usize = index.parse().expect("the number of a row");
             let mut row = comparison.expect("a comparison").rows(case).swap_remove(index);
-            row.subject.calls(calls.parse().expect("a number of calls"));
+            measure::counted(row.subject.as_mut(), calls.parse().expect("a number of calls"));
         }
         _ => {
             eprintln!("{USAGE}");
@@ -93,6 +105,24 @@ fn verdict(missed: &[String]) -> ExitCode {
     if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn reports(with_instructions: bool) -> impl Iterator<Item = Report> {
-    Comparison::ALL.into_iter().map(move |comparison| Report::measure(comparison, with_instructions))
+/// All comparisons, or those that are named.
+fn chosen(names: &[&str]) -> Option<Vec<Comparison>> {
+    let known = |name: &&str| Comparison::ALL.iter().any(|comparison| comparison.name() == *name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        let known: Vec<_> = Comparison::ALL.iter().map(|comparison| comparison.name()).collect();
+        eprintln!("no comparison is called {name}; there are: {}", known.join(", "));
+        return None;
+    }
+    let wanted = |comparison: &Comparison| names.is_empty() || names.contains(&comparison.name());
+    Some(Comparison::ALL.into_iter().filter(wanted).collect())
+}
+
+fn reports(comparisons: Vec<Comparison>, with_instructions: bool) -> impl Iterator<Item = Report> {
+    comparisons.into_iter().map(move |comparison| Report::measure(comparison, with_instructions))
+}
+
+fn remembers(keys: u32) -> ExitCode {
+    let report = limit::memory::Report::measure(keys);
+    println!("{}", report.markdown());
+    verdict(&report.missed())
 }

@@ -169,6 +169,20 @@ pub(crate) fn allocations(subject: &mut dyn Subject) -> f64 {
 
 // ───────────────────────────────────────────────────────────────────────────── instructions
 
+/// The calls that callgrind counts. What a row has to set up first is not among them.
+#[inline(never)]
+pub(crate) fn counted(subject: &mut dyn Subject, calls: u64) {
+    subject.calls(1);
+    toggled(subject, calls);
+}
+
+#[inline(never)]
+fn toggled(subject: &mut dyn Subject, calls: u64) {
+    subject.calls(calls);
+    // So that this function is left behind the calls, and not with them.
+    black_box(subject);
+}
+
 /// Instructions of one call, by callgrind: this program runs itself with N calls and with 2 N, and the difference is N
 /// calls and nothing else. `None` where valgrind is missing.
 pub(crate) fn instructions(comparison: &str, case: &str, index: usize) -> Option<f64> {
@@ -181,6 +195,7 @@ pub(crate) fn instructions(comparison: &str, case: &str, index: usize) -> Option
 fn collected(comparison: &str, case: &str, index: usize, calls: u64) -> Option<i64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--collect-atstart=no", "--toggle-collect=*measure*toggled*"])
         .arg(std::env::current_exe().ok()?)
         .args(["calls", comparison, case, &index.to_string(), &calls.to_string()])
         .output()

@@ -1,39 +1,63 @@
 //! What is measured, for each row of a comparison.
 
+use crate::limit;
 use crate::measure;
 use crate::rows::{self, Kind, Row};
 use crate::scaling::{self, Rounds};
 
 /// The no-op answers at the first poll, or at the second.
-pub(crate) const CASES: [&str; 2] = ["ready", "pending"];
+const POLLS: [&str; 2] = ["ready", "pending"];
+/// What the limit says.
+const DECISIONS: [&str; 2] = ["admitted", "refused"];
 pub(crate) const ROUNDS: usize = 401;
 /// So few that most rounds pass without an interruption, on a busy machine too.
 pub(crate) const CALLS: u64 = 500;
-/// By each thread. More, for the threads do not start in the same nanosecond.
-const CALLS_BESIDE: u64 = 2_000;
 
 /// What is compared with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Overhead,
     Breaker,
+    Limit,
+    Decision,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 2] = [Self::Overhead, Self::Breaker];
+    pub(crate) const ALL: [Self; 4] = [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Overhead => "overhead",
             Self::Breaker => "breaker",
+            Self::Limit => "limit",
+            Self::Decision => "decision",
+        }
+    }
+
+    /// Each row is measured in both.
+    pub(crate) fn cases(self) -> [&'static str; 2] {
+        match self {
+            Self::Overhead | Self::Breaker | Self::Limit => POLLS,
+            Self::Decision => DECISIONS,
+        }
+    }
+
+    /// By each thread. More, for the threads do not start in the same nanosecond.
+    fn calls_beside(self) -> u64 {
+        match self {
+            Self::Overhead | Self::Breaker | Self::Limit => 2_000,
+            // A nanosecond each, without a limiter.
+            Self::Decision => 20_000,
         }
     }
 
     pub(crate) fn rows(self, case: &str) -> Vec<Row> {
-        let waits = case == CASES[1];
+        let waits = case == POLLS[1];
         match self {
             Self::Overhead => rows::rows(waits),
             Self::Breaker => crate::breaker::rows(waits),
+            Self::Limit => limit::layers::rows(waits),
+            Self::Decision => limit::decisions::rows(case == DECISIONS[0]),
         }
     }
 }
@@ -75,14 +99,15 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn measure(comparison: Comparison, with_instructions: bool) -> Self {
         let costs = |case| costs(comparison, case, with_instructions);
-        let (ready, pending) = (costs(CASES[0]), costs(CASES[1]));
-        let lines = comparison.rows(CASES[0]).into_iter().zip(ready.into_iter().zip(pending));
-        let lines = lines.map(|(row, (ready, pending))| Line {
+        let cases = comparison.cases();
+        let (one, other) = (costs(cases[0]), costs(cases[1]));
+        let lines = comparison.rows(cases[0]).into_iter().zip(one.into_iter().zip(other));
+        let lines = lines.map(|(row, (one, other))| Line {
             name: row.name,
             head: row.head,
             kind: row.kind,
             peer: row.peer,
-            costs: [ready, pending],
+            costs: [one, other],
         });
         Self { comparison, lines: lines.collect() }
     }
@@ -104,9 +129,12 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
     let bare: Vec<usize> = (0..rows.len())
         .map(|at| (0..=at).rev().find(|above| rows[*above].kind == Kind::Bare).expect("a bare call above"))
         .collect();
-    let makes: Option<Vec<_>> = rows.iter_mut().map(|row| row.shared.take()).collect();
-    let shared =
-        makes.map(|makes| [0, others()].map(|others| scaling::rounds(&makes, others, ROUNDS, CALLS_BESIDE)));
+    // Not every row can be shared.
+    let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].shared.is_some()).collect();
+    let makes: Vec<_> = rows.iter_mut().filter_map(|row| row.shared.take()).collect();
+    let calls = comparison.calls_beside();
+    let runs = [0, others()].map(|others| scaling::rounds(&makes, others, ROUNDS, calls));
+    let place = |at: usize| places.iter().position(|place| *place == at);
     let mut subjects: Vec<_> = rows.into_iter().map(|row| row.subject).collect();
     let timers: Vec<usize> = subjects.iter_mut().map(|subject| subject.timers()).collect();
     let allocations: Vec<f64> = subjects.iter_mut().map(|s| measure::allocations(s.as_mut())).collect();
@@ -121,8 +149,9 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
                 instructions: with_instructions.then(instructions).flatten(),
                 allocations: allocations[at],
                 timers: timers[at],
-                shared: shared.as_ref().map(|runs| {
-                    let [next, apart] = runs.each_ref().map(|run| (&run[at], (!own).then(|| &run[bare[at]])));
+                shared: place(at).map(|here| {
+                    let bare = (!own).then(|| place(bare[at]).expect("a bare call that is shared"));
+                    let [next, apart] = runs.each_ref().map(|run| (&run[here], bare.map(|bare| &run[bare])));
                     compare(next, apart)
                 }),
             }

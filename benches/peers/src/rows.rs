@@ -41,6 +41,12 @@ pub(crate) enum Kind {
     Breaker {
         nanos: u32,
     },
+    /// Our limit, which needs no memory, and may cost so much over the bare call, if that is said.
+    Limit {
+        nanos: Option<u32>,
+    },
+    /// Our limit, which says in fields how things stand.
+    Fields,
 }
 
 pub(crate) struct Row {

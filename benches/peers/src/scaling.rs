@@ -34,6 +34,9 @@ fn median(numbers: &[f64]) -> f64 {
 /// In each round all in turn: first one thread alone, while the other one sleeps; then both from one start, until the
 /// slower one is through. So many other threads have come and gone between the two.
 pub(crate) fn rounds(makes: &[Make], others: usize, rounds: usize, calls: u64) -> Vec<Rounds> {
+    if makes.is_empty() {
+        return Vec::new();
+    }
     let (runtime, origin) = (Handle::current(), Instant::now());
     let (known, awake, line, far_end) =
         (Barrier::new(2), Barrier::new(2), Line::default(), AtomicU64::new(0));

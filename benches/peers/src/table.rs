@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::report::{CALLS, CASES, Comparison, Cost, Line, ROUNDS, Report};
+use crate::report::{CALLS, Comparison, Cost, Line, ROUNDS, Report, Shared};
 use crate::rows::Kind;
 
 impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut table = match self.comparison {
             Comparison::Overhead => self.overhead(),
-            Comparison::Breaker => self.breaker(),
+            Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
+            Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
+            Comparison::Decision => self.shared("that ask one limiter", "limiter"),
         };
         if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
             table.push_str("\nNo instructions: `check` does not count them, and `report` needs valgrind.\n");
@@ -38,21 +40,29 @@ impl Report {
         table
     }
 
-    fn breaker(&self) -> String {
-        let mut table = String::from(
-            "comparison `breaker`: what one call costs more than the bare call (the bare call: what it costs), and \
-             how it scales to two threads\nthat share one breaker, beside the bare call (the bare call: the \
-             throughput of two threads over that of one)\n\n\
-             | breaker, closed | ready: ns | instructions | allocations | 2 threads: ns | scaling | apart \
-             | pending: ns | instructions | allocations | 2 threads: ns | scaling | apart |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    fn shared(&self, how: &str, what: &str) -> String {
+        let (name, [one, other]) = (self.comparison.name(), self.comparison.cases());
+        let columns =
+            |case| format!("{case}: ns | instructions | allocations | 2 threads: ns | scaling | apart");
+        let mut table = format!(
+            "comparison `{name}`: what one call costs more than the bare call (the bare call: what it costs), and \
+             how it scales to two threads\n{how}, beside the bare call (the bare call: the throughput of two \
+             threads over that of one)\n\n\
+             | | {what} | {} | {} |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+            columns(one),
+            columns(other),
         );
         for line in &self.lines {
-            let _ = write!(table, "| {} |", line.name);
+            let _ = write!(table, "| {} | {} |", line.head, line.name);
             for cost in &line.costs {
                 let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
-                let shared = cost.shared.expect("each row is shared");
-                let _ = write!(table, " {:.0} | {:.2} | {:.2} |", shared.nanos, shared.scaling, shared.apart);
+                let _ = match cost.shared {
+                    Some(Shared { nanos, scaling, apart }) => {
+                        write!(table, " {nanos:.0} | {scaling:.2} | {apart:.2} |")
+                    }
+                    None => write!(table, " - | - | - |"),
+                };
             }
             table.push('\n');
         }
@@ -60,13 +70,14 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
+        let cases = self.comparison.cases();
         let rows = self.lines.iter().map(|line| {
             json!({
                 "request": line.head,
                 "layers": line.name,
                 "bare": line.kind == Kind::Bare,
-                CASES[0]: self.cost(line, 0),
-                CASES[1]: self.cost(line, 1),
+                cases[0]: self.cost(line, 0),
+                cases[1]: self.cost(line, 1),
             })
         });
         let rows = rows.collect::<Vec<_>>();
@@ -83,7 +94,7 @@ impl Report {
         });
         match self.comparison {
             Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
-            Comparison::Breaker => {
+            Comparison::Breaker | Comparison::Limit | Comparison::Decision => {
                 cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
                 cost["scaling"] = json!(shared.map(|shared| shared.scaling));
                 cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));

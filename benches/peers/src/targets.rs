@@ -1,6 +1,7 @@
 //! The targets that our rows have to meet.
 
-use crate::report::{CASES, Report};
+use crate::limit::memory;
+use crate::report::Report;
 use crate::rows::{Kind, STACK, TOWER_BOTH};
 use crate::server::{self, Host};
 
@@ -19,7 +20,7 @@ const ANSWERED: usize = 10_000;
 impl Report {
     /// What is not as it should be.
     pub(crate) fn missed(&self) -> Vec<String> {
-        [self.allocations(), self.stacks(), self.breakers()].concat()
+        [self.allocations(), self.stacks(), self.breakers(), self.limits()].concat()
     }
 
     fn allocations(&self) -> Vec<String> {
@@ -29,12 +30,12 @@ impl Report {
             let copied = self.lines.iter().find(|copy| copy.head == head && copy.kind == Kind::Copy);
             for (case, cost) in line.costs.iter().enumerate() {
                 let allowed = match line.kind {
-                    Kind::Guard | Kind::Breaker { .. } => 0.0,
+                    Kind::Guard | Kind::Breaker { .. } | Kind::Limit { .. } => 0.0,
                     Kind::Keeper => copied.expect("each request is copied once").costs[case].allocations,
-                    Kind::Bare | Kind::Copy | Kind::Peer => continue,
+                    Kind::Bare | Kind::Copy | Kind::Peer | Kind::Fields => continue,
                 };
                 if cost.allocations != allowed {
-                    let (case, found) = (CASES[case], cost.allocations);
+                    let (case, found) = (self.comparison.cases()[case], cost.allocations);
                     missed.push(format!("{name}, {head}, {case}: {found} allocations and not {allowed}"));
                 }
             }
@@ -47,7 +48,7 @@ impl Report {
         for (ours, case) in self.lines.iter().filter(|line| line.name == STACK).flat_map(|l| [(l, 0), (l, 1)])
         {
             let theirs = self.line(ours.head, TOWER_BOTH).expect("tower's row").costs[case].nanos;
-            let (head, case, ours) = (ours.head, CASES[case], ours.costs[case].nanos);
+            let (head, case, ours) = (ours.head, self.comparison.cases()[case], ours.costs[case].nanos);
             if ours > TARGET * theirs && ours - theirs > NOISE {
                 missed.push(format!("{STACK}, {head}, {case}: {ours:.0} ns > {TARGET} × {theirs:.0} ns"));
             }
@@ -59,7 +60,7 @@ impl Report {
         let mut missed = Vec::new();
         for line in &self.lines {
             let Kind::Breaker { nanos: most } = line.kind else { continue };
-            for (case, cost) in CASES.iter().zip(&line.costs) {
+            for (case, cost) in self.comparison.cases().iter().zip(&line.costs) {
                 let (name, nanos) = (line.name, cost.nanos);
                 if nanos > f64::from(most) {
                     missed.push(format!("{name}, {case}: {nanos:.0} ns > {most} ns"));
@@ -75,6 +76,31 @@ impl Report {
             }
         }
         missed
+    }
+}
+
+impl Report {
+    fn limits(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in &self.lines {
+            let Kind::Limit { nanos: Some(most) } = line.kind else { continue };
+            for (case, cost) in self.comparison.cases().iter().zip(&line.costs) {
+                let (name, head, nanos) = (line.name, line.head, cost.nanos);
+                if nanos > f64::from(most) {
+                    missed.push(format!("{name}, {head}, {case}: {nanos:.0} ns > {most} ns"));
+                }
+            }
+        }
+        missed
+    }
+}
+
+impl memory::Report {
+    /// As above.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let over = |line: &&memory::Line| line.most.is_some_and(|most| line.entries > most);
+        let say = |line: &memory::Line| format!("{}, {}: {} entries", line.name, line.arrival, line.entries);
+        self.lines.iter().filter(over).map(say).collect()
     }
 }
 

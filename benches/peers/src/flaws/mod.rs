@@ -1,8 +1,9 @@
-//! Programs that show how other breakers fail, and that ours does not. A flaw that does not show itself is said to be
+//! Programs that show how other breakers and limits fail, and that ours do not. A flaw that does not show itself is said to be
 //! absent, and is an error.
 
 mod failsafe;
 mod kit;
+mod limits;
 mod ours;
 mod recloser;
 mod resilience;
@@ -30,7 +31,7 @@ impl Found {
 struct Case {
     name: &'static str,
     peer: &'static str,
-    /// What is done to the breaker.
+    /// What is done to it.
     did: &'static str,
     theirs: fn() -> Found,
     ours: fn() -> Found,
@@ -160,13 +161,14 @@ const CASES: &[Case] = &[
 
 /// Runs all cases, or those that are named.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
-    if let Some(name) = names.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
-        let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    let cases = || CASES.iter().chain(limits::CASES);
+    if let Some(name) = names.iter().find(|name| !cases().any(|case| case.name == **name)) {
+        let known: Vec<_> = cases().map(|case| case.name).collect();
         eprintln!("no flaw is called {name}; there are: {}", known.join(", "));
         return ExitCode::FAILURE;
     }
     let mut all_so = true;
-    for case in CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name)) {
+    for case in cases().filter(|case| names.is_empty() || names.contains(&case.name)) {
         let (theirs, ours) = ((case.theirs)(), (case.ours)());
         let verdict = match (theirs.so, ours.so) {
             (true, true) => "shown, and not ours",

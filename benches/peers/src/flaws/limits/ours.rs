@@ -1,0 +1,154 @@
+//! stonework's limits, to which the same is done.
+
+use std::time::Duration;
+
+use http::Request;
+use stonework::base::Peer;
+use stonework::limit::{ConcurrencyLimitLayer, KeyedRateLimiter, Quota, RateLimitLayer};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tower::{Layer, ServiceExt};
+
+use super::kit::{self, Backend, CALLS, Does, PERIOD};
+use super::served::{self, PEERS, Well};
+use crate::flaws::Found;
+use crate::flaws::kit::block_on;
+
+fn rate(quota: Quota) -> RateLimitLayer {
+    RateLimitLayer::new(quota).expect("a valid quota")
+}
+
+fn concurrency(calls: usize) -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(calls).expect("a valid limit")
+}
+
+pub(super) fn two_rates() -> Found {
+    block_on(async {
+        let (layer, backend) = (rate(Quota::per_hour(10)), Backend::new(Does::Answers));
+        let answered = kit::answered([(); 2].map(|()| layer.layer(backend.clone())));
+        Found::new(answered == 10, answered.to_string())
+    })
+}
+
+pub(super) fn two_concurrencies() -> Found {
+    block_on(async {
+        let (layer, backend) = (concurrency(2), Backend::new(Does::Hangs));
+        let reached = kit::in_flight([(); 2].map(|()| layer.layer(backend.clone())), &backend);
+        Found::new(reached == 2, reached.to_string())
+    })
+}
+
+pub(super) fn stream() -> Found {
+    block_on(async {
+        let answered = kit::streams(concurrency(2).layer(Backend::new(Does::Answers)));
+        let until_head = kit::streams(concurrency(2).until_head().layer(Backend::new(Does::Answers)));
+        Found::new((answered, until_head) == (2, 3), format!("{answered} (until head: {until_head})"))
+    })
+}
+
+pub(super) fn budget() -> Found {
+    block_on(async {
+        let shed = kit::shed(concurrency(1).layer(Backend::new(Does::Answers))).await;
+        Found::new(shed == 0, shed.to_string())
+    })
+}
+
+pub(super) fn idle() -> Found {
+    block_on(async {
+        let service = concurrency(1).layer(Backend::new(Does::Answers));
+        let [beside, without] = kit::beside_an_idle_one(service).await;
+        Found::new([beside, without] == [100, 100], beside.to_string())
+    })
+}
+
+pub(super) fn boundary() -> Found {
+    block_on(async {
+        let quota = Quota::new(CALLS, PERIOD);
+        let (paced, _) = kit::around_the_boundary(rate(quota).layer(Backend::new(Does::Answers))).await;
+        let layer = rate(quota.strict());
+        let (strict, _) = kit::around_the_boundary(layer.layer(Backend::new(Does::Answers))).await;
+        // In two fifths of a period.
+        Found::new(paced <= 10 + 5 && strict <= 10, format!("{paced}, strict {strict}"))
+    })
+}
+
+pub(super) fn overtaken() -> Found {
+    block_on(async {
+        let quota = Quota::new(1, Duration::from_millis(20));
+        let layer = rate(quota).wait_up_to(Duration::from_secs(1));
+        let (after, overtook) = kit::overtaken(layer.layer(Backend::new(Does::Answers))).await;
+        let answered = after.map_or("refused".to_owned(), |after| format!("after {} ms", after.as_millis()));
+        Found::new(
+            after.is_some_and(|after| after < Duration::from_millis(100)) && overtook == 0,
+            format!("{answered}, {overtook} others were before it"),
+        )
+    })
+}
+
+pub(super) fn stampede() -> Found {
+    block_on(async {
+        let quota = Quota::new(1, Duration::from_millis(10));
+        let layer = rate(quota).wait_up_to(Duration::from_secs(5));
+        let (polls, late) = kit::queued(layer.layer(Backend::new(Does::Answers))).await;
+        Found::new(polls <= 2 * 30 && late == 0, format!("{polls}, {late} overtaken"))
+    })
+}
+
+pub(super) fn queue() -> Found {
+    block_on(async {
+        let (service, mut calls) = (concurrency(2).layer(Backend::new(Does::Hangs)), JoinSet::new());
+        for _ in 0..1_002 {
+            calls.spawn(timeout(Duration::from_millis(200), service.clone().oneshot(Request::new(()))));
+        }
+        let told = calls.join_all().await.into_iter().filter(|ended| ended.is_ok()).count();
+        Found::new(told == 1_000, told.to_string())
+    })
+}
+
+// ───────────────────────────────────────────────────────────────────────────── on a server
+
+fn of_peer(request: &Request<()>) -> Option<std::net::IpAddr> {
+    Peer::of(request.extensions()).addr().map(|peer| peer.ip())
+}
+
+pub(super) fn retry_after() -> Found {
+    block_on(async {
+        let layer = rate(Quota::new(1, Duration::from_millis(900))).answer();
+        let (refused, told) = served::obedient(layer.layer(Well)).await;
+        Found::new(refused == 1 && told == "1", format!("{refused} time, Retry-After: {told}"))
+    })
+}
+
+pub(super) fn forged() -> Found {
+    block_on(async {
+        let limiter = KeyedRateLimiter::new(Quota::per_minute(1).burst(5)).expect("a valid quota");
+        let let_in = served::forged(RateLimitLayer::keyed(limiter, of_peer).answer().layer(Well)).await;
+        Found::new(let_in == 5, format!("{let_in}, by Peer"))
+    })
+}
+
+pub(super) fn per_second() -> Found {
+    block_on(async {
+        let let_in = served::eager(rate(Quota::per_second(4).burst(1)).answer().layer(Well)).await;
+        Found::new((4..=5).contains(&let_in), let_in.to_string())
+    })
+}
+
+pub(super) fn layer_growth() -> Found {
+    block_on(async {
+        let limiter = KeyedRateLimiter::new(Quota::per_second(1_000).burst(1)).expect("a valid quota");
+        served::peers(RateLimitLayer::keyed(limiter.clone(), of_peer).answer().layer(Well)).await;
+        let keys = limiter.len();
+        Found::new(keys < PEERS as usize / 2, keys.to_string())
+    })
+}
+
+pub(super) fn growth() -> Found {
+    let limiter = KeyedRateLimiter::new(Quota::per_second(1)).expect("a valid quota");
+    let (start, mut most) = (Instant::now(), 0);
+    for key in 0..PEERS {
+        assert!(limiter.try_take_at(start + Duration::from_millis(1) * key, &key, 1).is_ok());
+        most = most.max(limiter.len());
+    }
+    Found::new(most < 5_000, most.to_string())
+}

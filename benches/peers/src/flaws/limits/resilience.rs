@@ -1,0 +1,96 @@
+//! tower-resilience: the rate limiter and the bulkhead.
+
+use std::time::Duration;
+
+use http::Request;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::{Layer, ServiceExt};
+use tower_resilience_bulkhead::BulkheadLayer;
+use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer};
+
+use super::kit::{self, Backend, CALLS, Does, PERIOD};
+use crate::flaws::Found;
+use crate::flaws::kit::block_on;
+
+/// The defaults, but that nobody waits: a fixed window.
+fn rate(calls: usize, period: Duration) -> RateLimiterConfigBuilder {
+    RateLimiterLayer::builder()
+        .limit_for_period(calls)
+        .refresh_period(period)
+        .timeout_duration(Duration::ZERO)
+}
+
+pub(super) fn two_rates() -> Found {
+    block_on(async {
+        let (backend, hourly) = (Backend::new(Does::Answers), || rate(10, Duration::from_secs(60 * 60)));
+        let layer = hourly().build().expect("valid settings");
+        let answered = kit::answered([(); 2].map(|()| layer.layer(backend.clone())));
+        let (layer, _) = hourly().build_with_handle().expect("valid settings");
+        let handled = kit::answered([(); 2].map(|()| layer.layer(backend.clone())));
+        Found::new((answered, handled) == (20, 10), format!("{answered} (built with a handle: {handled})"))
+    })
+}
+
+pub(super) fn two_concurrencies() -> Found {
+    block_on(async {
+        let two = || BulkheadLayer::builder().max_concurrent_calls(2).reject_when_full();
+        let (layer, backend) = (two().build().expect("valid settings"), Backend::new(Does::Hangs));
+        let reached = kit::in_flight([(); 2].map(|()| layer.layer(backend.clone())), &backend);
+        let (layer, _) = two().build_with_handle().expect("valid settings");
+        let backend = Backend::new(Does::Hangs);
+        let handled = kit::in_flight([(); 2].map(|()| layer.layer(backend.clone())), &backend);
+        Found::new((reached, handled) == (4, 2), format!("{reached} (built with a handle: {handled})"))
+    })
+}
+
+pub(super) fn stream() -> Found {
+    block_on(async {
+        let layer = BulkheadLayer::builder().max_concurrent_calls(2).reject_when_full().build();
+        let answered = kit::streams(layer.expect("valid settings").layer(Backend::new(Does::Answers)));
+        Found::new(answered == 3, answered.to_string())
+    })
+}
+
+pub(super) fn boundary() -> Found {
+    block_on(async {
+        let layer = rate(CALLS as usize, PERIOD).build().expect("valid settings");
+        let (calls, took) = kit::around_the_boundary(layer.layer(Backend::new(Does::Answers))).await;
+        Found::new(calls > 15, format!("{calls} in {} ms", took.as_millis()))
+    })
+}
+
+pub(super) fn overtaken() -> Found {
+    block_on(async {
+        let layer = rate(1, Duration::from_millis(20)).timeout_duration(Duration::from_secs(1)).build();
+        let service = layer.expect("valid settings").layer(Backend::new(Does::Answers));
+        let (after, overtook) = kit::overtaken(service).await;
+        let answered =
+            after.map_or("refused after 1 s".to_owned(), |after| format!("after {} ms", after.as_millis()));
+        Found::new(
+            after.is_none_or(|after| after > Duration::from_millis(100)) && overtook >= 5,
+            format!("{answered}, {overtook} others were before it"),
+        )
+    })
+}
+
+pub(super) fn stampede() -> Found {
+    block_on(async {
+        let layer = rate(1, Duration::from_millis(10)).timeout_duration(Duration::from_secs(5)).build();
+        let service = layer.expect("valid settings").layer(Backend::new(Does::Answers));
+        let (polls, late) = kit::queued(service).await;
+        Found::new(polls > 300, format!("{polls}, {late} overtaken"))
+    })
+}
+
+pub(super) fn queue() -> Found {
+    block_on(async {
+        let layer = BulkheadLayer::builder().max_concurrent_calls(2).build().expect("valid settings");
+        let (service, mut calls) = (layer.layer(Backend::new(Does::Hangs)), JoinSet::new());
+        for _ in 0..1_002 {
+            calls.spawn(timeout(Duration::from_millis(200), service.clone().oneshot(Request::new(()))));
+        }
+        let told = calls.join_all().await.into_iter().filter(|ended| ended.is_ok()).count();
+        Found::new(told == 0, told.to_string())
+    })
+}
