@@ -24,23 +24,24 @@ use super::kind::{Delivery, Kind};
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the quota of the rate limit {policy:?} is used up")]
+#[error("the quota of the rate limit {:?} is used up", self.policy())]
 pub struct RateLimited {
-    policy: Arc<str>,
+    /// Nothing, if it was given none.
+    policy: Option<Arc<str>>,
     left: u32,
     retry_after: Option<Duration>,
 }
 
 impl RateLimited {
     #[cfg(feature = "limit")]
-    pub(crate) const fn new(policy: Arc<str>, left: u32, retry_after: Option<Duration>) -> Self {
+    pub(crate) const fn new(policy: Option<Arc<str>>, left: u32, retry_after: Option<Duration>) -> Self {
         Self { policy, left, retry_after }
     }
 
-    /// The name of the limit.
+    /// The name of the limit; `default`, if it was given none.
     #[must_use]
     pub fn policy(&self) -> &str {
-        &self.policy
+        self.policy.as_deref().unwrap_or("default")
     }
 
     /// How much was left, which was less than the call costs.

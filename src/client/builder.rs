@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::instead::Instead;
-use super::limits::Limits;
+use super::limits::{LimitedBody, Limits};
 use super::service::{Shared, Stack};
 use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
@@ -18,7 +18,7 @@ use crate::base::{
     BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observer, Outcome, Rng, WallClock,
 };
 use crate::breaker::{Breakers, BreakersLayer, Judging};
-use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter, Permit};
+use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
 use crate::observe::SpanLayer;
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
 use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
@@ -286,7 +286,7 @@ fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<B
     response.map(Body::new)
 }
 
-fn boxed(response: Response<Held<Held<TimedBody<Incoming>, ()>, Option<Permit>>>) -> Response<Body> {
+fn boxed(response: Response<LimitedBody<TimedBody<Incoming>>>) -> Response<Body> {
     response.map(Body::new)
 }
 

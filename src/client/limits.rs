@@ -3,10 +3,11 @@
 use tower_layer::Layer;
 
 use super::ClientSettings;
+use crate::base::body::Held;
 use crate::base::{ByHost, HostPort};
 use crate::limit::{
     Concurrency, ConcurrencyLimitLayer, ConcurrencySettings, Gated, Keyed, KeyedConcurrencyLimiter,
-    KeyedRateLimiter, Quota, Rate, RateLimitLayer,
+    KeyedRateLimiter, Permit, Quota, Rate, RateLimitLayer,
 };
 
 type Rates = Rate<Keyed<KeyedRateLimiter<HostPort>, ByHost>>;
@@ -14,6 +15,8 @@ type AtOnce = Concurrency<Keyed<KeyedConcurrencyLimiter<HostPort>, ByHost>>;
 
 /// A service below both limits. Who waits for the rate is in flight: what it takes of the rate, it uses at once.
 pub(super) type Limited<S> = Gated<Gated<S, Rates>, AtOnce>;
+/// The body of an answer of it.
+pub(super) type LimitedBody<B> = Held<Held<B, ()>, Option<Permit>>;
 
 /// The limits of a client, as far as it has any.
 #[derive(Clone, Debug)]

@@ -11,14 +11,13 @@ use tower_service::Service;
 
 use super::builder::Judge;
 use super::instead::Boxed;
-use super::limits::{Limited, Limits};
+use super::limits::{Limited, LimitedBody, Limits};
 use super::transport::Transport;
 use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
 use crate::base::{ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
 use crate::exchange::sendable;
-use crate::limit::Permit;
 use crate::observe::Spanned;
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
@@ -28,8 +27,7 @@ type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
 pub(super) type Calls = Either<Retry<Attempt, Judge>, Attempt>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
-type Wire =
-    Unified<Limited<ResponseBodyTimeout<Transport>>, Held<Held<TimedBody<Incoming>, ()>, Option<Permit>>>;
+type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Incoming>>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
 type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
 

@@ -23,8 +23,10 @@ const TURNED_AWAY: usize = 16;
 pub(super) struct Table<K, V: Cell> {
     // A hash that nobody outside can foresee, or they could make all keys fall into one place.
     hasher: RandomState,
-    shards: Box<[Padded<Mutex<Shard<K, V>>>]>,
+    shards: Box<[Part<K, V>]>,
 }
+
+type Part<K, V> = Padded<Mutex<Shard<K, V>>>;
 
 /// A part of a [`Table`].
 pub(super) struct Shard<K, V: Cell> {

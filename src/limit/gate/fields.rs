@@ -30,7 +30,11 @@ pub(in crate::limit) struct Fields {
 impl Fields {
     /// Of all limits that were asked, in their order.
     pub(in crate::limit) fn of<'a>(standings: impl Iterator<Item = Standing<'a>>) -> Box<Self> {
-        let (mut policy, mut limit) = (ListSerializer::new(), ListSerializer::new());
+        // As long as one limit with a long name takes.
+        let mut texts = [String::with_capacity(96), String::with_capacity(96)];
+        let [policy, limit] = &mut texts;
+        let (mut policy, mut limit) =
+            (ListSerializer::with_buffer(policy), ListSerializer::with_buffer(limit));
         for standing in standings {
             // A name is made of what such a string may hold.
             let Ok(name) = StringRef::from_str(standing.name) else { continue };
@@ -43,7 +47,12 @@ impl Fields {
                 .parameter(key_ref("r"), standing.left)
                 .parameter(key_ref("t"), seconds(standing.more_in));
         }
-        Box::new(Self { policy: value(policy.finish()), limit: value(limit.finish()) })
+        let (any, _) = (policy.finish(), limit.finish());
+        if any.is_none() {
+            return Box::new(Self { policy: None, limit: None });
+        }
+        let [policy, limit] = texts.map(|text| HeaderValue::try_from(text).ok());
+        Box::new(Self { policy, limit })
     }
 
     /// Behind those of limits outside and inside of this one.
@@ -60,10 +69,6 @@ impl Fields {
 fn seconds(time: Duration) -> u32 {
     let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-fn value(text: Option<String>) -> Option<HeaderValue> {
-    text.and_then(|text| HeaderValue::try_from(text).ok())
 }
 
 #[cfg(test)]

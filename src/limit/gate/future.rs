@@ -1,4 +1,5 @@
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -137,8 +138,12 @@ where
                     let Call { asked, mode, until_head, .. } = &*this.call;
                     return Poll::Ready(match answer {
                         Ok(response) => {
-                            let until =
-                                if *until_head { HoldUntil::Head } else { mode.until(*asked, &response) };
+                            // Nobody needs to know when a body ends for which nothing is kept.
+                            let until = if *until_head || !mem::needs_drop::<P>() {
+                                HoldUntil::Head
+                            } else {
+                                mode.until(*asked, &response)
+                            };
                             let mut response = mode.hold(response, until, pass);
                             this.call.tell::<Req, S::Response, S::Error, P>(&mut response);
                             Ok(response)

@@ -301,24 +301,13 @@ pub struct Rate<L>(pub(super) L);
 
 impl<L> Sealed for Rate<L> {}
 
-impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
-    type Pass = ();
-    type Turn = QuotaTurn<Req, L>;
-
-    #[inline]
-    fn enter(&self, request: &Req, patience: Duration, tells: bool) -> Entered<(), Self::Turn> {
-        let now = scope::now();
-        let patience = match scope::deadline() {
-            // Who would not be served in time is told at once.
-            Some(deadline) if patience > Duration::ZERO => {
-                nanos(patience.min(deadline.saturating_duration_since(now)))
-            }
-            _ => nanos(patience),
-        };
-        let ticket = match self.0.take(request, 1, now, patience) {
-            Ok(ticket) => ticket,
-            Err(refused) => return refused.into_entered(tells),
-        };
+impl<L> Rate<L> {
+    /// Something is to be said, or to be waited for. Apart, so that where neither is, it is in nobody's way.
+    #[inline(never)]
+    fn admitted<Req>(&self, ticket: L::Ticket, now: Instant, tells: bool) -> Entered<(), QuotaTurn<Req, L>>
+    where
+        L: RateLimit<Req>,
+    {
         let fields = tells.then(|| fields(&self.0, &ticket));
         let wait = L::wait(&ticket);
         let entry = if wait == 0 {
@@ -334,6 +323,29 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
             })
         };
         Entered { entry, fields }
+    }
+}
+
+/// Who would not be served in time is told at once.
+#[cold]
+fn until_deadline(now: Instant, patience: Duration) -> u64 {
+    let left = scope::deadline().map(|deadline| deadline.saturating_duration_since(now));
+    nanos(left.map_or(patience, |left| patience.min(left)))
+}
+
+impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
+    type Pass = ();
+    type Turn = QuotaTurn<Req, L>;
+
+    #[inline]
+    fn enter(&self, request: &Req, patience: Duration, tells: bool) -> Entered<(), Self::Turn> {
+        let now = scope::now();
+        let patience = if patience.is_zero() { 0 } else { until_deadline(now, patience) };
+        match self.0.take(request, 1, now, patience) {
+            Ok(ticket) if !tells && L::wait(&ticket) == 0 => Entered::silently(Entry::In(())),
+            Ok(ticket) => self.admitted(ticket, now, tells),
+            Err(refused) => refused.into_entered(tells),
+        }
     }
 
     fn poll_reserve(&self, slot: &mut Slot, cx: &mut Context<'_>) -> Poll<()> {

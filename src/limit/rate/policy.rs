@@ -10,7 +10,8 @@ const LONGEST: usize = 64;
 /// it is written.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::limit) struct Policy {
-    name: Arc<str>,
+    /// Nothing for the default, so that telling it counts no reference.
+    name: Option<Arc<str>>,
 }
 
 impl Policy {
@@ -21,20 +22,20 @@ impl Policy {
         if name.is_empty() || name.len() > LONGEST || !name.bytes().all(plain) {
             return Err(InvalidQuota::Name);
         }
-        Ok(Self { name: name.into() })
+        Ok(Self { name: (name != Self::DEFAULT).then(|| name.into()) })
     }
 
     pub(in crate::limit) fn name(&self) -> &str {
-        &self.name
+        self.name.as_deref().unwrap_or(Self::DEFAULT)
     }
 
-    pub(in crate::limit) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.name)
+    pub(in crate::limit) fn shared_name(&self) -> Option<Arc<str>> {
+        self.name.clone()
     }
 }
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name.fmt(f)
+        self.name().fmt(f)
     }
 }

@@ -64,6 +64,7 @@ impl Reservation {
     }
 
     /// Make use of it.
+    #[expect(clippy::must_use_candidate, reason = "to spend it is the point")]
     pub fn spend(mut self) -> Allowed {
         self.spent = true;
         self.allowed
