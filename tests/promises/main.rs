@@ -18,6 +18,7 @@ mod multiply;
 mod nested;
 mod observe;
 mod pieces;
+mod rate_limit;
 mod reopen;
 mod resume;
 mod retry;

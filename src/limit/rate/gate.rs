@@ -61,17 +61,12 @@ pub struct Refused<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Paid {
     /// In the limit's own time.
-    now: u64,
-    cost: u32,
-    allowed: Allowed,
+    pub(super) now: u64,
+    pub(super) cost: u32,
+    pub(super) allowed: Allowed,
 }
 
 impl Paid {
-    /// When it is to be used.
-    fn at(self) -> u64 {
-        self.now.saturating_add(self.allowed.wait())
-    }
-
     fn standing(self, policy: &Policy) -> Standing<'_> {
         let (amount, per) = self.allowed.policy();
         Standing {
@@ -99,7 +94,7 @@ impl<Req> RateLimit<Req> for RateLimiter {
     }
 
     fn give_back(&self, paid: Paid) {
-        self.core().give_back(paid.at(), paid.cost);
+        self.core().give_back(&paid);
     }
 
     #[inline]
@@ -140,7 +135,7 @@ where
     }
 
     fn give_back(&self, (key, paid): Self::Ticket) {
-        self.limiter.give_back(&key, paid.now, paid.at(), paid.cost);
+        self.limiter.give_back(&key, &paid);
     }
 
     fn wait((_, paid): &Self::Ticket) -> u64 {
@@ -219,7 +214,19 @@ impl<Req, A: RateLimit<Req>, B: RateLimit<Req>> RateLimit<Req> for Both<A, B> {
         now: Instant,
         patience: u64,
     ) -> Result<Self::Ticket, Refused<'_>> {
-        let first = self.first.take(request, cost, now, patience)?;
+        let first = match self.first.take(request, cost, now, patience) {
+            Ok(first) => first,
+            // Whoever comes back when the first says so is not to be refused by the second then.
+            Err(refused) => {
+                return Err(match self.second.take(request, cost, now, patience) {
+                    Ok(second) => {
+                        self.second.give_back(second);
+                        refused
+                    }
+                    Err(other) => refused.or_later(other),
+                });
+            }
+        };
         match self.second.take(request, cost, now, patience) {
             Ok(second) => Ok((first, second)),
             Err(refused) => {
@@ -345,10 +352,11 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
     }
 
     fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<(), Self::Turn> {
+        let reserved = std::mem::take(&mut slot.0);
         if self.0.is_exempt(request) {
             return Entered::silently(Entry::In(()));
         }
-        match (std::mem::take(&mut slot.0), self.0.of_all()) {
+        match (reserved, self.0.of_all()) {
             (Reserved::Quota(reservation), Some(limiter)) => {
                 let allowed = reservation.spend();
                 let standing = || Paid { now: 0, cost: 1, allowed }.standing(limiter.policy());
@@ -370,6 +378,11 @@ fn fields<Req, L: RateLimit<Req>>(limit: &L, ticket: &L::Ticket) -> Box<Fields> 
 }
 
 impl Refused<'_> {
+    /// The one that asks to come back later, or never.
+    fn or_later(self, other: Self) -> Self {
+        if other.too_much.denied > self.too_much.denied { other } else { self }
+    }
+
     #[cold]
     fn into_entered<P, T>(self, tells: bool) -> Entered<P, T> {
         let Self { policy, too_much } = self;

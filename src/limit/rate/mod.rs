@@ -21,4 +21,5 @@ pub use self::limiter::RateLimiter;
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
+use self::gate::Paid;
 use self::policy::Policy;
