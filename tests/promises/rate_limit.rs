@@ -772,6 +772,50 @@ async fn one_client_does_not_touch_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_keys_are_kept_unless_another_number_is_said() {
+    let quota = Quota::per_hour(1);
+    for (limiter, most) in [
+        (KeyedRateLimiter::new(quota).unwrap(), 100_000),
+        (KeyedRateLimiter::new(quota).unwrap().max_keys(10), 10),
+    ] {
+        (0..2 * most).for_each(|key| drop(limiter.try_take(&key, 1)));
+        assert_eq!(limiter.len(), most);
+        assert!(limiter.overflowed() >= most as u64, "{}", limiter.overflowed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_and_a_name_that_cannot_be_are_refused() {
+    let year = 365 * 86_400 * SECOND;
+    assert!(RateLimiter::new(Quota::new(1, 10 * year)).is_ok());
+    for quota in [
+        Quota::new(1, 10 * year + MS),
+        Quota::new(1, year).burst(11),
+        Quota::new(0, SECOND),
+        Quota::new(1, Duration::ZERO),
+        Quota::new(1, SECOND).burst(0),
+        Quota::new(1, SECOND).burst(1).strict(),
+    ] {
+        let error = RateLimiter::new(quota).unwrap_err();
+        assert_eq!(KeyedRateLimiter::<String>::new(quota).unwrap_err(), error, "{quota}");
+        assert_eq!(RateLimitLayer::new(quota).unwrap_err(), error);
+    }
+    assert_eq!(limiter(Quota::per_second(1)).name(), "default");
+    for (name, possible) in [
+        ("per client", true),
+        (&"x".repeat(64), true),
+        (&"x".repeat(65), false),
+        ("", false),
+        ("\"", false),
+        ("\\", false),
+        ("a\nb", false),
+        ("\u{fc}ber", false),
+    ] {
+        assert_eq!(RateLimiter::named(name, Quota::per_second(1)).is_ok(), possible, "{name:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_can_limit_what_it_sends_to_each_host() {
     let limiter = KeyedRateLimiter::new(Quota::per_minute(1)).unwrap();
     let service = RateLimitLayer::keyed(limiter, ByHost).layer(backend());
