@@ -23,8 +23,10 @@ const TURNED_AWAY: usize = 16;
 /// it, a little each, and there is no task that sweeps.
 pub(super) struct Table<K, V: Cell> {
     hasher: UnforeseenHash,
-    shards: Box<[Padded<Mutex<Shard<K, V>>>]>,
+    shards: Shards<K, V>,
 }
+
+type Shards<K, V> = Box<[Padded<Mutex<Shard<K, V>>>]>;
 
 /// A part of a [`Table`].
 pub(super) struct Shard<K, V: Cell> {

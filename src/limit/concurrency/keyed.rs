@@ -79,6 +79,7 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
     }
 
     /// The keys of which something is in flight, and how much. In no order; it takes as long as there are keys.
+    #[must_use]
     pub fn in_flight(&self) -> Vec<(K, usize)> {
         let mut all = Vec::new();
         self.shared.table.retain(|key, core| {

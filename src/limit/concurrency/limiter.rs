@@ -48,6 +48,7 @@ impl ConcurrencyLimiter {
 
     /// A permit, if there is one and nobody waits for it.
     #[inline]
+    #[must_use]
     pub fn try_acquire(&self) -> Option<Permit> {
         self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core)))
     }

@@ -65,6 +65,7 @@ impl Reservation {
     }
 
     /// Make use of it.
+    #[allow(clippy::must_use_candidate, reason = "it is done for what it does")]
     pub fn spend(mut self) -> Allowed {
         self.spent = true;
         self.allowed
