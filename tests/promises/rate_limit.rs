@@ -228,7 +228,7 @@ async fn a_retry_above_a_limit_sleeps_what_the_limit_says_and_then_succeeds() {
     let (result, took) = timed(service.oneshot(ask())).await;
     assert_eq!(result.unwrap().status(), 200);
     assert!(took >= 7 * SECOND && took < 8 * SECOND, "{took:?}");
-    assert_eq!(seen.count(), 2, "the request came back from the limit with its body");
+    assert_eq!(seen.count(), 2, "once each time, the second time with its body");
     let last = seen.take().pop().unwrap();
     assert_eq!(last.into_body().collect().await.unwrap().to_bytes(), "content");
 }
