@@ -62,7 +62,8 @@ impl<K, F> ConcurrencyLimitLayer<Keyed<KeyedConcurrencyLimiter<K>, F>> {
     ///
     /// # fn main() -> Result<(), stonework::limit::InvalidConcurrency> {
     /// let tenant = |request: &Request<String>| request.headers().get("x-tenant").cloned();
-    /// let layer = ConcurrencyLimitLayer::keyed(KeyedConcurrencyLimiter::new(10)?, tenant);
+    /// let limiter = KeyedConcurrencyLimiter::<Option<http::HeaderValue>>::new(10)?;
+    /// let layer = ConcurrencyLimitLayer::keyed(limiter, tenant);
     /// # let _ = layer;
     /// # Ok(()) }
     /// ```

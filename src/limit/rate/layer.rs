@@ -15,13 +15,14 @@ use crate::limit::gate::{Except, Gated, Keyed, Settings};
 ///
 /// ```
 /// use http::Request;
-/// use stonework::base::ClientAddress;
+/// use stonework::base::{ClientAddress, Network};
 /// use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter};
 ///
 /// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
 /// // Fifty a second from each client, and a thousand from all of them: a call takes from both, or from neither.
 /// let client = |request: &Request<axum::body::Body>| ClientAddress::of(request.extensions()).network();
-/// let layer = RateLimitLayer::keyed(KeyedRateLimiter::named("client", Quota::per_second(50))?, client)
+/// let each = KeyedRateLimiter::<Network>::named("client", Quota::per_second(50))?;
+/// let layer = RateLimitLayer::keyed(each, client)
 ///     .and(RateLimiter::named("all", Quota::per_second(1_000))?)
 ///     .answer();
 /// # let _ = layer;
