@@ -18,7 +18,10 @@ use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
-use stonework::limit::{ForwardingHeader, TrustedProxies};
+use stonework::limit::{
+    Admission, ConcurrencyLimitLayer, ForwardingHeader, KeyedConcurrencyLimiter, KeyedRateLimiter, Quota,
+    RateLimitLayer, RateLimiter, TrustedProxies,
+};
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
@@ -288,6 +291,44 @@ async fn a_download_that_does_not_break_off_costs_the_copy_of_its_head_if_it_can
     };
     assert_eq!(allocations_of_a_download(resume.clone(), with_a_range), 0);
     assert_eq!(allocations_of_a_download(resume.when(false), empty), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_limit_lets_in_allocates_nothing() {
+    let key = |_: &Request<Content>| 7_u32;
+    let exempt = |_: &Request<Content>| false;
+    for quota in [Quota::per_hour(1_000_000), Quota::per_hour(1_000_000).strict()] {
+        let rate = RateLimitLayer::new(quota).expect("valid");
+        assert_eq!(allocations(rate.clone().layer(AtOnce), get), 0);
+        assert_eq!(allocations(rate.clone().plain().layer(AtOnce), get), 0);
+        assert_eq!(allocations(rate.clone().wait_up_to(Duration::from_secs(1)).layer(AtOnce), get), 0);
+        assert_eq!(allocations(rate.clone().admission(Admission::Backpressure).layer(AtOnce), get), 0);
+        assert_eq!(allocations(rate.clone().answer().without_fields().layer(AtOnce), get), 0);
+        let second = RateLimiter::new(quota).expect("valid");
+        let two = rate.clone().and(second).cost(|_: &Request<Content>| 2).except(exempt);
+        assert_eq!(allocations(two.layer(AtOnce), get), 0);
+        let keyed = RateLimitLayer::keyed(KeyedRateLimiter::new(quota).expect("valid"), key);
+        assert_eq!(allocations(keyed.layer(AtOnce), get), 0, "of a key that is in use");
+        assert_eq!(allocations_of_a_download(rate, get), 0);
+    }
+    let places = ConcurrencyLimitLayer::new(10).expect("valid");
+    assert_eq!(allocations(places.clone().layer(AtOnce), get), 0);
+    assert_eq!(allocations(places.clone().plain().layer(AtOnce), get), 0);
+    assert_eq!(allocations(places.clone().wait_up_to(Duration::from_secs(1)).layer(AtOnce), get), 0);
+    assert_eq!(allocations(places.clone().admission(Admission::Backpressure).layer(AtOnce), get), 0);
+    assert_eq!(allocations(places.clone().answer().layer(AtOnce), get), 0);
+    assert_eq!(allocations_of_a_download(places, get), 0, "until the body has ended");
+    let limiter = KeyedConcurrencyLimiter::new(10).expect("valid");
+    let _in_use = limiter.try_acquire(&7);
+    let keyed = ConcurrencyLimitLayer::keyed(limiter, key);
+    assert_eq!(allocations(keyed.layer(AtOnce), get), 0, "of a key that is in use");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fields_of_a_rate_limit_cost_what_they_are_made_of() {
+    let answering = RateLimitLayer::new(Quota::per_hour(1_000_000)).expect("valid").answer();
+    // The list of limits and the box they are kept in, two texts that grow, two values, and the map of the head.
+    assert_eq!(allocations(answering.layer(AtOnce), get), 12);
 }
 
 #[test]

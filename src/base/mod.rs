@@ -84,6 +84,8 @@ pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
+#[cfg(feature = "limit")]
+pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 

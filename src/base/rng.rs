@@ -39,6 +39,10 @@ struct Stream {
     ids: Option<Ids>,
 }
 
+/// A hash that nobody outside can foresee, or they could make all keys fall into one place.
+#[cfg(feature = "limit")]
+pub(crate) type UnforeseenHash = RandomState;
+
 /// Two keyed hashes for identifiers, one for each half.
 struct Ids {
     high: RandomState,

@@ -25,6 +25,7 @@ pub enum Admission {
     WaitUpTo(Duration),
     /// The service is not ready until there is room, and keeps it for the next call. **A caller who waits for readiness without a limit
     /// waits without a limit**, and axum and hyper wait for it inside of the call: on a server this is a queue without bounds. It is for
-    /// clients that choose between services by their readiness.
+    /// clients that choose between services by their readiness. What is kept of a rate lapses if no call comes in the time in which
+    /// another is earned; that call waits for its turn.
     Backpressure,
 }

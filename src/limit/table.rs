@@ -1,11 +1,12 @@
 //! A map that many threads use at once and that forgets what is as good as nothing.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::base::UnforeseenHash;
 use crate::base::sync::Padded;
 
 /// Below this many entries nobody looks for what can be forgotten.
@@ -21,8 +22,7 @@ const TURNED_AWAY: usize = 16;
 /// its part of the map has grown to twice of what it was when it last looked, or has turned many away. So whoever inserts pays for
 /// it, a little each, and there is no task that sweeps.
 pub(super) struct Table<K, V: Cell> {
-    // A hash that nobody outside can foresee, or they could make all keys fall into one place.
-    hasher: RandomState,
+    hasher: UnforeseenHash,
     shards: Box<[Part<K, V>]>,
 }
 
@@ -56,7 +56,7 @@ impl<K: Hash + Eq + Clone, V: Cell> Table<K, V> {
         let shard =
             |at| Shard { entries: HashTable::new(), most: share(at), paid: 0, swept: V::Given::default() };
         Self {
-            hasher: RandomState::new(),
+            hasher: UnforeseenHash::new(),
             shards: (0..shards).map(|at| Padded(Mutex::new(shard(at)))).collect(),
         }
     }

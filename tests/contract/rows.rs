@@ -12,7 +12,8 @@ use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
 use stonework::limit::{
-    ClientAddressLayer, LimitedBody, RequestBodyLimitLayer, ResponseBodyLimitLayer, TrustedProxies,
+    Admission, ClientAddressLayer, ConcurrencyLimitLayer, KeyedConcurrencyLimiter, KeyedRateLimiter,
+    LimitedBody, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer, TrustedProxies,
 };
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
@@ -67,6 +68,37 @@ fn health() -> Health {
 
 fn client_address() -> ClientAddressLayer {
     ClientAddressLayer::new(TrustedProxies::hops(1).expect("at least one"))
+}
+
+/// So wide that it refuses nobody.
+const WIDE: Quota = Quota::per_second(1_000_000);
+
+fn rate() -> RateLimitLayer {
+    RateLimitLayer::new(WIDE).expect("a valid quota")
+}
+
+fn places() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(1_000_000).expect("more than none")
+}
+
+fn rates<K: std::hash::Hash + Eq + Clone>() -> KeyedRateLimiter<K> {
+    KeyedRateLimiter::new(WIDE).expect("a valid quota")
+}
+
+fn places_by_key<K: std::hash::Hash + Eq + Clone>() -> KeyedConcurrencyLimiter<K> {
+    KeyedConcurrencyLimiter::new(1_000_000).expect("more than none")
+}
+
+fn path(request: &HttpRequest) -> String {
+    request.uri().path().to_owned()
+}
+
+fn is_probe(request: &HttpRequest) -> bool {
+    path(request) == "/healthz"
+}
+
+fn is_content(request: &HttpRequest) -> bool {
+    !is_probe(request)
 }
 
 /// Fails whatever it is asked, before it is sent.
@@ -190,6 +222,24 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         HealthLayer ".when(false)" = health().layer().when(false) => WAITS;
         ClientAddressLayer "" = client_address() => TELLS;
         ClientAddressLayer ".when(false)" = client_address().when(false) => TELLS;
+        RateLimitLayer "" = rate() => WAITS;
+        RateLimitLayer ".answer()" = rate().answer() => WAITS;
+        RateLimitLayer ".plain()" = rate().plain() => WAITS;
+        RateLimitLayer ".wait_up_to()" = rate().wait_up_to(PAUSE) => WAITS;
+        RateLimitLayer ".admission(Backpressure)" = rate().admission(Admission::Backpressure) => TELLS;
+        RateLimitLayer ".admission(Backpressure).except(all)" = rate().admission(Admission::Backpressure).except(is_content) => TELLS;
+        RateLimitLayer "::keyed().and()" = RateLimitLayer::keyed(rates(), path).and_keyed(rates(), path) => WAITS;
+        RateLimitLayer ".cost().except().answer()" = rate().cost(|_: &HttpRequest| 2).except(is_probe).answer() => WAITS;
+        RateLimitLayer ".when(false)" = rate().when(false) => TELLS;
+        ConcurrencyLimitLayer "" = places() => WAITS;
+        ConcurrencyLimitLayer ".answer()" = places().answer() => WAITS;
+        ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
+        ConcurrencyLimitLayer ".wait_up_to()" = places().wait_up_to(PAUSE) => WAITS;
+        ConcurrencyLimitLayer ".admission(Backpressure)" = places().admission(Admission::Backpressure) => TELLS;
+        ConcurrencyLimitLayer ".admission(Backpressure).except(all)" = places().admission(Admission::Backpressure).except(is_content) => TELLS;
+        ConcurrencyLimitLayer "::keyed().except()" = ConcurrencyLimitLayer::keyed(places_by_key(), path).except(is_probe) => WAITS;
+        ConcurrencyLimitLayer ".until_head()" = places().until_head() => WAITS;
+        ConcurrencyLimitLayer ".when(false)" = places().when(false) => TELLS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;
@@ -211,6 +261,12 @@ pub(crate) fn text() -> Vec<Row<Text>> {
         AttemptTimeoutLayer "" = AttemptTimeoutLayer::new(ATTEMPT) => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".plain()" = AttemptTimeoutLayer::new(ATTEMPT).plain() => ATTEMPT_LIMIT;
         AttemptTimeoutLayer ".when(false)" = AttemptTimeoutLayer::new(ATTEMPT).when(false) => off(ATTEMPT_LIMIT);
+        RateLimitLayer ".plain()" = rate().plain() => WAITS;
+        RateLimitLayer ".admission(Backpressure).plain()" = rate().admission(Admission::Backpressure).plain() => TELLS;
+        RateLimitLayer "::keyed().plain()" = RateLimitLayer::keyed(rates(), String::clone).plain() => WAITS;
+        ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
+        ConcurrencyLimitLayer ".admission(Backpressure).plain()" = places().admission(Admission::Backpressure).plain() => TELLS;
+        ConcurrencyLimitLayer "::keyed().plain()" = ConcurrencyLimitLayer::keyed(places_by_key(), String::clone).plain() => WAITS;
         BreakerLayer ".plain()" = BreakerLayer::new().classify(is_good).plain() => TELLS;
         BreakersLayer ".plain()" = keyed_by_text().classify(is_good).plain() => TELLS;
     }

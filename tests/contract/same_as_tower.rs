@@ -11,10 +11,12 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use stonework::Error;
 use stonework::base::{BoxError, Delays, Delivery, Elapsed, Phase, Rng, Schedule};
+use stonework::limit::{Admission, ConcurrencyLimitLayer};
 use stonework::retry::{RetryLayer, RetrySettings};
 use stonework::testing::{Ledger, Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tokio::time::Instant;
+use tower::limit::ConcurrencyLimitLayer as TowerConcurrencyLimitLayer;
 use tower::retry::{Policy, Retry};
 use tower::timeout::TimeoutLayer as TowerTimeoutLayer;
 use tower::{Layer, Service, ServiceExt};
@@ -198,6 +200,27 @@ proptest! {
         if !matches!((does, pattern), (Does::FailReadiness, Pattern::Dawdles(_))) {
             prop_assert_eq!(&tower, &call, "the whole call");
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_limit_on_calls_in_flight_that_holds_back_readiness_does_what_towers_does(
+        does in does(), pattern in pattern(), limit in 1_usize..4,
+    ) {
+        // What never ends has no limit here: a call that hangs, and the call of a second one after the first was never ready.
+        let hangs = match pattern {
+            Pattern::GivesUp(_) => false,
+            Pattern::Together | Pattern::Twice => matches!(does, Does::Hang | Does::FailReadiness),
+            Pattern::Once | Pattern::Dawdles(_) => matches!(does, Does::Hang),
+        };
+        prop_assume!(!hangs);
+        let tower = TowerConcurrencyLimitLayer::new(limit);
+        let ours = ConcurrencyLimitLayer::new(limit).expect("more than none");
+        let ours = ours.admission(Admission::Backpressure).plain();
+        let by_tower = virtually(async { through(tower, does, |s, l| observe(s, l, pattern)).await });
+        let by_us = virtually(async { through(ours, does, |s, l| observe(s, l, pattern)).await });
+        prop_assert_eq!(by_tower, by_us);
     }
 }
 

@@ -49,6 +49,23 @@ pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     (result, start.elapsed())
 }
 
+/// One poll, with the waker of this task.
+pub(crate) async fn polled<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Use up this task's share of the scheduler's time: whatever asks tokio whether it may go on is told to wait.
+pub(crate) async fn use_up_the_budget() {
+    let (sender, mut ready) = tokio::sync::mpsc::unbounded_channel();
+    (0..1_000).for_each(|number| sender.send(number).expect("it is open"));
+    std::future::poll_fn(|cx| {
+        while ready.poll_recv(cx).is_ready() {}
+        Poll::Ready(())
+    })
+    .await;
+    assert!(!tokio::task::coop::has_budget_remaining(), "nothing is left of it");
+}
+
 pub(crate) fn skips(events: &Recorder) -> Vec<Skip> {
     let skip = |event: &Event| match event {
         Event::RetrySkipped { why, .. } => Some(*why),

@@ -13,7 +13,7 @@ use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
-use stonework::limit::{ForwardingHeader, TrustedProxies};
+use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -175,6 +175,26 @@ prop_compose! {
     }
 }
 
+fn quota() -> impl Strategy<Value = Quota> {
+    // Together not more than ten years.
+    let per = prop_oneof![time().prop_map(|time| time.min(Duration::from_secs(1_000_000)))];
+    (1_u32.., per, prop::option::of(1_u32..200), any::<bool>()).prop_map(|(amount, per, burst, strict)| {
+        let quota = Quota::new(amount, per);
+        match burst {
+            Some(burst) => quota.burst(burst),
+            None if strict => quota.strict(),
+            None => quota,
+        }
+    })
+}
+
+fn concurrency() -> impl Strategy<Value = ConcurrencySettings> {
+    (1_usize..1 << 31, prop::option::of(0_usize..1 << 40)).prop_map(|(limit, queue)| {
+        let settings = ConcurrencySettings::new(limit);
+        if let Some(queue) = queue { settings.queue(queue) } else { settings }
+    })
+}
+
 /// A network as it is written, also as it is not written again.
 fn network() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -250,6 +270,14 @@ proptest! {
     #[test]
     fn trusted_proxies_come_back_from_a_file_as_they_were_written(trusted_proxies in proxies()) {
         comes_back(&Holds { trusted_proxies });
+    }
+
+    #[test]
+    fn quotas_and_limits_on_calls_in_flight_come_back_from_a_file_as_they_were_written(
+        quota in quota(), concurrency in concurrency(),
+    ) {
+        comes_back(&quota);
+        comes_back(&concurrency);
     }
 
     #[test]
@@ -360,6 +388,30 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [
+        (r#"{ "amount": 0, "per": "1s" }"#, "`amount`"),
+        (r#"{ "amount": 1, "per": "0s" }"#, "`per`"),
+        (r#"{ "amount": 1, "per": "1s", "burst": 0 }"#, "`burst`"),
+        (r#"{ "amount": 1, "per": "1s", "burst": 1, "strict": true }"#, "`burst`"),
+        (r#"{ "amount": 1, "per": "11y" }"#, "ten years"),
+        (r#"{ "amount": 1 }"#, "`per`"),
+        (r#"{ "per": "1s" }"#, "`amount`"),
+        (r#"{ "amount": 1, "per": 1 }"#, "250ms"),
+        (r#"{ "amount": 1, "per": "1s", "window": true }"#, "`window`"),
+    ] {
+        let message = refused::<Quota>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "limit": 0 }"#, "`limit`"),
+        (r#"{ "limit": 2147483648 }"#, "`limit`"),
+        (r#"{ "queue": 1 }"#, "`limit`"),
+        (r#"{ "limit": 1, "queue": -1 }"#, "-1"),
+        (r#"{ "limit": 1, "que": 1 }"#, "`que`"),
+    ] {
+        let message = refused::<ConcurrencySettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
         (r#""some""#, "\"some\""),
         ("2", "\"none\""),
         ("{}", "`hops` and `networks`"),
@@ -377,6 +429,17 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         let message = refused::<Holds>(&format!(r#"{{ "trusted_proxies": {text} }}"#));
         assert!(message.contains(named), "{text}: {message}");
     }
+}
+
+#[test]
+fn a_quota_is_read_as_its_documentation_shows_it() {
+    let read = |text: &str| toml::from_str::<Quota>(text).expect(text);
+    assert_eq!(read("amount = 600\nper = \"1m\"\nburst = 20"), Quota::per_minute(600).burst(20));
+    assert_eq!(read("amount = 600\nper = \"1m\"\nstrict = true"), Quota::per_minute(600).strict());
+    assert_eq!(
+        toml::from_str::<ConcurrencySettings>("limit = 7").expect("valid"),
+        ConcurrencySettings::new(7)
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct Allowed {
 #[derive(Clone, Copy)]
 enum How {
     Paced { pace: Pace, spent: u64 },
-    Strict { window: Window, left: u32, full_in: u64, wait: u64 },
+    Strict { window: Window, left: u32, full_in: u64, at: u64, wait: u64 },
 }
 
 impl Allowed {
@@ -36,8 +36,24 @@ impl Allowed {
         Self { how: How::Paced { pace, spent: cell.saturating_sub(now) } }
     }
 
-    pub(super) const fn strict(window: Window, left: u32, full_in: u64, wait: u64) -> Self {
-        Self { how: How::Strict { window, left, full_in, wait } }
+    pub(super) const fn strict(window: Window, left: u32, full_in: u64, at: u64, wait: u64) -> Self {
+        Self { how: How::Strict { window, left, full_in, at, wait } }
+    }
+
+    /// When it is to be used, as a window remembers it.
+    pub(super) const fn at(&self) -> u64 {
+        match self.how {
+            How::Paced { .. } => 0,
+            How::Strict { at, .. } => at,
+        }
+    }
+
+    /// By which pace it was taken, and what was spent then.
+    pub(super) const fn by_pace(&self) -> Option<(Pace, u64)> {
+        match self.how {
+            How::Paced { pace, spent } => Some((pace, spent)),
+            How::Strict { .. } => None,
+        }
     }
 
     /// How much more could have been taken at once.
@@ -63,6 +79,16 @@ impl Allowed {
         match self.how {
             How::Paced { pace, .. } => Plan::Paced(pace).policy(),
             How::Strict { window, .. } => Plan::Strict(window).policy(),
+        }
+    }
+
+    /// How long it takes to earn one, on average.
+    pub(super) fn interval(&self) -> Duration {
+        match self.how {
+            How::Paced { pace, .. } => Duration::from_nanos(pace.interval),
+            How::Strict { window, .. } => {
+                Duration::from_nanos(window.length / u64::from(window.amount.max(1)))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::log::{Log, Window};
 use super::pace::{Denied, Pace};
-use super::{Allowed, Policy, Quota};
+use super::{Allowed, Paid, Policy, Quota};
 use crate::base::RateLimited;
 
 /// A quota in nanoseconds.
@@ -28,7 +28,8 @@ impl Plan {
             Self::Paced(pace) => {
                 let time = pace.whole.max(SECOND);
                 let amount = u32::try_from(time / pace.interval.max(1)).unwrap_or(u32::MAX);
-                (amount, Duration::from_nanos(time))
+                // Without what intervals are rounded up by: less than a nanosecond each.
+                (amount, Duration::from_nanos(time.saturating_sub(u64::from(amount))))
             }
         }
     }
@@ -92,23 +93,26 @@ impl Bucket {
             },
             Plan::Strict(window) => {
                 let log = self.log.get_or_insert_default();
+                let now = log.arrive(now);
                 let taken = log.take(window, now, cost, patience);
                 let left = log.left(window, now);
                 self.full_at = log.full_at(window);
                 match taken {
-                    Ok(at) => Ok(Allowed::strict(window, left, self.full_at.saturating_sub(now), at - now)),
+                    Ok(at) => {
+                        Ok(Allowed::strict(window, left, self.full_at.saturating_sub(now), at, at - now))
+                    }
                     Err(denied) => Err(TooMuch { denied, left, plan }),
                 }
             }
         }
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&mut self, plan: Plan, at: u64, cost: u32) {
+    /// What was taken was not made use of.
+    pub(super) fn give_back(&mut self, plan: Plan, now: u64, paid: &Paid) {
         match (plan, &mut self.log) {
-            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, cost),
+            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, now, paid),
             (Plan::Strict(window), Some(log)) => {
-                log.give_back(at, cost);
+                log.give_back(paid.allowed.at(), paid.cost);
                 self.full_at = log.full_at(window);
             }
             (Plan::Strict(_), None) => {}
@@ -121,7 +125,7 @@ impl Bucket {
             Plan::Paced(pace) => Allowed::paced(pace, self.full_at, now),
             Plan::Strict(window) => {
                 let left = self.log.as_ref().map_or(window.amount, |log| log.left(window, now));
-                Allowed::strict(window, left, self.full_at.saturating_sub(now), 0)
+                Allowed::strict(window, left, self.full_at.saturating_sub(now), now, 0)
             }
         }
     }
@@ -178,9 +182,16 @@ mod tests {
     fn what_is_given_back_can_be_taken_again() {
         for plan in [Plan::of(&Quota::per_second(3)), Plan::of(&Quota::per_second(3).strict())] {
             let mut bucket = Bucket::default();
-            assert!(bucket.take(plan, 5, 3, 0).is_ok() && bucket.take(plan, 5, 1, 0).is_err());
-            bucket.give_back(plan, 5, 2);
+            let mut take = |cost| {
+                let taken = bucket.take(plan, 5, cost, 0);
+                taken.map(|allowed| Paid { now: 5, cost, allowed })
+            };
+            let (one, two) = (take(1).unwrap(), take(2).unwrap());
+            assert!(take(1).is_err());
+            bucket.give_back(plan, 5, &two);
             assert_eq!(bucket.look(plan, 5).left(), 2, "{plan:?}");
+            bucket.give_back(plan, 2_000_000_000, &one);
+            assert!(bucket.is_full(2_000_000_000));
         }
     }
 }

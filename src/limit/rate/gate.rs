@@ -61,17 +61,12 @@ pub struct Refused<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Paid {
     /// In the limit's own time.
-    now: u64,
-    cost: u32,
-    allowed: Allowed,
+    pub(super) now: u64,
+    pub(super) cost: u32,
+    pub(super) allowed: Allowed,
 }
 
 impl Paid {
-    /// When it is to be used.
-    fn at(self) -> u64 {
-        self.now.saturating_add(self.allowed.wait())
-    }
-
     fn standing(self, policy: &Policy) -> Standing<'_> {
         let (amount, per) = self.allowed.policy();
         Standing {
@@ -99,7 +94,7 @@ impl<Req> RateLimit<Req> for RateLimiter {
     }
 
     fn give_back(&self, paid: Paid) {
-        self.core().give_back(paid.at(), paid.cost);
+        self.core().give_back(&paid);
     }
 
     #[inline]
@@ -140,7 +135,7 @@ where
     }
 
     fn give_back(&self, (key, paid): Self::Ticket) {
-        self.limiter.give_back(&key, paid.now, paid.at(), paid.cost);
+        self.limiter.give_back(&key, &paid);
     }
 
     fn wait((_, paid): &Self::Ticket) -> u64 {
@@ -369,10 +364,16 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
     }
 
     fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<(), Self::Turn> {
+        let reserved = std::mem::take(&mut slot.0);
         if self.0.is_exempt(request) {
             return Entered::silently(Entry::In(()));
         }
-        match (std::mem::take(&mut slot.0), self.0.of_all()) {
+        match (reserved, self.0.of_all()) {
+            // It was not used while it was its turn. Used now, it would come on top of what was saved up since.
+            (Reserved::Quota(reservation), _) if reservation.has_lapsed(scope::now()) => {
+                drop(reservation);
+                self.enter(request, Duration::MAX, tells)
+            }
             (Reserved::Quota(reservation), Some(limiter)) => {
                 let allowed = reservation.spend();
                 let standing = || Paid { now: 0, cost: 1, allowed }.standing(limiter.policy());

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::bucket::{Bucket, TooMuch};
 use super::in_force::InForce;
 use super::pace::nanos;
-use super::{Allowed, InvalidQuota, Policy, Quota};
+use super::{Allowed, InvalidQuota, Paid, Policy, Quota};
 use crate::base::RateLimited;
 use crate::limit::table::{Cell, Table};
 
@@ -145,11 +145,11 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         taken.map_err(|too_much| shared.refused(too_much))
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&self, key: &K, now: u64, at: u64, cost: u32) {
+    /// What was taken was not made use of.
+    pub(super) fn give_back(&self, key: &K, paid: &Paid) {
         let shared = &*self.shared;
-        let plan = shared.in_force.plan();
-        let back = |bucket: &mut Bucket| bucket.give_back(plan, at, cost);
+        let (now, plan) = (self.since(Instant::now()), shared.in_force.plan());
+        let back = |bucket: &mut Bucket| bucket.give_back(plan, now, paid);
         if shared.table.with(key, now, || shared.beginning(now), |bucket, _| back(bucket)).is_none() {
             shared.in_overflow(back);
         }

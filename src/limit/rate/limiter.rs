@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::bucket::{Bucket, Plan, TooMuch};
 use super::in_force::InForce;
 use super::pace::nanos;
-use super::{Allowed, InvalidQuota, Policy, Quota, Reservation};
+use super::{Allowed, InvalidQuota, Paid, Policy, Quota, Reservation};
 use crate::base::RateLimited;
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
@@ -218,11 +218,12 @@ impl Core {
         too_much
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&self, at: u64, cost: u32) {
+    /// What was taken was not made use of.
+    pub(super) fn give_back(&self, paid: &Paid) {
+        let now = self.since(Instant::now());
         match self.in_force.plan() {
-            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, cost)),
-            plan @ Plan::Strict(_) => self.strict().give_back(plan, at, cost),
+            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, now, paid)),
+            plan @ Plan::Strict(_) => self.strict().give_back(plan, now, paid),
         }
     }
 

@@ -10,6 +10,7 @@ use super::pace::{Denied, nanos};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     taken: VecDeque<Taken>,
+    latest: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,12 @@ impl Window {
 }
 
 impl Log {
+    /// The time that counts: whoever read the clock and was overtaken then comes with the others.
+    pub(super) fn arrive(&mut self, now: u64) -> u64 {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
     /// Takes `cost` at the first instant, from `now` on and at most `patience` later, at which every window that it is in has room
     /// for it; and says when that is. Nobody goes before those who came earlier.
     pub(super) fn take(&mut self, window: Window, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {

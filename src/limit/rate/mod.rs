@@ -22,5 +22,6 @@ pub use self::quota::{InvalidQuota, Quota};
 pub use self::reservation::Reservation;
 
 pub(super) use self::bucket::Plan;
+use self::gate::Paid;
 pub(super) use self::pace::{Denied, Pace};
 pub(super) use self::policy::Policy;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Quota;
+use super::{Paid, Quota};
 
 /// A quota in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +83,17 @@ impl Pace {
         if spent == 0 { 0 } else { now.saturating_add(spent) }
     }
 
-    /// The cell when `cost` was not made use of after all.
-    pub(super) const fn give_back(self, cell: u64, cost: u32) -> u64 {
-        cell.saturating_sub(self.interval.saturating_mul(cost as u64))
+    /// The cell when what was paid was not made use of after all. What time has earned again since is not earned twice, and where
+    /// somebody waits behind it, its time goes by unused: theirs has been promised.
+    pub(super) fn give_back(self, cell: u64, now: u64, paid: &Paid) -> u64 {
+        let Some((pace, spent)) = paid.allowed.by_pace() else { return cell };
+        let after = paid.now.saturating_add(spent);
+        let is_last = cell == after || cell <= now.saturating_add(self.whole);
+        if pace != self || !is_last {
+            return cell;
+        }
+        let cost = self.interval.saturating_mul(u64::from(paid.cost));
+        cell.saturating_sub(cost.min(after.saturating_sub(now)))
     }
 }
 

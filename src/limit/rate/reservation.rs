@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Allowed, RateLimiter};
+use super::{Allowed, Paid, RateLimiter};
 use crate::base::Deadline;
 
 /// A part of a quota that is taken ahead of time. Dropped before [`spend`](Self::spend), it is given back.
@@ -26,7 +26,8 @@ use crate::base::Deadline;
 /// # Ok(()) }
 /// ```
 ///
-/// Whoever reserved after one that is dropped keeps their time; what was given back is there for those who come now.
+/// Whoever reserved after one that is dropped keeps their time, so nothing is given back where somebody waits behind it: two would
+/// come at once then. Nor is what time has earned again meanwhile.
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation {
     limiter: RateLimiter,
@@ -56,6 +57,11 @@ impl Reservation {
         self.at.saturating_duration_since(self.since)
     }
 
+    /// Whether it was not used in the time that it takes to earn another.
+    pub(super) fn has_lapsed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= self.allowed.interval()
+    }
+
     /// Wait until it may be used.
     pub async fn come(&self) {
         if self.wait() > Duration::ZERO {
@@ -75,7 +81,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.spent {
             let core = self.limiter.core();
-            core.give_back(core.since(self.since).saturating_add(self.allowed.wait()), self.cost);
+            core.give_back(&Paid { now: core.since(self.since), cost: self.cost, allowed: self.allowed });
         }
     }
 }
