@@ -12,8 +12,9 @@ use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
 use stonework::limit::{
-    Admission, ClientAddressLayer, ConcurrencyLimitLayer, KeyedConcurrencyLimiter, KeyedRateLimiter,
-    LimitedBody, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer, TrustedProxies,
+    Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter,
+    LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer,
+    SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
 };
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
@@ -72,6 +73,12 @@ fn client_address() -> ClientAddressLayer {
 
 /// So wide that it refuses nobody.
 const WIDE: Quota = Quota::per_second(1_000_000);
+
+/// A store in memory, which answers at once.
+fn shared() -> SharedRateLimitLayer<Keyed<SharedRateLimiter, fn(&HttpRequest) -> String>> {
+    let limiter = SharedRateLimiter::new(MemoryStore::new(), [WIDE]).expect("a valid quota");
+    SharedRateLimitLayer::keyed(limiter, path as fn(&HttpRequest) -> String)
+}
 
 fn rate() -> RateLimitLayer {
     RateLimitLayer::new(WIDE).expect("a valid quota")
@@ -231,6 +238,10 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         RateLimitLayer "::keyed().and()" = RateLimitLayer::keyed(rates(), path).and_keyed(rates(), path) => WAITS;
         RateLimitLayer ".cost().except().answer()" = rate().cost(|_: &HttpRequest| 2).except(is_probe).answer() => WAITS;
         RateLimitLayer ".when(false)" = rate().when(false) => TELLS;
+        SharedRateLimitLayer "::keyed()" = shared() => WAITS;
+        SharedRateLimitLayer "::keyed().answer()" = shared().answer() => WAITS;
+        SharedRateLimitLayer "::keyed().cost().except().plain()" = shared().cost(|_: &HttpRequest| 2).except(is_probe).plain() => WAITS;
+        SharedRateLimitLayer "::keyed().when(false)" = shared().when(false) => TELLS;
         ConcurrencyLimitLayer "" = places() => WAITS;
         ConcurrencyLimitLayer ".answer()" = places().answer() => WAITS;
         ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
