@@ -22,6 +22,7 @@ mod pieces;
 mod reopen;
 mod resume;
 mod retry;
+mod review_limits;
 mod server;
 mod shared_limit;
 mod shutdown;

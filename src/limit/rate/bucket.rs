@@ -92,6 +92,7 @@ impl Bucket {
             },
             Plan::Strict(window) => {
                 let log = self.log.get_or_insert_default();
+                let now = log.now(now);
                 let taken = log.take(window, now, cost, patience);
                 let left = log.left(window, now);
                 self.full_at = log.full_at(window);

@@ -10,6 +10,10 @@ use super::pace::{Denied, nanos};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     taken: VecDeque<Taken>,
+    /// How many that are together: a window may have as many entries as it has of its amount, and each call asks.
+    sum: u64,
+    /// The latest time that anybody came with.
+    latest: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,12 @@ impl Window {
 }
 
 impl Log {
+    /// The time that counts: whose clock is a little behind that of the one before has not come too early.
+    pub(super) fn now(&mut self, now: u64) -> u64 {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
     /// Takes `cost` at the first instant, from `now` on and at most `patience` later, at which every window that it is in has room
     /// for it; and says when that is. Nobody goes before those who came earlier.
     pub(super) fn take(&mut self, window: Window, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
@@ -46,6 +56,7 @@ impl Log {
         if at - now > patience {
             return Err(Denied::In(at - now));
         }
+        self.sum += u64::from(cost);
         match self.taken.back_mut() {
             Some(last) if last.at == at => last.count += cost,
             _ => self.taken.push_back(Taken { at, count: cost }),
@@ -55,7 +66,7 @@ impl Log {
 
     /// The first instant, after all that was taken, that leaves room for `cost`.
     fn free_at(&self, window: Window, cost: u32) -> u64 {
-        let mut excess = (self.sum() + u64::from(cost)).saturating_sub(u64::from(window.amount));
+        let mut excess = (self.sum + u64::from(cost)).saturating_sub(u64::from(window.amount));
         let last = self.taken.back().map_or(0, |last| last.at);
         for taken in &self.taken {
             if excess == 0 {
@@ -72,8 +83,11 @@ impl Log {
     /// What was taken at this instant was not made use of.
     pub(super) fn give_back(&mut self, at: u64, cost: u32) {
         if let Ok(place) = self.taken.binary_search_by_key(&at, |taken| taken.at) {
-            self.taken[place].count = self.taken[place].count.saturating_sub(cost);
-            if self.taken[place].count == 0 {
+            let taken = &mut self.taken[place];
+            let back = taken.count.min(cost);
+            taken.count -= back;
+            self.sum -= u64::from(back);
+            if taken.count == 0 {
                 let _ = self.taken.remove(place);
             }
         }
@@ -81,9 +95,9 @@ impl Log {
 
     /// How many could be taken at `now`.
     pub(super) fn left(&self, window: Window, now: u64) -> u32 {
-        let count = |taken: &Taken| u64::from(taken.count);
-        let sum: u64 = self.taken.iter().filter(|taken| counts(taken, window, now)).map(count).sum();
-        u32::try_from(u64::from(window.amount).saturating_sub(sum)).unwrap_or(0)
+        let gone = self.taken.iter().take_while(|taken| !counts(taken, window, now));
+        let gone: u64 = gone.map(|taken| u64::from(taken.count)).sum();
+        u32::try_from(u64::from(window.amount).saturating_sub(self.sum - gone)).unwrap_or(0)
     }
 
     /// When nothing counts any more.
@@ -91,12 +105,9 @@ impl Log {
         self.taken.back().map_or(0, |last| last.at.saturating_add(window.length))
     }
 
-    fn sum(&self) -> u64 {
-        self.taken.iter().map(|taken| u64::from(taken.count)).sum()
-    }
-
     fn forget(&mut self, window: Window, now: u64) {
-        while self.taken.front().is_some_and(|first| !counts(first, window, now)) {
+        while let Some(first) = self.taken.front().filter(|first| !counts(first, window, now)) {
+            self.sum -= u64::from(first.count);
             self.taken.pop_front();
         }
     }

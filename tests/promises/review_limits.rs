@@ -1,0 +1,39 @@
+//! What a review of the limits found.
+
+use std::time::Duration;
+
+use stonework::limit::{KeyedRateLimiter, Quota, RateLimiter};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn clocks_of_two_threads_that_differ_a_little_cost_nobody_a_refusal() {
+    let now = Instant::now() + SECOND;
+    let earlier = now - Duration::from_nanos(40);
+    let one = RateLimiter::new(Quota::per_second(100).strict()).unwrap();
+    let keyed = KeyedRateLimiter::new(Quota::per_second(100).strict()).unwrap();
+    one.try_take_at(now, 1).unwrap();
+    keyed.try_take_at(now, &(), 1).unwrap();
+    assert_eq!(one.try_take_at(earlier, 1).map(|allowed| allowed.left()), Ok(98));
+    assert_eq!(keyed.try_take_at(earlier, &(), 1).map(|allowed| allowed.left()), Ok(98));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_window_of_many_is_refused_about_as_fast_as_one_of_few() {
+    let time = |amount: u32| {
+        let limiter = RateLimiter::new(Quota::per_hour(amount).strict()).unwrap();
+        let start = Instant::now();
+        for nanos in 0..amount {
+            limiter.try_take_at(start + Duration::from_nanos(nanos.into()), 1).unwrap();
+        }
+        let (later, began) = (start + SECOND, std::time::Instant::now());
+        for _ in 0..1_000 {
+            limiter.try_take_at(later, 1).unwrap_err();
+        }
+        began.elapsed()
+    };
+    let few = time(100).max(Duration::from_micros(500));
+    let many = time(20_000);
+    assert!(many < 20 * few, "{many:?} for many, {few:?} for few");
+}
