@@ -1,9 +1,15 @@
 //! What a review of the limits found.
 
+use std::future::{Future, ready};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stonework::limit::{KeyedRateLimiter, Quota, RateLimiter};
+use stonework::limit::{ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,4 +42,36 @@ async fn a_full_window_of_many_is_refused_about_as_fast_as_one_of_few() {
     let few = time(100).max(Duration::from_micros(500));
     let many = time(20_000);
     assert!(many < 20 * few, "{many:?} for many, {few:?} for few");
+}
+
+/// Pending once, then broken.
+#[derive(Clone)]
+struct Breaks(Arc<AtomicBool>);
+
+impl Service<()> for Breaks {
+    type Response = ();
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<(), &'static str>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Poll::Ready(Err("broken"));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_free_when_the_call_has_failed_and_not_when_its_future_goes() {
+    let limiter = ConcurrencyLimiter::new(1).unwrap();
+    let mut service =
+        ConcurrencyLimitLayer::from(limiter.clone()).plain().layer(Breaks(Arc::new(AtomicBool::new(false))));
+    let mut call = pin!(service.ready().await.unwrap().call(()));
+    call.as_mut().await.unwrap_err();
+    assert_eq!(limiter.in_flight(), 0);
 }
