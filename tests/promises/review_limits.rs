@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use stonework::limit::{ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimiter};
-use tokio::time::Instant;
+use stonework::limit::{
+    ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, MemoryStore, Quota, RateLimiter,
+    SharedRateLimiter,
+};
+use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,4 +77,17 @@ async fn a_permit_is_free_when_the_call_has_failed_and_not_when_its_future_goes(
     let mut call = pin!(service.ready().await.unwrap().call(()));
     call.as_mut().await.unwrap_err();
     assert_eq!(limiter.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_had_to_share_takes_along_what_was_spent_when_there_is_a_place_again() {
+    let store = Arc::new(MemoryStore::with_most(1));
+    let limiter = SharedRateLimiter::new(Arc::clone(&store), [Quota::per_minute(60)]).unwrap();
+    limiter.take("first", 1).await.unwrap();
+    limiter.take("shares", 60).await.unwrap();
+    assert!(limiter.take("shares", 1).await.is_err());
+    advance(2 * SECOND).await;
+    let more = limiter.take("shares", 60).await;
+    assert!(more.is_err(), "two were earned, not sixty: {more:?}");
+    limiter.take("shares", 2).await.unwrap();
 }
