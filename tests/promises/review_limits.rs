@@ -1,15 +1,16 @@
 //! What a review of the limits found.
 
 use std::future::{Future, ready};
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use stonework::limit::{
-    ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, MemoryStore, Quota, RateLimiter,
-    SharedRateLimiter,
+    ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings, KeyedRateLimiter, MemoryStore, Quota,
+    RateLimiter, SharedRateLimiter,
 };
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
@@ -90,4 +91,41 @@ async fn a_key_that_had_to_share_takes_along_what_was_spent_when_there_is_a_plac
     let more = limiter.take("shares", 60).await;
     assert!(more.is_err(), "two were earned, not sixty: {more:?}");
     limiter.take("shares", 2).await.unwrap();
+}
+
+#[test]
+fn a_waker_with_which_a_task_and_its_place_go_is_no_deadlock() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let limiter = ConcurrencyLimiter::new(ConcurrencySettings::new(1).queue(9)).unwrap();
+        let permit = limiter.try_acquire();
+        let nobody = &mut Context::from_waker(Waker::noop());
+        for is_moved in [false, true] {
+            let (waits, mine) = (limiter.clone(), limiter.clone());
+            let mut work: Work = Box::pin(async move { drop(mine.acquire(SECOND).await) });
+            assert!(work.as_mut().poll(nobody).is_pending());
+            let task = Waker::from(Arc::new(Task(Mutex::new(Some(work)))));
+            let mut place = Box::pin(waits.acquire(SECOND));
+            assert!(place.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+            // From now on nothing but its waker holds the task, and with it another place in the same queue.
+            drop(task);
+            if is_moved {
+                assert!(place.as_mut().poll(nobody).is_pending());
+            }
+        }
+        drop(permit);
+        done.send((limiter.in_flight(), limiter.waiting_count())).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(10 * SECOND), Ok((0, 0)));
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A task that lives as long as somebody may wake it.
+struct Task(#[expect(dead_code, reason = "it is only held")] Mutex<Option<Work>>);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
 }
