@@ -8,12 +8,19 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use stonework::client::{Client, ClientSettings};
 use stonework::limit::{
     ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings, KeyedRateLimiter, MemoryStore, Quota,
-    RateLimiter, SharedRateLimiter,
+    RateLimitLayer, RateLimiter, SharedRateLimiter,
 };
-use tokio::time::{Instant, advance};
-use tower::{Layer, Service, ServiceExt};
+use stonework::retry::ResumeSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, sleep, timeout};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::support::soon;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,4 +135,99 @@ struct Task(#[expect(dead_code, reason = "it is only held")] Mutex<Option<Work>>
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_until_it_was_earned_again_is_not_there_a_second_time() {
+    for strict in [false, true] {
+        let quota = Quota::per_second(3);
+        let limiter = RateLimiter::new(if strict { quota.strict() } else { quota }).unwrap();
+        let held = limiter.reserve(3, SECOND).unwrap();
+        advance(10 * SECOND).await;
+        limiter.try_take(3).unwrap();
+        drop(held);
+        assert!(limiter.try_take(1).is_err(), "three in this second already, strict={strict}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_last_in_the_queue_leaves_no_gap() {
+    for strict in [false, true] {
+        let quota = Quota::per_second(1);
+        let limiter = RateLimiter::new(if strict { quota.strict() } else { quota }).unwrap();
+        limiter.try_take(1).unwrap();
+        let waiting: Vec<_> = (0..5).map(|_| limiter.reserve(1, 60 * SECOND).unwrap()).collect();
+        waiting.into_iter().rev().for_each(drop);
+        assert_eq!(limiter.try_take(1).unwrap_err().retry_after(), Some(SECOND), "strict={strict}");
+    }
+}
+
+/// Answers these, each on a connection of its own, which it then closes.
+async fn answers(all: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for answer in all {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(peer.read_u8().await.unwrap());
+            }
+            let _ = peer.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{addr}/")
+}
+
+#[tokio::test]
+async fn another_attempt_or_the_rest_of_a_body_finds_the_only_place_free() {
+    let settings = ClientSettings::new().concurrency(ConcurrencySettings::new(1)).without_queue();
+    let large = "x".repeat(1 << 20);
+    let refused =
+        format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {}\r\n\r\n{large}", large.len());
+    let fine = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok".to_owned();
+    let uri = answers(vec![refused, fine]).await;
+    let client = Client::builder().settings(settings.clone()).build().unwrap();
+    let answer = soon(client.get(uri).send()).await.unwrap();
+    assert_eq!(soon(answer.text()).await.unwrap(), "ok");
+
+    let broken = "HTTP/1.1 200 OK\r\netag: \"1\"\r\naccept-ranges: bytes\r\ncontent-length: 10\r\n\r\n01234";
+    let rest = "HTTP/1.1 206 Partial Content\r\netag: \"1\"\r\ncontent-range: bytes 5-9/10\r\ncontent-length: 5\r\nconnection: close\r\n\r\n56789";
+    let uri = answers(vec![broken.to_owned(), rest.to_owned()]).await;
+    let client = Client::builder().settings(settings.resume(ResumeSettings::new())).build().unwrap();
+    let answer = soon(client.get(uri).send()).await.unwrap();
+    assert_eq!(soon(answer.text()).await.unwrap(), "0123456789");
+}
+
+#[test]
+fn of_several_limits_none_is_spent_by_what_another_refuses_however_many_ask_at_once() {
+    let all = RateLimiter::named("all", Quota::per_hour(1_000)).unwrap();
+    let clients = KeyedRateLimiter::named("client", Quota::per_hour(1)).unwrap();
+    let layer = RateLimitLayer::keyed(clients, |(): &()| 7).and(all.clone()).plain();
+    let service = layer.layer(service_fn(|(): ()| ready(Ok::<_, &'static str>(()))));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut service = service.clone();
+                let nobody = &mut Context::from_waker(Waker::noop());
+                for _ in 0..5_000 {
+                    let _ = pin!(service.call(())).poll(nobody);
+                }
+            });
+        }
+    });
+    assert_eq!(all.peek().left(), 999);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_in_the_middle_of_a_queue_does_not_starve_those_who_come_next() {
+    let limiter = RateLimiter::new(Quota::per_second(10).burst(1)).unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..1_000 {
+        let limiter = limiter.clone();
+        callers.spawn(async move { matches!(timeout(SECOND, limiter.take(1, 5 * SECOND)).await, Ok(Ok(_))) });
+        sleep(Duration::from_millis(50)).await;
+    }
+    let served = callers.join_all().await.into_iter().filter(|served| *served).count();
+    assert!(served >= 450, "{served} of 500 that there were");
 }

@@ -26,25 +26,25 @@ pub struct Allowed {
 
 #[derive(Clone, Copy)]
 enum How {
-    Paced { pace: Pace, spent: u64 },
-    Strict { window: Window, left: u32, full_in: u64, wait: u64 },
+    Paced { pace: Pace, cell: u64, now: u64 },
+    Strict { window: Window, left: u32, full_in: u64, wait: u64, at: u64 },
 }
 
 impl Allowed {
     #[inline]
     pub(super) const fn paced(pace: Pace, cell: u64, now: u64) -> Self {
-        Self { how: How::Paced { pace, spent: cell.saturating_sub(now) } }
+        Self { how: How::Paced { pace, cell, now } }
     }
 
-    pub(super) const fn strict(window: Window, left: u32, full_in: u64, wait: u64) -> Self {
-        Self { how: How::Strict { window, left, full_in, wait } }
+    pub(super) const fn strict(window: Window, left: u32, full_in: u64, wait: u64, at: u64) -> Self {
+        Self { how: How::Strict { window, left, full_in, wait, at } }
     }
 
     /// How much more could have been taken at once.
     #[must_use]
     pub fn left(&self) -> u32 {
         match self.how {
-            How::Paced { pace, spent } => pace.left(spent, 0),
+            How::Paced { pace, cell, now } => pace.left(cell, now),
             How::Strict { left, .. } => left,
         }
     }
@@ -53,7 +53,7 @@ impl Allowed {
     #[must_use]
     pub const fn full_in(&self) -> Duration {
         Duration::from_nanos(match self.how {
-            How::Paced { spent, .. } => spent,
+            How::Paced { cell, now, .. } => cell.saturating_sub(now),
             How::Strict { full_in, .. } => full_in,
         })
     }
@@ -66,11 +66,19 @@ impl Allowed {
         }
     }
 
+    /// By what it is known when it is given back: what the cell was made, or the instant at which it counts.
+    pub(super) const fn token(&self) -> u64 {
+        match self.how {
+            How::Paced { cell, .. } => cell,
+            How::Strict { at, .. } => at,
+        }
+    }
+
     /// How long whoever took it had to wait: zero, but for a [`Reservation`](super::Reservation).
     #[inline]
     pub(super) fn wait(&self) -> u64 {
         match self.how {
-            How::Paced { pace, spent } => pace.wait(spent, 0),
+            How::Paced { pace, cell, now } => pace.wait(cell, now),
             How::Strict { wait, .. } => wait,
         }
     }

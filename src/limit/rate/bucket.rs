@@ -97,19 +97,22 @@ impl Bucket {
                 let left = log.left(window, now);
                 self.full_at = log.full_at(window);
                 match taken {
-                    Ok(at) => Ok(Allowed::strict(window, left, self.full_at.saturating_sub(now), at - now)),
+                    Ok(at) => {
+                        let full_in = self.full_at.saturating_sub(now);
+                        Ok(Allowed::strict(window, left, full_in, at - now, at))
+                    }
                     Err(denied) => Err(TooMuch { denied, left, plan }),
                 }
             }
         }
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&mut self, plan: Plan, at: u64, cost: u32) {
+    /// What was taken was not made use of; see [`Pace::give_back`].
+    pub(super) fn give_back(&mut self, plan: Plan, token: u64, cost: u32, in_time: bool) {
         match (plan, &mut self.log) {
-            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, cost),
+            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, token, cost, in_time),
             (Plan::Strict(window), Some(log)) => {
-                log.give_back(at, cost);
+                log.give_back(token, cost);
                 self.full_at = log.full_at(window);
             }
             (Plan::Strict(_), None) => {}
@@ -122,7 +125,7 @@ impl Bucket {
             Plan::Paced(pace) => Allowed::paced(pace, self.full_at, now),
             Plan::Strict(window) => {
                 let left = self.log.as_ref().map_or(window.amount, |log| log.left(window, now));
-                Allowed::strict(window, left, self.full_at.saturating_sub(now), 0)
+                Allowed::strict(window, left, self.full_at.saturating_sub(now), 0, now)
             }
         }
     }
@@ -179,8 +182,10 @@ mod tests {
     fn what_is_given_back_can_be_taken_again() {
         for plan in [Plan::of(&Quota::per_second(3)), Plan::of(&Quota::per_second(3).strict())] {
             let mut bucket = Bucket::default();
-            assert!(bucket.take(plan, 5, 3, 0).is_ok() && bucket.take(plan, 5, 1, 0).is_err());
-            bucket.give_back(plan, 5, 2);
+            bucket.take(plan, 5, 1, 0).unwrap();
+            let taken = bucket.take(plan, 5, 2, 0).unwrap();
+            assert!(bucket.take(plan, 5, 1, 0).is_err());
+            bucket.give_back(plan, taken.token(), 2, true);
             assert_eq!(bucket.look(plan, 5).left(), 2, "{plan:?}");
         }
     }

@@ -28,8 +28,9 @@ pub trait RateLimit<Req>: Sealed + Clone {
         now: Instant,
         patience: u64,
     ) -> Result<Self::Ticket, Refused<'_>>;
+    /// It is not made use of; `in_time`, if it is not later than it might have been used.
     #[doc(hidden)]
-    fn give_back(&self, ticket: Self::Ticket);
+    fn give_back(&self, ticket: Self::Ticket, in_time: bool);
     /// How long it has to wait, in nanoseconds.
     #[doc(hidden)]
     fn wait(ticket: &Self::Ticket) -> u64;
@@ -67,11 +68,6 @@ pub struct Paid {
 }
 
 impl Paid {
-    /// When it is to be used.
-    fn at(self) -> u64 {
-        self.now.saturating_add(self.allowed.wait())
-    }
-
     fn standing(self, policy: &Policy) -> Standing<'_> {
         let (amount, per) = self.allowed.policy();
         Standing {
@@ -98,8 +94,8 @@ impl<Req> RateLimit<Req> for RateLimiter {
         }
     }
 
-    fn give_back(&self, paid: Paid) {
-        self.core().give_back(paid.at(), paid.cost);
+    fn give_back(&self, paid: Paid, in_time: bool) {
+        self.core().give_back(paid.allowed.token(), paid.cost, in_time);
     }
 
     #[inline]
@@ -139,8 +135,9 @@ where
         }
     }
 
-    fn give_back(&self, (key, paid): Self::Ticket) {
-        self.limiter.give_back(&key, paid.now, paid.at(), paid.cost);
+    fn give_back(&self, (key, paid): Self::Ticket, in_time: bool) {
+        let token = paid.allowed.token();
+        self.limiter.give_back(&key, paid.now, token, paid.cost, in_time);
     }
 
     fn wait((_, paid): &Self::Ticket) -> u64 {
@@ -175,9 +172,9 @@ where
         }
     }
 
-    fn give_back(&self, ticket: Self::Ticket) {
+    fn give_back(&self, ticket: Self::Ticket, in_time: bool) {
         if let Some(ticket) = ticket {
-            self.limit.give_back(ticket);
+            self.limit.give_back(ticket, in_time);
         }
     }
 
@@ -224,20 +221,20 @@ impl<Req, A: RateLimit<Req>, B: RateLimit<Req>> RateLimit<Req> for Both<A, B> {
         match (first, self.second.take(request, cost, now, patience)) {
             (Ok(first), Ok(second)) => Ok((first, second)),
             (Ok(first), Err(refused)) => {
-                self.first.give_back(first);
+                self.first.give_back(first, true);
                 Err(refused)
             }
             (Err(refused), Ok(second)) => {
-                self.second.give_back(second);
+                self.second.give_back(second, true);
                 Err(refused)
             }
             (Err(one), Err(other)) => Err(one.or_longer(other)),
         }
     }
 
-    fn give_back(&self, (first, second): Self::Ticket) {
-        self.first.give_back(first);
-        self.second.give_back(second);
+    fn give_back(&self, (first, second): Self::Ticket, in_time: bool) {
+        self.first.give_back(first, in_time);
+        self.second.give_back(second, in_time);
     }
 
     fn wait((first, second): &Self::Ticket) -> u64 {
@@ -276,8 +273,8 @@ where
         self.limit.take(request, (self.cost)(request), now, patience)
     }
 
-    fn give_back(&self, ticket: Self::Ticket) {
-        self.limit.give_back(ticket);
+    fn give_back(&self, ticket: Self::Ticket, in_time: bool) {
+        self.limit.give_back(ticket, in_time);
     }
 
     fn wait(ticket: &Self::Ticket) -> u64 {
@@ -430,7 +427,7 @@ impl<Req, L: RateLimit<Req>> PinnedDrop for QuotaTurn<Req, L> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         if let Some(ticket) = this.ticket.take() {
-            this.limit.give_back(ticket);
+            this.limit.give_back(ticket, scope::now() <= *this.at);
         }
     }
 }

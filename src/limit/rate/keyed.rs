@@ -112,7 +112,7 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         self.try_take_at(Instant::now(), key, cost)
     }
 
-    /// The same with the time given. Times that come out of order are as good as the latest of them.
+    /// The same with the time given. Times may come out of order; none of them admits more than the latest would.
     ///
     /// # Errors
     ///
@@ -145,11 +145,11 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         taken.map_err(|too_much| shared.refused(too_much))
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&self, key: &K, now: u64, at: u64, cost: u32) {
+    /// What was taken was not made use of; see [`Pace::give_back`](super::pace::Pace::give_back).
+    pub(super) fn give_back(&self, key: &K, now: u64, token: u64, cost: u32, in_time: bool) {
         let shared = &*self.shared;
         let plan = shared.in_force.plan();
-        let back = |bucket: &mut Bucket| bucket.give_back(plan, at, cost);
+        let back = |bucket: &mut Bucket| bucket.give_back(plan, token, cost, in_time);
         if shared.table.with(key, now, || shared.beginning(now), |bucket, _| back(bucket)).is_none() {
             shared.in_overflow(back);
         }

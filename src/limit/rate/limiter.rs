@@ -18,7 +18,7 @@ use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 ///
 /// > `burst + rate · t`
 ///
-/// exactly, in integers; with a [strict](Quota::strict) quota no more than its amount in any window. It is the generic cell
+/// exactly, in integers, but for what is [given back](Reservation) in front of others who wait; with a [strict](Quota::strict) quota no more than its amount in any window. It is the generic cell
 /// rate algorithm in one atomic number: no lock, no task, and nothing that has to run for the quota to be refilled.
 ///
 /// ```
@@ -89,7 +89,7 @@ impl RateLimiter {
         self.try_take_at(Instant::now(), cost)
     }
 
-    /// The same with the time given. Times that come out of order are as good as the latest of them.
+    /// The same with the time given. Times may come out of order; none of them admits more than the latest would.
     ///
     /// # Errors
     ///
@@ -160,6 +160,11 @@ impl RateLimiter {
         self.core.policy.name()
     }
 
+    /// What might have been used from `at` on was not made use of.
+    pub(super) fn give_back(&self, allowed: Allowed, at: Instant, cost: u32) {
+        self.core.give_back(allowed.token(), cost, Instant::now() <= at);
+    }
+
     pub(super) fn policy(&self) -> &Policy {
         &self.core.policy
     }
@@ -218,11 +223,11 @@ impl Core {
         too_much
     }
 
-    /// What was taken, to be used at `at`, was not made use of.
-    pub(super) fn give_back(&self, at: u64, cost: u32) {
+    /// What was taken was not made use of; see [`Pace::give_back`](super::pace::Pace::give_back).
+    pub(super) fn give_back(&self, token: u64, cost: u32, in_time: bool) {
         match self.in_force.plan() {
-            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, cost)),
-            plan @ Plan::Strict(_) => self.strict().give_back(plan, at, cost),
+            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, token, cost, in_time)),
+            plan @ Plan::Strict(_) => self.strict().give_back(plan, token, cost, in_time),
         }
     }
 

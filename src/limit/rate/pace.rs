@@ -83,9 +83,14 @@ impl Pace {
         if spent == 0 { 0 } else { now.saturating_add(spent) }
     }
 
-    /// The cell when `cost` was not made use of after all.
-    pub(super) const fn give_back(self, cell: u64, cost: u32) -> u64 {
-        cell.saturating_sub(self.interval.saturating_mul(cost as u64))
+    /// The cell when `cost`, which made it `token`, was not made use of. If it was not given back `in_time`, when it might have been
+    /// used, it may have been earned again since: then only what nobody came behind is there for somebody else.
+    pub(super) const fn give_back(self, cell: u64, token: u64, cost: u32, in_time: bool) -> u64 {
+        if in_time || cell == token {
+            cell.saturating_sub(self.interval.saturating_mul(cost as u64))
+        } else {
+            cell
+        }
     }
 }
 
@@ -132,6 +137,16 @@ mod tests {
         assert_eq!(pace.wait(next, 0), SECOND);
         assert_eq!(pace.take(next, 0, 1, SECOND), Err(Denied::In(2 * SECOND)));
         assert_eq!(pace.left(next, 0), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_late_is_there_again_only_if_nobody_came_behind() {
+        let pace = Pace::of(&Quota::per_second(1).burst(2));
+        let first = pace.take(0, 0, 1, 0).unwrap();
+        let second = pace.take(first, 0, 1, 0).unwrap();
+        assert_eq!(pace.give_back(second, second, 1, false), first);
+        assert_eq!(pace.give_back(second, first, 1, false), second);
+        assert_eq!(pace.give_back(second, first, 1, true), first);
     }
 
     #[test]

@@ -26,12 +26,14 @@ use crate::base::Deadline;
 /// # Ok(()) }
 /// ```
 ///
-/// Whoever reserved after one that is dropped keeps their time; what was given back is there for those who come now.
+/// Whoever reserved after one that is dropped keeps their time; what was given back is there for those who come now. So at the
+/// times of those who stayed there can be as many more than the quota as were given back in front of them. One that is dropped
+/// later than it might have been used may have been earned again by then: it is given back only if nobody has taken anything since.
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation {
     limiter: RateLimiter,
     cost: u32,
-    /// When it was made, in the limiter's own time and on the clock.
+    /// When it was made.
     since: Instant,
     at: Instant,
     allowed: Allowed,
@@ -73,8 +75,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.spent {
-            let core = self.limiter.core();
-            core.give_back(core.since(self.since).saturating_add(self.allowed.wait()), self.cost);
+            self.limiter.give_back(self.allowed, self.at, self.cost);
         }
     }
 }
