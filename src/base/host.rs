@@ -21,7 +21,6 @@ use http::{Request, header};
 /// assert_ne!(of("https://example.com/"), of("http://example.com/"));
 /// assert_eq!(of("https://user:secret@Example.com/").to_string(), "example.com:443");
 /// ```
-#[derive(Clone)]
 pub struct HostPort {
     /// None of a request that does not say where it goes.
     authority: Option<Authority>,
@@ -55,6 +54,14 @@ impl HostPort {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+}
+
+/// A copy of its own: what is read from a request shares the memory of its URI, which whoever keeps it by host would keep, too.
+impl Clone for HostPort {
+    fn clone(&self) -> Self {
+        let copy = |authority: &Authority| Authority::try_from(authority.as_str().as_bytes()).ok();
+        Self { authority: self.authority.as_ref().and_then(copy), port: self.port }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Those who wait for something, in the order in which they came.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::task::Waker;
 
 /// A queue of tasks, each with a number, which is never given twice. One that was called is no longer in it; so who is not called
@@ -23,19 +24,19 @@ impl Waiters {
         self.last
     }
 
-    /// Whether this one still waits; if so, it is woken by this waker from now on.
-    pub(crate) fn stay(&mut self, number: u64, waker: &Waker) -> bool {
-        let place = self.waiting.get_mut(&number);
-        if let Some(place) = place {
-            place.clone_from(waker);
-            return true;
+    /// Whether this one still waits; if so, it is woken by this waker from now on. The one it had before, if it is another, is dropped
+    /// by the caller, who may hold a lock: a task may go with it, and all that the task has.
+    pub(crate) fn stay(&mut self, number: u64, waker: &Waker) -> (bool, Option<Waker>) {
+        match self.waiting.get_mut(&number) {
+            Some(place) if place.will_wake(waker) => (true, None),
+            Some(place) => (true, Some(mem::replace(place, waker.clone()))),
+            None => (false, None),
         }
-        false
     }
 
-    /// Give up one's place. Whether there was one: else it was called already.
-    pub(crate) fn leave(&mut self, number: u64) -> bool {
-        self.waiting.remove(&number).is_some()
+    /// Give up one's place. The waker, if there was one, is dropped by the caller, as in [`stay`](Self::stay); else it was called already.
+    pub(crate) fn leave(&mut self, number: u64) -> Option<Waker> {
+        self.waiting.remove(&number)
     }
 
     /// Call the one that has waited longest, and say its number. It is woken by the caller, who may hold a lock.
@@ -58,10 +59,10 @@ mod tests {
         let mut waiters = Waiters::new();
         let numbers = [0; 3].map(|_| waiters.join(Waker::noop()));
         assert!(numbers.is_sorted() && numbers[0] > 0);
-        assert!(waiters.leave(numbers[1]) && !waiters.leave(numbers[1]));
+        assert!(waiters.leave(numbers[1]).is_some() && waiters.leave(numbers[1]).is_none());
         assert!(waiters.call().is_some());
-        assert!(!waiters.stay(numbers[0], Waker::noop()), "called");
-        assert!(waiters.stay(numbers[2], Waker::noop()));
+        assert!(!waiters.stay(numbers[0], Waker::noop()).0, "called");
+        assert!(waiters.stay(numbers[2], Waker::noop()).0);
         assert!(waiters.call().is_some() && waiters.call().is_none());
         assert_eq!(waiters.len(), 0);
         assert!(waiters.join(Waker::noop()) > numbers[2]);

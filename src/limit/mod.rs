@@ -100,7 +100,7 @@
 //! [`RateLimited`](crate::base::RateLimited) or [`Overloaded`], not sent; of kind `Body`, at whose end stands
 //! [`BodyTooLarge`](crate::base::body::BodyTooLarge), which no `retry` repeats. *Panics:* none. *Cancellation:* dropping a future drops
 //! the call inside; a place in a queue is given up, a permit comes back, and what was taken of a quota for later is given back; what a
-//! call that was made has taken stays taken. *Readiness and cloning:* layers that limit rates or concurrency are always ready, but for
+//! call that came in has taken stays taken, also if its service never became ready. *Readiness and cloning:* layers that limit rates or concurrency are always ready, but for
 //! [`Admission::Backpressure`]; a clone has no reservation. Those that limit bodies are as ready as the inner service.
 
 mod address;

@@ -23,7 +23,10 @@ impl<'a, M: Manage> Waiting<'a, M> {
             self.number = 0;
             return Poll::Ready(handed);
         }
-        state.waiters.stay(self.number, cx.waker());
+        let (_, before) = state.waiters.stay(self.number, cx.waker());
+        drop(state);
+        // A task may go with it.
+        drop(before);
         Poll::Pending
     }
 }
@@ -34,14 +37,17 @@ impl<M: Manage> Drop for Waiting<'_, M> {
             return;
         }
         let number = self.number;
-        self.core.change(|state, chores| {
-            if state.waiters.leave(number) {
-                return;
+        let waker = self.core.change(|state, chores| {
+            let waker = state.waiters.leave(number);
+            if waker.is_none() {
+                if let Some(Handed::Object(entry)) = state.take_handed(number) {
+                    state.counts.handed_out -= 1;
+                    state.put(entry, chores);
+                }
             }
-            if let Some(Handed::Object(entry)) = state.take_handed(number) {
-                state.counts.handed_out -= 1;
-                state.put(entry, chores);
-            }
+            waker
         });
+        // A task may go with it.
+        drop(waker);
     }
 }

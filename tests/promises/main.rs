@@ -25,6 +25,7 @@ mod rate_limit;
 mod reopen;
 mod resume;
 mod retry;
+mod review_limits;
 mod server;
 mod shared_limit;
 mod shutdown;

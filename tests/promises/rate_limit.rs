@@ -17,12 +17,12 @@ use stonework::base::{
     Asked, ByHost, CircuitState, DO_NOT_RETRY, Delivery, Error, Kind, RateLimited, Refuse,
 };
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
-use stonework::limit::{Admission, KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter};
+use stonework::limit::{Admission, KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter, Reservation};
 use stonework::retry::RetryLayer;
 use stonework::testing::Strict;
 use stonework::timeout::TimeoutLayer;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::support::{Backend, Content, SECOND, answered, polled, request, timed, use_up_the_budget};
@@ -575,7 +575,7 @@ async fn a_waiter_that_goes_away_gives_its_part_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_when_a_waiter_has_gone_does_not_come_at_the_same_time_as_those_who_waited_behind_it() {
+async fn who_comes_when_a_waiter_has_gone_takes_its_place_and_not_that_of_those_behind_it() {
     for quota in [Quota::per_second(1).burst(1), Quota::per_second(1).strict()] {
         let limiter = limiter(quota);
         limiter.try_take(1).unwrap();
@@ -583,11 +583,32 @@ async fn who_comes_when_a_waiter_has_gone_does_not_come_at_the_same_time_as_thos
         let (gone, behind) = (reserve(), reserve());
         assert_eq!((gone.wait(), behind.wait()), (SECOND, 2 * SECOND));
         drop(gone);
-        let next = reserve();
-        assert_eq!(next.wait(), 3 * SECOND, "{quota}");
+        let next = [reserve(), reserve()];
+        assert_eq!(next.each_ref().map(Reservation::wait), [SECOND, 3 * SECOND], "{quota}");
         drop(next);
-        assert_eq!(reserve().wait(), 3 * SECOND, "nobody stood behind it: {quota}");
+        assert_eq!(reserve().wait(), SECOND, "{quota}");
         behind.spend();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_most_who_wait_give_up_those_who_do_not_are_served_at_the_full_rate() {
+    for quota in [Quota::per_second(10).burst(1), Quota::new(1, 100 * MS).strict()] {
+        let limiter = limiter(quota);
+        let keyed = KeyedRateLimiter::new(quota).unwrap();
+        let layer = RateLimitLayer::from(limiter).and_keyed(keyed, user).wait_up_to(5 * SECOND);
+        let service = layer.layer(backend());
+        let mut all = JoinSet::new();
+        // Twenty times as many as can be served come, and wait for a second.
+        for _ in 0..2_000 {
+            let service = service.clone();
+            all.spawn(timeout(SECOND, service.oneshot(ask())));
+            sleep(5 * MS).await;
+        }
+        let answers = all.join_all().await;
+        let served = answers.into_iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+        // They come for ten seconds, and the last ones wait for one more.
+        assert!((105..=111).contains(&served), "{quota}: {served}");
     }
 }
 

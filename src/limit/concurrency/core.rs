@@ -108,18 +108,22 @@ impl Core {
 
     /// Whether it is one's turn. Then one has entered.
     pub(super) fn is_called(&self, number: u64, waker: &Waker) -> bool {
-        !self.waiters().stay(number, waker)
+        // Another waker than before is dropped here, when nobody holds the lock.
+        let (stays, _before) = self.waiters().stay(number, waker);
+        !stays
     }
 
     /// Wait no more.
     pub(super) fn give_up(&self, number: u64) {
         let mut waiters = self.waiters();
-        if waiters.leave(number) {
+        let place = waiters.leave(number);
+        if place.is_some() {
             let any = waiters.len() > 0;
             self.change(|state| Some(state.with_waiters(any)));
-        } else {
+        }
+        drop(waiters);
+        if place.is_none() {
             // It was called, and never noticed.
-            drop(waiters);
             self.leave();
         }
     }

@@ -56,7 +56,7 @@ impl From<usize> for ConcurrencySettings {
     }
 }
 
-/// `100 at once`, and how many may wait.
+/// `100 at once`.
 impl fmt::Display for ConcurrencySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at once", self.limit)

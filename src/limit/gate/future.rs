@@ -184,6 +184,8 @@ where
                 }
                 StateProjection::Admitted { service, request, pass } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
+                        // Now, and not when somebody lets go of this future.
+                        *pass = None;
                         return Poll::Ready(Err(this.call.mode.err(error)));
                     }
                     // `Admitted` is left in the very step that takes the request.

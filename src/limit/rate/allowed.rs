@@ -26,14 +26,14 @@ pub struct Allowed {
 
 #[derive(Clone, Copy)]
 enum How {
-    Paced { pace: Pace, spent: u64 },
+    Paced { pace: Pace, cell: u64, now: u64 },
     Strict { window: Window, left: u32, full_in: u64, at: u64, wait: u64 },
 }
 
 impl Allowed {
     #[inline]
     pub(super) const fn paced(pace: Pace, cell: u64, now: u64) -> Self {
-        Self { how: How::Paced { pace, spent: cell.saturating_sub(now) } }
+        Self { how: How::Paced { pace, cell, now } }
     }
 
     pub(super) const fn strict(window: Window, left: u32, full_in: u64, at: u64, wait: u64) -> Self {
@@ -48,10 +48,10 @@ impl Allowed {
         }
     }
 
-    /// By which pace it was taken, and what was spent then.
+    /// By which pace it was taken, and what that made of the cell.
     pub(super) const fn by_pace(&self) -> Option<(Pace, u64)> {
         match self.how {
-            How::Paced { pace, spent } => Some((pace, spent)),
+            How::Paced { pace, cell, .. } => Some((pace, cell)),
             How::Strict { .. } => None,
         }
     }
@@ -60,7 +60,7 @@ impl Allowed {
     #[must_use]
     pub fn left(&self) -> u32 {
         match self.how {
-            How::Paced { pace, spent } => pace.left(spent, 0),
+            How::Paced { pace, cell, now } => pace.left(cell, now),
             How::Strict { left, .. } => left,
         }
     }
@@ -69,7 +69,7 @@ impl Allowed {
     #[must_use]
     pub const fn full_in(&self) -> Duration {
         Duration::from_nanos(match self.how {
-            How::Paced { spent, .. } => spent,
+            How::Paced { cell, now, .. } => cell.saturating_sub(now),
             How::Strict { full_in, .. } => full_in,
         })
     }
@@ -96,7 +96,7 @@ impl Allowed {
     #[inline]
     pub(super) fn wait(&self) -> u64 {
         match self.how {
-            How::Paced { pace, spent } => pace.wait(spent, 0),
+            How::Paced { pace, cell, now } => pace.wait(cell, now),
             How::Strict { wait, .. } => wait,
         }
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::holes::Holes;
 use super::log::{Log, Window};
-use super::pace::{Denied, Pace};
+use super::pace::{Back, Denied, Pace};
 use super::{Allowed, Paid, Policy, Quota};
 use crate::base::RateLimited;
 
@@ -84,6 +85,9 @@ impl Bucket {
         patience: u64,
     ) -> Result<Allowed, TooMuch> {
         match plan {
+            Plan::Paced(pace) if patience > 0 && self.log.is_some() => {
+                self.take_in_turn(pace, now, cost, patience)
+            }
             Plan::Paced(pace) => match pace.take(self.full_at, now, cost, patience) {
                 Ok(after) => {
                     self.full_at = after;
@@ -107,12 +111,48 @@ impl Bucket {
         }
     }
 
+    /// By a pace, where somebody who waited has gone.
+    #[cold]
+    fn take_in_turn(&mut self, pace: Pace, now: u64, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
+        let taken = pace.take(self.full_at, now, cost, patience);
+        let turn = now.saturating_add(pace.whole);
+        if taken.map_or(true, |after| after > turn) {
+            let holes = &mut self.log.get_or_insert_default().holes;
+            if let Some(place) = holes.take(turn, turn.saturating_add(patience), cost) {
+                return Ok(Allowed::paced(pace, place, now));
+            }
+            if holes.is_empty() {
+                self.log = None;
+            }
+        }
+        let left = pace.left(self.full_at, now);
+        self.full_at = taken.map_err(|denied| TooMuch { denied, left, plan: Plan::Paced(pace) })?;
+        Ok(Allowed::paced(pace, self.full_at, now))
+    }
+
     /// What was taken was not made use of.
     pub(super) fn give_back(&mut self, plan: Plan, now: u64, paid: &Paid) {
         match (plan, &mut self.log) {
-            (Plan::Paced(pace), _) => self.full_at = pace.give_back(self.full_at, now, paid),
+            (Plan::Paced(pace), log) => {
+                let holes = log.as_mut().map(|log| &mut log.holes);
+                match (
+                    pace.give_back(self.full_at, now, paid, holes.as_deref().unwrap_or(&Holes::default())),
+                    holes,
+                ) {
+                    (Back::Cell(less), holes) => {
+                        self.full_at = less;
+                        if let Some(holes) = holes {
+                            holes.end_with(less);
+                        }
+                    }
+                    (Back::Hole(place), _) => {
+                        self.log.get_or_insert_default().holes.leave(place, paid.cost);
+                    }
+                    (Back::Nothing, _) => {}
+                }
+            }
             (Plan::Strict(window), Some(log)) => {
-                log.give_back(paid.allowed.at(), paid.cost);
+                log.give_back(paid.allowed.at(), paid.cost, now);
                 self.full_at = log.full_at(window);
             }
             (Plan::Strict(_), None) => {}
@@ -184,7 +224,7 @@ mod tests {
             let mut bucket = Bucket::default();
             let mut take = |cost| {
                 let taken = bucket.take(plan, 5, cost, 0);
-                taken.map(|allowed| Paid { now: 5, cost, allowed })
+                taken.map(|allowed| Paid { cost, allowed })
             };
             let (one, two) = (take(1).unwrap(), take(2).unwrap());
             assert!(take(1).is_err());

@@ -28,6 +28,7 @@ pub trait RateLimit<Req>: Sealed + Clone {
         now: Instant,
         patience: u64,
     ) -> Result<Self::Ticket, Refused<'_>>;
+    /// It is not made use of.
     #[doc(hidden)]
     fn give_back(&self, ticket: Self::Ticket);
     /// How long it has to wait, in nanoseconds.
@@ -60,8 +61,6 @@ pub struct Refused<'a> {
 #[allow(unnameable_types, reason = "only those inside handle it")]
 #[derive(Clone, Copy, Debug)]
 pub struct Paid {
-    /// In the limit's own time.
-    pub(super) now: u64,
     pub(super) cost: u32,
     pub(super) allowed: Allowed,
 }
@@ -88,7 +87,7 @@ impl<Req> RateLimit<Req> for RateLimiter {
     fn take(&self, _: &Req, cost: u32, now: Instant, patience: u64) -> Result<Paid, Refused<'_>> {
         let now = self.core().since(now);
         match self.core().take(now, cost, patience) {
-            Ok(allowed) => Ok(Paid { now, cost, allowed }),
+            Ok(allowed) => Ok(Paid { cost, allowed }),
             Err(too_much) => Err(Refused { policy: self.policy(), too_much }),
         }
     }
@@ -129,7 +128,7 @@ where
     ) -> Result<Self::Ticket, Refused<'_>> {
         let (key, now) = (self.key.key_of(request), self.limiter.since(now));
         match self.limiter.take(now, &key, cost, patience) {
-            Ok(allowed) => Ok((key, Paid { now, cost, allowed })),
+            Ok(allowed) => Ok((key, Paid { cost, allowed })),
             Err(too_much) => Err(Refused { policy: self.limiter.policy(), too_much }),
         }
     }
@@ -376,7 +375,7 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
             }
             (Reserved::Quota(reservation), Some(limiter)) => {
                 let allowed = reservation.spend();
-                let standing = || Paid { now: 0, cost: 1, allowed }.standing(limiter.policy());
+                let standing = || Paid { cost: 1, allowed }.standing(limiter.policy());
                 Entered {
                     entry: Entry::In(()),
                     fields: tells.then(|| Fields::of(std::iter::once(standing()))),

@@ -58,8 +58,20 @@ impl InForce {
             part.store(value, Ordering::Release);
         }
         *in_force = quota;
+        // Also by a panic, which a key's own code may begin.
+        let _changed = Changed { version: &self.version, to: version.wrapping_add(2) };
         meanwhile(old, new);
-        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+}
+
+struct Changed<'a> {
+    version: &'a AtomicU64,
+    to: u64,
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        self.version.store(self.to, Ordering::Release);
     }
 }
 

@@ -112,7 +112,7 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         self.try_take_at(Instant::now(), key, cost)
     }
 
-    /// The same with the time given. Times that come out of order are as good as the latest of them.
+    /// The same with the time given. Times may come out of order; none of them admits more than the latest would.
     ///
     /// # Errors
     ///
@@ -159,10 +159,8 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     #[must_use]
     pub fn peek(&self, key: &K) -> Allowed {
         let (now, plan) = (self.since(Instant::now()), self.shared.in_force.plan());
-        let look = |bucket: &mut Bucket| bucket.look(plan, now);
-        let beginning = || self.shared.beginning(now);
-        let found = self.shared.table.with(key, now, beginning, |bucket, _| look(bucket));
-        found.unwrap_or_else(|| self.shared.in_overflow(look))
+        let found = self.shared.table.look(key, now, |bucket, now| bucket.look(plan, now));
+        found.unwrap_or_else(|| self.shared.beginning(now).look(plan, now))
     }
 
     /// The quota in force.

@@ -71,7 +71,8 @@ impl<L, M> RateLimitLayer<L, M> {
         self
     }
 
-    /// A further limit: a call takes from all of them, or from none. Give them names, by which clients can tell them apart. Under
+    /// A further limit: a call takes from all of them, or from none. Give them names, by which clients can tell them apart. Where calls
+    /// [wait](Self::wait_up_to) for one of them, what they take of the others counts from when it was taken, though it is used later. Under
     /// [`Admission::Backpressure`] a layer of several limits decides in the call, and refuses.
     pub fn and<N>(self, limiter: N) -> RateLimitLayer<Both<L, N>, M> {
         RateLimitLayer { settings: self.settings.map(|Rate(first)| Rate(Both { first, second: limiter })) }

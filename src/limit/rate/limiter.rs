@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bucket::{Bucket, Plan, TooMuch};
+use super::holes::Holes;
 use super::in_force::InForce;
-use super::pace::nanos;
+use super::pace::{Back, Pace, nanos};
 use super::{Allowed, InvalidQuota, Paid, Policy, Quota, Reservation};
-use crate::base::RateLimited;
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::base::{Deadline, RateLimited};
 
 /// A rate limit: its clones share it, and every layer and service made from one of them is a view of the same limit. Another
 /// limit is another `RateLimiter`.
@@ -18,7 +19,7 @@ use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 ///
 /// > `burst + rate · t`
 ///
-/// exactly, in integers; with a [strict](Quota::strict) quota no more than its amount in any window. It is the generic cell
+/// exactly, in integers, but for what is [given back](Reservation) in front of others who wait; with a [strict](Quota::strict) quota no more than its amount in any window. It is the generic cell
 /// rate algorithm in one atomic number: no lock, no task, and nothing that has to run for the quota to be refilled.
 ///
 /// ```
@@ -46,6 +47,9 @@ pub(super) struct Core {
     in_force: InForce,
     /// When nothing is spent any more, where the quota is a pace.
     cell: AtomicU64,
+    /// Places in the queue that were given up, and whether there are any.
+    holes: Mutex<Holes>,
+    any_holes: std::sync::atomic::AtomicBool,
     /// What was spent, where it is strict.
     strict: Mutex<Bucket>,
     // Statistics are no part of the guarantee, so the model checker need not explore them.
@@ -74,6 +78,8 @@ impl RateLimiter {
             policy: Policy::named(name.as_ref())?,
             in_force: InForce::new(quota),
             cell: AtomicU64::new(0),
+            holes: Mutex::new(Holes::default()),
+            any_holes: std::sync::atomic::AtomicBool::new(false),
             strict: Mutex::new(Bucket::default()),
             refused: std::sync::atomic::AtomicU64::new(0),
         };
@@ -89,7 +95,7 @@ impl RateLimiter {
         self.try_take_at(Instant::now(), cost)
     }
 
-    /// The same with the time given. Times that come out of order are as good as the latest of them.
+    /// The same with the time given. Times may come out of order; none of them admits more than the latest would.
     ///
     /// # Errors
     ///
@@ -112,14 +118,15 @@ impl RateLimiter {
         Ok(Reservation::new(self.clone(), now, cost, allowed))
     }
 
-    /// Wait until `cost` of the quota is there, in the order of arrival, and take it; at most `patience`. Dropping the future gives
-    /// it back.
+    /// Wait until `cost` of the quota is there, in the order of arrival, and take it; until the [deadline](Deadline) in scope, and at most
+    /// `patience`. Dropping the future gives it back.
     ///
     /// # Errors
     ///
     /// [`RateLimited`], at once, if it would take longer.
     pub async fn take(&self, cost: u32, patience: Duration) -> Result<Allowed, RateLimited> {
-        let reservation = self.reserve(cost, patience)?;
+        let left = Deadline::current().map(|deadline| deadline.remaining(Instant::now()));
+        let reservation = self.reserve(cost, left.map_or(patience, |left| patience.min(left)))?;
         reservation.come().await;
         Ok(reservation.spend())
     }
@@ -193,7 +200,14 @@ impl Core {
                 strict @ Plan::Strict(_) => return self.take_strictly(strict, now, cost, patience),
             };
             let cell = self.cell.load(Ordering::Relaxed);
-            let after = match pace.take(cell, now, cost, patience) {
+            let taken = pace.take(cell, now, cost, patience);
+            // Who would have to wait, or wait too long, may have the place of somebody who has gone.
+            if patience > 0 && taken.map_or(true, |after| pace.wait(after, now) > 0) {
+                if let Some(place) = self.take_hole(pace, now, cost, patience) {
+                    return Ok(Allowed::paced(pace, place, now));
+                }
+            }
+            let after = match taken {
                 Ok(after) => after,
                 Err(denied) => {
                     let plan = Plan::Paced(pace);
@@ -221,10 +235,43 @@ impl Core {
     /// What was taken was not made use of.
     pub(super) fn give_back(&self, paid: &Paid) {
         let now = self.since(Instant::now());
-        match self.in_force.plan() {
-            Plan::Paced(pace) => self.change_cell(|cell| pace.give_back(cell, now, paid)),
-            plan @ Plan::Strict(_) => self.strict().give_back(plan, now, paid),
+        let pace = match self.in_force.plan() {
+            Plan::Paced(pace) => pace,
+            strict @ Plan::Strict(_) => return self.strict().give_back(strict, now, paid),
+        };
+        // Under the lock nobody else takes off the cell, and it can only grow.
+        let mut holes = self.holes();
+        loop {
+            let cell = self.cell.load(Ordering::Relaxed);
+            match pace.give_back(cell, now, paid, &holes) {
+                Back::Cell(less) => {
+                    let swapped =
+                        self.cell.compare_exchange(cell, less, Ordering::Relaxed, Ordering::Relaxed);
+                    if swapped.is_err() {
+                        continue;
+                    }
+                    holes.end_with(less);
+                }
+                Back::Hole(place) => holes.leave(place, paid.cost),
+                Back::Nothing => {}
+            }
+            break;
         }
+        self.any_holes.store(!holes.is_empty(), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn holes(&self) -> MutexGuard<'_, Holes> {
+        self.holes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of somebody who gave it up, if it is one that can be waited for.
+    #[cold]
+    fn take_hole(&self, pace: Pace, now: u64, cost: u32, patience: u64) -> Option<u64> {
+        if !self.any_holes.load(std::sync::atomic::Ordering::Relaxed) {
+            return None;
+        }
+        let turn = now.saturating_add(pace.whole);
+        self.holes().take(turn, turn.saturating_add(patience), cost)
     }
 
     fn peek(&self, now: u64) -> Allowed {
@@ -236,6 +283,8 @@ impl Core {
 
     fn change(&self, quota: Quota, now: u64) {
         self.in_force.change(quota, |old, new| {
+            // Who gives back by the old quota gives nothing back, and nobody takes a place of it.
+            *self.holes() = Holes::default();
             let mut strict = self.strict();
             let mut bucket = Bucket::default();
             self.change_cell(|cell| {

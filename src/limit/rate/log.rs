@@ -4,19 +4,29 @@
 use std::collections::VecDeque;
 
 use super::Quota;
+use super::holes::Holes;
 use super::pace::{Denied, nanos};
 
 /// When so many came that still count, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     taken: VecDeque<Taken>,
+    /// How many that are together: a window may have as many entries as it has of its amount, and each call asks.
+    sum: u64,
+    /// How many are free of all that are together.
+    free: u64,
+    /// The latest time that anybody came with.
     latest: u64,
+    /// Of a pace: places in its queue that were given up.
+    pub(super) holes: Holes,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     at: u64,
     count: u32,
+    /// How many of them were given up before their time has come: places for whoever comes next.
+    free: u32,
 }
 
 /// A strict quota in nanoseconds.
@@ -33,7 +43,7 @@ impl Window {
 }
 
 impl Log {
-    /// The time that counts: whoever read the clock and was overtaken then comes with the others.
+    /// The time that counts: whose clock is a little behind that of the one before has not come too early.
     pub(super) fn arrive(&mut self, now: u64) -> u64 {
         self.latest = self.latest.max(now);
         self.latest
@@ -49,20 +59,24 @@ impl Log {
         if cost > window.amount {
             return Err(Denied::Never);
         }
+        if let Some(at) = self.take_free(now, cost, patience) {
+            return Ok(at);
+        }
         let at = self.free_at(window, cost).max(now);
         if at - now > patience {
             return Err(Denied::In(at - now));
         }
+        self.sum += u64::from(cost);
         match self.taken.back_mut() {
             Some(last) if last.at == at => last.count += cost,
-            _ => self.taken.push_back(Taken { at, count: cost }),
+            _ => self.taken.push_back(Taken { at, count: cost, free: 0 }),
         }
         Ok(at)
     }
 
     /// The first instant, after all that was taken, that leaves room for `cost`.
     fn free_at(&self, window: Window, cost: u32) -> u64 {
-        let mut excess = (self.sum() + u64::from(cost)).saturating_sub(u64::from(window.amount));
+        let mut excess = (self.sum + u64::from(cost)).saturating_sub(u64::from(window.amount));
         let last = self.taken.back().map_or(0, |last| last.at);
         for taken in &self.taken {
             if excess == 0 {
@@ -76,21 +90,53 @@ impl Log {
         last
     }
 
-    /// What was taken at this instant was not made use of.
-    pub(super) fn give_back(&mut self, at: u64, cost: u32) {
-        if let Ok(place) = self.taken.binary_search_by_key(&at, |taken| taken.at) {
-            self.taken[place].count = self.taken[place].count.saturating_sub(cost);
-            if self.taken[place].count == 0 {
-                let _ = self.taken.remove(place);
-            }
+    /// The places of those who gave them up, if they can be waited for. What was not taken until its time had come is as if it had
+    /// never been there.
+    fn take_free(&mut self, now: u64, cost: u32, patience: u64) -> Option<u64> {
+        if self.free == 0 {
+            return None;
         }
+        for taken in self.taken.iter_mut().take_while(|taken| taken.at <= now) {
+            taken.count -= taken.free;
+            self.sum -= u64::from(taken.free);
+            self.free -= u64::from(taken.free);
+            taken.free = 0;
+        }
+        self.taken.retain(|taken| taken.count > 0);
+        let fits = |taken: &&mut Taken| taken.at - now <= patience && taken.free >= cost;
+        let taken = self.taken.iter_mut().filter(|taken| taken.at > now).find(fits)?;
+        taken.free -= cost;
+        self.free -= u64::from(cost);
+        Some(taken.at)
+    }
+
+    /// What was taken at this instant was not made use of. Those behind it have been promised their time, so before it has come its
+    /// place is only for others.
+    pub(super) fn give_back(&mut self, at: u64, cost: u32, now: u64) {
+        let Ok(place) = self.taken.binary_search_by_key(&at, |taken| taken.at) else { return };
+        let taken = &mut self.taken[place];
+        let back = (taken.count - taken.free).min(cost);
+        if at > now {
+            taken.free += back;
+            self.free += u64::from(back);
+        } else {
+            taken.count -= back;
+            self.sum -= u64::from(back);
+        }
+        // At the end of the queue nobody was promised anything.
+        while let Some(last) = self.taken.back().filter(|last| last.free == last.count) {
+            self.sum -= u64::from(last.count);
+            self.free -= u64::from(last.free);
+            self.taken.pop_back();
+        }
+        self.taken.retain(|taken| taken.count > 0);
     }
 
     /// How many could be taken at `now`.
     pub(super) fn left(&self, window: Window, now: u64) -> u32 {
-        let count = |taken: &Taken| u64::from(taken.count);
-        let sum: u64 = self.taken.iter().filter(|taken| counts(taken, window, now)).map(count).sum();
-        u32::try_from(u64::from(window.amount).saturating_sub(sum)).unwrap_or(0)
+        let gone = self.taken.iter().take_while(|taken| !counts(taken, window, now));
+        let gone: u64 = gone.map(|taken| u64::from(taken.count)).sum();
+        u32::try_from(u64::from(window.amount).saturating_sub(self.sum - gone)).unwrap_or(0)
     }
 
     /// When nothing counts any more.
@@ -98,12 +144,10 @@ impl Log {
         self.taken.back().map_or(0, |last| last.at.saturating_add(window.length))
     }
 
-    fn sum(&self) -> u64 {
-        self.taken.iter().map(|taken| u64::from(taken.count)).sum()
-    }
-
     fn forget(&mut self, window: Window, now: u64) {
-        while self.taken.front().is_some_and(|first| !counts(first, window, now)) {
+        while let Some(first) = self.taken.front().filter(|first| !counts(first, window, now)) {
+            self.sum -= u64::from(first.count);
+            self.free -= u64::from(first.free);
             self.taken.pop_front();
         }
     }
@@ -140,7 +184,7 @@ mod tests {
         assert_eq!(log.take(WINDOW, 1, 2, 100), Ok(100));
         assert_eq!(log.take(WINDOW, 2, 2, 100), Err(Denied::In(198)));
         assert_eq!(log.take(WINDOW, 2, 1, 100), Ok(100));
-        log.give_back(100, 3);
+        log.give_back(100, 3, 2);
         assert_eq!(log.take(WINDOW, 3, 1, 100), Ok(100));
         assert_eq!(log.full_at(WINDOW), 200);
     }

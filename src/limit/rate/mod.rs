@@ -3,6 +3,7 @@
 mod allowed;
 mod bucket;
 mod gate;
+mod holes;
 mod in_force;
 mod keyed;
 mod layer;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::holes::Holes;
 use super::{Paid, Quota};
 
 /// A quota in nanoseconds.
@@ -24,6 +25,16 @@ pub(in crate::limit) enum Denied {
     In(u64),
     /// It costs more than there ever is.
     Never,
+}
+
+/// What becomes of something that is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// The cell is less: there are no holes behind that.
+    Cell(u64),
+    /// It leaves a hole here.
+    Hole(u64),
+    Nothing,
 }
 
 impl Pace {
@@ -83,17 +94,33 @@ impl Pace {
         if spent == 0 { 0 } else { now.saturating_add(spent) }
     }
 
-    /// The cell when what was paid was not made use of after all. What time has earned again since is not earned twice, and where
-    /// somebody waits behind it, its time goes by unused: theirs has been promised.
-    pub(super) fn give_back(self, cell: u64, now: u64, paid: &Paid) -> u64 {
-        let Some((pace, spent)) = paid.allowed.by_pace() else { return cell };
-        let after = paid.now.saturating_add(spent);
-        let is_last = cell == after || cell <= now.saturating_add(self.whole);
-        if pace != self || !is_last {
-            return cell;
+    /// What was paid was not made use of after all. What time has earned again since is not earned twice. Where somebody waits behind
+    /// it, whose time has been promised, its place is left for the next who comes.
+    pub(super) fn give_back(self, cell: u64, now: u64, paid: &Paid, holes: &Holes) -> Back {
+        let Some((pace, after)) = paid.allowed.by_pace().filter(|(pace, _)| *pace == self) else {
+            return Back::Nothing;
+        };
+        let turn = now.saturating_add(self.whole);
+        let without = |cell: u64, cost: u32| {
+            let cost = pace.interval.saturating_mul(u64::from(cost));
+            cell - cost.min(cell.saturating_sub(now))
+        };
+        if cell == after {
+            // The last of the queue, and those before it that were left already.
+            let mut end = without(cell, paid.cost);
+            while let Some(cost) = holes.cost(end) {
+                end = without(end, cost);
+            }
+            Back::Cell(end)
+        } else if cell <= turn {
+            // Nobody waits.
+            let cost = self.interval.saturating_mul(u64::from(paid.cost));
+            Back::Cell(cell.saturating_sub(cost.min(after.saturating_sub(now))))
+        } else if after > turn {
+            Back::Hole(after)
+        } else {
+            Back::Nothing
         }
-        let cost = self.interval.saturating_mul(u64::from(paid.cost));
-        cell.saturating_sub(cost.min(after.saturating_sub(now)))
     }
 }
 
@@ -140,6 +167,38 @@ mod tests {
         assert_eq!(pace.wait(next, 0), SECOND);
         assert_eq!(pace.take(next, 0, 1, SECOND), Err(Denied::In(2 * SECOND)));
         assert_eq!(pace.left(next, 0), 0);
+    }
+
+    /// Takes 1 at zero, of a cell of which so many are taken already.
+    fn paid(pace: Pace, before: u64) -> Paid {
+        let cell = pace.take(before * SECOND, 0, 1, u64::MAX).unwrap();
+        Paid { cost: 1, allowed: super::super::Allowed::paced(pace, cell, 0) }
+    }
+
+    #[test]
+    fn a_place_in_the_queue_that_is_left_is_a_hole_until_those_behind_it_have_gone_too() {
+        let pace = Pace::of(&Quota::per_second(1).burst(1));
+        // One is served, and three wait.
+        let mut holes = Holes::default();
+        let [second, third, last] = [1, 2, 3].map(|before| paid(pace, before));
+        assert_eq!(pace.give_back(4 * SECOND, 0, &second, &holes), Back::Hole(2 * SECOND));
+        holes.leave(2 * SECOND, 1);
+        assert_eq!(pace.give_back(4 * SECOND, 0, &third, &holes), Back::Hole(3 * SECOND));
+        holes.leave(3 * SECOND, 1);
+        assert_eq!(pace.give_back(4 * SECOND, 0, &last, &holes), Back::Cell(SECOND));
+        // Its turn is over, and those behind it wait still.
+        assert_eq!(pace.give_back(4 * SECOND, 2 * SECOND, &second, &Holes::default()), Back::Nothing);
+    }
+
+    #[test]
+    fn what_time_has_earned_again_is_not_given_back() {
+        let pace = Pace::of(&Quota::per_second(1).burst(3));
+        let (first, second) = (paid(pace, 0), paid(pace, 1));
+        let holes = Holes::default();
+        assert_eq!(pace.give_back(2 * SECOND, 0, &first, &holes), Back::Cell(SECOND));
+        assert_eq!(pace.give_back(2 * SECOND, SECOND / 2, &first, &holes), Back::Cell(3 * SECOND / 2));
+        assert_eq!(pace.give_back(2 * SECOND, SECOND, &first, &holes), Back::Cell(2 * SECOND));
+        assert_eq!(pace.give_back(2 * SECOND, 5 * SECOND, &second, &holes), Back::Cell(2 * SECOND));
     }
 
     #[test]

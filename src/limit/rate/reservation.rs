@@ -26,13 +26,13 @@ use crate::base::Deadline;
 /// # Ok(()) }
 /// ```
 ///
-/// Whoever reserved after one that is dropped keeps their time, so nothing is given back where somebody waits behind it: two would
-/// come at once then. Nor is what time has earned again meanwhile.
+/// Whoever reserved after one that is dropped keeps their time; its own goes to whoever comes next and wants as much. What time has
+/// earned again meanwhile is not given back twice.
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation {
     limiter: RateLimiter,
     cost: u32,
-    /// When it was made, in the limiter's own time and on the clock.
+    /// When it was made.
     since: Instant,
     at: Instant,
     allowed: Allowed,
@@ -81,7 +81,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.spent {
             let core = self.limiter.core();
-            core.give_back(&Paid { now: core.since(self.since), cost: self.cost, allowed: self.allowed });
+            core.give_back(&Paid { cost: self.cost, allowed: self.allowed });
         }
     }
 }

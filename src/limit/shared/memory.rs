@@ -19,7 +19,7 @@ const OFTEN: u64 = 1_000_000_000;
 ///
 /// It forgets what is full again, since that is as good as new. Of keys that are not it holds at most 65 536, unless
 /// [`with_most`](Self::with_most) says otherwise: those that come when there are as many **share one more**, so a flood of keys is
-/// limited as if it were a single one.
+/// limited as if it were a single one. Who had to share takes along what all of them have spent when there is a place again.
 ///
 /// ```
 /// use stonework::limit::{MemoryStore, Quota, SharedRateLimiter};
@@ -87,7 +87,8 @@ impl Held {
         if self.keys.len() >= most {
             return take(&mut self.shared, quotas, now, cost);
         }
-        let mut cells = Cells::new();
+        // It may have been among those that had to share, so it has spent what they have.
+        let mut cells = self.shared.clone();
         let taken = take(&mut cells, quotas, now, cost);
         if cells.iter().any(|(_, cell)| *cell > now) {
             self.keys.insert(key.into(), cells);
