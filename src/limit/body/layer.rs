@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::{RequestBodyLimit, ResponseBodyLimit};
 use crate::base::{Answer, Http, Problem};
 
-/// Limits the size of request bodies: for servers. See the [module](super).
+/// Limits the size of request bodies: for servers. See the [module](crate::limit).
 ///
 /// With `.answer()` the refusal is a response, 413 in JSON or `RESOURCE_EXHAUSTED` to a gRPC call, and the inner error
 /// type stays as it is. A body that turns out too large while the inner service reads it fails there, and if the inner
@@ -50,7 +50,7 @@ impl<S, M: Clone> Layer<S> for RequestBodyLimitLayer<M> {
     }
 }
 
-/// Limits the size of response bodies: for clients, inside of `retry`. See the [module](super).
+/// Limits the size of response bodies: for clients, inside of `retry`. See the [module](crate::limit).
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct ResponseBodyLimitLayer {

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use super::size;
 use crate::base::{BoxError, Delivery};
 
-/// A body that fails when it grows over a limit. See the [module](super).
+/// A body that fails when it grows over a limit. See the [module](crate::limit).
 ///
 /// It fails with an [`Error`](crate::Error) of kind `Body` in place of the frame that passes the limit; then the body inside
 /// is dropped, and this one is at its end. All else passes unchanged.
