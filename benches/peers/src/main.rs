@@ -4,6 +4,7 @@ mod breaker;
 mod flaws;
 mod limit;
 mod measure;
+mod pool;
 mod report;
 mod rows;
 mod scaling;
@@ -20,7 +21,7 @@ use report::{Comparison, Report};
 static ALLOCATOR: measure::Counting = measure::Counting;
 
 const USAGE: &str = "usage: stonework-peers report [--json FILE] [NAME…] | check [NAME…] | memory [KEYS] | \
-                     server | flaws [NAME…]";
+                     queue | server | flaws [NAME…]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,12 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["server"] => {
             let report = server::Report::measure();
+            println!("{}", report.markdown());
+            return verdict(&report.missed());
+        }
+        // On runtimes of its own.
+        ["queue"] => {
+            let report = pool::queue::Report::measure();
             println!("{}", report.markdown());
             return verdict(&report.missed());
         }
@@ -78,6 +85,12 @@ fn main() -> ExitCode {
             }
             if names.is_empty() {
                 let report = limit::memory::Report::measure(limit::memory::KEYS);
+                println!("{}", report.markdown());
+                missed.extend(report.missed());
+                // Not within the runtime that is entered here.
+                let report = std::thread::scope(|scope| {
+                    scope.spawn(pool::queue::Report::measure).join().expect("no panic")
+                });
                 println!("{}", report.markdown());
                 missed.extend(report.missed());
             }

@@ -2,6 +2,7 @@
 
 use crate::limit;
 use crate::measure;
+use crate::pool;
 use crate::rows::{self, Kind, Row};
 use crate::scaling::{self, Rounds};
 
@@ -9,6 +10,8 @@ use crate::scaling::{self, Rounds};
 const POLLS: [&str; 2] = ["ready", "pending"];
 /// What the limit says.
 const DECISIONS: [&str; 2] = ["admitted", "refused"];
+/// What a pool does with an object before it hands it out.
+const CARE: [&str; 2] = ["looked at", "asked"];
 pub(crate) const ROUNDS: usize = 401;
 /// So few that most rounds pass without an interruption, on a busy machine too.
 pub(crate) const CALLS: u64 = 500;
@@ -20,10 +23,12 @@ pub(crate) enum Comparison {
     Breaker,
     Limit,
     Decision,
+    Pool,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 4] = [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -31,6 +36,7 @@ impl Comparison {
             Self::Breaker => "breaker",
             Self::Limit => "limit",
             Self::Decision => "decision",
+            Self::Pool => "pool",
         }
     }
 
@@ -39,13 +45,14 @@ impl Comparison {
         match self {
             Self::Overhead | Self::Breaker | Self::Limit => POLLS,
             Self::Decision => DECISIONS,
+            Self::Pool => CARE,
         }
     }
 
     /// By each thread. More, for the threads do not start in the same nanosecond.
     fn calls_beside(self) -> u64 {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit => 2_000,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool => 2_000,
             // A nanosecond each, without a limiter.
             Self::Decision => 20_000,
         }
@@ -58,6 +65,7 @@ impl Comparison {
             Self::Breaker => crate::breaker::rows(waits),
             Self::Limit => limit::layers::rows(waits),
             Self::Decision => limit::decisions::rows(case == DECISIONS[0]),
+            Self::Pool => pool::checkout::rows(case == CARE[1]),
         }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Limit {
         nanos: Option<u32>,
     },
+    /// Our pool, which is compared with the least that one can be.
+    Pool,
     /// Our limit, which says in fields how things stand.
     Fields,
 }

@@ -14,6 +14,7 @@ impl Report {
             Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
             Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
             Comparison::Decision => self.shared("that ask one limiter", "limiter"),
+            Comparison::Pool => self.shared("that share one pool", "pool, an object taken and put back"),
         };
         if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
             table.push_str("\nNo instructions: `check` does not count them, and `report` needs valgrind.\n");
@@ -94,7 +95,7 @@ impl Report {
         });
         match self.comparison {
             Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
-            Comparison::Breaker | Comparison::Limit | Comparison::Decision => {
+            Comparison::Breaker | Comparison::Limit | Comparison::Decision | Comparison::Pool => {
                 cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
                 cost["scaling"] = json!(shared.map(|shared| shared.scaling));
                 cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));

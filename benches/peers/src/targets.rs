@@ -1,6 +1,7 @@
 //! The targets that our rows have to meet.
 
 use crate::limit::memory;
+use crate::pool::queue;
 use crate::report::Report;
 use crate::rows::{Kind, STACK, TOWER_BOTH};
 use crate::server::{self, Host};
@@ -11,6 +12,10 @@ const NOISE: f64 = 25.0;
 const TARGET: f64 = 1.15;
 /// How well a breaker that two threads share has to scale, beside the bare call.
 const SCALING: f64 = 0.8;
+/// How much more than a semaphore and a vector our pool may cost where nobody waits.
+const CHECKOUT: f64 = 1.5;
+/// How much longer than most the slowest may wait for their turn in it.
+const SPREAD: f64 = 1.3;
 /// How much more processor time than bare hyper our server may take for a request.
 const SHELL: f64 = 1.05;
 /// Bytes of heap that an idle connection may take: one that has sent nothing, and one that has been answered.
@@ -20,7 +25,7 @@ const ANSWERED: usize = 10_000;
 impl Report {
     /// What is not as it should be.
     pub(crate) fn missed(&self) -> Vec<String> {
-        [self.allocations(), self.stacks(), self.breakers(), self.limits()].concat()
+        [self.allocations(), self.stacks(), self.breakers(), self.limits(), self.pools()].concat()
     }
 
     fn allocations(&self) -> Vec<String> {
@@ -30,7 +35,7 @@ impl Report {
             let copied = self.lines.iter().find(|copy| copy.head == head && copy.kind == Kind::Copy);
             for (case, cost) in line.costs.iter().enumerate() {
                 let allowed = match line.kind {
-                    Kind::Guard | Kind::Breaker { .. } | Kind::Limit { .. } => 0.0,
+                    Kind::Guard | Kind::Breaker { .. } | Kind::Limit { .. } | Kind::Pool => 0.0,
                     Kind::Keeper => copied.expect("each request is copied once").costs[case].allocations,
                     Kind::Bare | Kind::Copy | Kind::Peer | Kind::Fields => continue,
                 };
@@ -89,6 +94,42 @@ impl Report {
                 if nanos > f64::from(most) {
                     missed.push(format!("{name}, {head}, {case}: {nanos:.0} ns > {most} ns"));
                 }
+            }
+        }
+        missed
+    }
+}
+
+impl Report {
+    fn pools(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in self.lines.iter().filter(|line| line.kind == Kind::Pool) {
+            // Where it is only looked at: the other one asks nothing.
+            let times = self.ratio(line, 0).expect("the least pool is a row");
+            if times > CHECKOUT {
+                let (name, case, nanos) = (line.name, self.comparison.cases()[0], line.costs[0].nanos);
+                missed.push(format!(
+                    "{name}, {case}: {nanos:.0} ns, {times:.2} times the least pool > {CHECKOUT}"
+                ));
+            }
+        }
+        missed
+    }
+}
+
+impl queue::Report {
+    /// As above.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in self.lines.iter().filter(|line| line.name == queue::OURS) {
+            let (program, spread, least) = (line.program, line.spread, line.least);
+            if line.held && spread > SPREAD {
+                missed.push(format!(
+                    "{program}: the slowest wait {spread:.2} times as long as most > {SPREAD}"
+                ));
+            }
+            if line.held && (line.starved > 0 || least < 0.5) {
+                missed.push(format!("{program}: somebody got {least:.2} times what others got"));
             }
         }
         missed

@@ -5,6 +5,7 @@ mod failsafe;
 mod kit;
 mod limits;
 mod ours;
+mod pools;
 mod recloser;
 mod resilience;
 mod scenes;
@@ -161,7 +162,7 @@ const CASES: &[Case] = &[
 
 /// Runs all cases, or those that are named.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
-    let cases = || CASES.iter().chain(limits::CASES);
+    let cases = || CASES.iter().chain(limits::CASES).chain(pools::CASES);
     if let Some(name) = names.iter().find(|name| !cases().any(|case| case.name == **name)) {
         let known: Vec<_> = cases().map(|case| case.name).collect();
         eprintln!("no flaw is called {name}; there are: {}", known.join(", "));
