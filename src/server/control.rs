@@ -24,7 +24,6 @@ pub(super) struct Control {
     pub(super) observe: Observe,
     pub(super) crowd: Arc<Crowd>,
     pub(super) leavers: Arc<Leavers>,
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is none"))]
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
     pub(super) asked: watch::Sender<u32>,
