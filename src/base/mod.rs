@@ -9,7 +9,10 @@
     not(all(
         feature = "breaker",
         feature = "fallback",
+        feature = "limit",
+        feature = "metrics",
         feature = "observe",
+        feature = "pool",
         feature = "retry",
         feature = "timeout"
     )),
