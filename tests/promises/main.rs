@@ -19,6 +19,7 @@ mod multiply;
 mod nested;
 mod observe;
 mod pieces;
+mod pool;
 mod reopen;
 mod resume;
 mod retry;
