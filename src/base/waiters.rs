@@ -19,9 +19,21 @@ impl Waiters {
 
     /// Go to the end of the queue. The number is more than zero.
     pub(crate) fn join(&mut self, waker: &Waker) -> u64 {
+        let number = self.number();
+        self.wait(number, waker);
+        number
+    }
+
+    /// A number for somebody who does not wait yet, and may have to.
+    #[inline]
+    pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
-        self.waiting.insert(self.last, waker.clone());
         self.last
+    }
+
+    /// Wait in the place of this number: also for one that was called in vain.
+    pub(crate) fn wait(&mut self, number: u64, waker: &Waker) {
+        self.waiting.insert(number, waker.clone());
     }
 
     /// Whether this one still waits; if so, it is woken by this waker from now on. The one it had before, if it is another, is dropped
@@ -66,5 +78,16 @@ mod tests {
         assert!(waiters.call().is_some() && waiters.call().is_none());
         assert_eq!(waiters.len(), 0);
         assert!(waiters.join(Waker::noop()) > numbers[2]);
+    }
+
+    #[test]
+    fn who_was_called_in_vain_waits_in_its_old_place() {
+        let mut waiters = Waiters::new();
+        let first = waiters.join(Waker::noop());
+        let second = waiters.join(Waker::noop());
+        assert_eq!(waiters.call().map(|(number, _)| number), Some(first));
+        waiters.wait(first, Waker::noop());
+        let order: Vec<_> = std::iter::from_fn(|| waiters.call()).map(|(number, _)| number).collect();
+        assert_eq!(order, [first, second]);
     }
 }

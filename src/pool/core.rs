@@ -1,18 +1,20 @@
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::dial::{self, Dialing};
 use super::entry::Entry;
 use super::keeper;
 use super::state::{Chores, Handed, State};
+use super::waiting::Waiting;
 use super::{Manage, PoolClosed, PoolExhausted, PoolSettings};
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::base::{Error, Event, Observe, PoolClose, Rng};
+use crate::base::{Error, Event, NOBODY, Observe, PoolClose, Rng};
 
 /// What the handles of a pool, its objects and its tasks share.
 pub(super) struct Core<M: Manage> {
@@ -23,8 +25,6 @@ pub(super) struct Core<M: Manage> {
     pub(super) rng: Rng,
     state: Mutex<State<M::Object>>,
     tasks: Mutex<Tasks>,
-    /// Where its tasks run: objects may be dropped elsewhere.
-    runtime: OnceLock<Handle>,
     /// Something has to be done earlier than was known.
     pub(super) news: Notify,
     /// All that was out has come back.
@@ -33,17 +33,18 @@ pub(super) struct Core<M: Manage> {
 
 #[derive(Default)]
 struct Tasks {
-    dials: JoinSet<()>,
-    keeper: Option<tokio::task::JoinHandle<()>>,
+    dials: Vec<AbortHandle>,
+    /// The one who looks at the clock, and where all of them run: objects may be dropped elsewhere.
+    keeper: Option<(JoinHandle<()>, Handle)>,
     /// Nothing is begun any more.
     over: bool,
 }
 
 /// What a caller gets at once.
-pub(super) enum Asked<O> {
-    Object(Entry<O>),
-    /// A number in the queue.
-    Waits(u64),
+pub(super) enum Asked<'a, M: Manage> {
+    /// An object, and the caller's place in the order of arrival.
+    Object(Lost<'a, M>, u64),
+    Waits(Waiting<'a, M>),
 }
 
 impl<M: Manage> Core<M> {
@@ -55,9 +56,8 @@ impl<M: Manage> Core<M> {
         rng: Rng,
     ) -> Self {
         let state = Mutex::new(State::new(settings.max, settings.min_idle));
-        let (tasks, runtime) = (Mutex::new(Tasks::default()), OnceLock::new());
-        let (news, home) = (Notify::new(), Notify::new());
-        Self { manager, settings, name, observe, rng, state, tasks, runtime, news, home }
+        let (tasks, news, home) = (Mutex::new(Tasks::default()), Notify::new(), Notify::new());
+        Self { manager, settings, name, observe, rng, state, tasks, news, home }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State<M::Object>> {
@@ -83,9 +83,9 @@ impl<M: Manage> Core<M> {
     #[inline]
     fn do_chores(self: &Arc<Self>, chores: Chores<M::Object>) {
         let Chores { doomed, wake, dials, look } = chores;
-        wake.into_iter().for_each(std::task::Waker::wake);
-        if dials > 0 {
-            self.dial(dials);
+        wake.into_iter().for_each(Waker::wake);
+        for _ in 0..dials {
+            self.dial();
         }
         if look {
             self.look();
@@ -98,43 +98,45 @@ impl<M: Manage> Core<M> {
     /// Have the one who looks at the clock do so, and begin it again if it has ended.
     #[cold]
     fn look(self: &Arc<Self>) {
-        self.begin_tasks(|_, _| {});
+        if self.runtime().is_none() {
+            // Whoever comes next asks again.
+            self.state().looked_at = None;
+        }
         self.news.notify_one();
     }
 
     #[cold]
-    fn bury(&self, doomed: Vec<(Entry<M::Object>, PoolClose)>) {
+    fn bury(self: &Arc<Self>, doomed: Vec<(Entry<M::Object>, PoolClose)>) {
+        let _gone = Gone { core: self, objects: doomed.len() };
+        // Dropped before their places are free, also if somebody else's code panics.
+        let doomed = doomed;
         for (_, why) in &doomed {
             self.observe.note(|| Event::PoolClosed { pool: Arc::clone(&self.name), why: *why });
         }
-        self.home.notify_waiters();
     }
 
-    /// An object, or a place in the queue.
+    /// An object, or a place in the queue. Who came here before, and got one that could not be used, has a number.
     #[inline]
-    pub(super) fn ask(
-        self: &Arc<Self>,
-        now: Instant,
-        waker: &std::task::Waker,
-    ) -> Result<Asked<M::Object>, Error> {
+    pub(super) fn ask(self: &Arc<Self>, now: Instant, number: Option<u64>) -> Result<Asked<'_, M>, Error> {
         self.change(|state, chores| {
             if state.slots.closed {
                 return Err(PoolClosed.into());
             }
             if state.waiters.len() == 0 {
                 if let Some(entry) = state.pop(now, chores) {
-                    return Ok(Asked::Object(entry));
+                    let number = number.unwrap_or_else(|| state.waiters.number());
+                    return Ok(Asked::Object(Lost::new(self, entry), number));
                 }
             }
-            if state.waiters.len() >= self.settings.max_waiting {
+            let without_a_place = state.slots.without_a_place(state.waiters.len() + 1);
+            if number.is_none() && without_a_place > self.settings.max_waiting {
                 state.counts.refused += 1;
                 return Err(self.exhausted(state).into_error(None));
             }
-            let number = state.waiters.join(waker);
+            let number = number.unwrap_or_else(|| state.waiters.number());
+            state.waiters.wait(number, NOBODY);
             state.begin(chores);
-            // Whoever waits for the end of a pause after a failure relies on the one who looks at the clock.
-            chores.look |= chores.dials == 0 && state.slots.dial_at.is_some();
-            Ok(Asked::Waits(number))
+            Ok(Asked::Waits(Waiting::new(self, number)))
         })
     }
 
@@ -153,9 +155,8 @@ impl<M: Manage> Core<M> {
     #[inline]
     pub(super) fn put(self: &Arc<Self>, entry: Entry<M::Object>) {
         // Should the look at it panic, it is gone, and its place is free.
-        let held = Lost { core: self, entry: Some(entry), why: PoolClose::Broken };
-        let usable = held.entry.as_ref().is_some_and(|entry| self.manager.is_usable(&entry.object));
-        if usable {
+        let held = Lost::new(self, entry);
+        if held.is_usable() {
             let entry = held.keep();
             self.change(|state, chores| state.put(entry, chores));
         }
@@ -179,32 +180,49 @@ impl<M: Manage> Core<M> {
         self.home.notify_waiters();
     }
 
-    /// Begin so many connections. Their places are taken.
+    /// Begin a connection. Its place is taken.
     #[cold]
-    fn dial(self: &Arc<Self>, dials: usize) {
-        self.begin_tasks(|tasks, runtime| {
-            while tasks.dials.try_join_next().is_some() {}
-            for _ in 0..dials {
-                tasks.dials.spawn_on(dial::connect(Dialing::new(Arc::clone(self))), runtime);
-            }
-        });
-    }
-
-    fn begin_tasks(self: &Arc<Self>, work: impl FnOnce(&mut Tasks, &Handle)) {
-        // Without one, as where everything is done by hand, nobody looks at the clock.
-        let Some(runtime) = self.runtime.get().cloned().or_else(|| Handle::try_current().ok()) else {
-            return;
-        };
-        let runtime = self.runtime.get_or_init(|| runtime);
+    fn dial(self: &Arc<Self>) {
+        let dialing = Dialing::new(Arc::clone(self));
+        let Some(runtime) = self.runtime() else { return dialing.give_up() };
+        // Not under the lock: a runtime that has just ended drops it at once.
+        let task = runtime.spawn(dial::connect(dialing)).abort_handle();
         let mut tasks = self.tasks();
         if tasks.over {
-            return;
+            task.abort();
+        } else {
+            tasks.dials.retain(|task| !task.is_finished());
+            tasks.dials.push(task);
         }
-        // It ends only by a panic of somebody else's code, such as an object's own end.
-        if tasks.keeper.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-            tasks.keeper = Some(runtime.spawn(keeper::keep(Arc::downgrade(self))));
+    }
+
+    /// It was not begun after all.
+    pub(super) fn not_begun(self: &Arc<Self>) {
+        self.state().slots.not_begun();
+        self.home.notify_waiters();
+    }
+
+    /// Where tasks run, and where one of them looks at the clock: nowhere, where everything is done by hand. It is the first runtime in
+    /// which there was something to do, or once that has ended the next one.
+    fn runtime(self: &Arc<Self>) -> Option<Handle> {
+        let mut tasks = self.tasks();
+        if tasks.over {
+            return None;
         }
-        work(&mut tasks, runtime);
+        let last = match tasks.keeper.take() {
+            Some((keeper, runtime)) if !keeper.is_finished() => {
+                tasks.keeper = Some((keeper, runtime.clone()));
+                return Some(runtime);
+            }
+            last => last.map(|(_, runtime)| runtime),
+        };
+        last.into_iter().chain(Handle::try_current().ok()).find(|runtime| {
+            let keeper = runtime.spawn(keeper::keep(Arc::downgrade(self)));
+            // A runtime that has ended ends it at once.
+            let runs = !keeper.is_finished();
+            tasks.keeper = runs.then(|| (keeper, runtime.clone()));
+            runs
+        })
     }
 
     /// Connect what is to be kept ready, if this is a place where tasks can run.
@@ -215,8 +233,7 @@ impl<M: Manage> Core<M> {
     }
 
     /// One is there.
-    pub(super) fn connected(self: &Arc<Self>, object: M::Object, took: Duration) {
-        self.observe.note(|| Event::PoolConnected { pool: Arc::clone(&self.name), took });
+    pub(super) fn connected(self: &Arc<Self>, object: M::Object) {
         let entry = Entry::new(object, Instant::now(), &self.settings, &self.rng);
         self.change(|state, chores| {
             state.slots.connected();
@@ -226,19 +243,16 @@ impl<M: Manage> Core<M> {
             // Others may have waited for this one to show that it works again.
             state.begin(chores);
         });
-        self.look();
     }
 
     /// One could not be made.
     pub(super) fn failed(self: &Arc<Self>, error: Error) {
-        if self.state().slots.closed {
-            self.change(|state, _| state.slots.failed());
-            self.home.notify_waiters();
-            return;
-        }
         let error = Arc::new(error);
         let delay = self.change(|state, chores| {
             let hopeless = state.slots.failed();
+            if state.slots.closed {
+                return None;
+            }
             let delay = self.settings.backoff.delay(
                 state.slots.failures.saturating_sub(1),
                 Duration::ZERO,
@@ -250,39 +264,46 @@ impl<M: Manage> Core<M> {
             if hopeless {
                 state.tell_all(|| Handed::Failed(Arc::clone(&error)), chores);
             }
-            delay
+            state.begin(chores);
+            Some(delay)
         });
-        let kind = error.kind();
-        self.observe.note(|| Event::PoolConnectFailed {
-            pool: Arc::clone(&self.name),
-            kind,
-            again_in: delay,
-        });
-        self.look();
         self.home.notify_waiters();
+        if let Some(again_in) = delay {
+            let kind = error.kind();
+            self.observe.note(|| Event::PoolConnectFailed { pool: Arc::clone(&self.name), kind, again_in });
+        }
     }
 
-    /// Hand nothing out any more, and close what nobody uses.
+    /// Hand nothing out any more, close what nobody uses, and end all tasks.
     pub(super) fn close(self: &Arc<Self>) {
+        // First the tasks: what is closed may panic.
+        let over = Tasks { over: true, ..Tasks::default() };
+        let tasks = std::mem::replace(&mut *self.tasks(), over);
+        tasks.dials.iter().for_each(AbortHandle::abort);
+        if let Some((keeper, _)) = tasks.keeper {
+            keeper.abort();
+        }
         self.change(|state, chores| {
             state.slots.closed = true;
             state.sweep(|_| Some(PoolClose::Closed), chores);
             state.tell_all(|| Handed::Closed, chores);
         });
-        self.news.notify_one();
     }
+}
 
-    /// The last handle is gone.
-    pub(super) fn end(self: &Arc<Self>) {
-        {
-            let mut tasks = self.tasks();
-            tasks.over = true;
-            tasks.dials.abort_all();
-            if let Some(keeper) = tasks.keeper.take() {
-                keeper.abort();
-            }
-        }
-        self.close();
+/// Objects on their way out. Their places are free when this is dropped.
+struct Gone<'a, M: Manage> {
+    core: &'a Arc<Core<M>>,
+    objects: usize,
+}
+
+impl<M: Manage> Drop for Gone<'_, M> {
+    fn drop(&mut self) {
+        self.core.change(|state, chores| {
+            state.slots.gone(self.objects);
+            state.begin(chores);
+        });
+        self.core.home.notify_waiters();
     }
 }
 
@@ -293,7 +314,24 @@ pub(super) struct Lost<'a, M: Manage> {
     pub(super) why: PoolClose,
 }
 
-impl<M: Manage> Lost<'_, M> {
+impl<'a, M: Manage> Lost<'a, M> {
+    pub(super) const fn new(core: &'a Arc<Core<M>>, entry: Entry<M::Object>) -> Self {
+        Self { core, entry: Some(entry), why: PoolClose::Broken }
+    }
+
+    /// Whether it is not as old yet as it may become.
+    pub(super) fn is_young(&mut self, now: Instant) -> bool {
+        let old = self.entry.as_ref().is_some_and(|entry| entry.old(now));
+        if old {
+            self.why = PoolClose::Old;
+        }
+        !old
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| self.core.manager.is_usable(&entry.object))
+    }
+
     pub(super) fn keep(mut self) -> Entry<M::Object> {
         self.entry.take().expect("it is kept once")
     }

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::Manage;
 use super::core::Core;
-use crate::base::{Deadline, Error, Kind};
+use crate::base::{Deadline, Error, Event, Kind};
 
 /// A place that is taken for an object that is being connected.
 pub(super) struct Dialing<M: Manage> {
@@ -16,6 +16,12 @@ impl<M: Manage> Dialing<M> {
     pub(super) const fn new(core: Arc<Core<M>>) -> Self {
         Self { core, over: false }
     }
+
+    /// Nobody can connect here and now.
+    pub(super) fn give_up(mut self) {
+        self.over = true;
+        self.core.not_begun();
+    }
 }
 
 /// Connects, for whoever needs it then.
@@ -23,15 +29,22 @@ pub(super) async fn connect<M: Manage>(mut dialing: Dialing<M>) {
     let start = Instant::now();
     let limit = dialing.core.settings.connect_timeout;
     let connected = Deadline::after(start, limit).bound(dialing.core.manager.connect()).await;
+    let took = start.elapsed();
+    let error = match connected {
+        Ok(Ok(object)) => {
+            let core = &dialing.core;
+            core.observe.note(|| Event::PoolConnected { pool: Arc::clone(&core.name), took });
+            dialing.over = true;
+            return dialing.core.connected(object);
+        }
+        Ok(Err(error)) => Error::new(Kind::Connect, error),
+        Err(elapsed) => Error::new(Kind::Connect, elapsed),
+    };
     dialing.over = true;
-    match connected {
-        Ok(Ok(object)) => dialing.core.connected(object, start.elapsed()),
-        Ok(Err(error)) => dialing.core.failed(Error::new(Kind::Connect, error)),
-        Err(elapsed) => dialing.core.failed(Error::new(Kind::Connect, elapsed)),
-    }
+    dialing.core.failed(error);
 }
 
-/// The manager panicked, or the runtime is being shut down.
+/// The manager or the observer panicked, or the runtime is being shut down.
 impl<M: Manage> Drop for Dialing<M> {
     fn drop(&mut self) {
         if !self.over {

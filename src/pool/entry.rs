@@ -37,12 +37,18 @@ impl<O> Entry<O> {
         self
     }
 
+    /// Whether it is as old as it may become.
+    #[inline]
+    pub(super) fn old(&self, now: Instant) -> bool {
+        self.dies.is_some_and(|dies| dies <= now)
+    }
+
     /// Why it is to be closed now, if it is.
     #[inline]
     pub(super) fn over(&self, now: Instant) -> Option<PoolClose> {
         if self.ends.is_none_or(|ends| now < ends) {
             return None;
         }
-        Some(if self.dies.is_some_and(|dies| dies <= now) { PoolClose::Old } else { PoolClose::Idle })
+        Some(if self.old(now) { PoolClose::Old } else { PoolClose::Idle })
     }
 }

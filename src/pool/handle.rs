@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::state::Handed;
 use super::waiting::Waiting;
 use super::{ConnectFailed, Manage, PoolClosed, PoolSettings, PoolStats, Pooled};
-use crate::base::{Deadline, Error, NOBODY, PoolClose, scope};
+use crate::base::{Deadline, Error, PoolClose, scope};
 
 /// A pool of connections, or of anything that is made slowly and used by one at a time. It is a handle: its clones share the pool.
 ///
@@ -58,7 +58,7 @@ struct Owner<M: Manage> {
 
 impl<M: Manage> Drop for Owner<M> {
     fn drop(&mut self) {
-        self.core.end();
+        self.core.close();
     }
 }
 
@@ -102,43 +102,62 @@ impl<M: Manage> Pool<M> {
     /// Dropping the future gives up the place in the queue. What was connected for it, or handed to it, goes to the next.
     pub async fn get(&self) -> Result<Pooled<M>, Error> {
         let core = self.core();
-        let mut failed_checks = 0;
+        let since = scope::now();
+        let (mut now, mut place, mut failed_checks) = (since, None, 0);
         loop {
-            let now = scope::now();
-            let entry = match core.ask(now, NOBODY)? {
-                Asked::Object(entry) => entry,
-                Asked::Waits(number) => self.wait(number, now).await?,
+            let (mut lost, number, waited) = match core.ask(now, place)? {
+                Asked::Object(lost, number) => (lost, number, None),
+                Asked::Waits(waiting) => {
+                    let number = waiting.number;
+                    let lost = self.wait(waiting, since).await?;
+                    now = Instant::now();
+                    (lost, number, Some(now.saturating_duration_since(since)))
+                }
             };
-            if let Some(entry) = self.looked_at(entry, now, &mut failed_checks).await {
+            let good = match waited {
+                // Somebody put it back just now, or connected it.
+                Some(_) => lost.is_young(now) && lost.is_usable(),
+                None => lost.is_usable() && self.is_good(&mut lost, since, now, &mut failed_checks).await?,
+            };
+            if good {
+                let entry = lost.keep().used(now, core.settings.idle_timeout);
+                if let Some(waited) = waited {
+                    core.change(|state, _| state.counts.waited(waited));
+                }
                 return Ok(Pooled::new(entry, Arc::clone(core)));
             }
+            // Whoever came first still is.
+            (now, place) = (Instant::now(), Some(number));
         }
     }
 
     /// An object that lies idle and looks usable, if there is one and nobody waits.
     #[must_use]
     pub fn try_get(&self) -> Option<Pooled<M>> {
-        let core = self.core();
-        let now = scope::now();
-        loop {
-            let entry = core.change(|state, chores| {
-                let free = !state.slots.closed && state.waiters.len() == 0;
-                if free { state.pop(now, chores) } else { None }
-            })?;
-            let lost = Lost { core, entry: Some(entry), why: PoolClose::Broken };
-            if lost.entry.as_ref().is_some_and(|entry| core.manager.is_usable(&entry.object)) {
-                let entry = lost.keep().used(now, core.settings.idle_timeout);
-                return Some(Pooled::new(entry, Arc::clone(core)));
-            }
-        }
+        self.try_get_within(None)
     }
 
     /// One that could be handed out now, and need not be asked whether it is still good.
     pub(super) fn try_get_fresh(&self) -> Option<Pooled<M>> {
+        self.try_get_within(self.core().settings.check_after)
+    }
+
+    /// One that lies idle and was last handed out within this time, if that matters.
+    fn try_get_within(&self, fresh: Option<Duration>) -> Option<Pooled<M>> {
         let core = self.core();
-        let used = core.state().next_used()?;
-        let fresh = |after| scope::now().saturating_duration_since(used) < after;
-        if core.settings.check_after.is_none_or(fresh) { self.try_get() } else { None }
+        let now = scope::now();
+        let is_fresh = |used| fresh.is_none_or(|fresh| now.saturating_duration_since(used) < fresh);
+        loop {
+            let lost = core.change(|state, chores| {
+                let free = !state.slots.closed && state.waiters.len() == 0;
+                let next = if free { state.next_used() } else { None };
+                if next.is_some_and(is_fresh) { Some(Lost::new(core, state.pop(now, chores)?)) } else { None }
+            })?;
+            if lost.is_usable() {
+                let entry = lost.keep().used(now, core.settings.idle_timeout);
+                return Some(Pooled::new(entry, Arc::clone(core)));
+            }
+        }
     }
 
     /// Do something with an object, and put it back. If the work panics or is dropped, the object is closed, unless its manager says
@@ -161,9 +180,9 @@ impl<M: Manage> Pool<M> {
     /// Gives it back, if there is no place for it or the pool is closed.
     pub fn add(&self, object: M::Object) -> Result<(), M::Object> {
         let core = self.core();
-        let entry = Entry::new(object, scope::now(), &core.settings, &core.rng);
+        let entry = Entry::new(object, Instant::now(), &core.settings, &core.rng);
         let refused = core.change(|state, chores| {
-            if state.slots.closed || state.slots.open >= state.slots.max {
+            if state.slots.closed || state.slots.room() == 0 {
                 return Some(entry);
             }
             state.slots.open += 1;
@@ -173,67 +192,73 @@ impl<M: Manage> Pool<M> {
         refused.map_or(Ok(()), |entry| Err(entry.object))
     }
 
-    /// What is handed out is looked at first. What nobody has used for a while is asked, too.
-    async fn looked_at(
+    /// Whether one that lay idle is still good, as far as the pool's manager can tell. If nobody has used it for a while, it is asked.
+    async fn is_good(
         &self,
-        entry: Entry<M::Object>,
+        lost: &mut Lost<'_, M>,
+        since: Instant,
         now: Instant,
         failed_checks: &mut u32,
-    ) -> Option<Entry<M::Object>> {
+    ) -> Result<bool, Error> {
         let core = self.core();
-        let stale =
-            core.settings.check_after.is_some_and(|after| now.saturating_duration_since(entry.used) >= after);
-        let mut lost = Lost { core, entry: Some(entry), why: PoolClose::Broken };
-        let entry = lost.entry.as_mut()?;
-        if !core.manager.is_usable(&entry.object) {
-            return None;
+        let Some(entry) = lost.entry.as_mut() else { return Ok(false) };
+        let idle = now.saturating_duration_since(entry.used);
+        if core.settings.check_after.is_none_or(|after| idle < after) {
+            return Ok(true);
         }
-        if stale {
-            lost.why = PoolClose::Checked;
-            let limit = Deadline::within(core.settings.connect_timeout);
-            let checked = limit.bound(core.manager.check(&mut entry.object)).await;
-            if !matches!(checked, Ok(Ok(()))) {
+        lost.why = PoolClose::Checked;
+        let own = Deadline::after(now, core.settings.connect_timeout);
+        let end = self.end_of_wait(since);
+        let checked = end.map_or(own, |end| end.min(own)).bound(core.manager.check(&mut entry.object)).await;
+        match checked {
+            Ok(Ok(())) => Ok(true),
+            // It was the caller who had no more time.
+            Err(_) if end.is_some_and(|end| end < own) => Err(self.in_vain(since)),
+            Ok(Err(_)) | Err(_) => {
                 *failed_checks += 1;
                 if *failed_checks > 1 {
                     // The others have lain idle for longer.
                     core.change(|state, chores| state.sweep(|_| Some(PoolClose::Checked), chores));
                 }
-                return None;
+                Ok(false)
             }
         }
-        Some(lost.keep().used(now, core.settings.idle_timeout))
+    }
+
+    /// When a caller who came at `since` gives up.
+    fn end_of_wait(&self, since: Instant) -> Option<Deadline> {
+        match self.core().settings.wait_timeout {
+            Some(limit) => Some(Deadline::after(since, limit).in_scope()),
+            None => Deadline::current(),
+        }
     }
 
     #[cold]
-    async fn wait(&self, number: u64, since: Instant) -> Result<Entry<M::Object>, Error> {
-        let core = self.core();
-        let mut waiting = Waiting::new(core, number);
+    async fn wait<'a>(&'a self, mut waiting: Waiting<'a, M>, since: Instant) -> Result<Lost<'a, M>, Error> {
         let turn = poll_fn(|cx: &mut Context<'_>| waiting.poll(cx));
-        let handed = match core.settings.wait_timeout {
-            Some(limit) => Deadline::after(since, limit).in_scope().bound(turn).await.ok(),
-            None => match Deadline::current() {
-                Some(deadline) => deadline.bound(turn).await.ok(),
-                None => Some(turn.await),
-            },
+        let handed = match self.end_of_wait(since) {
+            Some(end) => end.bound(turn).await.ok(),
+            None => Some(turn.await),
         };
-        let waited = || since.elapsed();
         match handed {
-            Some(Handed::Object(entry)) => {
-                let waited = waited();
-                core.change(|state, _| state.counts.waited(waited));
-                Ok(entry)
-            }
+            Some(Handed::Object(entry)) => Ok(Lost::new(self.core(), entry)),
             Some(Handed::Failed(error)) => Err(ConnectFailed(error).into_error(self.again_in())),
             Some(Handed::Closed) => Err(PoolClosed.into()),
             None => {
                 drop(waiting);
-                let exhausted = core.change(|state, _| {
-                    state.counts.timed_out += 1;
-                    core.exhausted(state)
-                });
-                Err(exhausted.into_error(Some(waited())))
+                Err(self.in_vain(since))
             }
         }
+    }
+
+    /// The time is over.
+    fn in_vain(&self, since: Instant) -> Error {
+        let core = self.core();
+        let exhausted = core.change(|state, _| {
+            state.counts.timed_out += 1;
+            core.exhausted(state)
+        });
+        exhausted.into_error(Some(since.elapsed()))
     }
 
     fn again_in(&self) -> Option<Duration> {
@@ -250,7 +275,7 @@ impl<M: Manage> Pool<M> {
         assert!(max > 0, "a pool of nothing would let everybody wait");
         self.core().change(|state, chores| {
             state.slots.max = max;
-            state.slots.min_idle = state.slots.min_idle.min(max);
+            state.slots.min_idle = self.settings().min_idle.min(max);
             state.shrink(chores);
             state.begin(chores);
         });
@@ -265,7 +290,7 @@ impl<M: Manage> Pool<M> {
         core.close();
         loop {
             let home = core.home.notified();
-            if core.state().slots.open == 0 {
+            if core.state().slots.is_empty() {
                 return;
             }
             home.await;

@@ -1,5 +1,6 @@
 //! Looks after what nobody asks for: objects that are idle for too long or too old, those that are kept ready, and pauses after failures.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 
 use tokio::time::{Instant, sleep_until};
@@ -7,16 +8,21 @@ use tokio::time::{Instant, sleep_until};
 use super::Manage;
 use super::core::Core;
 
-/// It ends with the pool.
+/// It ends with the pool, or with its runtime.
 pub(super) async fn keep<M: Manage>(core: Weak<Core<M>>) {
+    let keeper = Keeper { core };
     loop {
-        let Some(core) = core.upgrade() else { return };
+        let Some(core) = keeper.core.upgrade() else { return };
         let now = Instant::now();
-        let next = core.change(|state, chores| {
-            state.sweep(|entry| entry.over(now), chores);
-            state.begin(chores);
-            state.next_chore()
-        });
+        let look = || {
+            core.change(|state, chores| {
+                state.sweep(|entry| entry.over(now), chores);
+                state.begin(chores);
+                state.next_chore()
+            })
+        };
+        // What panics is somebody else's code, such as the end of an object: that one is gone, and the others are still looked after.
+        let Ok(next) = catch_unwind(AssertUnwindSafe(look)) else { continue };
         let news = core.news.notified();
         match next {
             Some(at) => tokio::select! {
@@ -24,6 +30,19 @@ pub(super) async fn keep<M: Manage>(core: Weak<Core<M>>) {
                 () = sleep_until(at) => {}
             },
             None => news.await,
+        }
+    }
+}
+
+/// While it is there, somebody looks at the clock.
+struct Keeper<M: Manage> {
+    core: Weak<Core<M>>,
+}
+
+impl<M: Manage> Drop for Keeper<M> {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.upgrade() {
+            core.state().looked_at = None;
         }
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct Slots {
     pub(super) open: usize,
     pub(super) idle: usize,
     pub(super) dialing: usize,
+    /// Objects that are being closed. Nobody has them any more, and their places are not free yet.
+    pub(super) closing: usize,
     /// How often connecting has failed since it last succeeded.
     pub(super) failures: u32,
     /// Before this, nobody connects.
@@ -30,19 +32,33 @@ pub(super) enum Back {
 
 impl Slots {
     pub(super) const fn new(max: usize, min_idle: usize) -> Self {
-        Self { max, min_idle, open: 0, idle: 0, dialing: 0, failures: 0, dial_at: None, closed: false }
+        let (failures, dial_at, closed) = (0, None, false);
+        Self { max, min_idle, open: 0, idle: 0, dialing: 0, closing: 0, failures, dial_at, closed }
     }
 
     pub(super) const fn in_use(&self) -> usize {
         self.open - self.idle - self.dialing
     }
 
+    /// How many places are free.
+    pub(super) const fn room(&self) -> usize {
+        self.max.saturating_sub(self.open + self.closing)
+    }
+
+    /// How many of those who wait have no place that could be theirs: each one is in use.
+    pub(super) const fn without_a_place(&self, waiting: usize) -> usize {
+        waiting.saturating_sub(self.max.saturating_sub(self.in_use()))
+    }
+
+    /// How many connections are wanted that nobody has begun.
+    const fn wanted(&self, waiting: usize) -> usize {
+        (waiting + self.min_idle.saturating_sub(self.idle)).saturating_sub(self.dialing)
+    }
+
     /// Take places for as many connections as are to be begun now, for so many who wait and for those that are kept ready. As long as
     /// connecting fails, one tries at a time.
     pub(super) fn begin(&mut self, waiting: usize, now: impl FnOnce() -> Instant) -> usize {
-        let wanted = (waiting + self.min_idle.saturating_sub(self.idle)).saturating_sub(self.dialing);
-        let room = self.max.saturating_sub(self.open);
-        let mut begun = wanted.min(room);
+        let mut begun = self.wanted(waiting).min(self.room());
         if begun == 0 || self.closed {
             return 0;
         }
@@ -57,6 +73,34 @@ impl Slots {
         begun
     }
 
+    /// When to begin, if only a pause is in the way.
+    pub(super) fn next_dial(&self, waiting: usize) -> Option<Instant> {
+        let useful = !self.closed && self.dialing == 0 && self.room() > 0 && self.wanted(waiting) > 0;
+        self.dial_at.filter(|_| useful)
+    }
+
+    /// One was not begun after all.
+    pub(super) fn not_begun(&mut self) {
+        self.dialing -= 1;
+        self.open -= 1;
+    }
+
+    /// Nobody has it any more; its place is free once it [is gone](Self::gone).
+    pub(super) fn doom(&mut self) {
+        self.open -= 1;
+        self.closing += 1;
+    }
+
+    /// So many are gone.
+    pub(super) fn gone(&mut self, objects: usize) {
+        self.closing -= objects;
+    }
+
+    /// Whether nothing is left, and nothing is on its way out.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.open + self.closing == 0
+    }
+
     /// One is connected: somebody uses it, for a moment at least.
     pub(super) fn connected(&mut self) {
         self.dialing -= 1;
@@ -66,8 +110,7 @@ impl Slots {
 
     /// One could not be connected. Whether there is nothing left to hope for: nothing comes back, and nobody else connects.
     pub(super) fn failed(&mut self) -> bool {
-        self.dialing -= 1;
-        self.open -= 1;
+        self.not_begun();
         self.failures = self.failures.saturating_add(1);
         self.open == 0
     }
@@ -131,6 +174,40 @@ mod tests {
         assert_eq!(slots.begin(3, || later), 0);
         slots.connected();
         assert_eq!(slots.begin(3, never), 3, "it works again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_pause_is_waited_for_only_where_somebody_could_connect_then() {
+        let now = Instant::now();
+        let mut slots = Slots::new(2, 0);
+        slots.begin(2, never);
+        slots.connected();
+        slots.failed();
+        slots.dial_at = Some(now);
+        assert_eq!(slots.next_dial(1), Some(now));
+        assert_eq!(slots.next_dial(0), None, "nobody wants one");
+        slots.max = 1;
+        assert_eq!(slots.next_dial(1), None, "no place");
+    }
+
+    #[test]
+    fn the_place_of_one_that_is_closed_is_free_when_it_is_gone() {
+        let mut slots = Slots::new(1, 0);
+        slots.begin(1, never);
+        slots.connected();
+        slots.doom();
+        assert_eq!((slots.begin(1, never), slots.is_empty()), (0, false));
+        slots.gone(1);
+        assert_eq!((slots.is_empty(), slots.begin(1, never)), (true, 1));
+    }
+
+    #[test]
+    fn who_waits_for_a_connection_of_its_own_is_not_in_the_way_of_others() {
+        let mut slots = Slots::new(3, 0);
+        assert_eq!((slots.without_a_place(3), slots.without_a_place(5)), (0, 2));
+        slots.begin(1, never);
+        slots.connected();
+        assert_eq!((slots.without_a_place(3), slots.in_use()), (1, 1));
     }
 
     #[test]

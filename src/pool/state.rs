@@ -20,8 +20,8 @@ pub(super) struct State<O> {
     handed: BTreeMap<u64, Handed<O>>,
     pub(super) last_failure: Option<Arc<Error>>,
     pub(super) counts: Counts,
-    /// When somebody will look whether those that lie idle have come to their end.
-    looked_at: Option<Instant>,
+    /// When somebody will look whether those that lie idle have come to their end, or a pause has.
+    pub(super) looked_at: Option<Instant>,
 }
 
 /// What a caller gets who waited.
@@ -69,6 +69,9 @@ impl<O> State<O> {
             self.slots.idle -= 1;
             let Some(why) = entry.over(now) else {
                 self.counts.handed_out += 1;
+                if self.slots.idle < self.slots.min_idle {
+                    self.begin(chores);
+                }
                 return Some(entry);
             };
             self.doom(entry, why, chores);
@@ -76,9 +79,9 @@ impl<O> State<O> {
         None
     }
 
-    /// It belongs to nobody any more, and its place is free.
+    /// It belongs to nobody any more, and its place is free once it is gone.
     pub(super) fn doom(&mut self, entry: Entry<O>, why: PoolClose, chores: &mut Chores<O>) {
-        self.slots.open -= 1;
+        self.slots.doom();
         self.counts.close(why);
         chores.doomed.push((entry, why));
     }
@@ -94,9 +97,8 @@ impl<O> State<O> {
                     chores.wake.push(waker);
                 }
                 None => {
-                    if entry.ends.is_some_and(|ends| self.looked_at.is_none_or(|at| ends < at)) {
-                        self.looked_at = entry.ends;
-                        chores.look = true;
+                    if let Some(ends) = entry.ends {
+                        self.look_at(ends, chores);
                     }
                     self.slots.idle += 1;
                     self.idle.push_back(entry);
@@ -152,18 +154,26 @@ impl<O> State<O> {
     /// Begin as many connections as are needed now.
     pub(super) fn begin(&mut self, chores: &mut Chores<O>) {
         chores.dials += self.slots.begin(self.waiters.len(), Instant::now);
+        if let Some(at) = self.slots.next_dial(self.waiters.len()) {
+            self.look_at(at, chores);
+        }
+    }
+
+    /// Have the one who looks at the clock do so at this instant, unless it does so earlier.
+    #[inline]
+    fn look_at(&mut self, at: Instant, chores: &mut Chores<O>) {
+        if self.looked_at.is_none_or(|known| at < known) {
+            self.looked_at = Some(at);
+            chores.look = true;
+        }
     }
 
     /// When something has to be done, if nothing happens until then; whoever asks does it.
     pub(super) fn next_chore(&mut self) -> Option<Instant> {
         let ends = self.idle.iter().filter_map(|entry| entry.ends).min();
-        self.looked_at = ends;
-        let wants = self.waiters.len() > 0 || self.slots.idle < self.slots.min_idle;
-        let dial = self.slots.dial_at.filter(|_| wants && self.slots.dialing == 0);
-        match (ends, dial) {
-            (Some(ends), Some(dial)) => Some(ends.min(dial)),
-            (one, other) => one.or(other),
-        }
+        let dial = self.slots.next_dial(self.waiters.len());
+        self.looked_at = [ends, dial].into_iter().flatten().min();
+        self.looked_at
     }
 
     pub(super) fn stats(&self) -> PoolStats {

@@ -8,19 +8,20 @@ use super::state::Handed;
 /// A place in the queue, given up when this is dropped. What was handed to it by then goes to the next.
 pub(super) struct Waiting<'a, M: Manage> {
     core: &'a Arc<Core<M>>,
-    /// Zero when it is through.
-    number: u64,
+    /// Its place in the order of arrival.
+    pub(super) number: u64,
+    over: bool,
 }
 
 impl<'a, M: Manage> Waiting<'a, M> {
     pub(super) const fn new(core: &'a Arc<Core<M>>, number: u64) -> Self {
-        Self { core, number }
+        Self { core, number, over: false }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Handed<M::Object>> {
         let mut state = self.core.state();
         if let Some(handed) = state.take_handed(self.number) {
-            self.number = 0;
+            self.over = true;
             return Poll::Ready(handed);
         }
         let (_, before) = state.waiters.stay(self.number, cx.waker());
@@ -33,7 +34,7 @@ impl<'a, M: Manage> Waiting<'a, M> {
 
 impl<M: Manage> Drop for Waiting<'_, M> {
     fn drop(&mut self) {
-        if self.number == 0 {
+        if self.over {
             return;
         }
         let number = self.number;

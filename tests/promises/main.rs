@@ -21,6 +21,7 @@ mod multiply;
 mod nested;
 mod observe;
 mod pieces;
+mod pool;
 mod rate_limit;
 mod reopen;
 mod resume;

@@ -1,0 +1,141 @@
+//! What is handed out is good, and what may not be is closed.
+
+use std::time::Duration;
+
+use stonework::base::PoolClose;
+use stonework::pool::Pooled;
+use tokio::time::{sleep, timeout};
+
+use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, up_to};
+use crate::support::{SECOND, timed};
+
+#[tokio::test(start_paused = true)]
+async fn only_what_nobody_has_used_for_a_while_is_asked() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).check_after(SECOND));
+    pool.get().await.unwrap().put_back();
+    sleep(SECOND - MS).await;
+    pool.get().await.unwrap().put_back();
+    assert_eq!(plant.counts().checks, 0);
+    sleep(SECOND).await;
+    pool.get().await.unwrap().put_back();
+    assert_eq!(plant.counts().checks, 1);
+    let never = plant.pool(up_to(1).without_checks());
+    never.get().await.unwrap().put_back();
+    sleep(60 * SECOND).await;
+    never.get().await.unwrap().put_back();
+    assert_eq!(plant.counts().checks, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_from_hand_to_hand_is_not_asked_however_long_it_was_used() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).check_after(SECOND));
+    let held = pool.get().await.unwrap();
+    let waits = caller(&pool).await;
+    sleep(3 * SECOND).await;
+    held.put_back();
+    let held = got(waits).await;
+    // It was handed out just now, and not when its user began to wait.
+    held.put_back();
+    pool.get().await.unwrap().put_back();
+    assert_eq!(plant.counts().checks, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_two_that_do_not_answer_the_others_are_closed_and_a_new_one_is_connected() {
+    let plant = Plant::new();
+    let (pool, events) = plant.observed(up_to(62));
+    let mut all = Vec::new();
+    for _ in 0..62 {
+        let mut thing = pool.get().await.unwrap();
+        thing.passes = Says::No;
+        all.push(thing);
+    }
+    all.into_iter().for_each(Pooled::put_back);
+    sleep(2 * SECOND).await;
+    let thing = pool.get().await.unwrap();
+    assert_eq!((thing.number, plant.counts().checks), (63, 2), "two round trips, and not 62");
+    assert_eq!(closes(&events), vec![PoolClose::Checked; 62]);
+    assert_eq!((pool.stats().open(), plant.counts().open), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_answer_is_followed_by_the_next() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(3));
+    filled(&pool, 2).await;
+    let mut sick = pool.get().await.unwrap();
+    sick.passes = Says::No;
+    sick.put_back();
+    sleep(2 * SECOND).await;
+    let thing = pool.get().await.unwrap();
+    assert_eq!((thing.number, plant.counts().checks, plant.counts().dials), (1, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_has_the_limit_of_connecting() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).connect_timeout(SECOND));
+    let mut sick = pool.get().await.unwrap();
+    sick.passes = Says::Hangs;
+    sick.put_back();
+    sleep(2 * SECOND).await;
+    let (thing, took) = timed(pool.get()).await;
+    assert_eq!((thing.unwrap().number, took), (2, SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_ones_are_passed_over_by_a_look_without_asking_any() {
+    let plant = Plant::new();
+    let (pool, events) = plant.observed(up_to(3).check_after(60 * SECOND));
+    let all = [pool.get().await.unwrap(), pool.get().await.unwrap(), pool.get().await.unwrap()];
+    let [one, mut two, three] = all;
+    one.put_back();
+    two.usable = Says::No;
+    two.put_back();
+    three.breaks_later();
+    three.put_back();
+    assert_eq!(pool.stats().idle(), 2, "the second was seen to be dead when it came back");
+    assert_eq!(pool.try_get().map(|thing| thing.number), Some(1));
+    assert_eq!(closes(&events), [PoolClose::Broken, PoolClose::Broken, PoolClose::Dropped]);
+    assert_eq!(plant.counts().checks, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_closed_unless_its_manager_says_that_it_is_clean() {
+    let plant = Plant::new();
+    let (pool, events) = plant.observed(up_to(2));
+    drop(pool.get().await.unwrap());
+    assert_eq!((plant.closed(), closes(&events)), (vec![1], vec![PoolClose::Dropped]));
+    let mut clean = pool.get().await.unwrap();
+    clean.clean = Says::Yes;
+    drop(clean);
+    assert_eq!((pool.stats().idle(), pool.get().await.unwrap().number), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_with_one_puts_it_back_and_closes_it_when_it_is_cut_off() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1));
+    let number = pool.with(async |thing| thing.number).await.unwrap();
+    assert_eq!((number, pool.stats().idle()), (1, 1));
+    assert!(timeout(MS, pool.with(async |_| std::future::pending::<()>().await)).await.is_err());
+    assert_eq!((plant.closed(), pool.stats().open()), (vec![1], 0));
+    let task = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.with(async |_| -> u8 { panic!("on purpose") }).await }
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(plant.closed(), [1, 2]);
+    assert_whole(&pool, &plant).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gives_up_in_the_middle_of_a_check_costs_that_one_and_no_place() {
+    let plant = Plant::new().nature(Says::Yes, Says::Hangs, Says::No);
+    let pool = plant.pool(up_to(2).check_after(Duration::ZERO));
+    filled(&pool, 2).await;
+    assert!(timeout(MS, pool.get()).await.is_err());
+    assert_eq!((plant.closed(), pool.stats().idle(), pool.stats().open()), (vec![2], 1, 1));
+}
