@@ -76,11 +76,12 @@ impl<M: Manage> Core<M> {
     ) -> T {
         let mut chores = Chores::default();
         let result = work(&mut self.state(), &mut chores);
-        self.do_chores(chores);
+        if chores.any() {
+            self.do_chores(chores);
+        }
         result
     }
 
-    #[inline]
     fn do_chores(self: &Arc<Self>, chores: Chores<M::Object>) {
         let Chores { doomed, wake, dials, look } = chores;
         wake.into_iter().for_each(Waker::wake);

@@ -49,6 +49,13 @@ impl<O> Default for Chores<O> {
     }
 }
 
+impl<O> Chores<O> {
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        self.look || self.dials > 0 || !self.wake.is_empty() || !self.doomed.is_empty()
+    }
+}
+
 impl<O> State<O> {
     pub(super) fn new(max: usize, min_idle: usize) -> Self {
         Self {

@@ -22,6 +22,7 @@ mod nested;
 mod observe;
 mod pieces;
 mod pool;
+mod pool_turns;
 mod rate_limit;
 mod reopen;
 mod resume;
