@@ -74,10 +74,12 @@ fn client_address() -> ClientAddressLayer {
 /// So wide that it refuses nobody.
 const WIDE: Quota = Quota::per_second(1_000_000);
 
+type ByPath = fn(&HttpRequest) -> String;
+
 /// A store in memory, which answers at once.
-fn shared() -> SharedRateLimitLayer<Keyed<SharedRateLimiter, fn(&HttpRequest) -> String>> {
+fn shared() -> SharedRateLimitLayer<Keyed<SharedRateLimiter, ByPath>> {
     let limiter = SharedRateLimiter::new(MemoryStore::new(), [WIDE]).expect("a valid quota");
-    SharedRateLimitLayer::keyed(limiter, path as fn(&HttpRequest) -> String)
+    SharedRateLimitLayer::keyed(limiter, path as ByPath)
 }
 
 fn rate() -> RateLimitLayer {
