@@ -141,6 +141,10 @@ impl Thing {
 
 impl Drop for Thing {
     fn drop(&mut self) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an object whose end takes its time, wherever it is dropped"
+        )]
         std::thread::sleep(self.slow_end);
         let mut counts = self.counts.lock().unwrap();
         counts.open -= 1;
