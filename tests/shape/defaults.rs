@@ -8,6 +8,7 @@ use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
+use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -48,6 +49,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
     ];
@@ -76,7 +78,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
-    let body = BodyLimits::new();
+    let (body, pool) = (BodyLimits::new(), PoolSettings::new());
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
     let health = HealthSettings::new();
@@ -175,6 +177,20 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `stall_timeout`" => server.clone().stall_timeout(time(value)?) == server,
         "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
+        "pool `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && pool.clone().backoff(backoff) == pool
+        }
+        "pool `check_after`" => pool.clone().check_after(time(value)?) == pool,
+        "pool `connect_timeout`" => pool.clone().connect_timeout(time(value)?) == pool,
+        "pool `idle_timeout`" => pool.clone().idle_timeout(time(value)?) == pool,
+        "pool `lifetime`" => pool.clone().lifetime(time(value)?) == pool,
+        "pool `max`" => pool.clone().max(value.parse().ok()?) == pool,
+        "pool `max_waiting`" => pool.clone().max_waiting(value.parse().ok()?) == pool,
+        "pool `min_idle`" => pool.clone().min_idle(value.parse().ok()?) == pool,
+        "pool `wait_timeout`" => pool.clone().wait_timeout(time(value)?) == pool,
         "server `concurrency`" => {
             server.clone().concurrency(ConcurrencySettings::new(value.parse().ok()?)) == server
         }
