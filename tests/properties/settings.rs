@@ -14,6 +14,7 @@ use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
+use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::BodyLimits;
@@ -278,6 +279,41 @@ proptest! {
     ) {
         comes_back(&quota);
         comes_back(&concurrency);
+    }
+
+    #[test]
+    fn limits_of_a_server_and_a_client_come_back_from_a_file_as_they_were_written(
+        quota in quota(), concurrency in concurrency(), trusted in proxies(), wait in time(), off in any::<[bool; 3]>(),
+    ) {
+        let (mut server, mut client) = (ServerSettings::new().trusted_proxies(trusted), ClientSettings::new());
+        if off[0] {
+            (server, client) = (server.rate_limit(quota), client.rate_limit(quota).without_queue());
+        }
+        if off[1] {
+            server = server.without_concurrency();
+        } else {
+            (server, client) = (server.concurrency(concurrency), client.concurrency(concurrency));
+        }
+        if off[2] && !off[1] {
+            (server, client) = (server.queue_timeout(wait), client.queue_timeout(wait));
+        }
+        comes_back(&server);
+        comes_back(&client);
+    }
+
+    #[test]
+    fn settings_of_a_pool_come_back_from_a_file_as_they_were_written(
+        times in [time(), time(), time(), time(), time()], max in 1_usize..1 << 40, min in 0_usize..1 << 40,
+        waiting in 0_usize..1 << 40, backoff in backoff(), off in any::<[bool; 4]>(),
+    ) {
+        let [wait, connect, idle, life, check] = times;
+        let settings = PoolSettings::new().max(max).min_idle(min.min(max)).max_waiting(waiting);
+        let settings = settings.connect_timeout(connect).backoff(backoff);
+        let settings = if off[0] { settings.without_wait_timeout() } else { settings.wait_timeout(wait) };
+        let settings = if off[1] { settings.without_idle_timeout() } else { settings.idle_timeout(idle) };
+        let settings = if off[2] { settings.without_lifetime() } else { settings.lifetime(life) };
+        let settings = if off[3] { settings.without_checks() } else { settings.check_after(check) };
+        comes_back(&settings);
     }
 
     #[test]
