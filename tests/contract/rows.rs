@@ -1,5 +1,6 @@
 //! The table of layers: one row for each layer in each of its modes.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use stonework::limit::{
     SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
 };
 use stonework::observe::SpanLayer;
+use stonework::pool::{Manage, Pool, PoolSettings};
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
 use stonework::timeout::{
     AttemptTimeoutLayer, BodyLimits, ReceiveDeadlineLayer, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer,
@@ -65,6 +67,26 @@ fn retry() -> RetryLayer {
 /// Without checks, and so without a task.
 fn health() -> Health {
     Health::builder().build().expect("nothing that could be wrong")
+}
+
+/// A pool whose objects are clones of one service. It is no layer, so this is one for it.
+struct Clones<S>(S);
+
+impl<S: Clone + Send + Sync + 'static> Manage for Clones<S> {
+    type Object = S;
+    type Error = Infallible;
+
+    async fn connect(&self) -> Result<S, Infallible> {
+        Ok(self.0.clone())
+    }
+}
+
+/// With enough of them at hand: connecting is a story of its own.
+fn pool<S: Clone + Send + Sync + 'static>(inner: S) -> Pool<Clones<S>> {
+    let settings = PoolSettings::new().max(10).without_wait_timeout();
+    let pool = Pool::builder(Clones(inner.clone())).settings(settings).build().expect("possible");
+    while pool.add(inner.clone()).is_ok() {}
+    pool
 }
 
 fn client_address() -> ClientAddressLayer {
@@ -188,6 +210,22 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
     });
     rows
+}
+
+/// What is a service and no layer.
+pub(crate) fn http_services() -> Vec<Row<Http>> {
+    let row = |mode, wrap| Row { layer: "Pool", mode, traits: WAITS, wrap };
+    vec![
+        row(".service()", |inner| seal_http(pool(inner).service())),
+        row(".service().answer()", |inner| seal_http(pool(inner).service().answer())),
+        row(".service().plain()", |inner| seal_http(pool(inner).service().plain())),
+    ]
+}
+
+/// The same over requests that are not HTTP.
+pub(crate) fn text_services() -> Vec<Row<Text>> {
+    let wrap = |inner| seal_text(pool(inner).service().plain());
+    vec![Row { layer: "Pool", mode: ".service().plain()", traits: WAITS, wrap }]
 }
 
 fn pass_the_body_on() -> Vec<Row<Http>> {

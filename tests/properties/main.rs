@@ -9,6 +9,7 @@ mod key;
 mod limits;
 mod mutations;
 mod parsers;
+mod pool;
 mod ratio;
 mod resume;
 mod retry;
