@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::bucket::{Bucket, Plan, TooMuch};
 use super::holes::Holes;
 use super::in_force::InForce;
-use super::pace::{Back, Pace, nanos};
+use super::pace::{Back, Denied, Pace, nanos};
 use super::{Allowed, InvalidQuota, Paid, Policy, Quota, Reservation};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{Deadline, RateLimited};
@@ -54,6 +54,13 @@ pub(super) struct Core {
     strict: Mutex<Bucket>,
     // Statistics are no part of the guarantee, so the model checker need not explore them.
     refused: std::sync::atomic::AtomicU64,
+}
+
+/// Where somebody who is admitted stands in the queue.
+enum Turn {
+    /// Behind all others: this is to be made of the cell.
+    Behind(u64),
+    InPlaceOf(u64),
 }
 
 impl RateLimiter {
@@ -200,24 +207,39 @@ impl Core {
                 strict @ Plan::Strict(_) => return self.take_strictly(strict, now, cost, patience),
             };
             let cell = self.cell.load(Ordering::Relaxed);
-            let taken = pace.take(cell, now, cost, patience);
-            // Who would have to wait, or wait too long, may have the place of somebody who has gone.
-            if patience > 0 && taken.map_or(true, |after| pace.wait(after, now) > 0) {
-                if let Some(place) = self.take_hole(pace, now, cost, patience) {
-                    return Ok(Allowed::paced(pace, place, now));
-                }
-            }
-            let after = match taken {
-                Ok(after) => after,
-                Err(denied) => {
-                    let plan = Plan::Paced(pace);
-                    return Err(self.refused(TooMuch { denied, left: pace.left(cell, now), plan }));
-                }
+            let after = match pace.take(cell, now, cost, patience) {
+                Ok(after) if patience == 0 => after,
+                taken => match self.in_turn(pace, taken, cell, now, cost, patience)? {
+                    Turn::Behind(after) => after,
+                    Turn::InPlaceOf(place) => return Ok(Allowed::paced(pace, place, now)),
+                },
             };
             if self.cell.compare_exchange_weak(cell, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Ok(Allowed::paced(pace, after, now));
             }
         }
+    }
+
+    /// For who is refused, or would wait. Who would have to wait, or to wait for too long, may have the place of somebody who has gone.
+    #[cold]
+    fn in_turn(
+        &self,
+        pace: Pace,
+        taken: Result<u64, Denied>,
+        cell: u64,
+        now: u64,
+        cost: u32,
+        patience: u64,
+    ) -> Result<Turn, TooMuch> {
+        let has_to_wait = taken.map_or(true, |after| pace.wait(after, now) > 0);
+        if has_to_wait && patience > 0 {
+            if let Some(place) = self.take_hole(pace, now, cost, patience) {
+                return Ok(Turn::InPlaceOf(place));
+            }
+        }
+        taken.map(Turn::Behind).map_err(|denied| {
+            self.refused(TooMuch { denied, left: pace.left(cell, now), plan: Plan::Paced(pace) })
+        })
     }
 
     #[cold]
