@@ -12,6 +12,7 @@ use stonework::breaker::{Breaker, BreakerSettings};
 use stonework::limit::{
     Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
 };
+use stonework::pool::{Manage, Pool, PoolSettings, Pooled};
 use tokio::time::Instant;
 use tower::Layer;
 
@@ -359,5 +360,159 @@ fn no_more_than_the_limit_get_in_however_they_race() {
         let threads: Vec<_> = (0..2).map(ask).collect();
         assert!(count(threads) >= 1, "one of them was first");
         assert_eq!(limiter.in_flight(), 0);
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── a pool
+
+/// Counts those that are closed. None is ever connected: there is no runtime, and so nobody who could.
+struct Counted(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+struct ByHand;
+
+impl Manage for ByHand {
+    type Object = Counted;
+    type Error = std::convert::Infallible;
+
+    async fn connect(&self) -> Result<Counted, Self::Error> {
+        std::future::pending().await
+    }
+}
+
+/// A pool of one, which was made elsewhere, with nothing for which a clock would be needed; and how many were closed.
+fn pool_of_one() -> (Pool<ByHand>, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let settings = PoolSettings::new().max(1).without_wait_timeout().without_checks();
+    let settings = settings.without_idle_timeout().without_lifetime();
+    let pool = Pool::builder(ByHand).settings(settings).build().unwrap();
+    let closed = std::sync::Arc::default();
+    assert!(pool.add(Counted(std::sync::Arc::clone(&closed))).is_ok());
+    (pool, closed)
+}
+
+type Got = Result<Pooled<ByHand>, stonework::Error>;
+
+/// Somebody who wants one, polled by hand.
+struct Gets {
+    getting: std::pin::Pin<Box<dyn Future<Output = Got> + Send>>,
+    woken: std::sync::Arc<Woken>,
+}
+
+impl Gets {
+    fn from(pool: &Pool<ByHand>) -> Self {
+        let pool = pool.clone();
+        Self { getting: Box::pin(async move { pool.get().await }), woken: std::sync::Arc::default() }
+    }
+
+    fn poll(&mut self) -> Option<Got> {
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        match self.getting.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(got) => Some(got),
+            Poll::Pending => None,
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_asks_while_one_is_put_back_gets_it_at_once_or_is_called() {
+    loom::model(|| {
+        let (pool, _) = pool_of_one();
+        let held = pool.try_get().unwrap();
+        let release = thread::spawn(move || held.put_back());
+        let mut asks = Gets::from(&pool);
+        let at_once = asks.poll();
+        release.join().unwrap();
+        let got = at_once.or_else(|| if asks.was_woken() { asks.poll() } else { None });
+        got.expect("nobody called").unwrap().put_back();
+        assert_eq!((pool.stats().idle(), pool.stats().waiting()), (1, 0));
+    });
+}
+
+#[test]
+fn what_is_handed_to_somebody_who_gives_up_goes_to_the_next() {
+    loom::model(|| {
+        let (pool, _) = pool_of_one();
+        let held = pool.try_get().unwrap();
+        let (mut first, mut second) = (Gets::from(&pool), Gets::from(&pool));
+        assert!(first.poll().is_none() && second.poll().is_none());
+        let release = thread::spawn(move || held.put_back());
+        let give_up = thread::spawn(move || drop(first));
+        release.join().unwrap();
+        give_up.join().unwrap();
+        assert!(second.was_woken());
+        let got = second.poll().expect("its turn").unwrap();
+        assert_eq!((pool.stats().in_use(), pool.stats().waiting()), (1, 0));
+        got.put_back();
+    });
+}
+
+#[test]
+fn of_two_who_wait_the_first_gets_what_is_put_back_and_then_the_second() {
+    loom::model(|| {
+        let (pool, _) = pool_of_one();
+        let held = pool.try_get().unwrap();
+        let (mut first, mut second) = (Gets::from(&pool), Gets::from(&pool));
+        assert!(first.poll().is_none() && second.poll().is_none());
+        let release = thread::spawn(move || held.put_back());
+        // Both look again, woken or not, and somebody comes who does not want to wait.
+        let looks = thread::spawn(move || {
+            let early = second.poll();
+            assert!(early.is_none(), "it overtook");
+            second
+        });
+        assert!(pool.try_get().is_none(), "it overtook");
+        let early = first.poll();
+        release.join().unwrap();
+        let mut second = looks.join().unwrap();
+        assert!(early.is_some() || first.was_woken());
+        let got = early.or_else(|| first.poll()).expect("its turn").unwrap();
+        assert!(!second.was_woken());
+        got.put_back();
+        assert!(second.was_woken());
+        second.poll().expect("its turn").unwrap().put_back();
+    });
+}
+
+#[test]
+fn what_is_put_back_while_the_pool_is_closed_is_closed_once_and_who_waits_is_told() {
+    loom::model(|| {
+        let (pool, closed) = pool_of_one();
+        let held = pool.try_get().unwrap();
+        let mut waits = Gets::from(&pool);
+        assert!(waits.poll().is_none());
+        let release = thread::spawn(move || held.put_back());
+        let mut ends = Box::pin(pool.close());
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = std::sync::Arc::clone(&woken).into();
+        let mut cx = Context::from_waker(&waker);
+        let ended = ends.as_mut().poll(&mut cx).is_ready();
+        release.join().unwrap();
+        assert!(waits.was_woken());
+        // It was handed over before the end began, or it is refused.
+        drop(waits.poll().expect("it is told"));
+        assert!(ended || woken.0.load(std::sync::atomic::Ordering::SeqCst), "nobody told of the end");
+        assert!(ended || ends.as_mut().poll(&mut cx).is_ready());
+        assert_eq!((closed.load(std::sync::atomic::Ordering::SeqCst), pool.stats().open()), (1, 0));
+    });
+}
+
+#[test]
+fn what_is_put_back_while_the_last_handle_goes_is_closed_once() {
+    loom::model(|| {
+        let (pool, closed) = pool_of_one();
+        let held = pool.try_get().unwrap();
+        let release = thread::spawn(move || held.put_back());
+        drop(pool);
+        release.join().unwrap();
+        assert_eq!(closed.load(std::sync::atomic::Ordering::SeqCst), 1);
     });
 }
