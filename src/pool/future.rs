@@ -9,6 +9,8 @@ use super::{Manage, Pooled};
 use crate::base::body::{BodyEnd, Guard};
 use crate::base::{Asked, Error, Hold, NOBODY};
 
+type Answering<M, Req> = <<M as Manage>::Object as Service<Req>>::Future;
+type Failing<M, Req> = <<M as Manage>::Object as Service<Req>>::Error;
 type Getting<M> = Pin<Box<dyn Future<Output = Result<Pooled<M>, Error>> + Send>>;
 
 /// A call with an object of a pool. See [`PoolService`](super::PoolService).
@@ -16,7 +18,7 @@ type Getting<M> = Pin<Box<dyn Future<Output = Result<Pooled<M>, Error>> + Send>>
 #[must_use = "futures do nothing unless polled"]
 pub struct PoolFuture<M: Manage<Object: Service<Req>>, Req, Mo> {
     #[pin]
-    state: State<M, Req, <M::Object as Service<Req>>::Future, <M::Object as Service<Req>>::Error>,
+    state: State<M, Req, Answering<M, Req>, Failing<M, Req>>,
     asked: Asked,
     mode: Mo,
 }

@@ -8,6 +8,7 @@ use stonework::client::ClientSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
+use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
@@ -48,6 +49,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
     ];
@@ -79,7 +81,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let body = BodyLimits::new();
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
-    let health = HealthSettings::new();
+    let (health, pool) = (HealthSettings::new(), PoolSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -138,6 +140,20 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "breaker `probes`" => breaker.clone().probes(value.parse().ok()?) == breaker,
         "breaker `probe_timeout`" => breaker.clone().probe_timeout(time(value)?) == breaker,
+        "pool `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && pool.clone().backoff(backoff) == pool
+        }
+        "pool `check_after`" => pool.clone().check_after(time(value)?) == pool,
+        "pool `connect_timeout`" => pool.clone().connect_timeout(time(value)?) == pool,
+        "pool `idle_timeout`" => pool.clone().idle_timeout(time(value)?) == pool,
+        "pool `lifetime`" => pool.clone().lifetime(time(value)?) == pool,
+        "pool `max`" => pool.clone().max(value.parse().ok()?) == pool,
+        "pool `max_waiting`" => pool.clone().max_waiting(value.parse().ok()?) == pool,
+        "pool `min_idle`" => pool.clone().min_idle(value.parse().ok()?) == pool,
+        "pool `wait_timeout`" => pool.clone().wait_timeout(time(value)?) == pool,
         "body `idle`" => body.idle(time(value)?) == body,
         // There is no setter for what is off from the start.
         "body `min_rate`" => value == "off" && format!("{body:?}").contains("min_rate: None"),
