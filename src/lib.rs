@@ -68,7 +68,8 @@
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `redis` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `limit`, `observe`, `pool`, `client`, `server`, `testing`: the modules of that name.
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that
+//!   name.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `tls`: the server over TLS, with rustls. The only one that builds C code: AWS-LC.

@@ -91,7 +91,11 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("limit/shared/redis.rs", "a shell: what a connection was heard of"),
     ("limit/rate/keyed.rs", "a shell: what is taken by hand is taken now"),
     ("limit/rate/limiter.rs", "as above"),
-    ("pool/", "a shell around the deciding slots, which read none"),
+    ("pool/core.rs", "a shell: what surrounds the deciding slots"),
+    ("pool/dial.rs", "a shell: how long connecting takes"),
+    ("pool/handle.rs", "a shell: how long a caller waits"),
+    ("pool/keeper.rs", "a shell: closes and connects when it is time"),
+    ("pool/state.rs", "a shell: what is put back or begun now"),
     ("retry/alone.rs", "a shell around a plain operation"),
     ("retry/progress.rs", "a shell: what the future knows of its call"),
     ("retry/resume/body.rs", "a shell: the body that asks for its rest"),
@@ -336,6 +340,18 @@ impl<T: ?Sized + Send + Sync + Unpin> Probe<T> {
 /// A body that is `Send` and no more, as many are.
 type NotSync = std::cell::Cell<u8>;
 
+/// What a pool is of, where that does not matter.
+struct Nothing;
+
+impl stonework::pool::Manage for Nothing {
+    type Object = ();
+    type Error = std::convert::Infallible;
+
+    async fn connect(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
 /// The names of those types that are not `Send + Sync + Unpin`.
 macro_rules! not_shareable {
     ($($type:ty),* $(,)?) => {{
@@ -435,11 +451,16 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::limit::SharedRateLimiter,
         stonework::limit::StoreAway,
         stonework::pool::ConnectFailed,
+        stonework::pool::InPool<Nothing>,
         stonework::pool::InvalidPool,
+        stonework::pool::Pool<Nothing>,
+        stonework::pool::PoolBuilder<Nothing>,
         stonework::pool::PoolClosed,
         stonework::pool::PoolExhausted,
+        stonework::pool::PoolService<Nothing>,
         stonework::pool::PoolSettings,
         stonework::pool::PoolStats,
+        stonework::pool::Pooled<Nothing>,
         stonework::retry::Changed,
         stonework::retry::Collect<()>,
         stonework::retry::CollectLayer,

@@ -9,10 +9,9 @@ use super::{Manage, Pooled};
 use crate::base::body::{BodyEnd, Guard};
 use crate::base::{Asked, Error, Hold, NOBODY};
 
-type Getting<M> = Pin<Box<dyn Future<Output = Result<Pooled<M>, Error>> + Send>>;
-
 type Answering<M, Req> = <<M as Manage>::Object as Service<Req>>::Future;
 type Failing<M, Req> = <<M as Manage>::Object as Service<Req>>::Error;
+type Getting<M> = Pin<Box<dyn Future<Output = Result<Pooled<M>, Error>> + Send>>;
 
 /// A call with an object of a pool. See [`PoolService`](super::PoolService).
 #[pin_project]

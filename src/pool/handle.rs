@@ -47,6 +47,10 @@ use crate::base::{Deadline, Error, PoolClose, scope};
 /// ```
 ///
 /// The pool ends with its last handle: its tasks end, idle objects are closed, and those in use are closed when they come back.
+///
+/// Its tasks run in the runtime in which it first had something to connect, and once that has ended in the next one. It may be used from
+/// several, as by tests that share a static one; but what was connected in a runtime often cannot be used when that has ended, which
+/// [`is_usable`](Manage::is_usable) has to tell.
 pub struct Pool<M: Manage> {
     owner: Arc<Owner<M>>,
 }
@@ -91,11 +95,12 @@ impl<M: Manage> Pool<M> {
     /// Not sent, all of them: of kind [`Timeout`](crate::base::Kind::Timeout), with [`PoolExhausted`](super::PoolExhausted) in its chain, at
     /// the end of the [wait](PoolSettings::wait_timeout) or at the [deadline](Deadline) in scope; of kind
     /// [`Overload`](crate::base::Kind::Overload), if too many wait; of kind [`Connect`](crate::base::Kind::Connect), with
-    /// [`ConnectFailed`] in its chain, if nothing can be connected and nothing is in use that could come back; and [`PoolClosed`].
+    /// [`ConnectFailed`] in its chain, if nothing can be connected and nothing is in use that could come back; and [`PoolClosed`]. Who comes
+    /// after such a failure waits until somebody may [try again](PoolSettings::backoff), and is told how that ended.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with timers.
+    /// Outside a Tokio runtime with timers; and where its manager panics when it looks at an object or asks it.
     ///
     /// # Cancellation
     ///
@@ -281,8 +286,8 @@ impl<M: Manage> Pool<M> {
         });
     }
 
-    /// Hand nothing out any more: whoever waits or comes is refused, idle objects are closed, and those in use when they come back. It
-    /// ends when none is left.
+    /// Hand nothing out any more: whoever waits or comes is refused, idle objects are closed, what is being connected is given up, and those
+    /// in use are closed when they come back. It ends when none is left.
     ///
     /// *Cancellation:* dropping the future waits no longer; the pool stays closed.
     pub async fn close(&self) {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::Manage;
 use super::core::Core;
@@ -25,10 +25,8 @@ pub(super) async fn keep<M: Manage>(core: Weak<Core<M>>) {
         let Ok(next) = catch_unwind(AssertUnwindSafe(look)) else { continue };
         let news = core.news.notified();
         match next {
-            Some(at) => tokio::select! {
-                () = news => {}
-                () = sleep_until(at) => {}
-            },
+            // Whichever is first.
+            Some(at) => drop(timeout_at(at, news).await),
             None => news.await,
         }
     }

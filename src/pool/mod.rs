@@ -52,8 +52,8 @@
 //! As a service, [`PoolService`], it can stand below the other layers of this crate.
 //!
 //! *Tasks:* one for each object that is being connected, and one that looks after idle ones; they end with the last handle. *Defaults:*
-//! [`PoolSettings::new`]. *Errors:* see [`Pool::get`]. *Panics:* one in a [`Manage`] costs the object that it was called for, and is
-//! otherwise as a failure. *Cancellation:* any future may be dropped at any point; nothing is lost. *Not for:* many calls at once over one
+//! [`PoolSettings::new`]. *Errors:* see [`Pool::get`]. *Panics:* one in a [`Manage`] costs the object that it was called for. Where it
+//! connects, that is a failure; elsewhere it goes on in whoever got the object, or put it back. *Cancellation:* any future may be dropped at any point; nothing is lost. *Not for:* many calls at once over one
 //! connection, as over HTTP/2.
 
 mod builder;

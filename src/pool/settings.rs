@@ -64,13 +64,14 @@ impl PoolSettings {
         self
     }
 
-    /// How many callers may wait; more are refused at once. Default: 1000.
+    /// How many callers may wait for one that others use; more are refused at once. For whoever comes while there is a place, a connection is
+    /// begun: it does not count. Default: 1000.
     pub const fn max_waiting(mut self, callers: usize) -> Self {
         self.max_waiting = callers;
         self
     }
 
-    /// How long a caller waits for an object, connecting included; never longer than the [deadline](crate::base::Deadline) in scope.
+    /// How long a caller waits for an object, connecting and checks included; never longer than the [deadline](crate::base::Deadline) in scope.
     /// Default: 5 s.
     pub const fn wait_timeout(mut self, limit: Duration) -> Self {
         self.wait_timeout = Some(limit);
@@ -96,7 +97,8 @@ impl PoolSettings {
         self
     }
 
-    /// [Check](super::Manage::check) objects that were last handed out so long ago. Default: 1 s. Zero checks each.
+    /// [Check](super::Manage::check) idle objects that were last handed out so long ago. Default: 1 s. Zero checks each. One that goes from
+    /// hand to hand is not checked.
     pub const fn check_after(mut self, unused: Duration) -> Self {
         self.check_after = Some(unused);
         self
@@ -121,7 +123,7 @@ impl PoolSettings {
     }
 
     /// How old one may become. Each has a lifetime of its own, up to a tenth shorter, so that those that were made together do not end
-    /// together. One that is in use is closed when it comes back. Default: 30 min.
+    /// together. One that is in use is closed when it comes back, also if somebody waits for it. Default: 30 min.
     pub const fn lifetime(mut self, limit: Duration) -> Self {
         self.lifetime = Some(limit);
         self

@@ -89,7 +89,7 @@ impl PoolStats {
         self.counts.connect_failures
     }
 
-    /// How often one was handed out.
+    /// How often one was handed out, those included that turned out to be of no use.
     #[must_use]
     pub const fn handed_out(&self) -> u64 {
         self.counts.handed_out

@@ -57,11 +57,11 @@ impl Manage for Plant {
         counts.dialing.fetch_add(1, Ordering::Relaxed);
         let _half = Half(&counts.dialing);
         let nth = counts.begun.fetch_add(1, Ordering::Relaxed);
-        if nth % 3 > 0 {
+        if !nth.is_multiple_of(3) {
             sleep((nth % 7) as u32 * MS).await;
         }
         let fails = counts.fails.load(Ordering::Relaxed);
-        if fails > 0 && nth % fails == 0 {
+        if fails > 0 && nth.is_multiple_of(fails) {
             return Err("on purpose");
         }
         counts.open.fetch_add(1, Ordering::Relaxed);

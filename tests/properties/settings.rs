@@ -196,6 +196,21 @@ fn concurrency() -> impl Strategy<Value = ConcurrencySettings> {
     })
 }
 
+prop_compose! {
+    fn pool()(
+        (max, waiting, connect, backoff) in (1_usize..1 << 40, 0_usize..1 << 40, time(), backoff()),
+        part in 0.0..=1.0,
+        [check, idle, life, wait] in [prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), prop::option::of(time())],
+    ) -> PoolSettings {
+        let settings = PoolSettings::new().max(max).min_idle((max as f64 * part) as usize).max_waiting(waiting);
+        let settings = settings.connect_timeout(connect).backoff(backoff);
+        let settings = check.map_or(settings.clone().without_checks(), |after| settings.check_after(after));
+        let settings = idle.map_or(settings.clone().without_idle_timeout(), |limit| settings.idle_timeout(limit));
+        let settings = life.map_or(settings.clone().without_lifetime(), |limit| settings.lifetime(limit));
+        wait.map_or(settings.clone().without_wait_timeout(), |limit| settings.wait_timeout(limit))
+    }
+}
+
 /// A network as it is written, also as it is not written again.
 fn network() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -259,6 +274,11 @@ proptest! {
     }
 
     #[test]
+    fn settings_of_pools_come_back_from_a_file_as_they_were_written(settings in pool()) {
+        comes_back(&settings);
+    }
+
+    #[test]
     fn settings_of_fallback_come_back_from_a_file_as_they_were_written(settings in fallback()) {
         comes_back(&settings);
     }
@@ -299,21 +319,6 @@ proptest! {
         }
         comes_back(&server);
         comes_back(&client);
-    }
-
-    #[test]
-    fn settings_of_a_pool_come_back_from_a_file_as_they_were_written(
-        times in [time(), time(), time(), time(), time()], max in 1_usize..1 << 40, min in 0_usize..1 << 40,
-        waiting in 0_usize..1 << 40, backoff in backoff(), off in any::<[bool; 4]>(),
-    ) {
-        let [wait, connect, idle, life, check] = times;
-        let settings = PoolSettings::new().max(max).min_idle(min.min(max)).max_waiting(waiting);
-        let settings = settings.connect_timeout(connect).backoff(backoff);
-        let settings = if off[0] { settings.without_wait_timeout() } else { settings.wait_timeout(wait) };
-        let settings = if off[1] { settings.without_idle_timeout() } else { settings.idle_timeout(idle) };
-        let settings = if off[2] { settings.without_lifetime() } else { settings.lifetime(life) };
-        let settings = if off[3] { settings.without_checks() } else { settings.check_after(check) };
-        comes_back(&settings);
     }
 
     #[test]
@@ -399,6 +404,18 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "replay_cap": -1 }"#, "-1"),
     ] {
         let message = refused::<FallbackSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "max": 0 }"#, "`max`"),
+        (r#"{ "min_idle": 11 }"#, "`min_idle` is 11"),
+        (r#"{ "connect_timeout": "0s" }"#, "`connect_timeout`"),
+        (r#"{ "connect_timeout": "off" }"#, "250ms"),
+        (r#"{ "idle_timeout": "0s" }"#, "without_idle_timeout"),
+        (r#"{ "lifetime": "0s" }"#, "without_lifetime"),
+        (r#"{ "size": 1 }"#, "`size`"),
+    ] {
+        let message = refused::<PoolSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

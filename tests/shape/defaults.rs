@@ -78,10 +78,10 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
-    let (body, pool) = (BodyLimits::new(), PoolSettings::new());
+    let body = BodyLimits::new();
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
-    let health = HealthSettings::new();
+    let (health, pool) = (HealthSettings::new(), PoolSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -140,6 +140,20 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "breaker `probes`" => breaker.clone().probes(value.parse().ok()?) == breaker,
         "breaker `probe_timeout`" => breaker.clone().probe_timeout(time(value)?) == breaker,
+        "pool `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && pool.clone().backoff(backoff) == pool
+        }
+        "pool `check_after`" => pool.clone().check_after(time(value)?) == pool,
+        "pool `connect_timeout`" => pool.clone().connect_timeout(time(value)?) == pool,
+        "pool `idle_timeout`" => pool.clone().idle_timeout(time(value)?) == pool,
+        "pool `lifetime`" => pool.clone().lifetime(time(value)?) == pool,
+        "pool `max`" => pool.clone().max(value.parse().ok()?) == pool,
+        "pool `max_waiting`" => pool.clone().max_waiting(value.parse().ok()?) == pool,
+        "pool `min_idle`" => pool.clone().min_idle(value.parse().ok()?) == pool,
+        "pool `wait_timeout`" => pool.clone().wait_timeout(time(value)?) == pool,
         "body `idle`" => body.idle(time(value)?) == body,
         // There is no setter for what is off from the start.
         "body `min_rate`" => value == "off" && format!("{body:?}").contains("min_rate: None"),
@@ -177,20 +191,6 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `stall_timeout`" => server.clone().stall_timeout(time(value)?) == server,
         "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
-        "pool `backoff`" => {
-            let (range, jitter) = value.split_once(", ")?;
-            let (base, cap) = range.split_once(" to ")?;
-            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
-            jitter == "equal jitter" && pool.clone().backoff(backoff) == pool
-        }
-        "pool `check_after`" => pool.clone().check_after(time(value)?) == pool,
-        "pool `connect_timeout`" => pool.clone().connect_timeout(time(value)?) == pool,
-        "pool `idle_timeout`" => pool.clone().idle_timeout(time(value)?) == pool,
-        "pool `lifetime`" => pool.clone().lifetime(time(value)?) == pool,
-        "pool `max`" => pool.clone().max(value.parse().ok()?) == pool,
-        "pool `max_waiting`" => pool.clone().max_waiting(value.parse().ok()?) == pool,
-        "pool `min_idle`" => pool.clone().min_idle(value.parse().ok()?) == pool,
-        "pool `wait_timeout`" => pool.clone().wait_timeout(time(value)?) == pool,
         "server `concurrency`" => {
             server.clone().concurrency(ConcurrencySettings::new(value.parse().ok()?)) == server
         }
