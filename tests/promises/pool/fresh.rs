@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use stonework::base::PoolClose;
-use stonework::pool::Pooled;
+use stonework::pool::{Manage, Pool, Pooled};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
 use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, up_to};
@@ -138,4 +139,47 @@ async fn whoever_gives_up_in_the_middle_of_a_check_costs_that_one_and_no_place()
     filled(&pool, 2).await;
     assert!(timeout(MS, pool.get()).await.is_err());
     assert_eq!((plant.closed(), pool.stats().idle(), pool.stats().open()), (vec![2], 1, 1));
+}
+
+/// Connections to a peer that sends back what it is sent, and takes its time.
+struct Echoes;
+
+impl Manage for Echoes {
+    type Object = DuplexStream;
+    type Error = std::convert::Infallible;
+
+    async fn connect(&self) -> Result<DuplexStream, Self::Error> {
+        let (here, mut there) = duplex(64);
+        tokio::spawn(async move {
+            while let Ok(word) = there.read_u64().await {
+                sleep((word % 3) as u32 * MS).await;
+                if there.write_u64(word).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(here)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_late_answer_to_a_call_that_was_given_up_reaches_no_other() {
+    let pool = Pool::builder(Echoes).settings(up_to(2)).build().unwrap();
+    let (mut answered, mut given_up) = (0, 0);
+    for word in 0..10_000 {
+        let exchange = pool.with(async |wire| {
+            wire.write_u64(word).await.unwrap();
+            wire.read_u64().await.unwrap()
+        });
+        // Some of the answers come at the very end of the patience.
+        match timeout(MS, exchange).await {
+            Ok(answer) => {
+                assert_eq!(answer.unwrap(), word);
+                answered += 1;
+            }
+            Err(_) => given_up += 1,
+        }
+    }
+    assert!(answered > 3_000 && given_up > 3_000, "{answered} {given_up}");
+    assert_eq!(pool.stats().closed(PoolClose::Dropped), given_up);
 }
