@@ -1,9 +1,10 @@
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 thread_local! {
@@ -60,7 +61,8 @@ impl<F: Future> Future for Watched<F> {
         loop {
             match this.timer.as_mut().as_pin_mut() {
                 None => this.timer.set(Some(sleep_until(at))),
-                Some(mut timer) => match timer.as_mut().poll(cx) {
+                // A handler that uses up the cooperative budget of its task in each poll has to be late as well.
+                Some(mut timer) => match pin!(unconstrained(timer.as_mut())).poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) if timer.deadline() >= at => return Poll::Ready(None),
                     Poll::Ready(()) => timer.reset(at),
@@ -73,6 +75,8 @@ impl<F: Future> Future for Watched<F> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
 
     use super::*;
 
@@ -102,6 +106,23 @@ mod tests {
         };
         assert_eq!(Watched::new(slow, SECOND).await, Some(()));
         assert_eq!(start.elapsed(), 10 * SECOND * 43 / 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_does_as_much_as_it_may_in_each_poll_ends_as_well() {
+        let start = Instant::now();
+        let mut has_offered = false;
+        let busy = poll_fn(|cx| {
+            while has_budget_remaining() {
+                assert!(pin!(consume_budget()).poll(cx).is_ready());
+            }
+            if !std::mem::replace(&mut has_offered, true) {
+                offered(true);
+            }
+            Poll::<()>::Pending
+        });
+        let ended = tokio::time::timeout(60 * SECOND, Watched::new(busy, SECOND)).await;
+        assert_eq!((ended, start.elapsed()), (Ok(None), SECOND));
     }
 
     #[tokio::test]

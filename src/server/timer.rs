@@ -1,8 +1,9 @@
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pace::Act;
@@ -75,7 +76,43 @@ impl Timer {
         *this.waker = Some(cx.waker().clone());
         this.sleep.set(Some(sleep_until(at)));
         let Some(sleep) = this.sleep.as_mut().as_pin_mut() else { return Poll::Pending };
-        ready!(sleep.poll(cx));
+        // A connection whose client floods it uses up the cooperative budget of its task in each poll. Within it, the timer would
+        // then not be set at all, and we would rely on it.
+        ready!(pin!(unconstrained(sleep)).poll(cx));
         Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_set_by_a_task_that_does_as_much_as_it_may_in_each_poll() {
+        let start = Instant::now();
+        let due = Some((start + SECOND, Act::Park));
+        let mut timer = pin!(Timer::new(SECOND / 2, None));
+        let busy = poll_fn(|cx| {
+            while has_budget_remaining() {
+                assert!(pin!(consume_budget()).poll(cx).is_ready());
+            }
+            loop {
+                if timer.as_mut().is_early(cx) {
+                    return Poll::Pending;
+                }
+                if let Some(act) = ready!(timer.as_mut().poll_due(cx, due)) {
+                    return Poll::Ready(act);
+                }
+            }
+        });
+        let act = tokio::time::timeout(60 * SECOND, busy).await;
+        assert_eq!((act, start.elapsed()), (Ok(Act::Park), SECOND));
     }
 }

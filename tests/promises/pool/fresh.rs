@@ -1,10 +1,13 @@
 //! What is handed out is good, and what may not be is closed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use stonework::base::PoolClose;
 use stonework::pool::{Manage, Pool, Pooled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, up_to};
@@ -182,4 +185,61 @@ async fn the_late_answer_to_a_call_that_was_given_up_reaches_no_other() {
     }
     assert!(answered > 3_000 && given_up > 3_000, "{answered} {given_up}");
     assert_eq!(pool.stats().closed(PoolClose::Dropped), given_up);
+}
+
+/// A server whose first connection takes all that is sent, and answers nothing; the others answer each octet with
+/// itself.
+async fn wedges_the_first() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        for nth in 1.. {
+            let (mut wire, _) = listener.accept().await.unwrap();
+            connections.spawn(async move {
+                let mut read = [0];
+                while wire.read_exact(&mut read).await.is_ok() {
+                    if nth > 1 {
+                        wire.write_all(&read).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, server)
+}
+
+/// Connections to one address.
+struct Wires(SocketAddr);
+
+impl Manage for Wires {
+    type Object = TcpStream;
+    type Error = std::io::Error;
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.0).await
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_went_dumb_costs_one_call_and_the_rest_go_over_another() {
+    let (address, server) = wedges_the_first().await;
+    let pool = Pool::builder(Wires(address)).settings(up_to(2)).build().unwrap();
+    let echoed = async |sent: u8| {
+        pool.with(async |wire| {
+            wire.write_all(&[sent]).await.unwrap();
+            let mut read = [0];
+            wire.read_exact(&mut read).await.unwrap();
+            read[0]
+        })
+        .await
+        .unwrap()
+    };
+    assert!(timeout(100 * MS, echoed(0)).await.is_err());
+    assert_eq!((pool.stats().open(), pool.stats().closed(PoolClose::Dropped)), (0, 1));
+    for sent in 1..=100 {
+        assert_eq!(timeout(10 * SECOND, echoed(sent)).await.unwrap(), sent);
+    }
+    assert_eq!((pool.stats().open(), pool.stats().closed(PoolClose::Dropped)), (1, 1));
+    server.abort();
 }
