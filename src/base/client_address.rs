@@ -110,11 +110,12 @@ impl fmt::Display for Network {
 /// By the [network](ClientAddress::network) of the client: a limit for each.
 ///
 /// ```
-/// use stonework::base::ByClient;
+/// use stonework::base::{ByClient, Network};
 /// use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer};
 ///
 /// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
-/// let layer = RateLimitLayer::keyed(KeyedRateLimiter::new(Quota::per_second(50))?, ByClient).answer();
+/// let limiter = KeyedRateLimiter::<Network>::new(Quota::per_second(50))?;
+/// let layer = RateLimitLayer::keyed(limiter, ByClient).answer();
 /// # let _ = layer;
 /// # Ok(()) }
 /// ```
