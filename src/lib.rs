@@ -45,6 +45,7 @@
 //! | is it well? | `health` | `health` |
 //! | over which wire? | `pool` | `pool` |
 //! | may it come in? | `limit` | `limit` |
+//! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -107,6 +108,9 @@ pub mod health;
 #[cfg_attr(docsrs, doc(cfg(feature = "pool")))]
 pub mod pool;
 
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub mod jwt;
 #[cfg(feature = "limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "limit")))]
 pub mod limit;

@@ -9,6 +9,7 @@
     not(all(
         feature = "breaker",
         feature = "fallback",
+        feature = "jwt",
         feature = "limit",
         feature = "metrics",
         feature = "observe",
@@ -50,6 +51,7 @@ pub(crate) mod or_off;
 mod outcome;
 mod peer;
 mod pooled;
+mod principal;
 mod ratio;
 mod refuse;
 mod retry_after;
@@ -57,6 +59,7 @@ mod rng;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
+mod token;
 mod waiters;
 mod wire;
 
@@ -83,6 +86,7 @@ pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use peer::Peer;
 pub use pooled::PoolClose;
+pub use principal::{ByPrincipal, Principal, PrincipalId};
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use retry_after::{Pushback, RetryAfter};
@@ -90,13 +94,18 @@ pub use rng::Rng;
 #[cfg(feature = "limit")]
 pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
+pub use token::{KeyFault, TokenFault, TokenRefused};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::bounded_map::BoundedMap;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::token::is_plain;
 pub(crate) use self::waiters::Waiters;
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

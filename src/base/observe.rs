@@ -13,6 +13,7 @@ use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 use super::pooled::PoolClose;
 use super::served::{CloseReason, ServerPhase};
+use super::token::{KeyFault, TokenFault};
 
 /// Receives every [`Event`] of the layers it was given to.
 ///
@@ -142,6 +143,20 @@ pub enum Event {
         /// What the panic said, if it was a text.
         message: Arc<str>,
     },
+    /// A key of a set cannot be used, and is left out.
+    #[non_exhaustive]
+    KeySkipped {
+        /// Why.
+        why: KeyFault,
+    },
+    /// Tokens are now verified with these keys.
+    #[non_exhaustive]
+    KeysReplaced {
+        /// How many can be used.
+        usable: usize,
+        /// How many were left out.
+        skipped: usize,
+    },
     /// A pool has closed an object.
     #[non_exhaustive]
     PoolClosed {
@@ -173,6 +188,14 @@ pub enum Event {
     ServerPhaseChanged {
         /// The phase that begins.
         to: ServerPhase,
+    },
+    /// A request was refused because of its token, or because it has none. It says more than the answer.
+    #[non_exhaustive]
+    TokenRefused {
+        /// Why.
+        why: TokenFault,
+        /// The member of its header or the claim that is to blame, if it is one.
+        field: Option<Arc<str>>,
     },
     /// A health check says something else than before, thresholds considered.
     #[non_exhaustive]
@@ -285,8 +308,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
-/// `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other changes at `info`.
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback or a refused
+/// token at `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -330,6 +353,11 @@ impl Observer for TracingObserver {
             Event::PoolConnected { pool, took } => tracing::debug!(%pool, ?took, "pool connected"),
             Event::PoolConnectFailed { pool, kind, again_in } => {
                 tracing::warn!(%pool, kind = kind.name(), ?again_in, "pool could not connect");
+            }
+            Event::KeySkipped { why } => tracing::debug!(%why, "a key was left out"),
+            Event::KeysReplaced { usable, skipped } => tracing::info!(usable, skipped, "keys replaced"),
+            Event::TokenRefused { why, field } => {
+                tracing::debug!(%why, field = field.as_deref().unwrap_or_default(), "token refused");
             }
             // The server tells these itself: nobody has to ask for it.
             Event::ConnectionClosed { .. }
