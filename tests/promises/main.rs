@@ -16,6 +16,7 @@ mod delivery;
 mod fallback;
 mod grpc;
 mod health;
+mod jwt;
 mod limits_on_sockets;
 mod multiply;
 mod nested;
