@@ -67,13 +67,17 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `redis` and `reqwest`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `jwt-rust-crypto`, `redis` and
+//! `reqwest`.
 //!
 //! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that
 //!   name.
+//! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
+//!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
+//! * `axum`: handlers of axum take what a token says as an argument.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
-//! * `tls`: the server over TLS, with rustls. The only one that builds C code: AWS-LC.
+//! * `tls`: the server over TLS, with rustls. It and `jwt` build C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
