@@ -86,7 +86,7 @@ pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use peer::Peer;
 pub use pooled::PoolClose;
-pub use principal::{ByPrincipal, Principal, PrincipalId};
+pub use principal::{ByPrincipal, Principal, PrincipalId, PrincipalKey};
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use retry_after::{Pushback, RetryAfter};

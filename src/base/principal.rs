@@ -181,10 +181,34 @@ impl fmt::Debug for PrincipalId {
 pub struct ByPrincipal;
 
 impl<B> KeyOf<Request<B>> for ByPrincipal {
-    type Key = Option<PrincipalId>;
+    type Key = PrincipalKey;
 
-    fn key_of(&self, request: &Request<B>) -> Option<PrincipalId> {
-        Principal::of(request.extensions()).and_then(|who| who.id().cloned())
+    fn key_of(&self, request: &Request<B>) -> PrincipalKey {
+        PrincipalKey(Principal::of(request.extensions()).and_then(|who| who.id().cloned()))
+    }
+}
+
+/// Who sends a request, as a key: of all that nobody is known of, it is one. Its text, which stores of shared limits see, is another for
+/// each.
+///
+/// ```
+/// use http::Request;
+/// use stonework::base::{ByPrincipal, KeyOf, Principal};
+///
+/// let mut request = Request::new(());
+/// assert_eq!(ByPrincipal.key_of(&request).to_string(), "-");
+/// request.extensions_mut().insert(Principal::named("alice", Some("https://id.example")));
+/// assert_eq!(ByPrincipal.key_of(&request).to_string(), "5:alice:https://id.example");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PrincipalKey(Option<PrincipalId>);
+
+impl fmt::Display for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(id) = &self.0 else { return f.write_str("-") };
+        // With its length, so that nobody is called as somebody else with their issuer is.
+        write!(f, "{}:{}", id.subject, id.subject())?;
+        id.issuer().map_or(Ok(()), |issuer| write!(f, ":{issuer}"))
     }
 }
 
@@ -209,6 +233,9 @@ mod tests {
                 assert_eq!(one == other, at == other_at, "{at} {other_at}");
             }
             assert_eq!(&PrincipalId::new(one.subject(), one.issuer()), one);
+            let key = |id: &PrincipalId| PrincipalKey(Some(id.clone())).to_string();
+            assert!(all.iter().enumerate().all(|(at2, other)| (key(one) == key(other)) == (at == at2)));
+            assert_ne!(key(one), PrincipalKey(None).to_string());
         }
         assert!(!format!("{:?} {:?}", all[0], Principal::named("ab", None)).contains("ab\""));
     }
