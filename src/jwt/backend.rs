@@ -45,7 +45,6 @@ impl Backend {
         Self(&rust_crypto::FUNCTIONS)
     }
 
-    #[expect(clippy::ptr_arg, reason = "so the backends take it")]
     pub(super) fn verifies(
         self,
         key: &Prepared,

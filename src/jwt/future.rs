@@ -21,6 +21,7 @@ pub struct JwtFuture<S: Service<Request<B>>, B, T, M> {
 }
 
 #[pin_project(project = StateProjection)]
+#[expect(clippy::large_enum_variant, reason = "the other holds a request, too, which the lint does not see")]
 enum State<S, B, T, M, F> {
     Checked {
         #[pin]

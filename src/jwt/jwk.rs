@@ -37,16 +37,27 @@ struct Jwk {
 
 /// One alone, which may be a secret.
 pub(super) fn alone(json: &str) -> Result<Read, KeyFault> {
+    if !is_object(json) {
+        return Err(KeyFault::Malformed);
+    }
     read(serde_json::from_str(json).map_err(|_| KeyFault::Malformed)?)
 }
 
 /// One of a set, which may not.
 pub(super) fn of_set(entry: serde_json::Value) -> Result<Read, KeyFault> {
+    if !entry.is_object() {
+        return Err(KeyFault::Malformed);
+    }
     let jwk: Jwk = serde_json::from_value(entry).map_err(|_| KeyFault::Malformed)?;
     if jwk.kty == "oct" {
         return Err(KeyFault::SecretInSet);
     }
     read(jwk)
+}
+
+/// Whether it is one if it is JSON at all. What is derived would also read the members of an array, in their order.
+pub(super) fn is_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{')
 }
 
 fn read(jwk: Jwk) -> Result<Read, KeyFault> {
@@ -152,6 +163,10 @@ mod tests {
             ("", KeyFault::Malformed),
             ("[]", KeyFault::Malformed),
             ("{}", KeyFault::Malformed),
+            (
+                r#"["OKP",null,null,null,null,"Ed25519",null,null,"AA",null,null,null,null]"#,
+                KeyFault::Malformed,
+            ),
             (r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}"#, KeyFault::Type),
             (r#"{"kty":"rsa"}"#, KeyFault::Type),
             (r#"{"kty":"OKP","x":"AA"}"#, KeyFault::Malformed),

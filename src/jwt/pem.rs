@@ -25,7 +25,7 @@ pub(super) fn public_key(pem: &str) -> Result<Material, KeyFault> {
 /// The base64 of RFC 4648, section 4, with its padding, in lines.
 fn decode(body: &str) -> Option<Vec<u8>> {
     let mut text: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     for _ in 0..2 {

@@ -69,6 +69,9 @@ impl KeySet {
         if json.len() > LONGEST {
             return Err(InvalidKeySet::TooLarge);
         }
+        if !jwk::is_object(json) {
+            return Err(InvalidKeySet::NotASet);
+        }
         let Set { keys } = serde_json::from_str(json).map_err(|_| InvalidKeySet::NotASet)?;
         let mut inner = Inner::default();
         for entry in keys {
@@ -241,11 +244,11 @@ mod tests {
 
     #[test]
     fn what_is_no_set_is_refused_and_an_empty_one_is_empty() {
-        for json in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]} x"#] {
+        for json in ["", "[]", "[[]]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]} x"#] {
             assert_eq!(KeySet::jwks(json).unwrap_err(), InvalidKeySet::NotASet, "{json}");
         }
         assert!(KeySet::jwks(r#"{"keys":[]}"#).unwrap().is_empty());
-        let odd = KeySet::jwks(r#"{"keys":[1,"a",null,[],{}]}"#).unwrap();
+        let odd = KeySet::jwks(r#"{"keys":[1,"a",null,["RSA"],{}]}"#).unwrap();
         assert_eq!((odd.len(), odd.skipped()), (0, &[KeyFault::Malformed; 5][..]));
         let large = format!(r#"{{"keys":["{}"]}}"#, "x".repeat(LONGEST));
         assert_eq!(KeySet::jwks(&large).unwrap_err(), InvalidKeySet::TooLarge);

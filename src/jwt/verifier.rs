@@ -100,7 +100,6 @@ pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = Result<Claims<T>, Error
 
 impl Verifier {
     /// The first of its steps.
-    #[must_use]
     pub fn builder() -> VerifierBuilder {
         VerifierBuilder::start()
     }

@@ -16,4 +16,5 @@ mod retry;
 mod retry_after;
 mod rng;
 mod settings;
+mod token_parsers;
 mod wire;

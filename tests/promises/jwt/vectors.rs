@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use stonework::base::{TokenFault, WallClock};
-use stonework::jwt::{Algorithm, Backend, Key, Verifier};
+use stonework::jwt::{Backend, Key, Verifier};
 
 use super::fault;
 use super::tokens::ALGORITHMS;
