@@ -47,9 +47,16 @@ fn signed(header: &[u8], payload: &[u8]) -> String {
 
 fn encode(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
-    let six = |place: usize| (0..6).fold(0, |six, at| six << 1 | usize::from(bit(6 * place + at)));
-    (0..(bytes.len() * 8).div_ceil(6)).map(|place| char::from(ALPHABET[six(place)])).collect()
+    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 4);
+    for three in bytes.chunks(3) {
+        let mut padded = [0; 4];
+        padded[1..=three.len()].copy_from_slice(three);
+        let value = u32::from_be_bytes(padded);
+        text.extend(
+            (0..=three.len()).map(|place| char::from(ALPHABET[(value >> (18 - 6 * place) & 63) as usize])),
+        );
+    }
+    text
 }
 
 /// A token; and a header and a payload of a token that is signed.
