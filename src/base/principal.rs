@@ -132,7 +132,7 @@ impl PrincipalId {
         let issued = issuer.is_some();
         let issuer = issuer.unwrap_or_default();
         // On the stack, where it has room: only the text itself is to be kept.
-        let mut room = [0; 256];
+        let mut room = [0; 128];
         let text = match room.get_mut(..subject.len() + issuer.len()) {
             Some(room) => {
                 let (first, second) = room.split_at_mut(subject.len());

@@ -49,7 +49,7 @@ impl Rules {
         own: fn(&str) -> Option<T>,
     ) -> Result<Verified<T>, Wrong> {
         let parts = token::split(token, self.longest)?;
-        let (mut room, mut more) = ([0; 256], Vec::new());
+        let (mut room, mut more) = ([0; 128], Vec::new());
         let header = decode(parts.header, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
         let header = header::read(text(header).ok_or(TokenFault::Header)?)?;
         let algorithm =
@@ -72,7 +72,7 @@ impl Rules {
         });
         let key = Arc::clone(signed.ok_or(TokenFault::Signature)?);
 
-        let (mut room, mut more) = ([0; 1024], Vec::new());
+        let (mut room, mut more) = ([0; 512], Vec::new());
         let payload = decode(parts.payload, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
         let payload = text(payload).ok_or(TokenFault::Claims)?;
         let Expected { audiences, required, .. } = &self.expected;
