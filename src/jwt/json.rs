@@ -39,12 +39,12 @@ impl<'de> Deserialize<'de> for Text<'de> {
 pub(super) struct Names<'de> {
     few: [Option<Text<'de>>; 12],
     len: usize,
-    more: HashSet<Text<'de>>,
+    more: Option<HashSet<Text<'de>>>,
 }
 
 impl<'de> Names<'de> {
     pub(super) fn new() -> Self {
-        Self { few: [const { None }; 12], len: 0, more: HashSet::new() }
+        Self { few: [const { None }; 12], len: 0, more: None }
     }
 
     /// # Errors
@@ -60,7 +60,7 @@ impl<'de> Names<'de> {
                     self.len += 1;
                     true
                 }
-                None => self.more.insert(name),
+                None => self.more.get_or_insert_default().insert(name),
             };
         if new { Ok(()) } else { Err(E::custom("a member stands there twice")) }
     }

@@ -17,18 +17,21 @@ pub(super) fn split(token: &[u8], longest: usize) -> Result<Parts<'_>, TokenFaul
     if token.len() > longest {
         return Err(TokenFault::TooLong);
     }
-    // Counted over all of it, which needs no branch for each byte; header and signature are the short ends.
-    let dots = token.iter().filter(|byte| **byte == b'.').count();
-    let ends = (token.iter().position(|byte| *byte == b'.'), token.iter().rposition(|byte| *byte == b'.'));
-    let (2, (Some(first), Some(second))) = (dots, ends) else {
-        return Err(TokenFault::Encoding);
-    };
-    let (signed, signature) = (&token[..second], &token[second + 1..]);
-    let (header, payload) = (&signed[..first], &signed[first + 1..]);
+    // A text is looked through many bytes at a time.
+    let text = std::str::from_utf8(token).map_err(|_| TokenFault::Encoding)?;
+    let (signed, signature, header, payload) = text
+        .split_once('.')
+        .and_then(|(header, rest)| {
+            let (payload, signature) = rest.split_once('.')?;
+            let signed = text.get(..header.len() + 1 + payload.len())?;
+            (!signature.contains('.')).then_some((signed, signature, header, payload))
+        })
+        .ok_or(TokenFault::Encoding)?;
     // An empty signature is that of the algorithm `none`.
     if header.is_empty() || payload.is_empty() || signature.is_empty() {
         return Err(TokenFault::Encoding);
     }
+    let [header, payload, signature, signed] = [header, payload, signature, signed].map(str::as_bytes);
     Ok(Parts { header, payload, signature, signed })
 }
 
