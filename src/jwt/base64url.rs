@@ -43,13 +43,12 @@ pub(super) fn decode_into(text: &[u8], out: &mut [u8]) -> bool {
     let [first, second, third, fourth] = &WORTH;
     let mut seen = 0;
     for (four, three) in fours.chunks_exact(4).zip(threes.chunks_exact_mut(3)) {
-        let worth = first[four[0] as usize]
-            | second[four[1] as usize]
-            | third[four[2] as usize]
-            | fourth[four[3] as usize];
-        seen |= worth;
-        let [_, a, b, c] = worth.to_be_bytes();
-        three.copy_from_slice(&[a, b, c]);
+        // Byte by byte: three of them are too few to call somebody to copy them.
+        if let ([a, b, c, d], [x, y, z]) = (four, three) {
+            let worth = first[*a as usize] | second[*b as usize] | third[*c as usize] | fourth[*d as usize];
+            seen |= worth;
+            [_, *x, *y, *z] = worth.to_be_bytes();
+        }
     }
     // What is left over of the last character must be nothing, or there would be several texts for the same bytes.
     match (rest, last) {
