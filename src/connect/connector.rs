@@ -1,0 +1,93 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::transport::AnyConnect;
+use super::{ConnectError, ConnectorBuilder, Dialed, Offer, Progress, Stream, Target};
+use crate::base::{Error, Phase};
+
+/// The whole way to a host: its addresses, TCP, TLS. A cheap handle: clones share all that is remembered.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), stonework::Error> {
+/// use stonework::connect::{Connector, Offer, Progress, Target};
+///
+/// let target = Target::new("example.com", 80, false);
+/// let dialed = Connector::new().dial(&target, Offer::Http1, &Progress::default()).await?;
+/// # let _ = dialed;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Connector {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) transport: Arc<dyn AnyConnect>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: super::tls::Handshakes,
+}
+
+impl Connector {
+    /// With what a [builder](Self::builder) begins with.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build().expect("the defaults fit together")
+    }
+
+    /// With something else: see [`ConnectorBuilder`].
+    pub fn builder() -> ConnectorBuilder {
+        ConnectorBuilder::new()
+    }
+
+    /// Go there. It has no limit of time of its own: whoever waits for it has one for all of it. Dropping it closes what was opened.
+    ///
+    /// # Errors
+    ///
+    /// Of the kind [`Connect`](crate::base::Kind::Connect), not sent; [`ConnectError`] in its chain names what was being done, and
+    /// where. Trying again is [in vain](Error::forbids_retry) where one end does not trust the other's certificate.
+    pub async fn dial(&self, to: &Target, offer: Offer, progress: &Progress) -> Result<Dialed, Error> {
+        progress.begin(Phase::Connect);
+        let io = self.inner.transport.dial(to, progress).await?;
+        let (io, protocol) =
+            if to.is_tls() { self.encrypt(to, offer, io, progress).await? } else { (io, None) };
+        progress.end();
+        Ok(Dialed { io, protocol, forwards: None })
+    }
+
+    #[cfg(feature = "tls")]
+    async fn encrypt(
+        &self,
+        to: &Target,
+        offer: Offer,
+        io: Stream,
+        progress: &Progress,
+    ) -> Result<(Stream, Option<super::Alpn>), ConnectError> {
+        progress.begin(Phase::Tls);
+        let (stream, protocol) = self.inner.tls.with(to, offer, io).await?;
+        Ok((Stream::new(stream), protocol))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "as with the feature")]
+    async fn encrypt(
+        &self,
+        to: &Target,
+        _: Offer,
+        _: Stream,
+        _: &Progress,
+    ) -> Result<(Stream, Option<super::Alpn>), ConnectError> {
+        Err(ConnectError::NoTls { target: to.clone() })
+    }
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
