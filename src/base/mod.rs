@@ -57,6 +57,7 @@ mod rng;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
+mod timings;
 mod waiters;
 mod wire;
 
@@ -90,6 +91,7 @@ pub use rng::Rng;
 #[cfg(feature = "limit")]
 pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
+pub use timings::Timings;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::bounded_map::BoundedMap;

@@ -3,8 +3,8 @@
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
-use super::ClientSettings;
 use super::service::Shared;
+use super::{ClientSettings, HttpVersions};
 
 pub(super) fn stack(shared: &Shared) -> String {
     let mut text = String::new();
@@ -14,8 +14,16 @@ pub(super) fn stack(shared: &Shared) -> String {
 }
 
 fn lines(text: &mut String, shared: &Shared) -> Result {
-    let Shared { settings, breakers: _, shares_breakers, shared_budget, fallback: instead, limits, wall: _ } =
-        shared;
+    let Shared {
+        settings,
+        breakers: _,
+        shares_breakers,
+        shared_budget,
+        fallback: instead,
+        limits,
+        transport: _,
+        wall: _,
+    } = shared;
     let shared_budget = *shared_budget;
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
@@ -25,11 +33,18 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         collect_within,
         concurrency: _, // the limiter itself is asked, which may be another
         connect_timeout,
+        connection_lifetime,
         deadline,
+        expect_continue,
         fallback,
+        http,
         idle_timeout,
+        max_connections,
+        max_connections_per_host,
         max_idle_per_host,
         max_response_body: _, // no layer: it limits the helpers that collect
+        max_waiting,
+        pool_timeout,
         queue_timeout,
         rate_limit: _, // likewise
         resume,
@@ -77,8 +92,30 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         turn(text, *queue_timeout)?;
     }
     writeln!(text, "response body: {body}")?;
-    write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
-    idle(text, *idle_timeout, *max_idle_per_host)
+    write!(text, "transport: {}; {connect_timeout:?} to connect; ", speaks(*http))?;
+    write!(text, "up to {max_connections_per_host} connections per host and {max_connections} in all")?;
+    match connection_lifetime {
+        Some(lifetime) => writeln!(text, ", each for {lifetime:?}")?,
+        None => writeln!(text)?,
+    }
+    write!(text, "waiting for a connection: up to {max_waiting} requests per host, ")?;
+    match pool_timeout {
+        Some(limit) => writeln!(text, "each for {limit:?}")?,
+        None => writeln!(text, "each for the rest of its attempt")?,
+    }
+    idle(text, *idle_timeout, *max_idle_per_host)?;
+    match expect_continue {
+        Some(from) => writeln!(text, "request bodies: from {from} bytes on, once the server wants them"),
+        None => writeln!(text, "request bodies: sent at once"),
+    }
+}
+
+const fn speaks(http: HttpVersions) -> &'static str {
+    match http {
+        HttpVersions::Auto => "HTTP/2 where a host over TLS chooses it, else HTTP/1.1",
+        HttpVersions::Http1 => "HTTP/1.1",
+        HttpVersions::Http2 => "HTTP/2",
+    }
 }
 
 fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
@@ -90,8 +127,10 @@ fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
 
 fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
     match timeout {
-        Some(timeout) => writeln!(text, "up to {most} idle connections per host, each for {timeout:?}"),
-        None => writeln!(text, "each connection is used once"),
+        Some(timeout) => {
+            writeln!(text, "idle connections: up to {most} per host, each for {timeout:?} (HTTP/2: 90s)")
+        }
+        None => writeln!(text, "idle connections: none"),
     }
 }
 

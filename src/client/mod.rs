@@ -109,7 +109,9 @@
 //! settings and the retry budget. *Events:* those of [`retry`](crate::retry).
 
 mod builder;
+mod connections;
 mod explain;
+mod informational;
 mod instead;
 mod limits;
 mod request;
@@ -118,9 +120,11 @@ mod service;
 mod settings;
 mod transport;
 mod unreadable;
-mod wire;
 
 pub use self::builder::ClientBuilder;
+use self::connections::HttpVersions;
+pub use self::connections::{ConnectionStats, ConnectionsExhausted, NotConnected};
+use self::informational::Informational;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::service::{Client, ResponseFuture};

@@ -2,11 +2,11 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use serde::Serialize;
 use tower_service::Service;
 
-use super::{Client, InvalidRequest, Response};
+use super::{Client, Informational, InvalidRequest, Response};
 use crate::base::body::Body;
 use crate::base::{Call, Deadline, Error, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey};
 
@@ -152,6 +152,28 @@ impl RequestBuilder {
     /// [`Call::collect_within`].
     pub fn collect_within(self, bytes: usize) -> Self {
         self.call(|call| call.collect_within(bytes))
+    }
+
+    /// Hear what the server says before its answer: `100 Continue`, `103 Early Hints` (RFC 8297) and any other status of 1xx but 101, with its
+    /// headers, for each attempt. Over HTTP/1.1 only. It is called in the middle of a poll: do not block.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    ///
+    /// # async fn run(client: Client) -> Result<(), stonework::Error> {
+    /// let page = client
+    ///     .get("http://example.com/")
+    ///     .on_informational(|status, headers| println!("{status}: {:?}", headers.get("link")))
+    ///     .send()
+    ///     .await?;
+    /// # let _ = page;
+    /// # Ok(()) }
+    /// ```
+    pub fn on_informational(self, hook: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        self.edit(|request| {
+            request.extensions_mut().insert(Informational::new(hook));
+            Ok(())
+        })
     }
 
     /// Limit this call, counted from [`send`](Self::send). It can only shorten what the client allows. Requests that

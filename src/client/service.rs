@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Uri};
-use hyper::body::Incoming;
 use tower::util::{Either, MapResponse};
 use tower_service::Service;
 
 use super::builder::Judge;
 use super::instead::Boxed;
 use super::limits::{Limited, LimitedBody, Limits};
-use super::transport::Transport;
-use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
+use super::transport::{Transport, Wired};
+use super::{ClientBuilder, ClientSettings, ConnectionStats, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
 use crate::base::{ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
@@ -27,7 +26,7 @@ type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
 pub(super) type Calls = Either<Retry<Attempt, Judge>, Attempt>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
-type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Incoming>>>;
+type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
 type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
 
@@ -50,6 +49,7 @@ pub(super) struct Shared {
     /// What is asked when a call has failed, in words.
     pub(super) fallback: Option<&'static str>,
     pub(super) limits: Limits,
+    pub(super) transport: Transport,
     pub(super) wall: WallClock,
 }
 
@@ -67,6 +67,19 @@ impl Client {
 
     pub(super) fn with(stack: Stack, shared: Arc<Shared>) -> Self {
         Self { stack, shared }
+    }
+
+    /// How many connections there are, over all hosts and clones, at this moment.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    ///
+    /// let stats = Client::new().connections();
+    /// assert_eq!((stats.open, stats.idle, stats.waiting), (0, 0, 0));
+    /// ```
+    #[must_use]
+    pub fn connections(&self) -> ConnectionStats {
+        self.shared.transport.stats()
     }
 
     /// What a request passes through, one line a layer, outermost first, with the settings in force.
@@ -203,7 +216,7 @@ impl Service<Request<Body>> for Client {
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
-        ResponseFuture(match sendable(&request, false) {
+        ResponseFuture(match sendable(&request, cfg!(feature = "tls")) {
             Ok(()) => Box::pin(self.stack.call(request)),
             Err(invalid) => Box::pin(ready(Err(invalid.into()))),
         })

@@ -45,7 +45,7 @@ pub use self::builder::{ConnectorBuilder, InvalidConnector};
 pub use self::connector::Connector;
 pub use self::dialed::{Alpn, Dialed, Forward, Offer};
 pub use self::error::{ConnectError, ResolverSaid};
-pub use self::progress::{Progress, Timings};
+pub use self::progress::Progress;
 pub use self::resolve::{Resolve, Resolved};
 pub use self::stream::Stream;
 pub use self::system::SystemResolver;
@@ -57,3 +57,4 @@ pub use self::tls::{ClientTls, InvalidTls};
 pub use self::transport::{Connect, ConnectFn, connect_fn};
 #[cfg(unix)]
 pub use self::unix::Unix;
+pub use crate::base::Timings;

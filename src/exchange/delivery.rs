@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 
 use h2::Reason;
+#[cfg(any(feature = "reqwest", test))]
 use hyper_util::client::legacy;
 
 use super::outgoing::RequestBodyFailed;
@@ -22,6 +23,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The pool itself refused the request.
+    #[cfg_attr(not(any(feature = "reqwest", test)), allow(dead_code, reason = "ours refuses none"))]
     None,
     /// The connection ended with the request still in its queue.
     Unwritten,
@@ -34,6 +36,7 @@ enum Cause {
 }
 
 impl Facts {
+    #[cfg(any(feature = "reqwest", test))]
     pub(crate) fn of(error: &legacy::Error) -> Self {
         let cause = match error.source() {
             None => Cause::None,
@@ -42,6 +45,11 @@ impl Facts {
         // The information about the connection is attached to every error from the moment the request is handed to
         // one, and to none before.
         Self { connect: error.is_connect(), connected: error.connect_info().is_some(), cause }
+    }
+
+    /// What is known once the request was handed to a connection, from the error of that.
+    pub(crate) fn sent(error: &hyper::Error) -> Self {
+        Self { connect: false, connected: true, cause: Cause::of(error) }
     }
 
     pub(crate) fn judge(self) -> (Kind, Delivery) {

@@ -14,7 +14,8 @@ pub(super) const MARGIN: Duration = Duration::from_secs(1);
 pub(super) fn idle_after(version: Version, headers: &HeaderMap, own: Duration) -> Option<Duration> {
     let says = |wanted: &str| says(headers, wanted);
     // RFC 9112, section 9.3.
-    let persists = if version >= Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") };
+    let persists =
+        if version >= Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") };
     if !persists {
         return None;
     }
@@ -52,7 +53,8 @@ mod tests {
     const OWN: Duration = Duration::from_secs(60);
 
     fn after(version: Version, fields: &[(&'static str, &str)]) -> Option<Duration> {
-        let fields = fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let fields =
+            fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         idle_after(version, &fields.collect(), OWN)
     }
 

@@ -17,8 +17,4 @@ impl Key {
         let tls = request.uri().scheme() == Some(&Scheme::HTTPS);
         Self { tls, at: HostPort::of(request) }
     }
-
-    pub(super) fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
-    }
 }

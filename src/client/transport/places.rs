@@ -11,48 +11,110 @@ pub(super) enum Speaks {
     Http2 { streams: usize },
 }
 
-/// The places of a host. Each is of a connection that is open or being made.
+impl Speaks {
+    /// For how many requests at once a further connection would be.
+    pub(super) const fn each(self) -> usize {
+        match self {
+            Self::Unknown | Self::Http1 | Self::Http2 { streams: 0 } => 1,
+            Self::Http2 { streams } => streams,
+        }
+    }
+}
+
+/// The places of a host. Each is of a connection that is being made, is open, or is not closed yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
-    pub(super) max: usize,
-    pub(super) open: usize,
-    pub(super) dialing: usize,
+    max: usize,
+    taken: usize,
+    dialing: usize,
+    open: usize,
+    /// Connecting has failed, nothing is open, and others are still trying.
+    failing: bool,
+}
+
+/// Who is told that connecting failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Who has waited longest. The others may still be served.
+    First,
+    /// Everybody: nothing is left that could serve them.
+    All,
 }
 
 impl Places {
     pub(super) const fn new(max: usize) -> Self {
-        Self { max, open: 0, dialing: 0 }
+        Self { max, taken: 0, dialing: 0, open: 0, failing: false }
+    }
+
+    pub(super) const fn max(&self) -> usize {
+        self.max
+    }
+
+    pub(super) const fn open(&self) -> usize {
+        self.open
+    }
+
+    pub(super) const fn dialing(&self) -> usize {
+        self.dialing
     }
 
     pub(super) const fn room(&self) -> usize {
-        self.max.saturating_sub(self.open + self.dialing)
+        self.max.saturating_sub(self.taken)
     }
 
-    /// Nothing is there, and nothing is on its way.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.open + self.dialing == 0
+    /// A connection is being made.
+    pub(super) const fn begin(&mut self) {
+        self.taken += 1;
+        self.dialing += 1;
     }
 
-    /// How many connections to begin for so many who wait, whether or not there is room.
+    /// It was made.
+    pub(super) const fn opened(&mut self) {
+        self.dialing -= 1;
+        self.open += 1;
+        self.failing = false;
+    }
+
+    /// It was not. Its place is free as soon as its socket is closed.
+    pub(super) const fn failed(&mut self) -> Told {
+        self.dialing -= 1;
+        let last = self.dialing == 0;
+        self.failing = self.open == 0 && !last;
+        if self.open == 0 && last { Told::All } else { Told::First }
+    }
+
+    /// A socket was closed, of a connection that had been made or had not.
+    pub(super) const fn closed(&mut self, opened: bool) {
+        self.taken -= 1;
+        if opened {
+            self.open -= 1;
+        }
+    }
+
+    /// How many connections to begin for so many who wait.
     ///
-    /// Of a host about which nothing is known, the first connection tells whether one is enough for all. Making one for each who
-    /// waits would be a burst of handshakes that a host over HTTP/2 needs one of.
+    /// Of a host about which nothing is known, the first connection tells whether one is enough for all. Making one for each who waits
+    /// would be a burst of handshakes that a host over HTTP/2 needs one of. And where connecting has just failed and nothing is open,
+    /// those that are under way tell whether it is worth trying again.
     pub(super) fn wanted(&self, waiting: usize, speaks: Speaks) -> usize {
+        if self.failing {
+            return 0;
+        }
         let useful = match speaks {
             Speaks::Unknown => waiting.min(1),
-            Speaks::Http1 => waiting,
-            Speaks::Http2 { streams } => waiting.div_ceil(streams.max(1)),
+            other => waiting.div_ceil(other.each()),
         };
-        useful.saturating_sub(self.dialing)
+        useful.saturating_sub(self.dialing).min(self.room())
     }
 
-    /// How many callers could find no place if one more came: those for whom neither a dial nor room for one is left.
-    pub(super) fn without_a_place(&self, waiting: usize, speaks: Speaks) -> usize {
-        let each = match speaks {
-            Speaks::Unknown | Speaks::Http1 => 1,
-            Speaks::Http2 { streams } => streams.max(1),
-        };
-        waiting.saturating_sub((self.dialing + self.room()).saturating_mul(each))
+    /// How many of so many who wait have neither a connection on its way nor room for one.
+    pub(super) const fn without_a_place(&self, waiting: usize, speaks: Speaks) -> usize {
+        waiting.saturating_sub((self.dialing + self.room()).saturating_mul(speaks.each()))
+    }
+
+    /// Whether a connection is on its way for the one before whom so many wait.
+    pub(super) const fn is_promised(&self, before: usize, speaks: Speaks) -> bool {
+        before < self.dialing.saturating_mul(speaks.each())
     }
 }
 
@@ -61,7 +123,7 @@ mod tests {
     use super::*;
 
     const fn places(max: usize, open: usize, dialing: usize) -> Places {
-        Places { max, open, dialing }
+        Places { max, taken: open + dialing, dialing, open, failing: false }
     }
 
     #[test]
@@ -75,6 +137,7 @@ mod tests {
     fn a_connection_serves_one_caller_over_http1_and_as_many_as_are_allowed_over_http2() {
         assert_eq!(places(9, 0, 0).wanted(5, Speaks::Http1), 5);
         assert_eq!(places(9, 0, 2).wanted(5, Speaks::Http1), 3);
+        assert_eq!(places(3, 1, 0).wanted(5, Speaks::Http1), 2, "there is no more room");
         let many = Speaks::Http2 { streams: 10 };
         assert_eq!(places(9, 1, 0).wanted(25, many), 3);
         assert_eq!(places(9, 1, 3).wanted(25, many), 0);
@@ -88,7 +151,32 @@ mod tests {
         assert_eq!(places(3, 1, 1).without_a_place(2, Speaks::Http1), 0);
         assert_eq!(places(3, 1, 1).without_a_place(3, Speaks::Http1), 1);
         assert_eq!(places(3, 2, 0).without_a_place(11, Speaks::Http2 { streams: 10 }), 1);
-        assert_eq!(places(3, 3, 0).room(), 0);
         assert_eq!(places(1, 3, 0).room(), 0, "the most may be less than there are");
+        assert!(places(3, 1, 2).is_promised(1, Speaks::Http1));
+        assert!(!places(3, 1, 2).is_promised(2, Speaks::Http1));
+        assert!(places(3, 1, 1).is_promised(9, Speaks::Http2 { streams: 10 }));
+    }
+
+    #[test]
+    fn a_failure_is_told_to_all_once_nothing_is_left_and_until_then_nothing_new_is_begun() {
+        let mut places = places(2, 0, 2);
+        assert_eq!(places.failed(), Told::First);
+        places.closed(false);
+        assert_eq!(places.wanted(9, Speaks::Http1), 0, "the other one will tell");
+        assert_eq!(places.failed(), Told::All);
+        places.closed(false);
+        assert_eq!(places.wanted(9, Speaks::Http1), 2);
+
+        places.begin();
+        places.begin();
+        assert_eq!(places.failed(), Told::First);
+        places.opened();
+        places.closed(false);
+        assert_eq!(places.wanted(9, Speaks::Http1), 1, "it works after all");
+        places.begin();
+        assert_eq!(places.failed(), Told::First, "one is open");
+        places.closed(false);
+        places.closed(true);
+        assert_eq!((places.open(), places.dialing(), places.room()), (0, 0, 2));
     }
 }

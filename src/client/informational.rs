@@ -1,0 +1,24 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+
+/// Who hears what a server says before its answer. It travels with the request.
+#[derive(Clone)]
+pub(super) struct Informational(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+
+impl Informational {
+    pub(super) fn new(hook: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
+        (self.0)(status, headers);
+    }
+}
+
+impl fmt::Debug for Informational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Informational")
+    }
+}
