@@ -34,6 +34,8 @@ mod eyeballs;
 #[cfg(feature = "serde")]
 mod file;
 mod head;
+mod lookups;
+mod names;
 mod no_proxy;
 mod progress;
 mod proxy;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::error::ResolverSaid;
 use super::eyeballs::{order, tells};
+use super::lookups::Lookups;
 use super::race::{Failures, race};
 use super::resolve::AnyResolve;
 use super::{Connect, ConnectError, InvalidConnector, Progress, Resolve, Target, TcpSettings};
@@ -17,9 +17,8 @@ use crate::base::{Error, Phase, Rng};
 /// whoever puts something around it: see [`Connect`].
 #[derive(Clone)]
 pub struct Tcp {
-    resolver: Arc<dyn AnyResolve>,
+    lookups: Arc<Lookups>,
     settings: TcpSettings,
-    rng: Rng,
 }
 
 impl Tcp {
@@ -38,7 +37,7 @@ impl Tcp {
         rng: Rng,
     ) -> Result<Self, InvalidConnector> {
         settings.check()?;
-        Ok(Self { resolver, settings, rng })
+        Ok(Self { lookups: Arc::new(Lookups::new(resolver, rng)), settings })
     }
 
     /// The addresses to try, in order.
@@ -48,12 +47,9 @@ impl Tcp {
             return Ok(vec![SocketAddr::new(address, to.port())]);
         }
         progress.begin(Phase::Resolve);
-        let found = self.resolver.ask(host).await.map_err(|error| ConnectError::NotResolved {
-            host: host.into(),
-            source: ResolverSaid(Arc::new(error)),
-        })?;
+        let (found, turn) = self.lookups.find(host).await?;
         progress.begin(Phase::Connect);
-        let ordered = order(&found.addresses, self.rng.next_u64());
+        let ordered = order(&found, turn);
         Ok(ordered.into_iter().map(|address| SocketAddr::new(address, to.port())).collect())
     }
 
@@ -94,7 +90,11 @@ impl Connect for Tcp {
                 progress.set_peer(address);
                 Ok(stream)
             }
-            Err(failures) => Err(unreachable(to, failures).into()),
+            Err(failures) => {
+                // They may not be its addresses any more.
+                self.lookups.doubt(to.host());
+                Err(unreachable(to, failures).into())
+            }
         }
     }
 }
