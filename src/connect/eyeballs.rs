@@ -83,6 +83,40 @@ mod tests {
         assert_eq!(ordered("::1 ::2", u64::MAX), "::2 ::1");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_was_found_is_tried_once_and_no_family_waits_for_the_other(
+            found in proptest::collection::vec((proptest::bool::ANY, 0_u8..20), 0..12),
+            turn: u64,
+        ) {
+            let found: Vec<IpAddr> = found
+                .into_iter()
+                .map(|(v4, last)| if v4 { [10, 0, 0, last].into() } else { [0, 0, 0, 0, 0, 0, 1, last.into()].into() })
+                .collect();
+            let once: HashSet<IpAddr> = found.iter().copied().collect();
+            let ordered = order(&found, turn);
+            assert_eq!(ordered.len(), once.len());
+            assert_eq!(ordered.iter().copied().collect::<HashSet<_>>(), once);
+
+            assert_eq!(ordered.first().map(IpAddr::is_ipv4), found.first().map(IpAddr::is_ipv4));
+            // As long as there are any of both, they alternate.
+            let both = 2 * once.iter().filter(|ip| ip.is_ipv4()).count().min(once.iter().filter(|ip| ip.is_ipv6()).count());
+            assert!(ordered.iter().take(both).zip(ordered.iter().take(both).skip(1)).all(|(a, b)| a.is_ipv4() != b.is_ipv4()));
+
+            for v4 in [true, false] {
+                let of = |ips: &[IpAddr]| ips.iter().copied().filter(|ip| ip.is_ipv4() == v4).collect::<Vec<_>>();
+                let (mut seen, mut family) = (HashSet::new(), of(&found));
+                family.retain(|ip| seen.insert(*ip));
+                // The same circle, begun elsewhere.
+                if !family.is_empty() {
+                    let begin = (turn % family.len() as u64) as usize;
+                    family.rotate_left(begin);
+                }
+                assert_eq!(of(&ordered), family);
+            }
+        }
+    }
+
     #[test]
     fn a_refusal_tells_more_than_that_there_is_no_way() {
         use io::ErrorKind::{

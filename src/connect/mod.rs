@@ -34,6 +34,8 @@ mod eyeballs;
 #[cfg(feature = "serde")]
 mod file;
 mod head;
+#[cfg(feature = "dns")]
+mod hickory;
 mod lookups;
 mod names;
 mod no_proxy;
@@ -57,6 +59,9 @@ pub use self::builder::ConnectorBuilder;
 pub use self::connector::Connector;
 pub use self::dialed::{Alpn, Dialed, Forward, Offer};
 pub use self::error::{ConnectError, ResolverSaid};
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use self::hickory::HickoryResolver;
 pub use self::progress::{Progress, Timings};
 pub use self::proxy::{InvalidProxy, Proxy};
 pub use self::resolve::{Resolve, Resolved};

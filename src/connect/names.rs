@@ -167,6 +167,11 @@ impl<W: Clone> Names<W> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Forgets the name that nobody has asked for the longest, if there are as many as there may be.
     fn make_room(&mut self) {
         if self.entries.len() >= self.most {
