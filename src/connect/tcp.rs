@@ -113,3 +113,44 @@ impl fmt::Debug for Tcp {
         f.debug_struct("Tcp").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::connect::SystemResolver;
+
+    async fn connected(settings: TcpSettings) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = Target::new("127.0.0.1", listener.local_addr().unwrap().port(), false);
+        let tcp = Tcp::new(SystemResolver::new(), settings).unwrap();
+        tcp.connect(&to, &Progress::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_what_the_settings_say() {
+        let secs = Duration::from_secs;
+        let usual = connected(TcpSettings::new()).await;
+        let socket = SockRef::from(&usual);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), secs(15));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), secs(15));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(secs(30)));
+
+        let own = TcpSettings::new().keepalive(secs(60)).keepalive_interval(secs(7)).user_timeout(secs(90));
+        let own = connected(own.nodelay(false)).await;
+        let socket = SockRef::from(&own);
+        assert!(!socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), secs(7));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(secs(90)));
+
+        let none = connected(TcpSettings::new().without_keepalive().without_user_timeout()).await;
+        let socket = SockRef::from(&none);
+        assert!(!socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    }
+}
