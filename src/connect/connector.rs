@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::transport::AnyConnect;
-use super::{ConnectError, ConnectorBuilder, Dialed, Offer, Progress, Stream, Target};
-use crate::base::{Error, Phase};
+use super::tunnel::tunnel;
+use super::{ConnectError, ConnectorBuilder, Dialed, Forward, Offer, Progress, Proxy, Stream, Target};
+use crate::base::{Delivery, Error, Phase};
 
-/// The whole way to a host: its addresses, TCP, TLS. A cheap handle: clones share all that is remembered.
+/// The whole way to a host: its addresses, TCP, a proxy, TLS. A cheap handle: clones share all that is remembered.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), stonework::Error> {
@@ -23,6 +24,7 @@ pub struct Connector {
 
 pub(super) struct Inner {
     pub(super) transport: Arc<dyn AnyConnect>,
+    pub(super) proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
     pub(super) tls: super::tls::Handshakes,
 }
@@ -46,12 +48,29 @@ impl Connector {
     /// Of the kind [`Connect`](crate::base::Kind::Connect), not sent; [`ConnectError`] in its chain names what was being done, and
     /// where. Trying again is [in vain](Error::forbids_retry) where one end does not trust the other's certificate.
     pub async fn dial(&self, to: &Target, offer: Offer, progress: &Progress) -> Result<Dialed, Error> {
+        let proxy = self.inner.proxy.as_ref().and_then(|proxy| proxy.for_target(to));
+        let first = proxy.map_or(to, |proxy| &proxy.target);
         progress.begin(Phase::Connect);
-        let io = self.inner.transport.dial(to, progress).await?;
-        let (io, protocol) =
-            if to.is_tls() { self.encrypt(to, offer, io, progress).await? } else { (io, None) };
+        let dialed = self.inner.transport.dial(first, progress).await;
+        // Whatever it says: no request was sent.
+        let mut io = dialed.map_err(|error| error.with_delivery(Delivery::NotSent))?;
+        let (mut protocol, mut forwards) = (None, None);
+        if let Some(proxy) = proxy {
+            if proxy.target.is_tls() {
+                (io, _) = self.encrypt(&proxy.target, Offer::Http1, io, progress).await?;
+            }
+            if to.is_tls() {
+                progress.begin(Phase::Proxy);
+                io = tunnel(proxy, to, io).await?;
+            } else {
+                forwards = Some(Forward { authorization: proxy.authorization.clone() });
+            }
+        }
+        if to.is_tls() {
+            (io, protocol) = self.encrypt(to, offer, io, progress).await?;
+        }
         progress.end();
-        Ok(Dialed { io, protocol, forwards: None })
+        Ok(Dialed { io, protocol, forwards })
     }
 
     #[cfg(feature = "tls")]

@@ -139,7 +139,10 @@ impl ConnectError {
     fn is_final(&self) -> bool {
         match self {
             Self::NotResolved { source, .. } => source.0.forbids_retry(),
-            Self::ProxyRefused { status, .. } => status.is_client_error(),
+            Self::ProxyRefused { status, .. } => {
+                let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+                status.is_client_error() && !passes.contains(status)
+            }
             Self::NoTls { .. } => true,
             #[cfg(feature = "tls")]
             Self::Tls { source, .. } => super::tls::is_final(source),

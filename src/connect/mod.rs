@@ -25,12 +25,25 @@
 //! # Ok(()) }
 //! ```
 
+mod basic;
 mod builder;
 mod connector;
 mod dialed;
 mod error;
+mod eyeballs;
+#[cfg(feature = "serde")]
+mod file;
+mod head;
+#[cfg(feature = "dns")]
+mod hickory;
+mod lookups;
+mod names;
+mod no_proxy;
 mod progress;
+mod proxy;
+mod race;
 mod resolve;
+mod settings;
 mod stream;
 mod system;
 mod target;
@@ -38,15 +51,21 @@ mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod tunnel;
 #[cfg(unix)]
 mod unix;
 
-pub use self::builder::{ConnectorBuilder, InvalidConnector};
+pub use self::builder::ConnectorBuilder;
 pub use self::connector::Connector;
 pub use self::dialed::{Alpn, Dialed, Forward, Offer};
 pub use self::error::{ConnectError, ResolverSaid};
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use self::hickory::HickoryResolver;
 pub use self::progress::Progress;
+pub use self::proxy::{InvalidProxy, Proxy};
 pub use self::resolve::{Resolve, Resolved};
+pub use self::settings::{InvalidConnector, TcpSettings};
 pub use self::stream::Stream;
 pub use self::system::SystemResolver;
 pub use self::target::Target;

@@ -3,10 +3,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream of bytes to a target, whatever it goes over.
-pub struct Stream(Box<dyn Io>);
+/// A stream of bytes to a target, whatever it goes over. Dropping it closes it.
+pub struct Stream {
+    io: Box<dyn Io>,
+    /// What was read already, and not for whoever read it.
+    early: Bytes,
+}
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -15,7 +20,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 impl Stream {
     /// Of anything.
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self(Box::new(io))
+        Self { io: Box::new(io), early: Bytes::new() }
+    }
+
+    /// The same, with these bytes to be read first. Nothing is left to be read first before.
+    pub(super) fn with_early(self, early: Bytes) -> Self {
+        debug_assert!(self.early.is_empty());
+        Self { early, ..self }
     }
 }
 
@@ -25,13 +36,18 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, into)
+        if !self.early.is_empty() {
+            let some = self.early.len().min(into.remaining());
+            into.put_slice(&self.early.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut *self.io).poll_read(cx, into)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        Pin::new(&mut *self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -39,19 +55,19 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, pieces)
+        Pin::new(&mut *self.io).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.io).poll_shutdown(cx)
     }
 }
 

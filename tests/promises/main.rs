@@ -10,6 +10,7 @@ mod client;
 mod client_address;
 mod collect;
 mod concurrency_limit;
+mod connect;
 mod connections;
 mod deadlines;
 mod delivery;

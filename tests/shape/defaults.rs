@@ -5,6 +5,7 @@ use std::time::Duration;
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
@@ -49,6 +50,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
@@ -81,7 +83,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let body = BodyLimits::new();
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
-    let (health, pool) = (HealthSettings::new(), PoolSettings::new());
+    let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -140,6 +142,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "breaker `probes`" => breaker.clone().probes(value.parse().ok()?) == breaker,
         "breaker `probe_timeout`" => breaker.clone().probe_timeout(time(value)?) == breaker,
+        "tcp `attempt_delay`" => tcp.clone().attempt_delay(time(value)?) == tcp,
+        "tcp `keepalive`" => tcp.clone().keepalive(time(value)?) == tcp,
+        "tcp `keepalive_interval`" => tcp.clone().keepalive_interval(time(value)?) == tcp,
+        "tcp `local_v4`" => value == "off" && format!("{tcp:?}").contains("local_v4: None"),
+        "tcp `local_v6`" => value == "off" && format!("{tcp:?}").contains("local_v6: None"),
+        "tcp `nodelay`" => value == "on" && tcp.clone().nodelay(true) == tcp,
+        "tcp `user_timeout`" => tcp.clone().user_timeout(time(value)?) == tcp,
         "pool `backoff`" => {
             let (range, jitter) = value.split_once(", ")?;
             let (base, cap) = range.split_once(" to ")?;
