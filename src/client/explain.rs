@@ -94,19 +94,17 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     writeln!(text, "response body: {body}")?;
     write!(text, "transport: {}; {connect_timeout:?} to connect; ", speaks(*http))?;
     write!(text, "up to {max_connections_per_host} connections per host and {max_connections} in all")?;
-    match connection_lifetime {
-        Some(lifetime) => writeln!(text, ", each for {lifetime:?}")?,
-        None => writeln!(text)?,
-    }
-    write!(text, "waiting for a connection: up to {max_waiting} requests per host, ")?;
-    match pool_timeout {
-        Some(limit) => writeln!(text, "each for {limit:?}")?,
-        None => writeln!(text, "each for the rest of its attempt")?,
+    if let Some(lifetime) = connection_lifetime {
+        write!(text, ", each for {lifetime:?}")?;
     }
     idle(text, *idle_timeout, *max_idle_per_host)?;
+    write!(text, "; up to {max_waiting} requests per host wait for one")?;
+    if let Some(limit) = pool_timeout {
+        write!(text, ", up to {limit:?}")?;
+    }
     match expect_continue {
-        Some(from) => writeln!(text, "request bodies: from {from} bytes on, once the server wants them"),
-        None => writeln!(text, "request bodies: sent at once"),
+        Some(from) => writeln!(text, "; bodies from {from} bytes on are sent when they are wanted"),
+        None => writeln!(text, "; bodies are sent at once"),
     }
 }
 
@@ -167,7 +165,9 @@ mod tests {
              breaker: by host and port; opens at 50% failures, of at least 20 calls in 10s; \
              open times with equal jitter from 5s to 30s; 1 at a time to probe, each up to 10s\n\
              response body: 30s of silence\n\
-             transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
+             transport: HTTP/2 where a host over TLS chooses it, else HTTP/1.1; 5s to connect; \
+             up to 100 connections per host and 1024 in all, each for 300s; up to 32 idle ones per host, for 4s (HTTP/2: 90s); \
+             up to 1000 requests per host wait for one, up to 5s; bodies from 1048576 bytes on are sent when they are wanted\n"
         );
     }
 
@@ -178,6 +178,10 @@ mod tests {
             .without_attempt_timeout()
             .without_breaker()
             .without_idle_connections()
+            .without_connection_lifetime()
+            .without_pool_timeout()
+            .without_expect_continue()
+            .http1_only()
             .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
         assert_eq!(
@@ -189,7 +193,8 @@ mod tests {
              collect: only where a request asks\n\
              breaker: off\n\
              response body: any silence\n\
-             transport: HTTP/1.1 over TCP; 5s to connect; each connection is used once\n"
+             transport: HTTP/1.1; 5s to connect; up to 100 connections per host and 1024 in all; no idle ones; \
+             up to 1000 requests per host wait for one; bodies are sent at once\n"
         );
         assert!(stack(&settings, true).contains("; a budget that is shared; "));
         assert!(stack(&settings.without_retry(), true).contains("retry: off\n"));

@@ -91,12 +91,11 @@ fn is_of_request_body(error: &(dyn StdError + 'static)) -> bool {
     failed(error) || error.source().is_some_and(failed)
 }
 
-/// RFC 9113, section 8.7: `REFUSED_STREAM` from the peer guarantees that the request was not processed.
-///
-/// A GOAWAY gives the same guarantee to the streams beyond its last one, but the error does not tell which those are:
-/// it counts as unknown.
+/// RFC 9113, section 8.7: the peer guarantees that the request was not processed by `REFUSED_STREAM`, and by a GOAWAY whose last stream is
+/// an earlier one. Only such streams end with the error of a GOAWAY; the others go on, and end with the connection.
 fn is_refusal(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub enum InvalidRequest {
     /// The scheme is neither `http` nor `https`.
     #[error("the scheme of the URI is neither `http` nor `https`")]
     Scheme,
-    /// The scheme is `https`.
-    #[error("the URI asks for TLS, which is not built in yet; the scheme has to be `http`")]
+    /// The scheme is `https`, and the crate was built without the feature `tls`.
+    #[error("the URI asks for TLS, which needs the feature `tls`")]
     Tls,
     /// The URI cannot be parsed.
     #[error("the URI is not valid")]

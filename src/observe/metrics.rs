@@ -80,7 +80,8 @@ impl Observer for MetricsObserver {
                 counter!("stonework.connect_failures", "kind" => kind.name()).increment(1);
             }
             Event::ConnectionOpened { http2, took, .. } => {
-                histogram!("stonework.connect", "http" => if *http2 { "2" } else { "1" }).record(took.as_secs_f64());
+                histogram!("stonework.connect", "http" => if *http2 { "2" } else { "1" })
+                    .record(took.as_secs_f64());
             }
             Event::ConnectionTaken { reused, waited, .. } => {
                 let reused = if *reused { "true" } else { "false" };

@@ -121,7 +121,8 @@ impl Recorder {
                 }
                 Event::ConnectionTaken { host, http2, reused, waited } => {
                     let at = at_of("host", host, *at - *start);
-                    let (http, reused) = (http_name(*http2), if *reused { "one that was there" } else { "a new one" });
+                    let (http, reused) =
+                        (http_name(*http2), if *reused { "one that was there" } else { "a new one" });
                     lines.note(format_args!("{at}: {http} over {reused} after {waited:?}"));
                 }
                 Event::ConnectionOpened { host, http2, took, .. } => {
@@ -129,7 +130,10 @@ impl Recorder {
                     lines.note(format_args!("{at}: connected in {took:?}: {}", http_name(*http2)));
                 }
                 Event::ConnectFailed { host, kind, .. } => {
-                    lines.note(format_args!("{}: could not connect: {kind}", at_of("host", host, *at - *start)));
+                    lines.note(format_args!(
+                        "{}: could not connect: {kind}",
+                        at_of("host", host, *at - *start)
+                    ));
                 }
                 Event::RequestReplayed { host } => {
                     let at = at_of("host", host, *at - *start);

@@ -37,3 +37,4 @@ mod support;
 mod timeout;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub(super) struct Core {
     closed: AtomicBool,
     hosts: Mutex<Hosts>,
     total: Mutex<Total>,
+    /// How many hosts are starving: also for those who do not want to take a lock to hear that none is.
+    starving: AtomicUsize,
 }
 
 /// Every host that has a connection, or that somebody asks for one.
@@ -70,6 +72,7 @@ impl Core {
             closed: AtomicBool::new(false),
             hosts: Mutex::default(),
             total: Mutex::default(),
+            starving: AtomicUsize::new(0),
         }
     }
 
@@ -112,6 +115,7 @@ impl Core {
     /// This host found no room. It is asked again when there is some, which is made by closing a connection that lies idle elsewhere.
     pub(super) fn starve(&self, host: &Arc<Host>) {
         self.total().starving.push_back(Arc::downgrade(host));
+        self.starving.fetch_add(1, Ordering::Relaxed);
         let others: Vec<_> =
             self.hosts().by_key.values().filter(|other| !Arc::ptr_eq(other, host)).map(Arc::clone).collect();
         let oldest =
@@ -120,6 +124,11 @@ impl Core {
             other.close_oldest_idle();
         }
         self.feed();
+    }
+
+    /// Whether a host waits for the room of a connection that lies idle elsewhere.
+    pub(super) fn anybody_starves(&self) -> bool {
+        self.starving.load(Ordering::Relaxed) > 0
     }
 
     fn feed(&self) {
@@ -131,7 +140,9 @@ impl Core {
     fn next_starving(&self) -> Option<Arc<Host>> {
         let mut total = self.total();
         while total.taken < self.settings.max_connections {
-            if let Some(host) = total.starving.pop_front()?.upgrade() {
+            let host = total.starving.pop_front()?;
+            self.starving.fetch_sub(1, Ordering::Relaxed);
+            if let Some(host) = host.upgrade() {
                 return Some(host);
             }
         }

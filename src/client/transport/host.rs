@@ -334,6 +334,9 @@ impl Host {
         drop(close);
         if lies_idle {
             self.core.keeper.watch(&self.core);
+            if self.core.anybody_starves() {
+                self.close_oldest_idle();
+            }
         }
         for (runtime, progress) in dials {
             let dialing = Dialing::new(Arc::clone(self), progress);

@@ -17,6 +17,8 @@ pub(super) struct Upload {
     body: Outgoing,
     /// What the caller's `content-length` leaves of a body that does not know its own length.
     left: Option<u64>,
+    /// What came after the end of that, and is no data.
+    ahead: Option<Frame<Bytes>>,
     /// None of an empty body, which is always out.
     out: Option<Arc<AtomicBool>>,
     held: Option<Arc<Gate>>,
@@ -32,12 +34,12 @@ impl Upload {
         let (head, body) = request.into_parts();
         let left = if body.size_hint().exact().is_none() { announced(&head.headers) } else { None };
         let out = if body.is_end_stream() { None } else { Some(Arc::default()) };
-        Request::from_parts(head, Self { body: Outgoing(body), left, out, held: None })
+        Request::from_parts(head, Self { body: Outgoing(body), left, ahead: None, out, held: None })
     }
 
     /// A body that was held back, and is not.
     pub(super) fn again(body: Outgoing) -> Self {
-        Self { body, left: None, out: Some(Arc::default()), held: None }
+        Self { body, left: None, ahead: None, out: Some(Arc::default()), held: None }
     }
 
     /// Tells whether all of it was taken, after it was handed on.
@@ -74,6 +76,18 @@ impl Upload {
         Poll::Ready(())
     }
 
+    /// Look at what comes after the announced end, which nobody will ask for, as far as it is there already. It is not to be data.
+    fn poll_beyond(&mut self, cx: &mut Context<'_>) -> bool {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| !data.is_empty()) => false,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.ahead = Some(frame);
+                true
+            }
+            _ => true,
+        }
+    }
+
     fn taken(&self) {
         if let Some(out) = &self.out {
             out.store(true, Ordering::Release);
@@ -94,18 +108,27 @@ impl http_body::Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
         ready!(self.poll_held(cx));
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
             self.taken();
             return Poll::Ready(None);
         };
-        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
-            match left.checked_sub(data.len() as u64) {
-                Some(rest) => *left = rest,
-                None => return Poll::Ready(Some(Err(RequestBodyFailed::new(TooLong)))),
+        if let (Some(left), Some(data)) = (self.left, frame.data_ref()) {
+            let rest = left.checked_sub(data.len() as u64);
+            self.left = rest;
+            let ends = match rest {
+                Some(0) => self.poll_beyond(cx),
+                Some(_) => true,
+                None => false,
+            };
+            if !ends {
+                return Poll::Ready(Some(Err(RequestBodyFailed::new(TooLong))));
             }
         }
         // Hyper does not ask again once it has as much as was announced.
-        if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
+        if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) || self.left == Some(0) {
             self.taken();
         }
         Poll::Ready(Some(Ok(frame)))
