@@ -67,10 +67,11 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `redis` and `reqwest`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `redis` and `reqwest`.
 //!
 //! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
+//! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `tls`: TLS with rustls, for `connect` and `server`. The only one that builds C code: AWS-LC.

@@ -50,7 +50,7 @@ mod tests {
         let whole = format!("{head}early");
         for cut in 0..whole.len() {
             let expected = (cut >= head.len()).then_some((StatusCode::OK, head.len()));
-            assert_eq!(read(whole[..cut].as_bytes()), Ok(expected), "{cut}");
+            assert_eq!(read(&whole.as_bytes()[..cut]), Ok(expected), "{cut}");
         }
         assert_eq!(read(b"HTTP/1.0 407 \r\n\r\n"), Ok(Some((StatusCode::PROXY_AUTHENTICATION_REQUIRED, 17))));
     }

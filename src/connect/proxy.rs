@@ -136,9 +136,14 @@ impl Proxy {
         Ok(Self { http: Some(server.clone()), https: Some(server), none: NoProxy::default() })
     }
 
-    /// Go to these without a proxy, too: names, which stand for all names below them as well (with a leading `.` or `*.` it is the same),
-    /// addresses, networks such as `10.0.0.0/8`, each but the last with a port if it is for that port alone, or `*` for all; with commas
-    /// or blanks between them. What cannot be read says nothing. A name is not looked up to find out whether its address is one of them.
+    /// Go to these without a proxy, too, as they stand in `NO_PROXY`, with commas or blanks between them:
+    ///
+    /// * `example.com`: that host and all below it; `.example.com` and `*.example.com` say the same;
+    /// * `192.0.2.7`, `::1`: an address; `10.0.0.0/8`: a network of them. A name is not looked up to find out whether it has one of these;
+    /// * `example.com:8080`, `[::1]:80`: only at this port;
+    /// * `*`: all.
+    ///
+    /// What cannot be read says nothing.
     pub fn no_proxy(mut self, list: &str) -> Self {
         self.none.add(list);
         self
