@@ -125,10 +125,8 @@ fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
 
 fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
     match timeout {
-        Some(timeout) => {
-            writeln!(text, "idle connections: up to {most} per host, each for {timeout:?} (HTTP/2: 90s)")
-        }
-        None => writeln!(text, "idle connections: none"),
+        Some(timeout) => write!(text, "; up to {most} idle ones per host, for {timeout:?} (HTTP/2: 90s)"),
+        None => write!(text, "; no idle ones"),
     }
 }
 
@@ -136,9 +134,11 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 mod tests {
     use super::super::Client;
     use super::super::limits::Limits;
+    use super::super::transport::Transport;
     use super::*;
-    use crate::base::WallClock;
+    use crate::base::{Observe, Rng, WallClock};
     use crate::breaker::Breakers;
+    use crate::connect::Connector;
     use crate::retry::{ResumeSettings, RetrySettings};
 
     fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
@@ -149,6 +149,7 @@ mod tests {
             shared_budget,
             fallback: None,
             limits: Limits::new(settings, None, None),
+            transport: Transport::new(settings, Connector::new(), Observe::default(), Rng::seeded(1)),
             wall: WallClock::default(),
         })
     }
