@@ -125,10 +125,9 @@ const HIDDEN: &[(&str, &str)] = &[("exchange", "what the transports of `client` 
 const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
-    ("client/transport.rs", "Incoming", "a private type answers with hyper's body"),
-    ("client/wire.rs", "AsyncRead", "a private type implements it for hyper"),
-    ("client/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
-    ("client/wire.rs", "Connection", "a private type implements it for hyper-util"),
+    ("client/transport/dial.rs", "Executor", "a private type implements it for hyper"),
+    ("client/transport/wire.rs", "AsyncRead", "a private type implements it for hyper"),
+    ("client/transport/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("connect/stream.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
     ("connect/stream.rs", "AsyncWrite", "as above"),
     ("connect/tcp.rs", "TcpStream", "what `Connect` makes of TCP"),

@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
+type Hook = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
+
 /// Who hears what a server says before its answer. It travels with the request.
 #[derive(Clone)]
-pub(super) struct Informational(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+pub(super) struct Informational(Arc<Hook>);
 
 impl Informational {
     pub(super) fn new(hook: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {

@@ -6,3 +6,5 @@ mod http2;
 mod kit;
 mod queue;
 mod reuse;
+#[cfg(feature = "tls")]
+mod whole;

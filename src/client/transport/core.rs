@@ -126,7 +126,7 @@ impl Core {
         self.feed();
     }
 
-    /// Whether a host waits for the room of a connection that lies idle elsewhere.
+    /// Whether a host waits for a connection to be closed that lies idle elsewhere.
     pub(super) fn anybody_starves(&self) -> bool {
         self.starving.load(Ordering::Relaxed) > 0
     }

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
-use super::Owner;
 use super::connection::Connection;
 use super::expect::{Held, hold};
 use super::head::Head;
@@ -17,6 +16,7 @@ use super::host::{Asked, Host};
 use super::keep_alive::idle_after;
 use super::key::Key;
 use super::lease::Lease;
+use super::service::Owner;
 use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
 use crate::base::body::Body;

@@ -372,8 +372,8 @@ impl State {
         let room = self.places.room() > 0;
         let takes = |shared: &&mut Shared| {
             let connection = &shared.connection;
-            let stays = !connection.is_closed() && !(room && connection.is_old(now));
-            stays && shared.streams < connection.streams()
+            let leaves = connection.is_closed() || (room && connection.is_old(now));
+            !leaves && shared.streams < connection.streams()
         };
         let shared = self.shared.iter_mut().find(takes)?;
         shared.streams += 1;

@@ -140,7 +140,7 @@ impl http_body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         match &self.held {
-            Some(gate) => gate.size.clone(),
+            Some(gate) => gate.size,
             None => self.body.size_hint(),
         }
     }

@@ -12,13 +12,13 @@ use stonework::connect::{Connector, Target, connect_fn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep;
 
-pub const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for any number of turns, and nothing on a clock that stands still.
-pub const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_millis(1);
 
 /// What stands in the place of a network.
 #[derive(Clone)]
-pub struct Net {
+pub(super) struct Net {
     connector: Connector,
     counts: Arc<Counts>,
 }
@@ -49,7 +49,10 @@ impl Drop for Open {
 
 impl Net {
     /// Each connection takes so long to make, and is then served by this, which is told how many there were before.
-    pub fn new<F>(delay: Duration, serve: impl Fn(usize, DuplexStream) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn new<F>(
+        delay: Duration,
+        serve: impl Fn(usize, DuplexStream) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -65,7 +68,7 @@ impl Net {
     }
 
     /// Each connection is made as this says, which is given its other end.
-    pub fn with<F>(make: impl Fn(usize, DuplexStream) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn with<F>(make: impl Fn(usize, DuplexStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -86,26 +89,26 @@ impl Net {
         Self { connector, counts }
     }
 
-    pub fn builder(&self, settings: ClientSettings) -> ClientBuilder {
+    pub(super) fn builder(&self, settings: ClientSettings) -> ClientBuilder {
         Client::builder().settings(settings).connector(self.connector.clone())
     }
 
-    pub fn client(&self, settings: ClientSettings) -> Client {
+    pub(super) fn client(&self, settings: ClientSettings) -> Client {
         self.builder(settings).build().expect("valid settings")
     }
 
     /// How many connections were begun.
-    pub fn dialed(&self) -> usize {
+    pub(super) fn dialed(&self) -> usize {
         self.counts.dialed.load(Ordering::SeqCst)
     }
 
     /// How many are open or being made.
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.counts.open.load(Ordering::SeqCst)
     }
 
     /// How many have been so at once.
-    pub fn peak(&self) -> usize {
+    pub(super) fn peak(&self) -> usize {
         self.counts.peak.load(Ordering::SeqCst)
     }
 }
@@ -151,12 +154,12 @@ impl tokio::io::AsyncWrite for Counted {
 }
 
 /// One attempt, all the time there is, and nothing that a test did not ask for.
-pub fn plain() -> ClientSettings {
+pub(super) fn plain() -> ClientSettings {
     ClientSettings::new().without_retry().without_breaker().without_attempt_timeout().without_deadline()
 }
 
 /// Read one head, with its last line; nothing at the end.
-pub async fn head(peer: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+pub(super) async fn head(peer: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(peer.read_u8().await.ok()?);
@@ -165,7 +168,7 @@ pub async fn head(peer: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 }
 
 /// Answer every request after this time, with its path.
-pub async fn answer_each(mut peer: DuplexStream, after: Duration) {
+pub(super) async fn answer_each(mut peer: DuplexStream, after: Duration) {
     while let Some(head) = head(&mut peer).await {
         sleep(after).await;
         let path = head.split(' ').nth(1).unwrap_or_default();
@@ -176,6 +179,6 @@ pub async fn answer_each(mut peer: DuplexStream, after: Duration) {
     }
 }
 
-pub fn told(error: &Error) -> (Kind, Delivery) {
+pub(super) fn told(error: &Error) -> (Kind, Delivery) {
     (error.kind(), error.delivery())
 }

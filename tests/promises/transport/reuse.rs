@@ -319,3 +319,21 @@ async fn an_upgraded_connection_belongs_to_whoever_upgraded_it() {
     sleep(TURN).await;
     assert_eq!((net.open(), client.connections().open), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn against_a_server_that_closes_after_a_second_none_of_two_hundred_tries_fails() {
+    let net = Net::new(Duration::ZERO, |_, mut peer| async move {
+        while let Ok(Some(_)) = tokio::time::timeout(SECOND, head(&mut peer)).await {
+            let answer = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n";
+            peer.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let client = net.client(plain());
+    for nth in 0..200 {
+        // From before the server's time, and from after it.
+        sleep(Duration::from_millis(200 + 10 * (nth % 110))).await;
+        let answer = client.post(URI).body("work").send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{nth}");
+    }
+    assert!(net.dialed() > 50, "{}", net.dialed());
+}
