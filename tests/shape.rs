@@ -29,6 +29,8 @@ const DECIDERS: &[&str] = &[
     "base/retry_after.rs",
     "base/wire.rs",
     "breaker/circuit.rs",
+    "client/redirect/follow.rs",
+    "client/redirect/reference.rs",
     "breaker/verdict.rs",
     "breaker/window.rs",
     "exchange/check.rs",
@@ -146,6 +148,7 @@ const LONG: &[(&str, &str)] = &[];
 /// Files that insert an extension: file, which and why.
 const INSERTS: &[(&str, &str)] = &[
     ("base/call.rs", "the one request extension"),
+    ("client/redirect/trail.rs", "an extension of the response, where a redirect was followed"),
     ("fallback/mark.rs", "an extension of the response, where a call has failed"),
     ("limit/address/service.rs", "who is asking, as handlers of any framework can take it"),
     (
@@ -368,9 +371,12 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::client::ClientBuilder,
         stonework::client::ClientSettings,
         stonework::client::InvalidClient,
+        stonework::client::InvalidRedirect,
         stonework::client::InvalidRequest,
+        stonework::client::Redirected,
         stonework::client::RequestBuilder,
         stonework::client::Response,
+        stonework::client::TooManyRedirects,
         stonework::reqwest::Transport,
         stonework::base::Backoff,
         stonework::base::body::Body,

@@ -93,6 +93,8 @@ pub use served::{CloseReason, ServerPhase};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 pub(crate) use self::bounded_map::BoundedMap;
+#[cfg(feature = "retry")]
+pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};

@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::instead::Instead;
 use super::limits::{LimitedBody, Limits};
+use super::redirect::Redirect;
 use super::service::{Shared, Stack};
 use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
@@ -267,6 +268,8 @@ impl ClientBuilder {
         let collect = collect.when(settings.collect_within.is_some());
         let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
         let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
+        let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
         // Outside of `retry`, so that what another attempt can help is helped so.
         let calls = match &fallback {
             Some(fallback) => Either::Left(fallback.around(calls, settings.fallback.clone(), observer)),

@@ -32,6 +32,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         max_response_body: _, // no layer: it limits the helpers that collect
         queue_timeout,
         rate_limit: _, // likewise
+        redirects,
         resume,
         retry,
     } = settings;
@@ -46,6 +47,10 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     }
     if let Some(instead) = instead {
         writeln!(text, "fallback: to {instead}, {fallback}")?;
+    }
+    match redirects {
+        Some(most) => writeln!(text, "redirects: up to {most}")?,
+        None => writeln!(text, "redirects: not followed")?,
     }
     match retry {
         Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
@@ -121,6 +126,7 @@ mod tests {
         assert_eq!(
             stack(&ClientSettings::new(), false),
             "deadline: 30s for the whole call\n\
+             redirects: up to 10\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: 10s\n\
@@ -139,11 +145,13 @@ mod tests {
             .without_attempt_timeout()
             .without_breaker()
             .without_idle_connections()
+            .without_redirects()
             .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
         assert_eq!(
             stack(&settings, false),
             "deadline: off\n\
+             redirects: not followed\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: off\n\
@@ -170,6 +178,7 @@ mod tests {
         let client = |builder: super::super::ClientBuilder| told(builder.build().expect("valid settings"));
         let value = client(Client::builder().fallback_value(|_| http::Response::default()));
         let line = "fallback: to a value, on circuit_open, connect, overload, timeout, transport; bodies up to 65536 bytes\n\
+                    redirects: up to 10\n\
                     retry: ";
         assert!(value.contains(line), "{value}");
         let other = client(Client::builder().fallback(Client::new()).breakers(Breakers::default()));

@@ -9,6 +9,7 @@
 //! | span | makes the call visible | `DEBUG` | outside the deadline, so that it says what ran out of time |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
 //! | fallback | asks another service, or makes a value, when a call has failed | none | outside `retry`, so that what another attempt can help is helped so |
+//! | redirects | asks where the server says that the answer is | up to 10 | outside `retry`, so that each hop has attempts of its own; inside the deadline, which they share, and the fallback, which is for the call as a whole |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
 //! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
@@ -69,7 +70,33 @@
 //! It is also a [`Service`](tower_service::Service) of `http::Request<Body>`, for layers of one's own around it.
 //!
 //! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
-//! not there either. It follows no redirect, decodes no content encoding and keeps no cookies.
+//! not there either. It decodes no content encoding and keeps no cookies.
+//!
+//! # Redirects
+//!
+//! Up to ten redirects are [followed](ClientSettings::redirects), as RFC 9110, section 15.4, describes them:
+//!
+//! | status | the next request |
+//! |---|---|
+//! | 303 | a GET without a body; a HEAD stays one |
+//! | 301, 302 | the same; but only where the first was a POST. Other methods stay, with their body |
+//! | 307, 308 | the same method with the same body |
+//!
+//! - A body is sent once more if it can be: bytes in memory, streams of up to 64 KiB, a
+//!   [`Reopen`](crate::base::body::Reopen) of any size, and nothing of a request that is [never to be
+//!   retried](RequestBuilder::never_retry). Otherwise the redirect itself is the answer. Where the body stays behind, so do the fields
+//!   that speak of it, and the idempotency key.
+//! - To another origin, that is, if scheme, host or port differ, go no `authorization`, `proxy-authorization`, `www-authenticate`,
+//!   `cookie`, `idempotency-key`, `host` and `referer`, and no field with a value that is
+//!   [sensitive](http::HeaderValue::set_sensitive); nor do they come back when a later redirect leads home. All other fields go along, so
+//!   mark what is secret. No `referer` is ever made.
+//! - From `https` to `http` nothing is sent, nor to another scheme, nor to a URI with user information: these are errors with an
+//!   [`InvalidRedirect`].
+//! - An answer without `location` is for the caller, as are 300, 304 and 305.
+//!
+//! Each hop is a call below `retry`: it has attempts of its own, each with its own limit, and all hops have one deadline. An error of a
+//! later hop is never [`NotSent`](crate::base::Delivery::NotSent): the first request was answered. [`Response::redirected`] says where
+//! the answer was found.
 //!
 //! *Not covered:* the limits on the call and on an attempt end when the response head has arrived, unless the body is
 //! [collected](RequestBuilder::collect_within) within the attempt. A body that is read afterwards may be silent for 30 s at
@@ -91,6 +118,7 @@
 //! | the circuit of the host is open | `CircuitOpen` | `NotSent` |
 //! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`; `NotSent` if no attempt had begun, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
+//! | a redirect too many, or one that is never followed | `Other`, with [`TooManyRedirects`] or [`InvalidRedirect`] | `Answered` |
 //! | the response body is too large, ended early, or is no text or JSON | `Body` | `Answered` |
 //! | [`error_for_status`](Response::error_for_status) | `Overload` or `Other`, with [`Status`] | `Answered` |
 //!
@@ -112,6 +140,7 @@ mod builder;
 mod explain;
 mod instead;
 mod limits;
+mod redirect;
 mod request;
 mod response;
 mod service;
@@ -121,6 +150,7 @@ mod unreadable;
 mod wire;
 
 pub use self::builder::ClientBuilder;
+pub use self::redirect::{InvalidRedirect, Redirected, TooManyRedirects};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::service::{Client, ResponseFuture};

@@ -12,19 +12,20 @@ use tower_service::Service;
 use super::builder::Judge;
 use super::instead::Boxed;
 use super::limits::{Limited, LimitedBody, Limits};
+use super::redirect::Redirect;
 use super::transport::Transport;
 use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
 use crate::base::{ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
-use crate::exchange::sendable;
+use crate::exchange::{InvalidRequest, sendable};
 use crate::observe::Spanned;
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
 pub(super) type Stack = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
-pub(super) type Calls = Either<Retry<Attempt, Judge>, Attempt>;
+pub(super) type Calls = Redirect<Either<Retry<Attempt, Judge>, Attempt>>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Incoming>>>;
@@ -80,6 +81,7 @@ impl Client {
     /// assert_eq!(
     ///     client.explain(),
     ///     "deadline: 8s for the whole call\n\
+    ///      redirects: up to 10\n\
     ///      retry: off\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
     ///      collect: only where a request asks\n\
@@ -203,11 +205,16 @@ impl Service<Request<Body>> for Client {
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
-        ResponseFuture(match sendable(&request, false) {
+        ResponseFuture(match check(&request) {
             Ok(()) => Box::pin(self.stack.call(request)),
             Err(invalid) => Box::pin(ready(Err(invalid.into()))),
         })
     }
+}
+
+/// Whether the transport can send this.
+pub(super) fn check(request: &Request<Body>) -> Result<(), InvalidRequest> {
+    sendable(request, false)
 }
 
 /// A call of a [`Client`], with all its attempts.

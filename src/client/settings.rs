@@ -40,6 +40,7 @@ pub struct ClientSettings {
     pub(super) max_response_body: usize,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) rate_limit: Option<Quota>,
+    pub(super) redirects: Option<u32>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
 }
@@ -62,6 +63,7 @@ impl ClientSettings {
             max_response_body: 10 * 1024 * 1024,
             queue_timeout: Some(Duration::from_secs(1)),
             rate_limit: None,
+            redirects: Some(10),
             resume: None,
             retry: Some(RetrySettings::new()),
         }
@@ -198,6 +200,19 @@ impl ClientSettings {
         self
     }
 
+    /// How many redirects to follow in one call; one more is an error with [`TooManyRedirects`](super::TooManyRedirects). Default: 10.
+    /// The [module](super#redirects) says which are followed, and what goes along.
+    pub const fn redirects(mut self, most: u32) -> Self {
+        self.redirects = Some(most);
+        self
+    }
+
+    /// Hand out redirects as any other response. In a file: `redirects = "off"`.
+    pub const fn without_redirects(mut self) -> Self {
+        self.redirects = None;
+        self
+    }
+
     /// Ask for the rest of a large response that breaks off while it is being read, where the server makes that safe: see
     /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
     pub const fn resume(mut self, settings: ResumeSettings) -> Self {
@@ -238,6 +253,7 @@ impl ClientSettings {
             ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
             ("max_response_body", None, self.max_response_body == 0),
             ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
+            ("redirects", Some("without_redirects"), self.redirects == Some(0)),
         ] {
             if refused {
                 // Unused connections are switched off by the limit on their time.
@@ -322,6 +338,7 @@ struct Fields {
     max_response_body: usize,
     queue_timeout: OrOff<Human>,
     rate_limit: OrOff<Quota>,
+    redirects: OrOff<u32>,
     resume: OrOff<ResumeSettings>,
     retry: OrOff<RetrySettings>,
 }
@@ -350,6 +367,7 @@ impl From<ClientSettings> for Fields {
             max_response_body: settings.max_response_body,
             queue_timeout: settings.queue_timeout.map(Human).into(),
             rate_limit: settings.rate_limit.into(),
+            redirects: settings.redirects.into(),
             resume: settings.resume.into(),
             retry: settings.retry.into(),
         }
@@ -376,6 +394,7 @@ impl TryFrom<Fields> for ClientSettings {
             max_response_body: fields.max_response_body,
             queue_timeout: limit(fields.queue_timeout),
             rate_limit: fields.rate_limit.into_option(),
+            redirects: fields.redirects.into_option(),
             resume: fields.resume.into_option(),
             retry: fields.retry.into_option(),
         };
@@ -398,6 +417,7 @@ mod tests {
             (new().idle_timeout(Duration::ZERO), "`idle_timeout`", "`without_idle_connections`"),
             (new().max_idle_per_host(0), "`max_idle_per_host`", "`without_idle_connections`"),
             (new().max_response_body(0), "`max_response_body`", ""),
+            (new().redirects(0), "`redirects`", "`without_redirects`"),
         ] {
             let refused = settings.check().unwrap_err().to_string();
             assert!(refused.contains(field) && refused.contains(word), "{refused}");
@@ -416,6 +436,8 @@ mod tests {
             new().without_deadline().without_attempt_timeout().without_retry().without_idle_connections();
         let all_off = r#"{"deadline":"off","attempt_timeout":"off","retry":"off","idle_timeout":"off"}"#;
         assert_eq!(read(all_off).unwrap(), off);
+        assert_eq!(read(r#"{"redirects":"off"}"#).unwrap(), new().without_redirects());
+        assert_eq!(read(r#"{"redirects":3}"#).unwrap(), new().redirects(3));
         assert_eq!(
             read(r#"{"deadline":"1m","connect_timeout":"2s","max_response_body":7,"retry":{"attempts":2}}"#),
             Ok(new()

@@ -478,6 +478,18 @@ async fn what_a_request_asks_of_retry_reaches_it() {
 }
 
 #[tokio::test]
+async fn two_requests_at_once_on_one_client_have_each_their_own_number_of_attempts() {
+    let server = ScriptedServer::start(|_| respond(500)).await;
+    let client = client(quick());
+    let once = client.get(server.uri("/once")).attempts(1).send();
+    let thrice = client.get(server.uri("/thrice")).send();
+    let (once, thrice) = tokio::join!(once, thrice);
+    assert_eq!((once.unwrap().attempts(), thrice.unwrap().attempts()), (1, 3));
+    let count = |target: &str| server.seen().iter().filter(|seen| seen.target == target).count();
+    assert_eq!((count("/once"), count("/thrice")), (1, 3));
+}
+
+#[tokio::test]
 async fn headers_and_json_arrive_as_they_were_given() {
     let server = ScriptedServer::start(|_| respond(200)).await;
     let mut more = http::HeaderMap::new();
@@ -541,6 +553,7 @@ async fn the_order_of_setters_makes_no_difference() {
     let expected = [
         "deadline",
         "fallback",
+        "redirects",
         "retry",
         "attempt timeout",
         "collect",

@@ -24,6 +24,7 @@ mod pieces;
 mod pool;
 mod pool_turns;
 mod rate_limit;
+mod redirects;
 mod reopen;
 mod resume;
 mod retry;

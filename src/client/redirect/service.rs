@@ -1,0 +1,74 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::future::Following;
+use super::trail::Trail;
+use crate::base::Error;
+use crate::base::body::Body;
+
+/// Goes where a server says that the answer is.
+pub(crate) struct Redirect<S> {
+    inner: S,
+    /// Nothing, if it is switched off.
+    terms: Option<Terms<S>>,
+}
+
+/// What all clones share.
+struct Terms<S> {
+    limit: u32,
+    tells_head: bool,
+    /// What is called for the second request and all that follow: copied only then, since most calls have one.
+    fresh: Arc<S>,
+}
+
+impl<S: Clone> Redirect<S> {
+    /// Follow up to `limit` redirects, or none; `tells_head`: and say with which head the last one was asked for.
+    pub(crate) fn new(inner: S, limit: Option<u32>, tells_head: bool) -> Self {
+        let terms = limit.map(|limit| Terms { limit, tells_head, fresh: Arc::new(inner.clone()) });
+        Self { inner, terms }
+    }
+}
+
+impl<S: Clone> Clone for Redirect<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), terms: self.terms.clone() }
+    }
+}
+
+impl<S> Clone for Terms<S> {
+    fn clone(&self) -> Self {
+        Self { limit: self.limit, tells_head: self.tells_head, fresh: Arc::clone(&self.fresh) }
+    }
+}
+
+impl<S> fmt::Debug for Redirect<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.terms.as_ref().map(|terms| terms.limit);
+        f.debug_struct("Redirect").field("limit", &limit).finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request<Body>> for Redirect<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Error> + Clone,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Following<S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Following<S> {
+        let plan = self.terms.as_ref().map(|terms| {
+            let trail = Trail::of(&mut request, terms.limit, terms.tells_head);
+            (trail, Arc::clone(&terms.fresh))
+        });
+        Following::new(self.inner.call(request), plan)
+    }
+}
