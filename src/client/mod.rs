@@ -67,7 +67,8 @@
 //! # Ok::<(), stonework::client::InvalidClient>(())
 //! ```
 //!
-//! It is also a [`Service`](tower_service::Service) of `http::Request<Body>`, for layers of one's own around it.
+//! It is also a [`Service`](tower_service::Service) of `http::Request<B>` with any body that is `Send`, for layers of one's own around it
+//! and for generated clients on top of it.
 //!
 //! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
 //! not there either. It decodes no content encoding and keeps no cookies.

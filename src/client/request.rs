@@ -4,7 +4,6 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use serde::Serialize;
-use tower_service::Service;
 
 use super::{Client, InvalidRequest, Response};
 use crate::base::body::Body;
@@ -176,11 +175,11 @@ impl RequestBuilder {
             return Err(invalid.into());
         }
         let answer = match deadline {
-            None => client.call(request).await?,
+            None => client.begin(request).await?,
             Some(limit) => {
                 // The call is made inside, where the deadline is in scope: so the layers see it, and the error tells
                 // how many attempts there were.
-                let call = async { client.call(request).await };
+                let call = async { client.begin(request).await };
                 Deadline::within(limit).bound(call).await??
             }
         };

@@ -16,7 +16,7 @@ use super::redirect::Redirect;
 use super::transport::Transport;
 use super::{ClientBuilder, ClientSettings, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
-use crate::base::{ByHost, Error, HostPort, WallClock};
+use crate::base::{BoxError, ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
 use crate::exchange::{InvalidRequest, sendable};
 use crate::observe::Spanned;
@@ -36,7 +36,23 @@ type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body
 /// [module](super).
 ///
 /// It is a handle: clones are cheap and share the connections and the retry budget. It is also a
-/// [`Service`], always ready, for layers of one's own.
+/// [`Service`], always ready, of requests with any body that is `Send`: for layers of one's own above it, and for clients that are
+/// generated, such as tonic's.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use stonework::client::Client;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+/// # let server = stonework::testing::ScriptedServer::start(|_| stonework::testing::respond(200)).await;
+/// let service = ServiceBuilder::new().concurrency_limit(10).service(Client::new());
+/// let request = Request::post(server.uri("/")).body(Full::new(Bytes::from("content"))).unwrap();
+/// assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+/// # Ok(()) }
+/// ```
 pub struct Client {
     stack: Stack,
     pub(super) shared: Arc<Shared>,
@@ -166,7 +182,7 @@ impl Client {
     ///
     /// Dropping the future drops the attempt, and closes its connection.
     pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response, Error> {
-        let answer = self.clone().call(request.map(Into::into)).await?;
+        let answer = self.clone().begin(request.map(Into::into)).await?;
         Ok(self.response(answer))
     }
 
@@ -193,7 +209,11 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Service<Request<Body>> for Client {
+/// With any body: `Send` is enough, and one that is a [`Body`] already is not boxed again.
+impl<B> Service<Request<B>> for Client
+where
+    B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+{
     type Response = http::Response<Body>;
     type Error = Error;
     type Future = ResponseFuture;
@@ -203,7 +223,14 @@ impl Service<Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        // Nothing below depends on the type of the body.
+        self.begin(request.map(Body::new))
+    }
+}
+
+impl Client {
+    pub(super) fn begin(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
         ResponseFuture(match check(&request) {
             Ok(()) => Box::pin(self.stack.call(request)),

@@ -570,7 +570,7 @@ async fn it_is_a_service_for_other_layers_and_its_futures_can_be_spawned() {
         ScriptedServer::start(in_order([Reaction::close_on_head(), respond(200).keep_alive()])).await;
     let mut service = client(quick());
     let request = Request::get(server.uri("/")).body(Body::empty()).unwrap();
-    let call = service.ready().await.unwrap().call(request);
+    let call = ServiceExt::<Request<Body>>::ready(&mut service).await.unwrap().call(request);
     assert_eq!(tokio::spawn(call).await.unwrap().unwrap().status(), 200);
     fn shareable<T: Clone + Send + Sync + Unpin + 'static>(_: &T) {}
     shareable(&service);

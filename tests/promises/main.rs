@@ -8,6 +8,7 @@ mod breaker_table;
 mod circuits;
 mod client;
 mod client_address;
+mod client_bodies;
 mod collect;
 mod concurrency_limit;
 mod connections;
