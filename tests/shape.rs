@@ -29,6 +29,7 @@ const DECIDERS: &[&str] = &[
     "base/retry_after.rs",
     "base/wire.rs",
     "breaker/circuit.rs",
+    "client/basic.rs",
     "client/redirect/follow.rs",
     "client/redirect/reference.rs",
     "breaker/verdict.rs",

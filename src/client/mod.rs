@@ -137,6 +137,7 @@
 //! responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares connections,
 //! settings and the retry budget. *Events:* those of [`retry`](crate::retry).
 
+mod basic;
 mod builder;
 mod explain;
 mod instead;

@@ -143,6 +143,10 @@ async fn what_cannot_be_sent_is_told_at_send_and_never_sent() {
         ("`authorization`", client.get(uri()).bearer("a\nb")),
         ("`content-length`", client.post(uri()).header("content-length", "6").body("five!")),
         ("`Idempotency-Key`", client.post(uri()).idempotency_key("a b")),
+        ("user name", client.get(uri()).basic_auth("a:b", "secret")),
+        ("query", client.get(uri()).query(&[("a", [1])])),
+        ("form", client.post(uri()).form(&7)),
+        ("URI", client.get("http://a b/").query(&[("a", "b")])),
         ("JSON", client.post(uri()).json(&std::collections::HashMap::from([((1, 2), 3)]))),
     ] {
         let error = request.send().await.expect_err(what);
@@ -502,6 +506,38 @@ async fn headers_and_json_arrive_as_they_were_given() {
     assert_eq!(seen.header("authorization"), Some("Bearer token"));
     assert_eq!(seen.header("content-type"), Some("application/json"));
     assert_eq!((seen.header("content-length"), &*seen.body.kept), (Some("5"), &b"[1,2]"[..]));
+}
+
+#[tokio::test]
+async fn queries_and_forms_are_written_in_full_and_added_to_what_is_there() {
+    #[derive(serde::Serialize)]
+    struct Search<'a> {
+        name: &'a str,
+        page: Option<u32>,
+        exact: bool,
+    }
+    let server = ScriptedServer::start(|_| respond(200)).await;
+    let client = client(quick());
+    let value = Search { name: "ä&=+ ?#/", page: None, exact: true };
+    let written = "name=%C3%A4%26%3D%2B+%3F%23%2F&exact=true";
+    for (path, target) in [("", "/?"), ("/a", "/a?"), ("/a?", "/a?"), ("/a?b", "/a?b&")] {
+        let uri = format!("http://{}{path}", server.addr());
+        client.get(uri).query(&value).query(&[("", ""); 0]).query(&()).send().await.unwrap();
+        assert_eq!(server.seen().last().unwrap().target, format!("{target}{written}"), "{path}");
+    }
+    let request = client.post(server.uri("/")).form(&value).basic_auth("me", "secret");
+    assert!(!format!("{request:?}").contains("secret"));
+    request.send().await.unwrap();
+    let seen = server.seen().pop().unwrap();
+    assert_eq!(seen.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(seen.header("authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(seen.body.kept, written.as_bytes());
+    let own = client.post(server.uri("/")).header("content-type", "text/plain").form(&value);
+    own.send().await.unwrap();
+    assert_eq!(server.seen().pop().unwrap().header("content-type"), Some("text/plain"));
+
+    let long = client.get(server.uri("/")).query(&[("a", "b".repeat(70_000))]).send().await.unwrap_err();
+    assert!(matches!(long.cause(), Some(InvalidRequest::Uri)), "{long:?}");
 }
 
 #[tokio::test]
