@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::instead::Instead;
 use super::limits::{LimitedBody, Limits};
 use super::redirect::Redirect;
-use super::service::{Shared, Stack};
+use super::service::{Resuming, Shared};
 use super::transport::Transport;
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
@@ -277,7 +277,9 @@ impl ClientBuilder {
         };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
         let calls = SpanLayer::call().layer(whole.layer(calls));
-        let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        #[cfg(feature = "decompression")]
+        let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
         let shared = Shared { settings, breakers, shares_breakers, shared_budget, fallback, limits, wall };

@@ -26,6 +26,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         concurrency: _, // the limiter itself is asked, which may be another
         connect_timeout,
         deadline,
+        #[cfg(feature = "decompression")]
+        decompression,
         fallback,
         idle_timeout,
         max_idle_per_host,
@@ -36,6 +38,10 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         resume,
         retry,
     } = settings;
+    #[cfg(feature = "decompression")]
+    if *decompression {
+        writeln!(text, "decompression: zstd, br, gzip, deflate")?;
+    }
     match resume {
         Some(resume) if shared_budget => writeln!(text, "resume: {}", resume.sharing_a_budget())?,
         Some(resume) => writeln!(text, "resume: {resume}")?,

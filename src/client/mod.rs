@@ -139,6 +139,8 @@
 
 mod basic;
 mod builder;
+#[cfg(feature = "decompression")]
+mod decode;
 mod explain;
 mod instead;
 mod limits;
@@ -152,6 +154,9 @@ mod unreadable;
 mod wire;
 
 pub use self::builder::ClientBuilder;
+#[cfg(feature = "decompression")]
+#[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+pub use self::decode::NotDecoded;
 pub use self::redirect::{InvalidRedirect, Redirected, TooManyRedirects};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;

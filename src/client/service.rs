@@ -23,7 +23,12 @@ use crate::observe::Spanned;
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
-pub(super) type Stack = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
+/// Outermost, so that all below, what resumes a download among it, deals with the bytes that were sent.
+#[cfg(feature = "decompression")]
+pub(super) type Stack = super::decode::Decode<Resuming>;
+#[cfg(not(feature = "decompression"))]
+pub(super) type Stack = Resuming;
+pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
 pub(super) type Calls = Redirect<Either<Retry<Attempt, Judge>, Attempt>>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;

@@ -34,6 +34,8 @@ pub struct ClientSettings {
     pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
+    #[cfg(feature = "decompression")]
+    pub(super) decompression: bool,
     pub(super) fallback: FallbackSettings,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_idle_per_host: usize,
@@ -57,6 +59,8 @@ impl ClientSettings {
             concurrency: None,
             connect_timeout: Duration::from_secs(5),
             deadline: Some(Duration::from_secs(30)),
+            #[cfg(feature = "decompression")]
+            decompression: false,
             fallback: FallbackSettings::new(),
             idle_timeout: Some(Duration::from_secs(4)),
             max_idle_per_host: 32,
@@ -135,6 +139,23 @@ impl ClientSettings {
     /// Do without a limit on the whole call. A deadline in scope still holds. In a file: `deadline = "off"`.
     pub const fn without_deadline(mut self) -> Self {
         self.deadline = None;
+        self
+    }
+
+    /// Ask for encoded responses, and decode them: see the [module](super#decompression). Default: off. In a file:
+    /// `decompression = true`.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn decompression(mut self) -> Self {
+        self.decompression = true;
+        self
+    }
+
+    /// Neither ask for encoded responses nor decode them.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn without_decompression(mut self) -> Self {
+        self.decompression = false;
         self
     }
 
@@ -332,6 +353,8 @@ struct Fields {
     #[serde(with = "crate::base::human::plain")]
     connect_timeout: Duration,
     deadline: OrOff<Human>,
+    #[cfg(feature = "decompression")]
+    decompression: bool,
     fallback: FallbackSettings,
     idle_timeout: OrOff<Human>,
     max_idle_per_host: usize,
@@ -361,6 +384,8 @@ impl From<ClientSettings> for Fields {
             concurrency: settings.concurrency.into(),
             connect_timeout: settings.connect_timeout,
             deadline: settings.deadline.map(Human).into(),
+            #[cfg(feature = "decompression")]
+            decompression: settings.decompression,
             fallback: settings.fallback,
             idle_timeout: settings.idle_timeout.map(Human).into(),
             max_idle_per_host: settings.max_idle_per_host,
@@ -388,6 +413,8 @@ impl TryFrom<Fields> for ClientSettings {
             concurrency: fields.concurrency.into_option(),
             connect_timeout: fields.connect_timeout,
             deadline: limit(fields.deadline),
+            #[cfg(feature = "decompression")]
+            decompression: fields.decompression,
             fallback: fields.fallback,
             idle_timeout: limit(fields.idle_timeout),
             max_idle_per_host: fields.max_idle_per_host,

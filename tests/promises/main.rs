@@ -13,6 +13,7 @@ mod collect;
 mod concurrency_limit;
 mod connections;
 mod deadlines;
+mod decompression;
 mod delivery;
 mod fallback;
 mod grpc;
