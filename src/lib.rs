@@ -72,7 +72,8 @@
 //!   name.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
-//! * `tls`: the server over TLS, with rustls. The only one that builds C code: AWS-LC.
+//! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
+//! * `tls`: the server over TLS, with rustls. Builds C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is

@@ -5,6 +5,7 @@
 //!
 //! | layer, outermost first | what it does | default | why it stands there |
 //! |---|---|---|---|
+//! | decompression | asks for encoded responses, and decodes them | off, behind a feature | outermost, so that all below deals with the bytes that were sent: a range is one of those |
 //! | resume | asks for the rest of a large response that broke off | off | outside, so that each further request is a call of its own |
 //! | span | makes the call visible | `DEBUG` | outside the deadline, so that it says what ran out of time |
 //! | deadline | limits the whole call | 30 s | outside `retry`, so that it covers all attempts and the pauses |
@@ -71,7 +72,7 @@
 //! and for generated clients on top of it.
 //!
 //! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
-//! not there either. It decodes no content encoding and keeps no cookies.
+//! not there either. It keeps no cookies.
 //!
 //! # Redirects
 //!
@@ -99,6 +100,19 @@
 //! later hop is never [`NotSent`](crate::base::Delivery::NotSent): the first request was answered. [`Response::redirected`] says where
 //! the answer was found.
 //!
+//! # Decompression
+//!
+//! With the feature `decompression`, and where the setting of that name says so, requests ask for `zstd`, `br`, `gzip` or `deflate`, and what comes so is decoded while it is read:
+//! - `content-encoding` and `content-length` are taken off, several codings are undone in their order, trailers stay.
+//!   [`max_response_body`](ClientSettings::max_response_body) limits what was decoded,
+//!   [`collect_within`](RequestBuilder::collect_within) what was sent.
+//! - Whoever sets `accept-encoding`, or `range`, gets what the server sends; so does a HEAD. Answers without a body, with status 206 and
+//!   with an unknown coding are handed out as they come.
+//! - A download that is [resumed](ClientSettings::resume) is asked for and decoded as one.
+//! - Pieces of up to 16 KiB are made as they are read, and none ahead. zstd keeps at most 8 MiB for each body, brotli 16; three codings at
+//!   most are undone.
+//! - A body that is not what it says fails with `NotDecoded`. It is no longer a part of the attempt, so it is not retried.
+//!
 //! *Not covered:* the limits on the call and on an attempt end when the response head has arrived, unless the body is
 //! [collected](RequestBuilder::collect_within) within the attempt. A body that is read afterwards may be silent for 30 s at
 //! a time and is limited in no other way in time; [`BodyLimits`](crate::timeout::BodyLimits) has more, the deadline of the
@@ -120,7 +134,7 @@
 //! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`; `NotSent` if no attempt had begun, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
 //! | a redirect too many, or one that is never followed | `Other`, with [`TooManyRedirects`] or [`InvalidRedirect`] | `Answered` |
-//! | the response body is too large, ended early, or is no text or JSON | `Body` | `Answered` |
+//! | the response body is too large, ended early, cannot be decoded, or is no text or JSON | `Body` | `Answered` |
 //! | [`error_for_status`](Response::error_for_status) | `Overload` or `Other`, with [`Status`] | `Answered` |
 //!
 //! A connection that the peer closes just as a request is sent on it fails as `Unknown`: nobody here can tell whether

@@ -72,3 +72,61 @@ where
         Following::new(self.inner.call(request), plan)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Answers with what it was made with, at once.
+    #[derive(Clone)]
+    struct Answers(u16);
+
+    impl Service<Request<Body>> for Answers {
+        type Response = Response<Body>;
+        type Error = Error;
+        type Future = Ready<Result<Response<Body>, Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::from_u16(self.0).expect("a status");
+            ready(Ok(response))
+        }
+    }
+
+    fn allocations(service: &mut Redirect<Answers>, request: Request<Body>) -> u64 {
+        let mut request = Some(request);
+        let measured = allocation_counter::measure(|| {
+            let call = service.call(request.take().expect("one call"));
+            let polled = std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Ok(response)) if response.extensions().is_empty()));
+        });
+        measured.count_total
+    }
+
+    #[test]
+    fn an_answer_that_is_no_redirect_costs_no_allocation_but_the_copy_of_the_fields() {
+        let get = || Request::get("http://host/").body(Body::empty()).unwrap();
+        let mut with_field = get();
+        with_field.headers_mut().insert("accept", http::HeaderValue::from_static("*/*"));
+        let cost = allocation_counter::measure(|| drop(with_field.headers().clone())).count_total;
+        assert!(cost > 0, "the measure sees an allocation");
+        for status in [200, 304, 302] {
+            let mut service = Redirect::new(Answers(status), Some(10), true);
+            let uri = get().uri().clone();
+            let (mut plain, mut more) = (get(), get());
+            *more.headers_mut() = with_field.headers().clone();
+            // The first copy of a URI makes it one that is shared.
+            *plain.uri_mut() = uri.clone();
+            *more.uri_mut() = uri.clone();
+            assert_eq!(allocations(&mut service, plain), 0, "{status}");
+            assert_eq!(allocations(&mut service, more), cost, "{status}");
+        }
+    }
+}
