@@ -58,6 +58,48 @@ type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body
 /// assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
 /// # Ok(()) }
 /// ```
+///
+/// A call may go on in another thread than it began in, so a body that cannot go there cannot be sent:
+///
+/// ```compile_fail,E0277
+/// # use http::Request;
+/// # use stonework::client::Client;
+/// # use tower::Service;
+/// # #[derive(Default)] struct Shared(std::rc::Rc<str>);
+/// # impl http_body::Body for Shared {
+/// #     type Data = bytes::Bytes;
+/// #     type Error = std::io::Error;
+/// #     fn poll_frame(
+/// #         self: std::pin::Pin<&mut Self>,
+/// #         _: &mut std::task::Context<'_>,
+/// #     ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
+/// #         std::task::Poll::Ready(None)
+/// #     }
+/// # }
+/// // There is an `Rc` in it.
+/// let call = Client::new().call(Request::new(Shared::default()));
+/// ```
+///
+/// With an `Arc` it can, whether or not it is `Sync`:
+///
+/// ```
+/// # use http::Request;
+/// # use stonework::client::Client;
+/// # use tower::Service;
+/// # #[derive(Default)] struct Shared(std::sync::Arc<str>, std::cell::Cell<u8>);
+/// # impl http_body::Body for Shared {
+/// #     type Data = bytes::Bytes;
+/// #     type Error = std::io::Error;
+/// #     fn poll_frame(
+/// #         self: std::pin::Pin<&mut Self>,
+/// #         _: &mut std::task::Context<'_>,
+/// #     ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
+/// #         std::task::Poll::Ready(None)
+/// #     }
+/// # }
+/// let call = Client::new().call(Request::new(Shared::default()));
+/// # drop(call);
+/// ```
 pub struct Client {
     stack: Stack,
     pub(super) shared: Arc<Shared>,
