@@ -131,6 +131,8 @@ fn drop_fields(headers: &mut HeaderMap, is_dropped: impl Fn(&HeaderName, &Header
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TERMS: Terms = Terms { followed: 0, limit: 10, has_body: true };
@@ -283,6 +285,26 @@ mod tests {
             next(&head, TERMS, status, &location("/")).unwrap().unwrap().take(&mut head);
             let call = Call::of(head.extensions());
             assert_eq!((call.wants_key(), call.max_attempts()), (wants, Some(2)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_sends_leads_to_a_host_or_nowhere(
+            location in prop::collection::vec(prop_oneof![
+                any::<u8>().boxed(),
+                prop::sample::select(&b"/.:?#@\\%[]"[..]).boxed(),
+            ], 0..40),
+            is_secure: bool,
+        ) {
+            let base = if is_secure { "https://a/b/c?d" } else { "http://a/b/c?d" };
+            if let Ok(uri) = target(&base.parse().unwrap(), &location) {
+                let scheme = uri.scheme_str().unwrap();
+                prop_assert!(scheme == "https" || (scheme == "http" && !is_secure), "{uri}");
+                prop_assert!(uri.authority().is_some_and(|authority| !authority.as_str().contains('@')));
+                prop_assert!(uri.path().starts_with('/'), "{uri}");
+                prop_assert!(!uri.path().split('/').any(|part| part == "." || part == ".."), "{uri}");
+            }
         }
     }
 }

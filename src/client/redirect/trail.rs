@@ -148,3 +148,36 @@ fn copy<B>(request: &Request<B>) -> Request<()> {
     *head.extensions_mut() = request.extensions().clone();
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+    use crate::base::BoxError;
+    use crate::base::body::Superseded;
+
+    fn redirect(status: u16) -> Response<Body> {
+        Response::builder().status(status).header("location", "/there").body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_still_sends_the_body_stops_before_the_next_request_is_made() {
+        // Longer than what is kept, so that two readers would take it from each other.
+        let pieces = (0..10).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; MOST / 4]))));
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(pieces.collect::<Vec<_>>())));
+        let mut request = Request::put("http://host/").body(body).unwrap();
+        let mut trail = Trail::of(&mut request, 10, false);
+        let mut first = request.into_body();
+        assert!(first.frame().await.is_some_and(|frame| frame.is_ok()));
+
+        let next = trail.next(&redirect(307)).unwrap().expect("little was read, so it can be followed");
+        let stopped = first.frame().await.expect("it does not look like an end").unwrap_err();
+        assert!(stopped.is::<Superseded>(), "{stopped}");
+        assert_eq!(next.into_body().collect_up_to(usize::MAX).await.unwrap().len(), MOST / 4 * 10);
+        assert!(trail.next(&redirect(307)).unwrap().is_none(), "now it is gone");
+        assert!(trail.next(&redirect(303)).unwrap().is_some(), "and not needed");
+    }
+}
