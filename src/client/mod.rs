@@ -100,6 +100,23 @@
 //! later hop is never [`NotSent`](crate::base::Delivery::NotSent): the first request was answered. [`Response::redirected`] says where
 //! the answer was found.
 //!
+//! ```
+//! use stonework::client::{Client, ClientSettings};
+//! use stonework::testing::{ScriptedServer, respond};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = ScriptedServer::start(|request| match request.target.as_str() {
+//!     "/old" => respond(308).header("location", "new").keep_alive(),
+//!     _ => respond(200).keep_alive(),
+//! })
+//! .await;
+//! let client = Client::builder().settings(ClientSettings::new().redirects(3)).build()?;
+//! let answer = client.put(server.uri("/old")).body("content").send().await?;
+//! let redirected = answer.redirected().expect("it was");
+//! assert_eq!((redirected.count(), redirected.uri().path()), (1, "/new"));
+//! # Ok(()) }
+//! ```
+//!
 //! # Decompression
 //!
 //! With the feature `decompression`, and where the setting of that name says so, requests ask for `zstd`, `br`, `gzip` or `deflate`, and what comes so is decoded while it is read:

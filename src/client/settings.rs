@@ -144,14 +144,6 @@ impl ClientSettings {
 
     /// Ask for encoded responses, and decode them: see the [module](super#decompression). Default: off. In a file:
     /// `decompression = true`.
-    ///
-    /// ```
-    /// use stonework::client::{Client, ClientSettings};
-    ///
-    /// let client = Client::builder().settings(ClientSettings::new().decompression()).build()?;
-    /// assert!(client.explain().starts_with("decompression: zstd, br, gzip, deflate\n"));
-    /// # Ok::<(), stonework::client::InvalidClient>(())
-    /// ```
     #[cfg(feature = "decompression")]
     #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
     pub const fn decompression(mut self) -> Self {
@@ -231,23 +223,6 @@ impl ClientSettings {
 
     /// How many redirects to follow in one call; one more is an error with [`TooManyRedirects`](super::TooManyRedirects). Default: 10.
     /// The [module](super#redirects) says which are followed, and what goes along.
-    ///
-    /// ```
-    /// use stonework::client::{Client, ClientSettings};
-    /// use stonework::testing::{ScriptedServer, respond};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let server = ScriptedServer::start(|request| match request.target.as_str() {
-    ///     "/old" => respond(308).header("location", "new").keep_alive(),
-    ///     _ => respond(200).keep_alive(),
-    /// })
-    /// .await;
-    /// let client = Client::builder().settings(ClientSettings::new().redirects(3)).build()?;
-    /// let answer = client.put(server.uri("/old")).body("content").send().await?;
-    /// let redirected = answer.redirected().expect("it was");
-    /// assert_eq!((redirected.count(), redirected.uri().path()), (1, "/new"));
-    /// # Ok(()) }
-    /// ```
     pub const fn redirects(mut self, most: u32) -> Self {
         self.redirects = Some(most);
         self
