@@ -211,6 +211,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
+        "client `decompression`" => value == "off" && client.clone().without_decompression() == client,
+        "client `redirects`" => client.clone().redirects(value.parse().ok()?) == client,
         "shared limit `pause`" => shared.pause(time(value)?) == shared,
         "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
         "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,
