@@ -285,9 +285,12 @@ mod tests {
         lookups.doubt("orders.test");
         assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![1]), 1), "that was found just now");
         advance(SECOND).await;
-        lookups.doubt("orders.test");
         lookups.doubt("never.heard.of");
         assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 2));
+        advance(5 * SECOND).await;
+        assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 2));
+        lookups.doubt("orders.test");
+        assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 3));
     }
 
     #[tokio::test(start_paused = true)]

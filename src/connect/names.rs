@@ -177,11 +177,10 @@ impl<W: Clone> Names<W> {
         }
     }
 
-    /// None of its addresses could be reached: whoever comes next asks anew. What was found just now stays.
+    /// None of its addresses could be reached: whoever comes next asks anew, but not within a second of the last answer.
     pub(super) fn doubt(&mut self, host: &str, now: Instant) {
-        let good = self.entries.get_mut(host).and_then(|entry| entry.good.as_mut());
-        if let Some(good) = good.filter(|good| now >= good.found + LEAST) {
-            good.until = good.until.min(now);
+        if let Some(good) = self.entries.get_mut(host).and_then(|entry| entry.good.as_mut()) {
+            good.until = good.until.min(now.max(good.found + LEAST));
         }
     }
 

@@ -108,6 +108,15 @@ async fn when_no_address_can_be_reached_the_error_says_how_many_were_tried_and_t
         "{shown}"
     );
 
+    // Of a failure that is this machine's own nothing is to be learned about the host.
+    let nowhere = TcpSettings::new().local_v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    for addresses in [[V6, V4], [V4, V6]] {
+        let builder = Connector::builder().resolver(Fixed(addresses.to_vec())).tcp(nowhere.clone());
+        let error = dial(&builder.build().unwrap(), &to(port), Offer::Http1).await.unwrap_err();
+        let ConnectError::Unreachable { tried: 2, address, .. } = why(&error) else { panic!("{error:?}") };
+        assert_eq!(address.ip(), V4, "{error:#}");
+    }
+
     let error = dial(&over(&[]), &to(port), Offer::Http1).await.unwrap_err();
     assert!(
         matches!(why(&error), ConnectError::NoAddress { host, .. } if &**host == "orders.test"),
