@@ -131,6 +131,7 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
     ("client/transport/dial.rs", "Executor", "a private type implements it for hyper"),
+    ("client/transport/wired.rs", "hyper::Error", "a private type passes on hyper's own"),
     ("client/transport/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("client/transport/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("connect/stream.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
