@@ -17,7 +17,7 @@
 //! | collect | reads small bodies within the attempt | where a request asks | inside the limit on the attempt, so that one that breaks off is an attempt that failed |
 //! | breaker | stops calling a host while too many calls to it fail | on, by host and port | inside of the limit on an attempt, so that it sees each of them, and of `retry`, so that it sees what that repeats |
 //! | response body | limits the time of bodies | 30 s of silence | where the bodies come from |
-//! | transport | sends it over a pooled connection | 5 s to connect | |
+//! | transport | sends it over a [connection](self#connections) | 5 s to connect, 5 s to wait for one | |
 //!
 //! [`Client::explain`] prints this stack with the settings in force.
 //!
@@ -71,8 +71,32 @@
 //! It is also a [`Service`](tower_service::Service) of `http::Request<B>` with any body that is `Send`, for layers of one's own around it
 //! and for generated clients on top of it.
 //!
-//! *Not for:* TLS, which is not built in yet: a URI with `https` is refused, not sent. HTTP/2, proxies and upgrades are
-//! not there either. It keeps no cookies.
+//! *Not for:* HTTP/3. It keeps no cookies and no answers.
+//!
+//! # Connections
+//!
+//! Each clone sends over the same connections:
+//!
+//! - There are at most [100 to a host](ClientSettings::max_connections_per_host) and [1024 in all](ClientSettings::max_connections). Requests
+//!   for which there is none wait in the order in which they came, [up to five seconds](ClientSettings::pool_timeout), and a connection that
+//!   becomes free goes to the first of them. A connection is made for a request, and belongs to all who wait: whoever gives up takes it
+//!   away from nobody, and why it failed is told to each.
+//! - HTTP/2 is spoken where a host over TLS chooses it, and everywhere [if you say so](ClientSettings::http2_only), as for gRPC. As long as nothing
+//!   is known of a host, one connection is made; another one, when as many requests are under way as the host allows on the first. A host that
+//!   says goodbye finishes what it has, and what it says that it has not processed is [`Refused`](crate::base::Delivery::Refused). A
+//!   connection that goes silent is noticed within 30 s, also while nobody uses it, and left as soon as a call has timed out on it.
+//! - Over HTTP/1.1 a connection is used again when the answer has been read to its end; of one that nobody reads, the rest is read if it is
+//!   short. It is [let go](ClientSettings::idle_timeout) before its server closes it, as far as one can know. Where a call ends early, its
+//!   connection is closed, so that what comes late is not taken for the next answer.
+//! - A request that a connection gives back unsent, since the connection was closed at that moment, goes out over another one, whatever its method; at most
+//!   twice, and counted by [`connections`](Client::connections).
+//! - No connection is used for longer than [five minutes](ClientSettings::connection_lifetime), so that the client follows its hosts to new
+//!   addresses.
+//! - A large body waits until the server [says that it wants it](ClientSettings::expect_continue).
+//!
+//! With the feature `tls`, `https` works with the roots of Mozilla or [your own](crate::connect::ClientTls). A
+//! [connector](ClientBuilder::connector) brings those, proxies, resolvers, and connections over something else than TCP. An answer with status 101
+//! carries the connection for `hyper::upgrade::on`.
 //!
 //! # Redirects
 //!
@@ -142,13 +166,15 @@
 //!
 //! | what happened | [`kind`](crate::Error::kind) | [`delivery`](crate::Error::delivery) |
 //! |---|---|---|
-//! | the name is unknown, the connection is refused, or takes too long | `Connect` | `NotSent` |
-//! | a connection closed before the request was written to it | `Transport` | `NotSent` |
-//! | the peer reset the stream as unprocessed (RFC 9113, section 8.7) | `Transport` | `Refused` |
+//! | the name is unknown, the connection is refused, not trusted, or takes too long | `Connect`, with [`NotConnected`] and [`ConnectError`](crate::connect::ConnectError) or [`Elapsed`](crate::base::Elapsed) | `NotSent` |
+//! | too many requests wait for a connection | `Overload`, with [`ConnectionsExhausted`] | `NotSent` |
+//! | the request waited for too long for a connection | `Timeout`, with [`ConnectionsExhausted`] | `NotSent` |
+//! | connections closed before the request was written to them, three in a row | `Transport` | `NotSent` |
+//! | the peer says that it has not processed the stream (RFC 9113, section 8.7) | `Transport` | `Refused` |
 //! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
 //! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
 //! | the circuit of the host is open | `CircuitOpen` | `NotSent` |
-//! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed) | `Unknown`; `NotSent` if no attempt had begun, `Answered` if it was the body's |
+//! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed), which names what was waited for | `Unknown`; `NotSent` if there was no connection yet, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
 //! | a redirect too many, or one that is never followed | `Other`, with [`TooManyRedirects`] or [`InvalidRedirect`] | `Answered` |
 //! | the response body is too large, ended early, cannot be decoded, or is no text or JSON | `Body` | `Answered` |
@@ -159,14 +185,15 @@
 //! A response that arrives while the request body is still being sent is the answer; the rest of the body is dropped
 //! with the connection.
 //!
-//! Neither errors nor the `Debug` of any type here show a URI, a header or a body.
+//! Neither errors nor the `Debug` of any type here show more of a URI than its host, nor a header or a body.
 //!
 //! *Panics:* outside a Tokio runtime with network and timers, when a request is sent. *Cancellation:* dropping a call
-//! drops the attempt and lets go of its connection, which closes once what was written has gone out; the server may
-//! still do what it was asked. *Background:* each open connection has one task, a second one while a response body is
-//! being read, and the pool has one that closes idle connections; they end with the last clone of the client and the
-//! responses that still use a connection. *Readiness and cloning:* it is always ready; a clone shares connections,
-//! settings and the retry budget. *Events:* those of [`retry`](crate::retry).
+//! drops the attempt, and with it its connection over HTTP/1.1 at once, or its stream over HTTP/2; the server may
+//! still do what it was asked. *Background:* each connection over HTTP/1.1 has one task, over HTTP/2 two and one for each request with a body; one
+//! that is being made has one, and so has a short answer that nobody reads; the client has one while connections lie idle. They end with the
+//! last clone of the client and the responses that still use a connection, or with the runtime. *Readiness and cloning:* it is always
+//! ready; a clone shares connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry) and of the
+//! [`breaker`](crate::breaker), `ConnectionOpened`, `ConnectFailed`, `ConnectionTaken` and `RequestReplayed`.
 
 mod basic;
 mod builder;
