@@ -44,6 +44,7 @@
 //! | is this one broken? | `breaker` | `breaker` |
 //! | is it well? | `health` | `health` |
 //! | over which wire? | `pool` | `pool` |
+//! | how do we get there? | `connect` | `connect` |
 //! | may it come in? | `limit` | `limit` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
@@ -66,13 +67,15 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `redis` and `reqwest`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `redis` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that
-//!   name.
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `observe`, `client`, `server`, `testing`: the
+//!   modules of that name.
+//! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
-//! * `tls`: the server over TLS, with rustls. The only one that builds C code: AWS-LC.
+//! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
+//! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
@@ -113,6 +116,10 @@ pub mod limit;
 #[cfg(feature = "observe")]
 #[cfg_attr(docsrs, doc(cfg(feature = "observe")))]
 pub mod observe;
+
+#[cfg(feature = "connect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "connect")))]
+pub mod connect;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
