@@ -6,5 +6,6 @@ mod http2;
 mod kit;
 mod queue;
 mod reuse;
+mod storm;
 #[cfg(feature = "tls")]
 mod whole;
