@@ -51,6 +51,8 @@ struct State {
     last_ticket: u64,
     /// What the last dial is doing.
     progress: Option<Progress>,
+    /// It is in the queue of those for whom there was no room among all connections.
+    starving: bool,
 }
 
 struct Idle {
@@ -107,6 +109,7 @@ impl Host {
                 waiting: VecDeque::new(),
                 last_ticket: 0,
                 progress: None,
+                starving: false,
             }),
         }
     }
@@ -221,7 +224,10 @@ impl Host {
 
     /// There may be room for a connection that there was no room for.
     pub(super) fn pursue(self: &Arc<Self>) {
-        self.change(|state, chores| state.dial(&self.core, chores));
+        self.change(|state, chores| {
+            state.starving = false;
+            state.dial(&self.core, chores);
+        });
     }
 
     /// A connection that can be used again, for so long.
@@ -420,7 +426,8 @@ impl State {
         let runtime = first.runtime.clone();
         for _ in 0..self.places.wanted(self.waiting.len(), self.speaks) {
             if !core.take() {
-                chores.starves = true;
+                chores.starves = !self.starving;
+                self.starving = true;
                 break;
             }
             self.places.begin();
