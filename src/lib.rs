@@ -44,6 +44,7 @@
 //! | is this one broken? | `breaker` | `breaker` |
 //! | is it well? | `health` | `health` |
 //! | over which wire? | `pool` | `pool` |
+//! | how do we get there? | `connect` | `connect` |
 //! | may it come in? | `limit` | `limit` |
 //! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
 //! | what happened? | `observe` | `observe` |
@@ -67,17 +68,19 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `jwt-rust-crypto`, `redis` and
-//! `reqwest`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
+//! `redis` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `limit`, `observe`, `client`, `server`, `testing`: the modules of that
-//!   name.
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `observe`, `client`, `server`, `testing`: the
+//!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
 //! * `axum`: handlers of axum take what a token says as an argument.
+//! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
-//! * `tls`: the server over TLS, with rustls. It and `jwt` build C code: AWS-LC.
+//! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
+//! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
@@ -121,6 +124,10 @@ pub mod limit;
 #[cfg(feature = "observe")]
 #[cfg_attr(docsrs, doc(cfg(feature = "observe")))]
 pub mod observe;
+
+#[cfg(feature = "connect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "connect")))]
+pub mod connect;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

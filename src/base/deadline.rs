@@ -230,6 +230,11 @@ impl fmt::Display for Elapsed {
             Phase::BodyIdle => "no data",
             Phase::BodyRate => "too little data",
             Phase::BodyTotal => "the body did not end",
+            Phase::Connect => "no connection",
+            Phase::Preface => "no HTTP/2 settings from the peer",
+            Phase::Proxy => "no tunnel through the proxy",
+            Phase::Resolve => "no address of the host",
+            Phase::Tls => "no end of the TLS handshake",
             Phase::Pool => "nothing free",
             Phase::Readiness => "not ready",
             Phase::Response => "no answer",
@@ -263,10 +268,20 @@ pub enum Phase {
     BodyRate,
     /// For the end of a body.
     BodyTotal,
+    /// For a connection of TCP, or of whatever stands in its place.
+    Connect,
     /// For something from a pool.
     Pool,
+    /// For the first settings of an HTTP/2 peer.
+    Preface,
+    /// For a proxy that was asked for a tunnel.
+    Proxy,
     /// For the service to become ready: no request had been handed to it.
     Readiness,
+    /// For the addresses of a host.
+    Resolve,
     /// For the response.
     Response,
+    /// For the end of a TLS handshake.
+    Tls,
 }

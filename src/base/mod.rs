@@ -22,6 +22,8 @@
 
 mod alarm;
 mod backoff;
+#[cfg(feature = "connect")]
+mod basic;
 pub mod body;
 mod bounded_map;
 mod budget;
@@ -59,6 +61,7 @@ mod rng;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
+mod timings;
 mod token;
 mod waiters;
 mod wire;
@@ -94,10 +97,15 @@ pub use rng::Rng;
 #[cfg(feature = "limit")]
 pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
+pub use timings::Timings;
 pub use token::{KeyFault, TokenFault, TokenRefused};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
+#[cfg(feature = "connect")]
+pub(crate) use self::basic::basic;
 pub(crate) use self::bounded_map::BoundedMap;
+#[cfg(feature = "retry")]
+pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};

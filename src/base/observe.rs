@@ -13,6 +13,7 @@ use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 use super::pooled::PoolClose;
 use super::served::{CloseReason, ServerPhase};
+use super::timings::Timings;
 use super::token::{KeyFault, TokenFault};
 
 /// Receives every [`Event`] of the layers it was given to.
@@ -31,6 +32,11 @@ use super::token::{KeyFault, TokenFault};
 /// ```
 ///
 /// A panic in an observer unwinds through the call that it watched.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no observer",
+    label = "this has to observe events",
+    note = "an observer is a type with `impl stonework::base::Observer` and one method, `fn observe(&self, event: &Event)`"
+)]
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn observe(&self, event: &Event);
@@ -130,6 +136,46 @@ pub enum Event {
         kind: Kind,
         /// How far the request had got.
         delivery: Delivery,
+    },
+    /// A client takes a connection for a request.
+    #[non_exhaustive]
+    ConnectionTaken {
+        /// The host and its port.
+        host: Arc<str>,
+        /// Whether it speaks HTTP/2.
+        http2: bool,
+        /// Whether it had carried a request before, or carries others now.
+        reused: bool,
+        /// How long the request waited for it, connecting included.
+        waited: Duration,
+    },
+    /// A client has made a connection, for whoever needs it now.
+    #[non_exhaustive]
+    ConnectionOpened {
+        /// The host and its port.
+        host: Arc<str>,
+        /// Whether it speaks HTTP/2.
+        http2: bool,
+        /// What was done, and how long it took.
+        timings: Timings,
+        /// How long all of it took.
+        took: Duration,
+    },
+    /// A client could not make a connection.
+    #[non_exhaustive]
+    ConnectFailed {
+        /// The host and its port.
+        host: Arc<str>,
+        /// What went wrong.
+        kind: Kind,
+        /// What was done, and how long it took; the last of it failed.
+        timings: Timings,
+    },
+    /// A connection was closed before a request had been sent over it: the request goes out over another one.
+    #[non_exhaustive]
+    RequestReplayed {
+        /// The host and its port.
+        host: Arc<str>,
     },
     /// A server closes a connection that has waited, or served, too long, or takes none from its address.
     #[non_exhaustive]
@@ -281,6 +327,10 @@ impl Observe {
         self.0.as_ref().map(|_| CallId::next())
     }
 
+    pub(crate) const fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Tell the observer of something that belongs to no single call.
     pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
         if let Some(observer) = &self.0 {
@@ -309,7 +359,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 }
 
 /// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback or a refused
-/// token at `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other changes at `info`.
+/// token at `debug`; a circuit that opens, a health check that fails and what cannot connect at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -358,6 +408,18 @@ impl Observer for TracingObserver {
             Event::KeysReplaced { usable, skipped } => tracing::info!(usable, skipped, "keys replaced"),
             Event::TokenRefused { why, field } => {
                 tracing::debug!(%why, field = field.as_deref().unwrap_or_default(), "token refused");
+            }
+            Event::ConnectionTaken { host, http2, reused, waited } => {
+                tracing::trace!(%host, http2, reused, ?waited, "connection taken");
+            }
+            Event::ConnectionOpened { host, http2, timings, took } => {
+                tracing::debug!(%host, http2, ?timings, ?took, "connection opened");
+            }
+            Event::ConnectFailed { host, kind, timings } => {
+                tracing::warn!(%host, kind = kind.name(), ?timings, "connecting failed");
+            }
+            Event::RequestReplayed { host } => {
+                tracing::debug!(%host, "request came back unsent, and goes out again")
             }
             // The server tells these itself: nobody has to ask for it.
             Event::ConnectionClosed { .. }

@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower::util::{Either, option_layer};
 use tower_layer::Layer;
@@ -10,14 +9,16 @@ use tower_service::Service;
 
 use super::instead::Instead;
 use super::limits::{LimitedBody, Limits};
-use super::service::{Shared, Stack};
-use super::transport::Transport;
+use super::redirect::Redirect;
+use super::service::{Resuming, Shared};
+use super::transport::{Transport, Wired};
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
 use crate::base::{
-    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observer, Outcome, Rng, WallClock,
+    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, WallClock,
 };
 use crate::breaker::{Breakers, BreakersLayer, Judging};
+use crate::connect::Connector;
 use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
 use crate::observe::SpanLayer;
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
@@ -34,6 +35,7 @@ pub struct ClientBuilder {
     budget: Option<Budget>,
     fallback: Option<Instead>,
     classify: Option<Judge>,
+    connector: Option<Connector>,
     concurrency: Option<KeyedConcurrencyLimiter<HostPort>>,
     observer: Option<Arc<dyn Observer>>,
     rates: Option<KeyedRateLimiter<HostPort>>,
@@ -140,6 +142,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Make connections with this connector: with another resolver, certificates of one's own, a proxy, or over something else than TCP.
+    /// Default: [`Connector::new`]. Clients that are given clones of the same one share the addresses that it remembers.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    /// use stonework::connect::{Connector, TcpSettings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let connector = Connector::builder().tcp(TcpSettings::new().nodelay(false)).build()?;
+    /// let client = Client::builder().connector(connector).build()?;
+    /// # let _ = client;
+    /// # Ok(()) }
+    /// ```
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
     /// Limit how many attempts are in flight to each host and port with this limiter, in place of one of the client's own. Give all
     /// clients of the same hosts a clone of the same. The settings' [`concurrency`](ClientSettings::concurrency) is then of no account.
     ///
@@ -208,8 +228,19 @@ impl ClientBuilder {
 
     /// The settings were checked, or are the defaults.
     pub(super) fn assemble(self) -> Client {
-        let Self { settings, breakers, budget, fallback, classify, concurrency, observer, rates, rng, wall } =
-            self;
+        let Self {
+            settings,
+            breakers,
+            budget,
+            fallback,
+            classify,
+            concurrency,
+            connector,
+            observer,
+            rates,
+            rng,
+            wall,
+        } = self;
         let classify = classify.unwrap_or_default();
         let shared = budget.clone();
         let dice = rng.clone();
@@ -259,7 +290,14 @@ impl ClientBuilder {
 
         // The limit on an attempt is inside `retry`, so that there is time for another; the limit on the call is
         // outside, so that it covers all of them and the pauses.
-        let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(Transport::new(&settings));
+        let observe = observer.clone().map_or_else(Observe::default, Observe::by);
+        let transport = Transport::new(
+            &settings,
+            connector.unwrap_or_default(),
+            observe,
+            rng.unwrap_or_else(Rng::from_entropy),
+        );
+        let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(transport.clone());
         let limits = Limits::new(&settings, concurrency, rates);
         let wire = limits.around(&settings, wire).map_response(boxed as fn(_) -> _);
         let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
@@ -267,6 +305,8 @@ impl ClientBuilder {
         let collect = collect.when(settings.collect_within.is_some());
         let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
         let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
+        let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
         // Outside of `retry`, so that what another attempt can help is helped so.
         let calls = match &fallback {
             Some(fallback) => Either::Left(fallback.around(calls, settings.fallback.clone(), observer)),
@@ -274,10 +314,13 @@ impl ClientBuilder {
         };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
         let calls = SpanLayer::call().layer(whole.layer(calls));
-        let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        #[cfg(feature = "decompression")]
+        let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
-        let shared = Shared { settings, breakers, shares_breakers, shared_budget, fallback, limits, wall };
+        let shared =
+            Shared { settings, breakers, shares_breakers, shared_budget, fallback, limits, transport, wall };
         Client::with(stack, Arc::new(shared))
     }
 }
@@ -286,7 +329,7 @@ fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<B
     response.map(Body::new)
 }
 
-fn boxed(response: Response<LimitedBody<TimedBody<Incoming>>>) -> Response<Body> {
+fn boxed(response: Response<LimitedBody<TimedBody<Wired>>>) -> Response<Body> {
     response.map(Body::new)
 }
 

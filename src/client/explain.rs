@@ -3,8 +3,8 @@
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
-use super::ClientSettings;
 use super::service::Shared;
+use super::{ClientSettings, HttpVersions};
 
 pub(super) fn stack(shared: &Shared) -> String {
     let mut text = String::new();
@@ -14,8 +14,16 @@ pub(super) fn stack(shared: &Shared) -> String {
 }
 
 fn lines(text: &mut String, shared: &Shared) -> Result {
-    let Shared { settings, breakers: _, shares_breakers, shared_budget, fallback: instead, limits, wall: _ } =
-        shared;
+    let Shared {
+        settings,
+        breakers: _,
+        shares_breakers,
+        shared_budget,
+        fallback: instead,
+        limits,
+        transport: _,
+        wall: _,
+    } = shared;
     let shared_budget = *shared_budget;
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
@@ -25,16 +33,30 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         collect_within,
         concurrency: _, // the limiter itself is asked, which may be another
         connect_timeout,
+        connection_lifetime,
         deadline,
+        expect_continue,
+        #[cfg(feature = "decompression")]
+        decompression,
         fallback,
+        http,
         idle_timeout,
+        max_connections,
+        max_connections_per_host,
         max_idle_per_host,
         max_response_body: _, // no layer: it limits the helpers that collect
+        max_waiting,
+        pool_timeout,
         queue_timeout,
         rate_limit: _, // likewise
+        redirects,
         resume,
         retry,
     } = settings;
+    #[cfg(feature = "decompression")]
+    if *decompression {
+        writeln!(text, "decompression: zstd, br, gzip, deflate")?;
+    }
     match resume {
         Some(resume) if shared_budget => writeln!(text, "resume: {}", resume.sharing_a_budget())?,
         Some(resume) => writeln!(text, "resume: {resume}")?,
@@ -46,6 +68,10 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     }
     if let Some(instead) = instead {
         writeln!(text, "fallback: to {instead}, {fallback}")?;
+    }
+    match redirects {
+        Some(most) => writeln!(text, "redirects: up to {most}")?,
+        None => writeln!(text, "redirects: not followed")?,
     }
     match retry {
         Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
@@ -77,8 +103,28 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         turn(text, *queue_timeout)?;
     }
     writeln!(text, "response body: {body}")?;
-    write!(text, "transport: HTTP/1.1 over TCP; {connect_timeout:?} to connect; ")?;
-    idle(text, *idle_timeout, *max_idle_per_host)
+    write!(text, "transport: {}; {connect_timeout:?} to connect; ", speaks(*http))?;
+    write!(text, "up to {max_connections_per_host} connections per host and {max_connections} in all")?;
+    if let Some(lifetime) = connection_lifetime {
+        write!(text, ", each for {lifetime:?}")?;
+    }
+    idle(text, *idle_timeout, *max_idle_per_host)?;
+    write!(text, "; up to {max_waiting} requests per host wait for one")?;
+    if let Some(limit) = pool_timeout {
+        write!(text, ", up to {limit:?}")?;
+    }
+    match expect_continue {
+        Some(from) => writeln!(text, "; bodies from {from} bytes on are sent when they are wanted"),
+        None => writeln!(text, "; bodies are sent at once"),
+    }
+}
+
+const fn speaks(http: HttpVersions) -> &'static str {
+    match http {
+        HttpVersions::Auto => "HTTP/2 where a host over TLS chooses it, else HTTP/1.1",
+        HttpVersions::Http1 => "HTTP/1.1",
+        HttpVersions::Http2 => "HTTP/2",
+    }
 }
 
 fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
@@ -90,8 +136,8 @@ fn turn(text: &mut String, queue_timeout: Option<Duration>) -> Result {
 
 fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
     match timeout {
-        Some(timeout) => writeln!(text, "up to {most} idle connections per host, each for {timeout:?}"),
-        None => writeln!(text, "each connection is used once"),
+        Some(timeout) => write!(text, "; up to {most} idle ones per host, for {timeout:?} (HTTP/2: 90s)"),
+        None => write!(text, "; no idle ones"),
     }
 }
 
@@ -99,9 +145,11 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 mod tests {
     use super::super::Client;
     use super::super::limits::Limits;
+    use super::super::transport::Transport;
     use super::*;
-    use crate::base::WallClock;
+    use crate::base::{Observe, Rng, WallClock};
     use crate::breaker::Breakers;
+    use crate::connect::Connector;
     use crate::retry::{ResumeSettings, RetrySettings};
 
     fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
@@ -112,6 +160,7 @@ mod tests {
             shared_budget,
             fallback: None,
             limits: Limits::new(settings, None, None),
+            transport: Transport::new(settings, Connector::new(), Observe::default(), Rng::seeded(1)),
             wall: WallClock::default(),
         })
     }
@@ -121,6 +170,7 @@ mod tests {
         assert_eq!(
             stack(&ClientSettings::new(), false),
             "deadline: 30s for the whole call\n\
+             redirects: up to 10\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: 10s\n\
@@ -128,7 +178,9 @@ mod tests {
              breaker: by host and port; opens at 50% failures, of at least 20 calls in 10s; \
              open times with equal jitter from 5s to 30s; 1 at a time to probe, each up to 10s\n\
              response body: 30s of silence\n\
-             transport: HTTP/1.1 over TCP; 5s to connect; up to 32 idle connections per host, each for 4s\n"
+             transport: HTTP/2 where a host over TLS chooses it, else HTTP/1.1; 5s to connect; \
+             up to 100 connections per host and 1024 in all, each for 300s; up to 32 idle ones per host, for 4s (HTTP/2: 90s); \
+             up to 1000 requests per host wait for one, up to 5s; bodies from 1048576 bytes on are sent when they are wanted\n"
         );
     }
 
@@ -139,18 +191,25 @@ mod tests {
             .without_attempt_timeout()
             .without_breaker()
             .without_idle_connections()
+            .without_connection_lifetime()
+            .without_pool_timeout()
+            .without_expect_continue()
+            .http1_only()
+            .without_redirects()
             .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
         assert_eq!(
             stack(&settings, false),
             "deadline: off\n\
+             redirects: not followed\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: off\n\
              collect: only where a request asks\n\
              breaker: off\n\
              response body: any silence\n\
-             transport: HTTP/1.1 over TCP; 5s to connect; each connection is used once\n"
+             transport: HTTP/1.1; 5s to connect; up to 100 connections per host and 1024 in all; no idle ones; \
+             up to 1000 requests per host wait for one; bodies are sent at once\n"
         );
         assert!(stack(&settings, true).contains("; a budget that is shared; "));
         assert!(stack(&settings.without_retry(), true).contains("retry: off\n"));
@@ -170,6 +229,7 @@ mod tests {
         let client = |builder: super::super::ClientBuilder| told(builder.build().expect("valid settings"));
         let value = client(Client::builder().fallback_value(|_| http::Response::default()));
         let line = "fallback: to a value, on circuit_open, connect, overload, timeout, transport; bodies up to 65536 bytes\n\
+                    redirects: up to 10\n\
                     retry: ";
         assert!(value.contains(line), "{value}");
         let other = client(Client::builder().fallback(Client::new()).breakers(Breakers::default()));

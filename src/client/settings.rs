@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::breaker::{BreakerSettings, InvalidBreaker};
+use super::{HttpVersions, InvalidClient};
+use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
-use crate::limit::{ConcurrencySettings, InvalidConcurrency, InvalidQuota, Quota};
+use crate::limit::{ConcurrencySettings, Quota};
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -24,7 +25,7 @@ use crate::timeout::BodyLimits;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
+#[cfg_attr(feature = "serde", serde(try_from = "super::file::Fields", into = "super::file::Fields"))]
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
@@ -33,13 +34,23 @@ pub struct ClientSettings {
     pub(super) collect_within: Option<usize>,
     pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) connect_timeout: Duration,
+    pub(super) connection_lifetime: Option<Duration>,
     pub(super) deadline: Option<Duration>,
+    pub(super) expect_continue: Option<u64>,
+    #[cfg(feature = "decompression")]
+    pub(super) decompression: bool,
     pub(super) fallback: FallbackSettings,
+    pub(super) http: HttpVersions,
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_host: usize,
     pub(super) max_idle_per_host: usize,
     pub(super) max_response_body: usize,
+    pub(super) max_waiting: usize,
+    pub(super) pool_timeout: Option<Duration>,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) rate_limit: Option<Quota>,
+    pub(super) redirects: Option<u32>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
 }
@@ -55,13 +66,23 @@ impl ClientSettings {
             collect_within: None,
             concurrency: None,
             connect_timeout: Duration::from_secs(5),
+            connection_lifetime: Some(Duration::from_secs(5 * 60)),
             deadline: Some(Duration::from_secs(30)),
+            expect_continue: Some(1024 * 1024),
+            #[cfg(feature = "decompression")]
+            decompression: false,
             fallback: FallbackSettings::new(),
+            http: HttpVersions::Auto,
             idle_timeout: Some(Duration::from_secs(4)),
+            max_connections: 1024,
+            max_connections_per_host: 100,
             max_idle_per_host: 32,
             max_response_body: 10 * 1024 * 1024,
+            max_waiting: 1000,
+            pool_timeout: Some(Duration::from_secs(5)),
             queue_timeout: Some(Duration::from_secs(1)),
             rate_limit: None,
+            redirects: Some(10),
             resume: None,
             retry: Some(RetrySettings::new()),
         }
@@ -116,10 +137,26 @@ impl ClientSettings {
         self
     }
 
-    /// How long making a TCP connection may take; where a name has several addresses, each gets its share. Default: 5 s.
-    /// Looking up the name is not included; the limit on the attempt covers that too.
+    /// How long making a connection may take: looking up the name, TCP, a proxy, TLS, and the first settings of a peer over HTTP/2,
+    /// together. Default: 5 s. A connection that is being made goes on being made when the request that it was for has given up; then it
+    /// is for others.
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
+        self
+    }
+
+    /// For how long a connection is used, less up to a tenth, by chance. Default: 5 min. After that it takes no request any more; those
+    /// that it carries go on. The next one looks up the name again, so that a client finds hosts that were added, and leaves those that
+    /// were taken away.
+    pub const fn connection_lifetime(mut self, lifetime: Duration) -> Self {
+        self.connection_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Use connections for as long as their peers keep them. **A client under steady load then never sees that the name of its host leads
+    /// elsewhere.** In a file: `connection_lifetime = "off"`.
+    pub const fn without_connection_lifetime(mut self) -> Self {
+        self.connection_lifetime = None;
         self
     }
 
@@ -136,6 +173,37 @@ impl ClientSettings {
         self
     }
 
+    /// From how many bytes on a request body waits until the server says that it wants it (`Expect: 100-continue`; RFC 9110, section
+    /// 10.1.1), or until it has said nothing for a second. Default: 1 MiB. A server that refuses it has then not been sent it. Only over
+    /// HTTP/1.1, and only bodies of known length; a request that says `expect` itself waits whatever its length.
+    pub const fn expect_continue(mut self, from: u64) -> Self {
+        self.expect_continue = Some(from);
+        self
+    }
+
+    /// Send every request body at once. In a file: `expect_continue = "off"`.
+    pub const fn without_expect_continue(mut self) -> Self {
+        self.expect_continue = None;
+        self
+    }
+
+    /// Ask for encoded responses, and decode them: see the [module](super#decompression). Default: off. In a file:
+    /// `decompression = true`.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn decompression(mut self) -> Self {
+        self.decompression = true;
+        self
+    }
+
+    /// Neither ask for encoded responses nor decode them.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn without_decompression(mut self) -> Self {
+        self.decompression = false;
+        self
+    }
+
     /// For which kinds of error to fall back, if the builder is given something to fall back [to](super::ClientBuilder::fallback).
     /// Default: [`FallbackSettings::new`].
     pub fn fallback(mut self, settings: FallbackSettings) -> Self {
@@ -143,23 +211,72 @@ impl ClientSettings {
         self
     }
 
-    /// How long a connection that nobody uses is kept. Default: 4 s, since many servers close after 5 s, and a request
+    /// Speak HTTP/1.1 to every host. Default: HTTP/2 where a host over TLS chooses it, and HTTP/1.1 elsewhere. In a file: `http = "1"`.
+    pub const fn http1_only(mut self) -> Self {
+        self.http = HttpVersions::Http1;
+        self
+    }
+
+    /// Speak HTTP/2 to every host, from the first byte where there is no TLS (RFC 9113, section 3.3): for hosts that are known to speak it, as
+    /// those of gRPC are. In a file: `http = "2"`.
+    pub const fn http2_only(mut self) -> Self {
+        self.http = HttpVersions::Http2;
+        self
+    }
+
+    /// How long a connection over HTTP/1.1 that nobody uses is kept. Default: 4 s, since many servers close after 5 s, and a request
     /// sent on a connection that is just being closed fails. Lower it below what your servers allow, or raise it to
-    /// just below.
+    /// just below. Where a server says how long it keeps them (`Keep-Alive: timeout=5`), they are let go a second before that.
+    ///
+    /// Over HTTP/2 a server says goodbye before it closes a connection, so those are kept for 90 s.
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
     }
 
-    /// Use each connection once. In a file: `idle_timeout = "off"`.
+    /// Keep no connection that nobody uses. In a file: `idle_timeout = "off"`.
     pub const fn without_idle_connections(mut self) -> Self {
         self.idle_timeout = None;
         self
     }
 
-    /// How many unused connections to keep for each host and port. Default: 32. It does not limit how many are in use.
+    /// How many connections there may be, those that are being made included, to all hosts. Default: 1024. Where there is no more room,
+    /// the one is closed that nobody has used for longest.
+    pub const fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How many connections there may be to each host and port, those that are being made included. Default: 100. Requests for which there
+    /// is none wait in the order in which they came, as long as [`pool_timeout`](Self::pool_timeout) says.
+    pub const fn max_connections_per_host(mut self, connections: usize) -> Self {
+        self.max_connections_per_host = connections;
+        self
+    }
+
+    /// How many unused connections over HTTP/1.1 to keep for each host and port. Default: 32. It does not limit how many are in use.
     pub const fn max_idle_per_host(mut self, connections: usize) -> Self {
         self.max_idle_per_host = connections;
+        self
+    }
+
+    /// How many requests may wait for a connection to each host and port, beyond those for whom one can be made. Default: 1000. Others
+    /// fail at once, and were not sent.
+    pub const fn max_waiting(mut self, requests: usize) -> Self {
+        self.max_waiting = requests;
+        self
+    }
+
+    /// How long a request may wait for a connection, within the limit on the attempt. Default: 5 s. Then it fails, and was not sent. While a
+    /// connection is being made for it, [`connect_timeout`](Self::connect_timeout) counts instead.
+    pub const fn pool_timeout(mut self, limit: Duration) -> Self {
+        self.pool_timeout = Some(limit);
+        self
+    }
+
+    /// Wait for a connection as long as the attempt may take. In a file: `pool_timeout = "off"`.
+    pub const fn without_pool_timeout(mut self) -> Self {
+        self.pool_timeout = None;
         self
     }
 
@@ -198,6 +315,19 @@ impl ClientSettings {
         self
     }
 
+    /// How many redirects to follow in one call; one more is an error with [`TooManyRedirects`](super::TooManyRedirects). Default: 10.
+    /// The [module](super#redirects) says which are followed, and what goes along.
+    pub const fn redirects(mut self, most: u32) -> Self {
+        self.redirects = Some(most);
+        self
+    }
+
+    /// Hand out redirects as any other response. In a file: `redirects = "off"`.
+    pub const fn without_redirects(mut self) -> Self {
+        self.redirects = None;
+        self
+    }
+
     /// Ask for the rest of a large response that breaks off while it is being read, where the server makes that safe: see
     /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
     pub const fn resume(mut self, settings: ResumeSettings) -> Self {
@@ -233,11 +363,16 @@ impl ClientSettings {
             ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
             ("collect_within", None, self.collect_within == Some(0)),
             ("connect_timeout", None, zero(Some(self.connect_timeout))),
+            ("connection_lifetime", Some("without_connection_lifetime"), zero(self.connection_lifetime)),
             ("deadline", Some("without_deadline"), zero(self.deadline)),
             ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
+            ("max_connections", None, self.max_connections == 0),
+            ("max_connections_per_host", None, self.max_connections_per_host == 0),
             ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
             ("max_response_body", None, self.max_response_body == 0),
+            ("pool_timeout", Some("without_pool_timeout"), zero(self.pool_timeout)),
             ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
+            ("redirects", Some("without_redirects"), self.redirects == Some(0)),
         ] {
             if refused {
                 // Unused connections are switched off by the limit on their time.
@@ -258,131 +393,6 @@ impl Default for ClientSettings {
     }
 }
 
-/// Settings that no client can have, told by [`ClientBuilder::build`](super::ClientBuilder::build) or by reading them from a
-/// file.
-///
-/// ```
-/// use std::time::Duration;
-/// use stonework::client::{Client, ClientSettings};
-///
-/// let settings = ClientSettings::new().deadline(Duration::ZERO);
-/// let error = Client::builder().settings(settings).build().unwrap_err();
-/// assert!(error.to_string().starts_with("`deadline` is zero; to do without, say `without_deadline`"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidClient {
-    /// No circuit can have these settings.
-    #[error("`breaker`: {0}")]
-    Breaker(#[source] InvalidBreaker),
-    /// No limit can have these settings.
-    #[error("`concurrency`: {0}")]
-    Concurrency(#[source] InvalidConcurrency),
-    /// No limit can have this quota.
-    #[error("`rate_limit`: {0}")]
-    RateLimit(#[source] InvalidQuota),
-    /// It is zero, with which nothing would ever succeed.
-    #[error("`{field}` is zero")]
-    #[non_exhaustive]
-    Zero {
-        /// The name of the setting.
-        field: &'static str,
-    },
-    /// It is zero, and there is a word for doing without.
-    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: {in_a_file} = \"off\")")]
-    #[non_exhaustive]
-    ZeroForOff {
-        /// The name of the setting.
-        field: &'static str,
-        /// The setter that switches it off.
-        instead: &'static str,
-        /// The field of a file that can say `"off"`.
-        in_a_file: &'static str,
-    },
-}
-
-#[cfg(feature = "serde")]
-use crate::base::{human::Human, or_off::OrOff};
-
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
-struct Fields {
-    attempt_timeout: OrOff<Human>,
-    body: BodyLimits,
-    breaker: OrOff<BreakerSettings>,
-    collect_within: OrOff<usize>,
-    concurrency: OrOff<ConcurrencySettings>,
-    #[serde(with = "crate::base::human::plain")]
-    connect_timeout: Duration,
-    deadline: OrOff<Human>,
-    fallback: FallbackSettings,
-    idle_timeout: OrOff<Human>,
-    max_idle_per_host: usize,
-    max_response_body: usize,
-    queue_timeout: OrOff<Human>,
-    rate_limit: OrOff<Quota>,
-    resume: OrOff<ResumeSettings>,
-    retry: OrOff<RetrySettings>,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Fields {
-    fn default() -> Self {
-        ClientSettings::new().into()
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<ClientSettings> for Fields {
-    fn from(settings: ClientSettings) -> Self {
-        Self {
-            attempt_timeout: settings.attempt_timeout.map(Human).into(),
-            body: settings.body,
-            breaker: settings.breaker.into(),
-            collect_within: settings.collect_within.into(),
-            concurrency: settings.concurrency.into(),
-            connect_timeout: settings.connect_timeout,
-            deadline: settings.deadline.map(Human).into(),
-            fallback: settings.fallback,
-            idle_timeout: settings.idle_timeout.map(Human).into(),
-            max_idle_per_host: settings.max_idle_per_host,
-            max_response_body: settings.max_response_body,
-            queue_timeout: settings.queue_timeout.map(Human).into(),
-            rate_limit: settings.rate_limit.into(),
-            resume: settings.resume.into(),
-            retry: settings.retry.into(),
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Fields> for ClientSettings {
-    type Error = InvalidClient;
-
-    fn try_from(fields: Fields) -> Result<Self, InvalidClient> {
-        let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
-        let settings = Self {
-            attempt_timeout: limit(fields.attempt_timeout),
-            body: fields.body,
-            breaker: fields.breaker.into_option(),
-            collect_within: fields.collect_within.into_option(),
-            concurrency: fields.concurrency.into_option(),
-            connect_timeout: fields.connect_timeout,
-            deadline: limit(fields.deadline),
-            fallback: fields.fallback,
-            idle_timeout: limit(fields.idle_timeout),
-            max_idle_per_host: fields.max_idle_per_host,
-            max_response_body: fields.max_response_body,
-            queue_timeout: limit(fields.queue_timeout),
-            rate_limit: fields.rate_limit.into_option(),
-            resume: fields.resume.into_option(),
-            retry: fields.retry.into_option(),
-        };
-        settings.check().map(|()| settings)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,6 +408,7 @@ mod tests {
             (new().idle_timeout(Duration::ZERO), "`idle_timeout`", "`without_idle_connections`"),
             (new().max_idle_per_host(0), "`max_idle_per_host`", "`without_idle_connections`"),
             (new().max_response_body(0), "`max_response_body`", ""),
+            (new().redirects(0), "`redirects`", "`without_redirects`"),
         ] {
             let refused = settings.check().unwrap_err().to_string();
             assert!(refused.contains(field) && refused.contains(word), "{refused}");
@@ -416,6 +427,10 @@ mod tests {
             new().without_deadline().without_attempt_timeout().without_retry().without_idle_connections();
         let all_off = r#"{"deadline":"off","attempt_timeout":"off","retry":"off","idle_timeout":"off"}"#;
         assert_eq!(read(all_off).unwrap(), off);
+        assert_eq!(read(r#"{"redirects":"off"}"#).unwrap(), new().without_redirects());
+        assert_eq!(read(r#"{"redirects":3}"#).unwrap(), new().redirects(3));
+        #[cfg(feature = "decompression")]
+        assert_eq!(read(r#"{"decompression":true}"#).unwrap(), new().decompression());
         assert_eq!(
             read(r#"{"deadline":"1m","connect_timeout":"2s","max_response_body":7,"retry":{"attempts":2}}"#),
             Ok(new()

@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 
 use h2::Reason;
+#[cfg(any(feature = "reqwest", test))]
 use hyper_util::client::legacy;
 
 use super::outgoing::RequestBodyFailed;
@@ -22,6 +23,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The pool itself refused the request.
+    #[cfg_attr(not(any(feature = "reqwest", test)), allow(dead_code, reason = "ours refuses none"))]
     None,
     /// The connection ended with the request still in its queue.
     Unwritten,
@@ -34,6 +36,7 @@ enum Cause {
 }
 
 impl Facts {
+    #[cfg(any(feature = "reqwest", test))]
     pub(crate) fn of(error: &legacy::Error) -> Self {
         let cause = match error.source() {
             None => Cause::None,
@@ -42,6 +45,11 @@ impl Facts {
         // The information about the connection is attached to every error from the moment the request is handed to
         // one, and to none before.
         Self { connect: error.is_connect(), connected: error.connect_info().is_some(), cause }
+    }
+
+    /// What is known once the request was handed to a connection, from the error of that.
+    pub(crate) fn sent(error: &hyper::Error) -> Self {
+        Self { connect: false, connected: true, cause: Cause::of(error) }
     }
 
     pub(crate) fn judge(self) -> (Kind, Delivery) {
@@ -83,12 +91,11 @@ fn is_of_request_body(error: &(dyn StdError + 'static)) -> bool {
     failed(error) || error.source().is_some_and(failed)
 }
 
-/// RFC 9113, section 8.7: `REFUSED_STREAM` from the peer guarantees that the request was not processed.
-///
-/// A GOAWAY gives the same guarantee to the streams beyond its last one, but the error does not tell which those are:
-/// it counts as unknown.
+/// RFC 9113, section 8.7: the peer guarantees that the request was not processed by `REFUSED_STREAM`, and by a GOAWAY whose last stream is
+/// an earlier one. Only such streams end with the error of a GOAWAY; the others go on, and end with the connection.
 fn is_refusal(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 #[cfg(test)]

@@ -48,3 +48,9 @@ impl StdError for RequestBodyFailed {
         Some(&*self.0)
     }
 }
+
+impl RequestBodyFailed {
+    pub(crate) fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}

@@ -18,6 +18,10 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.health.changes` | counter | `check`, `to` | changes of what a health check says |
 /// | `stonework.health.state` | gauge | `check`, `state` | 1 for what the check says, 0 for what it has said |
 /// | `stonework.fallbacks` | counter | `kind` | calls that failed and fell back |
+/// | `stonework.connect` | histogram, in seconds | `http` | how long a client took to make a connection, from the name to TLS and the settings of HTTP/2 |
+/// | `stonework.connect_failures` | counter | `kind` | connections that a client could not make |
+/// | `stonework.connection.wait` | histogram, in seconds | `reused` | how long a request waited for a connection, connecting included |
+/// | `stonework.requests.replayed` | counter | | requests that a closed connection gave back unsent, and that went out over another one |
 /// | `stonework.server.closed` | counter | `why` | connections that a server closed of its own accord |
 /// | `stonework.server.panics` | counter | | handlers that panicked |
 ///
@@ -81,6 +85,18 @@ impl Observer for MetricsObserver {
             Event::ConnectionClosed { why } => {
                 counter!("stonework.server.closed", "why" => why.name()).increment(1);
             }
+            Event::ConnectFailed { kind, .. } => {
+                counter!("stonework.connect_failures", "kind" => kind.name()).increment(1);
+            }
+            Event::ConnectionOpened { http2, took, .. } => {
+                histogram!("stonework.connect", "http" => if *http2 { "2" } else { "1" })
+                    .record(took.as_secs_f64());
+            }
+            Event::ConnectionTaken { reused, waited, .. } => {
+                let reused = if *reused { "true" } else { "false" };
+                histogram!("stonework.connection.wait", "reused" => reused).record(waited.as_secs_f64());
+            }
+            Event::RequestReplayed { .. } => counter!("stonework.requests.replayed").increment(1),
             Event::HandlerPanicked { .. } => counter!("stonework.server.panics").increment(1),
             Event::HealthChanged { check, from, to, .. } => {
                 let name = || check.to_string();

@@ -119,6 +119,26 @@ impl Recorder {
                     let why = format!("{why:?}").to_lowercase();
                     lines.note(format_args!("at {:?}: connection closed: {why}", *at - *start));
                 }
+                Event::ConnectionTaken { host, http2, reused, waited } => {
+                    let at = at_of("host", host, *at - *start);
+                    let (http, reused) =
+                        (http_name(*http2), if *reused { "one that was there" } else { "a new one" });
+                    lines.note(format_args!("{at}: {http} over {reused} after {waited:?}"));
+                }
+                Event::ConnectionOpened { host, http2, took, .. } => {
+                    let at = at_of("host", host, *at - *start);
+                    lines.note(format_args!("{at}: connected in {took:?}: {}", http_name(*http2)));
+                }
+                Event::ConnectFailed { host, kind, .. } => {
+                    lines.note(format_args!(
+                        "{}: could not connect: {kind}",
+                        at_of("host", host, *at - *start)
+                    ));
+                }
+                Event::RequestReplayed { host } => {
+                    let at = at_of("host", host, *at - *start);
+                    lines.note(format_args!("{at}: a request came back unsent, and goes out again"));
+                }
                 Event::HandlerPanicked { message } => {
                     lines.note(format_args!("at {:?}: handler panicked: {message}", *at - *start));
                 }
@@ -175,6 +195,10 @@ const fn words(delivery: Delivery) -> &'static str {
         Delivery::Unknown => "delivery unknown",
         Delivery::Answered => "answered",
     }
+}
+
+const fn http_name(http2: bool) -> &'static str {
+    if http2 { "HTTP/2" } else { "HTTP/1.1" }
 }
 
 fn at_of(what: &str, name: &str, at: Duration) -> String {

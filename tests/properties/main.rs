@@ -4,6 +4,7 @@ mod backoff;
 mod body;
 mod breaker;
 mod budget;
+mod connect;
 mod forwarded;
 mod key;
 mod limits;

@@ -4,14 +4,19 @@
 //! targets below `fuzz/` run these very functions, and so does `mutations.rs`. What is right is worked out here a
 //! second time, in another way.
 
+use std::io::Cursor;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use stonework::base::{
-    IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Peer, Pushback, RetryAfter, Safety, TimeoutHeader,
+    Delivery, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Kind, Peer, Phase, Pushback, RetryAfter, Safety,
+    TimeoutHeader,
 };
+use stonework::connect::{ConnectError, Connector, Offer, Progress, Proxy, Target, connect_fn};
 use stonework::limit::{ForwardingHeader, TrustedProxies};
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -333,4 +338,59 @@ fn elements(bytes: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
             }
         }
     }
+}
+
+/// What a proxy answers, before there is a tunnel.
+pub(crate) fn connect_head(bytes: &[u8]) -> bool {
+    let said = bytes.to_vec();
+    let transport = connect_fn(move |_: Target| {
+        let both = tokio::io::join(Cursor::new(said.clone()), tokio::io::sink());
+        async move { std::io::Result::Ok(both) }
+    });
+    let proxy = Proxy::http("proxy.test").expect("an address");
+    let connector = Connector::builder().transport(transport).proxy(proxy).build().expect("it fits");
+    let (to, progress) = (Target::new("orders.test", 443, true), Progress::default());
+    let mut dial = pin!(connector.dial(&to, Offer::Http1, &progress));
+    let Poll::Ready(dialed) = dial.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("all of it is there, and it waits");
+    };
+    let error = dialed.expect_err("nobody speaks TLS here");
+    assert_eq!((error.kind(), error.delivery()), (Kind::Connect, Delivery::NotSent));
+    let contains = |text: &str| bytes.windows(text.len()).any(|some| some == text.as_bytes());
+    match error.cause() {
+        Some(ConnectError::ProxyFailed { .. }) => false,
+        Some(ConnectError::ProxyRefused { status, .. }) => {
+            assert!(!status.is_success() && contains(status.as_str()), "{status}");
+            true
+        }
+        // There is a tunnel, and at its other end nobody speaks TLS.
+        Some(why) => {
+            assert!(why.step() == Phase::Tls && contains(" 2") && contains("HTTP/1."), "{error:?}");
+            true
+        }
+        None => panic!("it does not say which step it was: {error:?}"),
+    }
+}
+
+/// A list of hosts that have no proxy.
+pub(crate) fn no_proxy(bytes: &[u8]) -> bool {
+    let Ok(list) = std::str::from_utf8(bytes) else { return false };
+    let passes = |list: &str, host: &str, port: u16| {
+        let proxy = Proxy::http("proxy.test").expect("an address").no_proxy(list);
+        !proxy.is_used_for(&Target::new(host, port, true))
+    };
+    let mut any = false;
+    for (host, port) in
+        [("a.b", 443), ("b", 80), ("10.0.0.7", 443), ("::1", 80), ("::ffff:10.0.0.7", 443), (list, 1)]
+    {
+        // A list is as good as its entries, in any letters and order.
+        let expected = list
+            .split(|letter: char| letter == ',' || letter.is_ascii_whitespace())
+            .any(|entry| passes(entry, host, port));
+        assert_eq!(passes(list, host, port), expected, "{host} {port} in {list:?}");
+        assert_eq!(passes(&list.to_ascii_uppercase(), host, port), expected, "{host} {port} in {list:?}");
+        assert!(passes(&format!("{list},*"), host, port));
+        any |= expected;
+    }
+    any
 }

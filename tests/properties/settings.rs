@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
@@ -176,6 +177,19 @@ prop_compose! {
     }
 }
 
+fn tcp() -> impl Strategy<Value = TcpSettings> {
+    let secs = || (1_u64..86_400, 0_u32..1_000_000_000).prop_map(|(secs, nanos)| Duration::new(secs, nanos));
+    let local = (any::<Option<Ipv4Addr>>(), any::<Option<Ipv6Addr>>());
+    let delay = (10_u64..2_000).prop_map(Duration::from_millis);
+    ([secs(), secs(), secs()], delay, local, any::<[bool; 3]>()).prop_map(|(times, delay, (v4, v6), on)| {
+        let settings = TcpSettings::new().attempt_delay(delay).keepalive_interval(times[0]).nodelay(on[0]);
+        let settings = if on[1] { settings.keepalive(times[1]) } else { settings.without_keepalive() };
+        let settings = if on[2] { settings.user_timeout(times[2]) } else { settings.without_user_timeout() };
+        let settings = v4.map_or(settings.clone(), |address| settings.local_v4(address));
+        v6.map_or(settings.clone(), |address| settings.local_v6(address))
+    })
+}
+
 fn quota() -> impl Strategy<Value = Quota> {
     // Together not more than ten years.
     let per = prop_oneof![time().prop_map(|time| time.min(Duration::from_secs(1_000_000)))];
@@ -275,6 +289,11 @@ proptest! {
 
     #[test]
     fn settings_of_pools_come_back_from_a_file_as_they_were_written(settings in pool()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_tcp_come_back_from_a_file_as_they_were_written(settings in tcp()) {
         comes_back(&settings);
     }
 
@@ -404,6 +423,17 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "replay_cap": -1 }"#, "-1"),
     ] {
         let message = refused::<FallbackSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "attempt_delay": "9ms" }"#, "`attempt_delay`"),
+        (r#"{ "attempt_delay": "off" }"#, "250ms"),
+        (r#"{ "keepalive": "0s" }"#, "`keepalive`"),
+        (r#"{ "user_timeout": 30 }"#, "250ms"),
+        (r#"{ "local_v4": "::1" }"#, "IPv4"),
+        (r#"{ "delay": "1s" }"#, "`delay`"),
+    ] {
+        let message = refused::<TcpSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

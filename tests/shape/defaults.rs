@@ -5,6 +5,7 @@ use std::time::Duration;
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
 use stonework::jwt::JwtSettings;
@@ -51,6 +52,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("jwt", format!("{:#?}", JwtSettings::new())),
+        ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
@@ -83,7 +85,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let body = BodyLimits::new();
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
-    let (health, pool) = (HealthSettings::new(), PoolSettings::new());
+    let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
         "backoff `base`" => Backoff::exponential(time(value)?, Duration::from_secs(10)).ok()? == backoff,
@@ -150,6 +152,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "breaker `probes`" => breaker.clone().probes(value.parse().ok()?) == breaker,
         "breaker `probe_timeout`" => breaker.clone().probe_timeout(time(value)?) == breaker,
+        "tcp `attempt_delay`" => tcp.clone().attempt_delay(time(value)?) == tcp,
+        "tcp `keepalive`" => tcp.clone().keepalive(time(value)?) == tcp,
+        "tcp `keepalive_interval`" => tcp.clone().keepalive_interval(time(value)?) == tcp,
+        "tcp `local_v4`" => value == "off" && format!("{tcp:?}").contains("local_v4: None"),
+        "tcp `local_v6`" => value == "off" && format!("{tcp:?}").contains("local_v6: None"),
+        "tcp `nodelay`" => value == "on" && tcp.clone().nodelay(true) == tcp,
+        "tcp `user_timeout`" => tcp.clone().user_timeout(time(value)?) == tcp,
         "pool `backoff`" => {
             let (range, jitter) = value.split_once(", ")?;
             let (base, cap) = range.split_once(" to ")?;
@@ -174,6 +183,15 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
         "client `resume`" => value == "off" && format!("{client:?}").contains("resume: None"),
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
+        "client `connection_lifetime`" => client.clone().connection_lifetime(time(value)?) == client,
+        "client `expect_continue`" => client.clone().expect_continue(bytes(value)? as u64) == client,
+        "client `http`" => value == "`auto`" && format!("{client:?}").contains("http: Auto"),
+        "client `max_connections`" => client.clone().max_connections(value.parse().ok()?) == client,
+        "client `max_connections_per_host`" => {
+            client.clone().max_connections_per_host(value.parse().ok()?) == client
+        }
+        "client `max_waiting`" => client.clone().max_waiting(value.parse().ok()?) == client,
+        "client `pool_timeout`" => client.clone().pool_timeout(time(value)?) == client,
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
@@ -212,6 +230,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
+        "client `decompression`" => value == "off" && client.clone().without_decompression() == client,
+        "client `redirects`" => client.clone().redirects(value.parse().ok()?) == client,
         "shared limit `pause`" => shared.pause(time(value)?) == shared,
         "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
         "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,

@@ -11,57 +11,19 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
-use tower_service::Service;
+
+use super::host::Place;
+use super::pulse::Pulse;
 
 /// How long a failure to write waits for the next read. What the peer said has arrived by then: only a reader of the
 /// answer that pauses can make it take longer, and all that it could cost is the rest of that answer.
 const LINGER: Duration = Duration::from_secs(5);
-
-type Inner = HttpConnector;
-type Stream = TokioIo<Wire<TcpStream>>;
-
-/// Makes TCP connections.
-pub(super) struct Connector(pub(super) Inner);
-
-impl Clone for Connector {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = <Inner as Service<Uri>>::Error;
-    type Future = Connecting;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Connecting {
-        Connecting(self.0.call(uri))
-    }
-}
-
-pub(super) struct Connecting(<Inner as Service<Uri>>::Future);
-
-impl Future for Connecting {
-    type Output = Result<Stream, <Inner as Service<Uri>>::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let stream = ready!(Pin::new(&mut self.0).poll(cx))?.into_inner();
-        Poll::Ready(Ok(TokioIo::new(Wire::new(stream))))
-    }
-}
 
 /// A stream whose failure to write waits until everything was read.
 pub(super) struct Wire<T> {
@@ -69,6 +31,10 @@ pub(super) struct Wire<T> {
     failed: Option<Failed>,
     /// Nobody reads any more.
     ended: bool,
+    /// Who wants to know that something was read.
+    pulse: Option<Arc<Pulse>>,
+    /// Taken until the stream is closed. It is dropped after the stream, as fields are in this order.
+    _place: Option<Arc<Place>>,
 }
 
 struct Failed {
@@ -77,8 +43,8 @@ struct Failed {
 }
 
 impl<T> Wire<T> {
-    const fn new(stream: T) -> Self {
-        Self { stream, failed: None, ended: false }
+    pub(super) const fn new(stream: T, place: Option<Arc<Place>>, pulse: Option<Arc<Pulse>>) -> Self {
+        Self { stream, failed: None, ended: false, pulse, _place: place }
     }
 
     /// What became of a failure to write, if there was one.
@@ -113,6 +79,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if let Some(pulse) = &self.pulse {
+            pulse.looks_again();
+        }
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let at_end = read.is_ok() && buf.filled().len() == before && buf.remaining() > 0;
         self.ended |= at_end || read.is_err();
@@ -122,6 +91,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
                 Some(failed) if at_end => Err(failed.error),
                 _ => read,
             });
+        }
+        if let Some(pulse) = &self.pulse {
+            pulse.beat();
         }
         if let Some(failed) = &mut self.failed {
             failed.linger.as_mut().reset(Instant::now() + LINGER);
@@ -164,18 +136,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 }
 
-impl<T: Connection> Connection for Wire<T> {
-    fn connected(&self) -> Connected {
-        self.stream.connected()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::TokioIo;
     use tokio::time::timeout;
 
     use super::*;
@@ -224,7 +191,7 @@ mod tests {
 
     /// Whether the task of the connection ends, once its call has: with the body read, or dropped unread.
     async fn ends(says: &'static [u8], then_ends: bool, read: bool) -> bool {
-        let peer = Wire::new(Deaf { says, then_ends, left: 1000 });
+        let peer = Wire::new(Deaf { says, then_ends, left: 1000 }, None, None);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(peer)).await.unwrap();
         let task = tokio::spawn(connection);

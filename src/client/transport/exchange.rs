@@ -1,0 +1,169 @@
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::expect::{Held, hold};
+use super::head::Head;
+use super::host::{Asked, Host};
+use super::keep_alive::idle_after;
+use super::key::Key;
+use super::lease::Lease;
+use super::service::Owner;
+use super::upload::{Upload, Watch};
+use super::wired::{Rest, Wired};
+use crate::base::body::Body;
+use crate::base::{Delivery, Elapsed, Error, Event, Kind, Phase, scope};
+use crate::client::Informational;
+use crate::exchange::Facts;
+
+/// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
+/// next one is rather a new one.
+const REPLAYS: u32 = 2;
+
+type Answer = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
+/// One request over one connection; over another one if the first gives it back.
+pub(super) async fn exchange(
+    owner: Arc<Owner>,
+    mut request: Request<Body>,
+) -> Result<Response<Wired>, Error> {
+    let host = owner.0.host(Key::of(&request));
+    let hook = request.extensions_mut().remove::<Informational>();
+    let mut request = Upload::of(request);
+    let head = Head::of(&request);
+    let mut expects = true;
+    let mut replays = 0;
+    loop {
+        let mut lease = connection(&host, replays > 0).await?;
+        let mut held = None;
+        match lease.connection() {
+            Connection::Http1(connection) => {
+                head.over_http1(&mut request, &host, connection.forwards.as_deref());
+                held = hold(&mut request, hook.clone(), &host, expects);
+            }
+            Connection::Http2(_) => head.over_http2(&mut request),
+        }
+        let upload = request.body().watch();
+        match send(&mut lease, request, held.as_ref()).await {
+            Ok(response) => {
+                // RFC 9110, section 15.5.18: it may do without the expectation.
+                if response.status() == StatusCode::EXPECTATION_FAILED {
+                    if let Some(again) = held.and_then(Held::take_back) {
+                        request = again;
+                        expects = false;
+                        continue;
+                    }
+                }
+                return Ok(wired(lease, response, upload));
+            }
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let error = error.into_error();
+                let Some(mut unsent) = unsent.filter(|_| replays < REPLAYS) else {
+                    let (kind, delivery) = Facts::sent(&error).judge();
+                    return Err(Error::new(kind, error).with_delivery(delivery));
+                };
+                lease.came_back();
+                head.undo(&mut unsent);
+                request = unsent;
+            }
+        }
+        replays += 1;
+        host.core.replayed.fetch_add(1, Ordering::Relaxed);
+        host.core.observe.note(|| Event::RequestReplayed { host: Arc::clone(&host.name) });
+    }
+}
+
+/// A connection that is ready for a request.
+async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
+    let observed = host.core.observe.is_on();
+    let since = observed.then(Instant::now);
+    loop {
+        let mut lease = match host.ask(fresh)? {
+            Asked::Has(lease) => lease,
+            Asked::Waits(waiting) => waiting.wait().await?,
+        };
+        let mut reused = true;
+        let mut http2 = true;
+        if let Connection::Http1(connection) = lease.connection() {
+            (reused, http2) = (!connection.is_fresh(), false);
+            // The end of an answer is read a moment before its connection is ready again.
+            let ready = poll_fn(|cx| match connection.sender.poll_ready(cx) {
+                Poll::Pending if scope::expired() => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            match ready.await {
+                Some(Ok(())) => {}
+                None => {
+                    return Err(
+                        Error::from(Elapsed::before_deadline(Phase::Pool)).with_delivery(Delivery::NotSent)
+                    );
+                }
+                // It was closed while it lay idle.
+                Some(Err(_)) if reused => {
+                    lease.came_back();
+                    continue;
+                }
+                Some(Err(error)) => {
+                    lease.came_back();
+                    return Err(Error::new(Kind::Connect, error).with_delivery(Delivery::NotSent));
+                }
+            }
+        }
+        host.core.observe.note(|| Event::ConnectionTaken {
+            host: Arc::clone(&host.name),
+            http2,
+            reused,
+            waited: since.map_or_else(Default::default, |since| since.elapsed()),
+        });
+        return Ok(lease);
+    }
+}
+
+async fn send(lease: &mut Lease, request: Request<Upload>, held: Option<&Held>) -> Answer {
+    lease.begin();
+    match lease.connection() {
+        Connection::Http1(connection) => {
+            let answer = connection.sender.try_send_request(request);
+            match held {
+                Some(held) => held.with(watched(lease, answer)).await,
+                None => watched(lease, answer).await,
+            }
+        }
+        Connection::Http2(connection) => {
+            let answer = connection.sender.clone().try_send_request(request);
+            watched(lease, answer).await
+        }
+    }
+}
+
+/// Notes when time runs out, which whoever limits the call lets be seen before it ends it.
+async fn watched(lease: &mut Lease, answer: impl Future<Output = Answer>) -> Answer {
+    let mut answer = pin!(answer);
+    poll_fn(|cx| {
+        let polled = Pin::new(&mut answer).poll(cx);
+        if polled.is_pending() && scope::expired() {
+            lease.times_out();
+        }
+        polled
+    })
+    .await
+}
+
+fn wired(lease: Lease, response: Response<Incoming>, upload: Watch) -> Response<Wired> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        lease.leave();
+        return response.map(|body| Wired::new(body, None));
+    }
+    let own = lease.host.core.settings.idle_timeout;
+    let idle = own.and_then(|own| idle_after(response.version(), response.headers(), own));
+    response.map(|body| Wired::new(body, Some(Rest { lease, upload, idle })))
+}

@@ -1,0 +1,210 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::base::body::Body;
+use crate::exchange::{Outgoing, RequestBodyFailed};
+
+/// A request body on its way out: it knows whether it has all been taken, ends where its caller said that it ends, and can be held back.
+pub(super) struct Upload {
+    body: Outgoing,
+    /// What the caller's `content-length` leaves of a body that does not know its own length.
+    left: Option<u64>,
+    /// What came after the end of that, and is no data.
+    ahead: Option<Frame<Bytes>>,
+    /// None of an empty body, which is always out.
+    out: Option<Arc<AtomicBool>>,
+    held: Option<Arc<Gate>>,
+}
+
+/// The caller said how long the body is, and it is longer.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is longer than the header `content-length` says")]
+struct TooLong;
+
+impl Upload {
+    pub(super) fn of(request: Request<Body>) -> Request<Self> {
+        let (head, body) = request.into_parts();
+        let left = if body.size_hint().exact().is_none() { announced(&head.headers) } else { None };
+        let out = if body.is_end_stream() { None } else { Some(Arc::default()) };
+        Request::from_parts(head, Self { body: Outgoing(body), left, ahead: None, out, held: None })
+    }
+
+    /// A body that was held back, and is not.
+    pub(super) fn again(body: Outgoing) -> Self {
+        Self { body, left: None, ahead: None, out: Some(Arc::default()), held: None }
+    }
+
+    /// Tells whether all of it was taken, after it was handed on.
+    pub(super) fn watch(&self) -> Watch {
+        Watch(self.out.clone())
+    }
+
+    /// Hold the body back behind this gate, which lets it through once.
+    pub(super) fn hold(&mut self) -> Arc<Gate> {
+        let body = std::mem::replace(&mut self.body, Outgoing(Body::empty()));
+        let size = body.size_hint();
+        let gate =
+            Arc::new(Gate { size, state: Mutex::new(Held { body: Some(body), open: false, waker: None }) });
+        self.held = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// Whether it is held back; from now on it is not.
+    pub(super) fn release(&mut self) {
+        if let Some(gate) = self.held.take() {
+            if let Some(body) = gate.take_back() {
+                self.body = body;
+            }
+        }
+    }
+
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gate) = &self.held {
+            if let Some(body) = ready!(gate.poll_open(cx)) {
+                self.body = body;
+            }
+            self.held = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Look at what comes after the announced end, which nobody will ask for, as far as it is there already. It is not to be data.
+    fn poll_beyond(&mut self, cx: &mut Context<'_>) -> bool {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| !data.is_empty()) => false,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.ahead = Some(frame);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn taken(&self) {
+        if let Some(out) = &self.out {
+            out.store(true, Ordering::Release);
+        }
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = RequestBodyFailed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+        ready!(self.poll_held(cx));
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
+            self.taken();
+            return Poll::Ready(None);
+        };
+        if let (Some(left), Some(data)) = (self.left, frame.data_ref()) {
+            let rest = left.checked_sub(data.len() as u64);
+            self.left = rest;
+            let ends = match rest {
+                Some(0) => self.poll_beyond(cx),
+                Some(_) => true,
+                None => false,
+            };
+            if !ends {
+                return Poll::Ready(Some(Err(RequestBodyFailed::new(TooLong))));
+            }
+        }
+        // Hyper does not ask again once it has as much as was announced.
+        if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) || self.left == Some(0) {
+            self.taken();
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.held {
+            Some(gate) => gate.size,
+            None => self.body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+/// Whether a request body has left, as far as its connection is concerned.
+#[derive(Debug)]
+pub(super) struct Watch(Option<Arc<AtomicBool>>);
+
+impl Watch {
+    pub(super) fn is_out(&self) -> bool {
+        self.0.as_ref().is_none_or(|out| out.load(Ordering::Acquire))
+    }
+}
+
+/// Holds a body back until its server says that it wants it (RFC 9110, section 10.1.1).
+pub(super) struct Gate {
+    size: SizeHint,
+    state: Mutex<Held>,
+}
+
+struct Held {
+    body: Option<Outgoing>,
+    open: bool,
+    waker: Option<Waker>,
+}
+
+impl Gate {
+    /// Let it through.
+    pub(super) fn open(&self) {
+        let waker = {
+            let mut state = self.state();
+            state.open = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The body, if it has not been let through. Nobody gets it then.
+    pub(super) fn take_back(&self) -> Option<Outgoing> {
+        self.state().body.take()
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        let mut state = self.state();
+        if state.open {
+            return Poll::Ready(state.body.take());
+        }
+        let before = state.waker.replace(cx.waker().clone());
+        drop(state);
+        // A task may go with it.
+        drop(before);
+        Poll::Pending
+    }
+
+    fn state(&self) -> MutexGuard<'_, Held> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,9 @@
+//! The way to a host: its addresses, TCP, proxies and TLS; what is said of a failure, and what is left behind.
+
+#[cfg(feature = "dns")]
+mod dns;
+mod kit;
+mod proxy;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,11 @@
+//! The client's own wires: who gets a connection, who waits for one, what is used again and what is thrown away.
+
+mod dials;
+mod expect;
+mod http2;
+mod kit;
+mod queue;
+mod reuse;
+mod storm;
+#[cfg(feature = "tls")]
+mod whole;

@@ -1,0 +1,336 @@
+//! Connections over HTTP/2: how many, for how long, and what they say of requests that failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::Reason;
+use h2::server::{Builder, SendResponse};
+use http::{HeaderMap, Request, Response};
+use stonework::Body;
+use stonework::base::{Backoff, Delivery, Kind};
+use stonework::client::{Client, ClientSettings};
+use stonework::retry::RetrySettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::kit::{Net, SECOND, TURN, plain, told};
+
+const URI: &str = "http://a.test/path";
+
+fn settings() -> ClientSettings {
+    plain().http2_only()
+}
+
+/// Serve each stream with this; so many at once are allowed.
+async fn serve<F>(
+    peer: DuplexStream,
+    streams: u32,
+    answer: impl Fn(Request<h2::RecvStream>, SendResponse<Bytes>) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Ok(mut connection) = Builder::new().max_concurrent_streams(streams).handshake(peer).await else {
+        return;
+    };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::spawn(answer(request, respond));
+    }
+}
+
+fn ok(mut respond: SendResponse<Bytes>, text: &'static str) {
+    if let Ok(mut body) = respond.send_response(Response::new(()), false) {
+        let _ = body.send_data(text.into(), true);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_the_peers_limit_on_streams_get_connections_of_their_own_and_those_go_again() {
+    let net = Net::new(TURN, |_, peer| {
+        serve(peer, 10, |_, respond| async {
+            sleep(SECOND * 10).await;
+            ok(respond, "long");
+        })
+    });
+    let client = net.client(settings());
+    let start = Instant::now();
+    let calls = (0..35).map(|_| async { client.get(URI).send().await.unwrap().text().await.unwrap() });
+    assert!(join_all(calls).await.into_iter().all(|text| text == "long"));
+    assert!(start.elapsed() < SECOND * 11, "all at once: {:?}", start.elapsed());
+    assert_eq!((net.dialed(), net.peak()), (4, 4));
+    // One at a time is carried by the first, and the others are let go when they have lain idle for ninety seconds.
+    for _ in 0..12 {
+        client.get(URI).send().await.unwrap().text().await.unwrap();
+    }
+    assert_eq!((net.dialed(), net.open(), client.connections().open), (4, 1, 1));
+    sleep(SECOND * 91).await;
+    assert_eq!(net.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_lets_in_the_one_that_waits_for_longest() {
+    let net = Net::new(TURN, |_, peer| {
+        serve(peer, 2, |_, respond| async {
+            sleep(SECOND).await;
+            ok(respond, "x");
+        })
+    });
+    let client = net.client(settings().max_connections_per_host(1));
+    let start = Instant::now();
+    let calls = (0..6).map(|_| async {
+        client.get(URI).send().await.unwrap().text().await.unwrap();
+        start.elapsed().as_secs()
+    });
+    assert_eq!(join_all(calls).await, [1, 1, 2, 2, 3, 3]);
+    assert_eq!(net.dialed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_ends_its_stream_and_nobody_elses() {
+    let net = Net::new(TURN, |_, peer| {
+        serve(peer, 1, |_, respond| async {
+            sleep(SECOND).await;
+            ok(respond, "x");
+        })
+    });
+    let client = net.client(settings().max_connections_per_host(1));
+    for _ in 0..20 {
+        assert!(timeout(SECOND / 2, client.get(URI).send()).await.is_err());
+        assert_eq!(client.get(URI).send().await.unwrap().text().await.unwrap(), "x");
+    }
+    assert_eq!(net.dialed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_goodbye_finishes_what_it_has_and_takes_nothing_new() {
+    let net = Net::new(TURN, |nth, peer| async move {
+        let mut connection = Builder::new().handshake::<_, Bytes>(peer).await.unwrap();
+        let mut leaves = nth == 0;
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            if std::mem::take(&mut leaves) {
+                connection.graceful_shutdown();
+            }
+            tokio::spawn(async move {
+                sleep(SECOND).await;
+                ok(respond, if nth == 0 { "old" } else { "new" });
+            });
+        }
+    });
+    let client = net.client(settings());
+    let get = || async { client.get(URI).send().await.unwrap().text().await.unwrap() };
+    let old = get();
+    let new = async {
+        sleep(SECOND / 2).await;
+        get().await
+    };
+    assert_eq!(tokio::join!(old, new), ("old".to_owned(), "new".to_owned()));
+    sleep(TURN).await;
+    assert_eq!((net.dialed(), net.open()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_refused_go_out_again_whatever_the_method() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&handled);
+    let net = Net::new(TURN, move |_, peer| {
+        let (handled, refused) = (Arc::clone(&counts), AtomicUsize::new(0));
+        serve(peer, 100, move |_, mut respond| {
+            let refuse = refused.fetch_add(1, Ordering::SeqCst) % 3 == 1;
+            let handled = Arc::clone(&handled);
+            async move {
+                if refuse {
+                    return respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                handled.fetch_add(1, Ordering::SeqCst);
+                ok(respond, "done");
+            }
+        })
+    });
+    let backoff = Backoff::constant(TURN).unwrap();
+    let retry = RetrySettings::new().backoff(backoff).attempts(9).without_budget();
+    let client = net.client(settings().retry(retry));
+    let posts =
+        (0..30).map(|_| async { client.post(URI).body("work").send().await.unwrap().text().await.unwrap() });
+    assert!(join_all(posts).await.into_iter().all(|text| text == "done"));
+    assert_eq!((handled.load(Ordering::SeqCst), net.dialed()), (30, 1));
+}
+
+// ───────────────────────────────────────────────────────────────────────────── goodbyes, frame by frame
+
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+fn goaway(last: u32, reason: u32) -> Vec<u8> {
+    let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
+    frame.extend(last.to_be_bytes());
+    frame.extend(reason.to_be_bytes());
+    frame
+}
+
+/// Read until the headers of so many streams have come.
+async fn streams(peer: &mut DuplexStream, mut wanted: usize) {
+    peer.read_exact(&mut [0; 24]).await.unwrap();
+    peer.write_all(&SETTINGS).await.unwrap();
+    while wanted > 0 {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        peer.read_exact(&mut vec![0; length]).await.unwrap();
+        if head[3] == 1 {
+            wanted -= 1;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_proves_of_the_streams_beyond_its_last_that_they_were_not_processed_and_of_no_other() {
+    for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM] {
+        let code: u32 = reason.into();
+        let net = Net::new(TURN, move |_, mut peer| async move {
+            streams(&mut peer, 3).await;
+            // Streams 1, 3 and 5 are open; of the first it says that it may have been processed.
+            peer.write_all(&goaway(1, code)).await.unwrap();
+            sleep(SECOND).await;
+        });
+        let client = net.client(settings());
+        let posts = join_all((0..3).map(|_| client.post(URI).body("work").send())).await;
+        let mut deliveries: Vec<_> = posts.into_iter().map(|post| told(&post.unwrap_err())).collect();
+        deliveries.sort_by_key(|(_, delivery)| format!("{delivery:?}"));
+        let (refused, unknown) = ((Kind::Transport, Delivery::Refused), (Kind::Transport, Delivery::Unknown));
+        assert_eq!(deliveries, [refused, refused, unknown], "{reason:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_ends_its_connection_without_a_goodbye_proves_nothing() {
+    let net = Net::new(TURN, |_, mut peer| async move { streams(&mut peer, 2).await });
+    let client = net.client(settings());
+    for post in join_all((0..2).map(|_| client.post(URI).body("work").send())).await {
+        assert_eq!(told(&post.unwrap_err()), (Kind::Transport, Delivery::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_to_another_connection_once_one_has_said_goodbye() {
+    let net = Net::new(TURN, |nth, mut peer| async move {
+        if nth == 0 {
+            streams(&mut peer, 0).await;
+            sleep(SECOND).await;
+            peer.write_all(&goaway(0, 0)).await.unwrap();
+            sleep(SECOND * 60).await;
+        } else {
+            serve(peer, 10, |_, respond| async { ok(respond, "x") }).await;
+        }
+    });
+    let client = net.client(settings());
+    assert!(timeout(SECOND * 2, client.post(URI).send()).await.unwrap().is_err());
+    assert_eq!(client.post(URI).send().await.unwrap().text().await.unwrap(), "x");
+    assert_eq!(net.dialed(), 2);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── silence
+
+/// Answers once, and then neither says nor takes anything.
+async fn wedges(peer: DuplexStream) {
+    let mut connection = Builder::new().handshake::<_, Bytes>(peer).await.unwrap();
+    let (_, respond) = connection.accept().await.unwrap().unwrap();
+    ok(respond, "x");
+    let _ = timeout(TURN, connection.accept()).await;
+    sleep(SECOND * 3600).await;
+    drop(connection);
+}
+
+async fn get(client: &Client) -> Result<String, stonework::Error> {
+    client.get(URI).send().await?.text().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_goes_silent_is_left_after_one_attempt() {
+    let net = Net::new(TURN, |nth, peer| async move {
+        if nth == 0 {
+            wedges(peer).await;
+        } else {
+            serve(peer, 10, |_, respond| async { ok(respond, "y") }).await;
+        }
+    });
+    let client = net.client(settings().attempt_timeout(SECOND));
+    assert_eq!(get(&client).await.unwrap(), "x");
+    sleep(TURN * 5).await;
+    assert_eq!(told(&get(&client).await.unwrap_err()), (Kind::Timeout, Delivery::Unknown));
+    for _ in 0..10 {
+        assert_eq!(get(&client).await.unwrap(), "y");
+    }
+    assert_eq!(net.dialed(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_does_not_cost_its_connection() {
+    let net = Net::new(TURN, |_, peer| {
+        serve(peer, 10, |request, respond| async move {
+            if request.method() == "POST" {
+                sleep(SECOND * 10).await;
+            }
+            ok(respond, "y");
+        })
+    });
+    let client = net.client(settings().attempt_timeout(SECOND));
+    let slow = client.post(URI).send();
+    let quick = async {
+        sleep(SECOND / 2).await;
+        get(&client).await
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert_eq!(told(&slow.unwrap_err()), (Kind::Timeout, Delivery::Unknown));
+    assert_eq!(
+        (quick.unwrap(), get(&client).await.unwrap(), net.dialed()),
+        ("y".to_owned(), "y".to_owned(), 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_dies_while_it_lies_idle_is_noticed_within_thirty_seconds() {
+    let net = Net::new(TURN, |_, peer| wedges(peer));
+    let client = net.client(settings());
+    assert_eq!(get(&client).await.unwrap(), "x");
+    sleep(SECOND * 19).await;
+    assert_eq!(net.open(), 1);
+    sleep(SECOND * 12).await;
+    assert_eq!((net.open(), client.connections().open), (0, 0));
+}
+
+// ───────────────────────────────────────────────────────────────────────────── what is sent
+
+#[tokio::test(start_paused = true)]
+async fn a_request_says_its_host_once_and_trailers_arrive() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let net = Net::new(TURN, move |_, peer| {
+        let tell = tell.clone();
+        serve(peer, 10, move |request, mut respond| {
+            tell.send((request.uri().clone(), request.headers().clone())).unwrap();
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                body.send_data("x".into(), false).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                body.send_trailers(trailers).unwrap();
+            }
+        })
+    });
+    let client = net.client(settings());
+    for (host, authority) in [(None, "a.test"), (Some("b.test:81"), "b.test:81")] {
+        let mut request = Request::get("http://a.test/path?query");
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let answer =
+            tower::Service::call(&mut client.clone(), request.body(Body::empty()).unwrap()).await.unwrap();
+        let all = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+        assert_eq!(all.trailers().unwrap()["grpc-status"], "0");
+        let (uri, headers) = told.recv().unwrap();
+        assert_eq!(
+            (uri.authority().unwrap().as_str(), uri.path_and_query().unwrap().as_str()),
+            (authority, "/path?query")
+        );
+        assert!(!headers.contains_key("host"));
+    }
+}
