@@ -46,6 +46,7 @@
 //! | over which wire? | `pool` | `pool` |
 //! | how do we get there? | `connect` | `connect` |
 //! | may it come in? | `limit` | `limit` |
+//! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -67,10 +68,14 @@
 //!
 //! # Crate features
 //!
-//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `redis` and `reqwest`.
+//! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
+//! `redis` and `reqwest`.
 //!
 //! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
+//! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
+//!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
+//! * `axum`: handlers of axum take what a token says as an argument.
 //! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
@@ -110,6 +115,9 @@ pub mod health;
 #[cfg_attr(docsrs, doc(cfg(feature = "pool")))]
 pub mod pool;
 
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub mod jwt;
 #[cfg(feature = "limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "limit")))]
 pub mod limit;

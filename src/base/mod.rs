@@ -9,6 +9,7 @@
     not(all(
         feature = "breaker",
         feature = "fallback",
+        feature = "jwt",
         feature = "limit",
         feature = "metrics",
         feature = "observe",
@@ -52,6 +53,7 @@ pub(crate) mod or_off;
 mod outcome;
 mod peer;
 mod pooled;
+mod principal;
 mod ratio;
 mod refuse;
 mod retry_after;
@@ -60,6 +62,7 @@ pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
 mod timings;
+mod token;
 mod waiters;
 mod wire;
 
@@ -86,6 +89,7 @@ pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use peer::Peer;
 pub use pooled::PoolClose;
+pub use principal::{ByPrincipal, Principal, PrincipalId, PrincipalKey};
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use retry_after::{Pushback, RetryAfter};
@@ -94,6 +98,7 @@ pub use rng::Rng;
 pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
 pub use timings::Timings;
+pub use token::{KeyFault, TokenFault, TokenRefused};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 #[cfg(feature = "connect")]
@@ -104,7 +109,11 @@ pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::token::is_plain;
 pub(crate) use self::waiters::Waiters;
 pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};

@@ -14,6 +14,7 @@ use super::outcome::Outcome;
 use super::pooled::PoolClose;
 use super::served::{CloseReason, ServerPhase};
 use super::timings::Timings;
+use super::token::{KeyFault, TokenFault};
 
 /// Receives every [`Event`] of the layers it was given to.
 ///
@@ -188,6 +189,20 @@ pub enum Event {
         /// What the panic said, if it was a text.
         message: Arc<str>,
     },
+    /// A key of a set cannot be used, and is left out.
+    #[non_exhaustive]
+    KeySkipped {
+        /// Why.
+        why: KeyFault,
+    },
+    /// Tokens are now verified with these keys.
+    #[non_exhaustive]
+    KeysReplaced {
+        /// How many can be used.
+        usable: usize,
+        /// How many were left out.
+        skipped: usize,
+    },
     /// A pool has closed an object.
     #[non_exhaustive]
     PoolClosed {
@@ -219,6 +234,14 @@ pub enum Event {
     ServerPhaseChanged {
         /// The phase that begins.
         to: ServerPhase,
+    },
+    /// A request was refused because of its token, or because it has none. It says more than the answer.
+    #[non_exhaustive]
+    TokenRefused {
+        /// Why.
+        why: TokenFault,
+        /// The member of its header or the claim that is to blame, if it is one.
+        field: Option<Arc<str>>,
     },
     /// A health check says something else than before, thresholds considered.
     #[non_exhaustive]
@@ -335,8 +358,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe or a fallback at
-/// `debug`; a circuit that opens, a health check that fails and what cannot connect at `warn`, and their other changes at `info`.
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback or a refused
+/// token at `debug`; a circuit that opens, a health check that fails and what cannot connect at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -380,6 +403,11 @@ impl Observer for TracingObserver {
             Event::PoolConnected { pool, took } => tracing::debug!(%pool, ?took, "pool connected"),
             Event::PoolConnectFailed { pool, kind, again_in } => {
                 tracing::warn!(%pool, kind = kind.name(), ?again_in, "pool could not connect");
+            }
+            Event::KeySkipped { why } => tracing::debug!(%why, "a key was left out"),
+            Event::KeysReplaced { usable, skipped } => tracing::info!(usable, skipped, "keys replaced"),
+            Event::TokenRefused { why, field } => {
+                tracing::debug!(%why, field = field.as_deref().unwrap_or_default(), "token refused");
             }
             Event::ConnectionTaken { host, http2, reused, waited } => {
                 tracing::trace!(%host, http2, reused, ?waited, "connection taken");

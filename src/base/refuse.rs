@@ -12,6 +12,7 @@ use super::hop;
 use super::kind::Kind;
 use super::limited::RateLimited;
 use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
+use super::token::TokenRefused;
 use super::wire::InvalidTimeout;
 
 /// A few bytes noted from a request before it was handed on, so that it can still be refused when it is gone.
@@ -78,6 +79,7 @@ pub trait Refuse {
 /// | [`CircuitOpen`](Kind::CircuitOpen), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
 /// | [`Overload`](Kind::Overload), where a [rate limit](super::RateLimited) refused | 429 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
+/// | [`Invalid`](Kind::Invalid), where it was for a [token](super::TokenRefused) | 401, 403 or 400 | 16, `UNAUTHENTICATED`, or 7, `PERMISSION_DENIED` |
 /// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), where the [server](crate::server) waited for it for too long | 408 | 4, `DEADLINE_EXCEEDED` |
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
@@ -108,6 +110,9 @@ impl Refuse for Problem {
             }
             None => {}
         }
+        if let Some(refused) = token(error) {
+            headers.insert(header::WWW_AUTHENTICATE, refused.challenge());
+        }
         if asked.without_body {
             *response.body_mut() = Bytes::new();
         }
@@ -128,6 +133,10 @@ fn is_too_large(error: &Error) -> bool {
     error.kind() == Kind::Body && error.cause::<BodyTooLarge>().is_some()
 }
 
+fn token(error: &Error) -> Option<&TokenRefused> {
+    if error.kind() == Kind::Invalid { error.cause() } else { None }
+}
+
 /// The type of a problem that draft-ietf-httpapi-ratelimit-headers gives to a used up quota.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -142,6 +151,7 @@ fn problem(error: &Error) -> Response<Bytes> {
         Kind::Connect | Kind::Transport => StatusCode::BAD_GATEWAY,
         Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,
     };
+    let status = token(error).map_or(status, TokenRefused::status);
     let title = status.canonical_reason().unwrap_or_default();
     // All texts are ours and hold nothing that JSON would have to escape; nor has the name of a limit.
     let (kind, violated) = match error.cause::<RateLimited>() {
@@ -166,6 +176,10 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let status = match error.kind() {
+        Kind::Invalid if token(error).is_some_and(|refused| refused.status() == StatusCode::FORBIDDEN) => {
+            GrpcStatus::PermissionDenied
+        }
+        Kind::Invalid if token(error).is_some() => GrpcStatus::Unauthenticated,
         Kind::Body if is_too_large(error) => GrpcStatus::ResourceExhausted,
         Kind::Body if is_too_slow(error) => GrpcStatus::DeadlineExceeded,
         Kind::Overload if error.cause::<RateLimited>().is_some() => GrpcStatus::ResourceExhausted,
@@ -180,6 +194,9 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
 
 /// The kind; or, of a timeout header that cannot be read, which it is and why. Its value is not shown.
 fn detail(error: &Error) -> Cow<'static, str> {
+    if let Some(refused) = token(error) {
+        return Cow::Borrowed(refused.detail());
+    }
     match error.cause::<InvalidTimeout>() {
         Some(invalid) => Cow::Owned(invalid.to_string()),
         None if error.cause::<RateLimited>().is_some() => Cow::Borrowed("the quota is used up"),

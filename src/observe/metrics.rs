@@ -73,6 +73,15 @@ impl Observer for MetricsObserver {
             Event::FellBack { kind, .. } => {
                 counter!("stonework.fallbacks", "kind" => kind.name()).increment(1);
             }
+            Event::KeySkipped { why } => {
+                let why = format!("{why:?}").to_lowercase();
+                counter!("stonework.jwt.keys.skipped", "why" => why).increment(1);
+            }
+            Event::KeysReplaced { usable, .. } => gauge!("stonework.jwt.keys").set(*usable as f64),
+            Event::TokenRefused { why, .. } => {
+                let why = format!("{why:?}").to_lowercase();
+                counter!("stonework.jwt.refused", "why" => why).increment(1);
+            }
             Event::ConnectionClosed { why } => {
                 counter!("stonework.server.closed", "why" => why.name()).increment(1);
             }

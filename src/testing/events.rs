@@ -142,6 +142,16 @@ impl Recorder {
                 Event::HandlerPanicked { message } => {
                     lines.note(format_args!("at {:?}: handler panicked: {message}", *at - *start));
                 }
+                Event::KeySkipped { why } => {
+                    lines.note(format_args!("at {:?}: key left out: {why}", *at - *start));
+                }
+                Event::KeysReplaced { usable, skipped } => {
+                    let at = *at - *start;
+                    lines.note(format_args!("at {at:?}: keys replaced: {usable} usable, {skipped} left out"));
+                }
+                Event::TokenRefused { why, .. } => {
+                    lines.note(format_args!("at {:?}: token refused: {why}", *at - *start));
+                }
                 Event::PoolClosed { pool, why } => {
                     lines.note(format_args!("{}: closed one: {why}", at_of("pool", pool, *at - *start)));
                 }

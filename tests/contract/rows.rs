@@ -12,6 +12,7 @@ use stonework::base::{Backoff, BoxError, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
+use stonework::jwt::{Algorithm, JwtLayer, Key, RequireLayer, Verifier};
 use stonework::limit::{
     Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter,
     LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer,
@@ -87,6 +88,25 @@ fn pool<S: Clone + Send + Sync + 'static>(inner: S) -> Pool<Clones<S>> {
     let pool = Pool::builder(Clones(inner.clone())).settings(settings).build().expect("possible");
     while pool.add(inner.clone()).is_ok() {}
     pool
+}
+
+/// What every request has: a good token until the year 2100.
+const TOKEN: &str = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUiLCJhdWQiOiJodHRwczovL2FwaS5leGFtcGxlIiwic3ViIjoiYWxpY2UiLCJzY29wZSI6Im9yZGVyczpyZWFkIiwiZXhwIjo0MTAyNDQ0ODAwfQ.PJt8QGJ1_MM_TTYMLhRpI9fHoUt6R-N5A6WdqE32PKU";
+
+fn jwt() -> JwtLayer {
+    JwtLayer::new(verifier(false))
+}
+
+/// One that is asked about each token, and says that it was not revoked.
+fn verifier(asks: bool) -> Verifier {
+    let key = Key::secret(Algorithm::Hs256, b"the secret of an example, 32 by.").expect("32 bytes");
+    let builder = Verifier::builder().keys(key).algorithms([Algorithm::Hs256]).any_issuer().any_audience();
+    let builder = if asks { builder.revocation(|_| async { Ok::<_, Infallible>(false) }) } else { builder };
+    builder.build().expect("nothing that could be wrong")
+}
+
+fn require() -> RequireLayer {
+    RequireLayer::scopes(["orders:read"]).expect("a scope")
 }
 
 fn client_address() -> ClientAddressLayer {
@@ -202,6 +222,7 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         // The other way round: every call comes to what is below when the first service has failed.
         wrap: |inner| seal_http(FallbackLayer::service(inner).layer(unreachable())),
     });
+    rows.extend(require_rows());
     rows.extend(around_the_body! {
         RequestBodyLimitLayer LimitedBody "" = RequestBodyLimitLayer::new(1_000);
         RequestBodyLimitLayer LimitedBody ".answer()" = RequestBodyLimitLayer::new(1_000).answer();
@@ -210,6 +231,17 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
     });
     rows
+}
+
+/// Below what finds out who is asking.
+fn require_rows() -> Vec<Row<Http>> {
+    let row = |mode, wrap| Row { layer: "RequireLayer", mode, traits: WAITS, wrap };
+    vec![
+        row("", |inner| seal_http(jwt().layer(require().layer(inner)))),
+        row(".answer()", |inner| seal_http(jwt().layer(require().answer().layer(inner)))),
+        row(".plain()", |inner| seal_http(jwt().layer(require().plain().layer(inner)))),
+        row(".when(false)", |inner| seal_http(jwt().layer(require().when(false).layer(inner)))),
+    ]
 }
 
 /// What is a service and no layer.
@@ -269,6 +301,12 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         HealthLayer ".when(false)" = health().layer().when(false) => WAITS;
         ClientAddressLayer "" = client_address() => TELLS;
         ClientAddressLayer ".when(false)" = client_address().when(false) => TELLS;
+        JwtLayer "" = jwt() => WAITS;
+        JwtLayer ".answer()" = jwt().answer() => WAITS;
+        JwtLayer ".plain()" = jwt().plain() => WAITS;
+        JwtLayer ".optional()" = jwt().optional() => WAITS;
+        JwtLayer "::new(that asks)" = JwtLayer::new(verifier(true)) => WAITS;
+        JwtLayer ".when(false)" = jwt().when(false) => TELLS;
         RateLimitLayer "" = rate() => WAITS;
         RateLimitLayer ".answer()" = rate().answer() => WAITS;
         RateLimitLayer ".plain()" = rate().plain() => WAITS;
@@ -357,7 +395,7 @@ impl Wire for Http {
     type Answer = HttpAnswer;
 
     fn request() -> HttpRequest {
-        let request = Request::put("/thing").header("grpc-timeout", GRANTED.0);
+        let request = Request::put("/thing").header("grpc-timeout", GRANTED.0).header("authorization", TOKEN);
         request.body(Full::from("content")).expect("a request")
     }
 

@@ -44,6 +44,14 @@ pub(crate) fn python(modules: &str) -> Option<String> {
     is_there(&what, Command::new(&python).args(["-c", &format!("import {modules}")])).then_some(python)
 }
 
+/// Where Node finds this package, if there are both: `STONEWORK_NPM`.
+pub(crate) fn node(package: &str) -> Option<String> {
+    let packages = std::env::var("STONEWORK_NPM").unwrap_or_else(|_| ".".to_owned());
+    let look = "require('node:module').createRequire(process.argv[1] + '/any.js').resolve(process.argv[2])";
+    let what = format!("Node with {package}");
+    is_there(&what, Command::new("node").args(["-e", look, &packages, package])).then_some(packages)
+}
+
 fn is_there(what: &str, command: &mut Command) -> bool {
     let started =
         command.as_std_mut().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

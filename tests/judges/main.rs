@@ -1,7 +1,7 @@
 //! The server, judged by clients that others wrote, in other languages: curl, Python's h2 and gRPC, `h2load`, `wrk`.
 //!
 //! And the rate limit that machines share, with the server that it shares through, Redis; and who is asking, with a proxy that says so,
-//! nginx.
+//! nginx. And tokens, with those that others make.
 //!
 //! Each is a process that talks to a server of ours on the loopback interface, and has a limit on its time. A program that is
 //! not there is named and its tests are skipped; with `STONEWORK_JUDGES=1` they fail. `.ci/run` installs all of them.
@@ -9,6 +9,7 @@
 mod curl;
 mod grpc;
 mod h2;
+mod jwt;
 mod kit;
 mod load;
 #[cfg(feature = "redis")]
@@ -17,3 +18,6 @@ mod nginx;
 mod redis;
 #[cfg(feature = "tls")]
 mod tls;
+#[expect(dead_code, reason = "the promises need more of it")]
+#[path = "../promises/jwt/tokens.rs"]
+mod tokens;

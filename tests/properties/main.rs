@@ -17,4 +17,5 @@ mod retry;
 mod retry_after;
 mod rng;
 mod settings;
+mod token_parsers;
 mod wire;

@@ -8,6 +8,7 @@ use stonework::client::ClientSettings;
 use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
+use stonework::jwt::JwtSettings;
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -50,6 +51,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("jwt", format!("{:#?}", JwtSettings::new())),
         ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
@@ -121,6 +123,14 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "health `successes`" => health.successes(value.parse().ok()?) == health,
         "health `timeout`" => health.timeout(time(value)?) == health,
         "health `ttl`" => health.ttl(time(value)?) == health,
+        "jwt `cache`" => value == "off" && JwtSettings::new().without_cache() == JwtSettings::new(),
+        "jwt `cache_ttl`" => JwtSettings::new().cache_ttl(time(value)?) == JwtSettings::new(),
+        "jwt `leeway`" => JwtSettings::new().leeway(time(value)?) == JwtSettings::new(),
+        "jwt `max_token_size`" => JwtSettings::new().max_token_size(bytes(value)?) == JwtSettings::new(),
+        "jwt `required_claims`" => {
+            value == "none" && JwtSettings::new().require([""; 0]) == JwtSettings::new()
+        }
+        "jwt `types`" => value == "none" && JwtSettings::new().types([""; 0]) == JwtSettings::new(),
         "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
         "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,
         "breaker `failure_rate`" => breaker.clone().failure_rate(ratio(value)?) == breaker,

@@ -183,8 +183,10 @@ pub(crate) fn public_modules(lib: &Source) -> Vec<(String, Option<String>, bool)
         if row.starts_with("#[") {
             attributes.push_str(row);
         } else if let Some(name) = row.strip_prefix("pub mod ").and_then(|r| r.strip_suffix(';')) {
-            let feature = attributes
-                .split_once("#[cfg(feature = \"")
+            // Of several that each switch it on, the first is that of its name.
+            let feature = ["#[cfg(feature = \"", "#[cfg(any(feature = \""]
+                .iter()
+                .find_map(|start| attributes.split_once(start))
                 .and_then(|(_, rest)| rest.split('"').next())
                 .map(str::to_owned);
             found.push((name.to_owned(), feature, attributes.contains("doc(cfg(")));

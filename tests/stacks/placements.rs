@@ -23,6 +23,7 @@ use stonework::Body;
 use stonework::base::{BoxError, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer};
 use stonework::health::{Health, HealthLayer, Impact};
+use stonework::jwt::{Algorithm, JwtLayer, Keys, RequireLayer, Verifier};
 use stonework::limit::RequestBodyLimitLayer;
 use stonework::timeout::{
     AttemptTimeoutLayer, BodyLimits, ReceiveDeadlineLayer, RequestBodyTimeoutLayer, TimeoutLayer,
@@ -403,6 +404,25 @@ fn what_reads_a_deadline_can_be_put_anywhere() {
     };
     let refusal = Refusal::Problem { status: StatusCode::BAD_REQUEST, grpc: "3", advice: false };
     everywhere!(Case { path: "/hello", edit, refusal, ..CASE }, layer());
+}
+
+#[test]
+fn what_verifies_tokens_can_be_put_anywhere() {
+    let verifier = Verifier::builder().keys(Keys::pending()).algorithms([Algorithm::Es256]);
+    let verifier = verifier.any_issuer().any_audience().build().unwrap();
+    let edit = |request: &mut Request<Body>| {
+        request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer a.b.c"));
+    };
+    let refusal = Refusal::Problem { status: StatusCode::UNAUTHORIZED, grpc: "16", advice: false };
+    let layer = || JwtLayer::new(verifier.clone()).optional().answer();
+    everywhere!(Case { path: "/hello", edit, refusal, ..CASE }, layer());
+}
+
+#[test]
+fn what_requires_scopes_can_be_put_anywhere() {
+    let refusal = Refusal::Problem { status: StatusCode::UNAUTHORIZED, grpc: "16", advice: false };
+    let case = Case { path: "/hello", refusal, next: StatusCode::UNAUTHORIZED, ..CASE };
+    everywhere!(case, RequireLayer::scopes(["orders:write"]).unwrap().answer());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod flaws;
+mod jwt;
 mod limit;
 mod measure;
 mod pool;

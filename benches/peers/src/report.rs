@@ -12,6 +12,8 @@ const POLLS: [&str; 2] = ["ready", "pending"];
 const DECISIONS: [&str; 2] = ["admitted", "refused"];
 /// What a pool does with an object before it hands it out.
 const CARE: [&str; 2] = ["looked at", "asked"];
+/// How a token is signed.
+const SIGNED: [&str; 2] = ["HS256", "EdDSA"];
 pub(crate) const ROUNDS: usize = 401;
 /// So few that most rounds pass without an interruption, on a busy machine too.
 pub(crate) const CALLS: u64 = 500;
@@ -24,11 +26,12 @@ pub(crate) enum Comparison {
     Limit,
     Decision,
     Pool,
+    Jwt,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool, Self::Jwt];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -37,6 +40,7 @@ impl Comparison {
             Self::Limit => "limit",
             Self::Decision => "decision",
             Self::Pool => "pool",
+            Self::Jwt => "jwt",
         }
     }
 
@@ -46,13 +50,14 @@ impl Comparison {
             Self::Overhead | Self::Breaker | Self::Limit => POLLS,
             Self::Decision => DECISIONS,
             Self::Pool => CARE,
+            Self::Jwt => SIGNED,
         }
     }
 
     /// By each thread. More, for the threads do not start in the same nanosecond.
     fn calls_beside(self) -> u64 {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool => 2_000,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool | Self::Jwt => 2_000,
             // A nanosecond each, without a limiter.
             Self::Decision => 20_000,
         }
@@ -66,6 +71,7 @@ impl Comparison {
             Self::Limit => limit::layers::rows(waits),
             Self::Decision => limit::decisions::rows(case == DECISIONS[0]),
             Self::Pool => pool::checkout::rows(case == CARE[1]),
+            Self::Jwt => crate::jwt::rows(case),
         }
     }
 }

@@ -45,6 +45,11 @@ pub(crate) enum Kind {
     Limit {
         nanos: Option<u32>,
     },
+    /// Our verifier of tokens, which may cost so much over the bare call, if that is said.
+    Token {
+        nanos: Option<u32>,
+        allocations: Option<u32>,
+    },
     /// Our pool, which is compared with the least that one can be.
     Pool,
     /// Our limit, which says in fields how things stand.

@@ -14,6 +14,7 @@ impl Report {
             Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
             Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
             Comparison::Decision => self.shared("that ask one limiter", "limiter"),
+            Comparison::Jwt => self.of_tokens(),
             Comparison::Pool => self.shared("that share one pool", "pool, an object taken and put back"),
         };
         if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
@@ -70,6 +71,23 @@ impl Report {
         table
     }
 
+    fn of_tokens(&self) -> String {
+        let mut table = String::from(
+            "comparison `jwt`: what a token costs more than its signature alone, and a call with one more than the bare call (the bare \
+             ones: what they cost)\n\n\
+             | | verifier | HS256: ns | instructions | allocations | EdDSA: ns | instructions | allocations |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|\n",
+        );
+        for line in &self.lines {
+            let _ = write!(table, "| {} | {} |", line.head, line.name);
+            for cost in &line.costs {
+                let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
+            }
+            table.push('\n');
+        }
+        table
+    }
+
     pub(crate) fn json(&self) -> Value {
         let cases = self.comparison.cases();
         let rows = self.lines.iter().map(|line| {
@@ -94,6 +112,7 @@ impl Report {
             "timers": timers,
         });
         match self.comparison {
+            Comparison::Jwt => {}
             Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
             Comparison::Breaker | Comparison::Limit | Comparison::Decision | Comparison::Pool => {
                 cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));

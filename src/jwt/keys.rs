@@ -1,0 +1,175 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{Key, KeySet};
+use crate::base::{Event, Observe, Observer};
+
+/// When to come back while there are no keys, if nobody says.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The keys that a [`Verifier`](super::Verifier) goes by: a handle, in which they can be replaced while it is in use.
+///
+/// From a [`KeySet`] or a [`Key`] it is made by itself. To replace them later, keep a clone:
+///
+/// ```
+/// use stonework::jwt::{Algorithm, KeySet, Keys, Verifier};
+///
+/// # fn fetched() -> &'static str { r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"# }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // None yet: until there are some, requests are answered with 503.
+/// let keys = Keys::pending();
+/// let verifier = Verifier::builder()
+///     .keys(keys.clone())
+///     .algorithms([Algorithm::EdDsa])
+///     .issuer("https://id.example")
+///     .audience("https://api.example")
+///     .build()?;
+/// assert!(keys.current().is_none());
+///
+/// keys.replace(KeySet::jwks(fetched())?);
+/// assert_eq!(keys.current().unwrap().len(), 1);
+/// # let _ = verifier;
+/// # Ok(()) }
+/// ```
+///
+/// A token that was remembered is forgotten when its key is no longer there.
+#[derive(Clone)]
+pub struct Keys {
+    state: Arc<RwLock<State>>,
+    unknown: Option<Arc<dyn Unknown>>,
+    observe: Observe,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Usable(KeySet),
+    Away { retry_after: Duration },
+}
+
+/// What to do about a name that no key has.
+trait Unknown: Send + Sync {
+    fn look_for(&self, id: &str) -> Looking;
+}
+
+/// Until it has been looked for.
+pub(super) type Looking = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<F, Fut> Unknown for F
+where
+    F: Fn(&str) -> Fut + Send + Sync,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn look_for(&self, id: &str) -> Looking {
+        Box::pin(self(id))
+    }
+}
+
+impl Keys {
+    /// These, until they are [replaced](Self::replace).
+    #[must_use]
+    pub fn new(set: impl Into<KeySet>) -> Self {
+        Self::with(State::Usable(set.into()))
+    }
+
+    /// None yet: requests are answered with 503 that asks to come back in five seconds, since nobody knows whether a token is good.
+    #[must_use]
+    pub fn pending() -> Self {
+        Self::with(State::Away { retry_after: RETRY_AFTER })
+    }
+
+    fn with(state: State) -> Self {
+        Self { state: Arc::new(RwLock::new(state)), unknown: None, observe: Observe::default() }
+    }
+
+    /// When a token names a key that is not there, call this and wait until it is done, then look once more: it may have
+    /// [replaced](Self::replace) the keys. Clones made from here on do so.
+    ///
+    /// It is called for whatever strangers write: it has to see by itself that it does not ask an issuer too often, and that it ends.
+    /// Nobody waits for longer than the [deadline](crate::Deadline) of the call.
+    #[must_use]
+    pub fn when_unknown<F, Fut>(mut self, look_for: F) -> Self
+    where
+        F: Fn(&str) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.unknown = Some(Arc::new(look_for));
+        self
+    }
+
+    /// Tell this one when keys are replaced, and which are left out; clones made from here on do so. It is told of those that are there.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observe = Observe::by(observer);
+        if let Some(set) = self.current() {
+            self.tell(&set);
+        }
+        self
+    }
+
+    /// Use these from now on, for the next token that comes. Which keys are no longer there is a matter of this very moment: tokens of
+    /// theirs are refused, remembered or not.
+    pub fn replace(&self, set: impl Into<KeySet>) {
+        let set = set.into();
+        self.tell(&set);
+        self.put(State::Usable(set));
+    }
+
+    /// There are none: answer with 503 that asks to come back so much later.
+    pub fn set_unavailable(&self, retry_after: Duration) {
+        self.put(State::Away { retry_after });
+    }
+
+    /// Those in use. Nothing, if there are none yet, or no more.
+    #[must_use]
+    pub fn current(&self) -> Option<KeySet> {
+        self.in_use().ok()
+    }
+
+    /// Those in use, or when to come back.
+    pub(super) fn in_use(&self) -> Result<KeySet, Duration> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Usable(set) => Ok(set.clone()),
+            State::Away { retry_after } => Err(*retry_after),
+        }
+    }
+
+    pub(super) fn look_for(&self, id: &str) -> Option<Looking> {
+        self.unknown.as_ref().map(|unknown| unknown.look_for(id))
+    }
+
+    fn put(&self, state: State) {
+        let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, state);
+        drop(place);
+        // Keys are dropped where no lock is held.
+        drop(old);
+    }
+
+    fn tell(&self, set: &KeySet) {
+        for why in set.skipped() {
+            self.observe.note(|| Event::KeySkipped { why: *why });
+        }
+        self.observe.note(|| Event::KeysReplaced { usable: set.len(), skipped: set.skipped().len() });
+    }
+}
+
+impl From<KeySet> for Keys {
+    fn from(set: KeySet) -> Self {
+        Self::new(set)
+    }
+}
+
+impl From<Key> for Keys {
+    fn from(key: Key) -> Self {
+        Self::new(key)
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("state", &self.in_use()).finish_non_exhaustive()
+    }
+}
