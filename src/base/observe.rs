@@ -195,6 +195,16 @@ pub enum Event {
         /// Why.
         why: KeyFault,
     },
+    /// The keys of an issuer could not be fetched. Those that are there stay in use.
+    #[non_exhaustive]
+    KeysNotFetched {
+        /// The issuer, or the address.
+        from: Arc<str>,
+        /// What went wrong: `Invalid`, if something was fetched that is no keys.
+        kind: Kind,
+        /// How long it is until they are fetched again, unless somebody asks for them.
+        again_in: Duration,
+    },
     /// Tokens are now verified with these keys.
     #[non_exhaustive]
     KeysReplaced {
@@ -405,6 +415,9 @@ impl Observer for TracingObserver {
                 tracing::warn!(%pool, kind = kind.name(), ?again_in, "pool could not connect");
             }
             Event::KeySkipped { why } => tracing::debug!(%why, "a key was left out"),
+            Event::KeysNotFetched { from, kind, again_in } => {
+                tracing::warn!(%from, kind = kind.name(), ?again_in, "keys could not be fetched");
+            }
             Event::KeysReplaced { usable, skipped } => tracing::info!(usable, skipped, "keys replaced"),
             Event::TokenRefused { why, field } => {
                 tracing::debug!(%why, field = field.as_deref().unwrap_or_default(), "token refused");

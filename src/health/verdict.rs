@@ -64,8 +64,8 @@ impl Verdict {
     }
 }
 
-/// What a check may return: nothing (it passed), a `bool`, a [`Verdict`], or a `Result` of one of these whose error says why it
-/// failed.
+/// What a check may return: nothing (it passed), a `bool`, a [`Verdict`], a [`HealthState`], or a `Result` of one of these whose error says
+/// why it failed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says nothing about health",
     label = "this is what a check returns",
@@ -79,6 +79,16 @@ pub trait IntoVerdict {
 impl IntoVerdict for Verdict {
     fn into_verdict(self) -> Verdict {
         self
+    }
+}
+
+/// What is not known yet does not work yet.
+impl IntoVerdict for HealthState {
+    fn into_verdict(self) -> Verdict {
+        match self {
+            Self::Unknown | Self::Fail => Verdict { state: Self::Fail, output: None },
+            Self::Pass | Self::Warn => Verdict { state: self, output: None },
+        }
     }
 }
 

@@ -14,6 +14,14 @@ use crate::base::{Delivery, Error, Kind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidJwt {
+    /// It is no address, one without a host, or one that begins with something else than `https:`; or somebody's name or password, a
+    /// fragment, or of an issuer a query stands in it.
+    #[error("`{field}` is no address that can be used: `https://...`")]
+    #[non_exhaustive]
+    Address {
+        /// The name of the field.
+        field: &'static str,
+    },
     /// There is nothing in it.
     #[error("`{field}` is empty, or a text in it is")]
     #[non_exhaustive]

@@ -113,8 +113,9 @@ impl Keys {
     /// theirs are refused, remembered or not.
     pub fn replace(&self, set: impl Into<KeySet>) {
         let set = set.into();
+        // They are in use before anybody hears of it.
+        self.put(State::Usable(set.clone()));
         self.tell(&set);
-        self.put(State::Usable(set));
     }
 
     /// There are none: answer with 503 that asks to come back so much later.

@@ -113,6 +113,16 @@ impl KeySet {
         self.0.keys.iter().any(|held| Arc::ptr_eq(held, key) || held == key)
     }
 
+    /// Whether a token that names this key may be verified with one of these: that of the name, or one that has none.
+    pub(super) fn may_have(&self, id: &str) -> bool {
+        self.0.keys.iter().any(|key| key.id().is_none_or(|held| held == id))
+    }
+
+    /// Whether the keys are the same, and those left out.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.0.keys == other.0.keys && self.0.skipped == other.0.skipped
+    }
+
     /// Those that a token may have been signed with: that with its name; if none has its name, or it says none, those without a name,
     /// or all.
     ///

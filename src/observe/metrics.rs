@@ -77,6 +77,10 @@ impl Observer for MetricsObserver {
                 let why = format!("{why:?}").to_lowercase();
                 counter!("stonework.jwt.keys.skipped", "why" => why).increment(1);
             }
+            Event::KeysNotFetched { from, kind, .. } => {
+                counter!("stonework.jwt.fetch_failures", "from" => from.to_string(), "kind" => kind.name())
+                    .increment(1);
+            }
             Event::KeysReplaced { usable, .. } => gauge!("stonework.jwt.keys").set(*usable as f64),
             Event::TokenRefused { why, .. } => {
                 let why = format!("{why:?}").to_lowercase();

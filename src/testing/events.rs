@@ -145,6 +145,10 @@ impl Recorder {
                 Event::KeySkipped { why } => {
                     lines.note(format_args!("at {:?}: key left out: {why}", *at - *start));
                 }
+                Event::KeysNotFetched { from, kind, again_in } => {
+                    let at = at_of("keys of", from, *at - *start);
+                    lines.note(format_args!("{at}: could not be fetched: {kind}, again in {again_in:?}"));
+                }
                 Event::KeysReplaced { usable, skipped } => {
                     let at = *at - *start;
                     lines.note(format_args!("at {at:?}: keys replaced: {usable} usable, {skipped} left out"));

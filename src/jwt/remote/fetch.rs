@@ -1,0 +1,140 @@
+//! One fetch: the discovery document, if there is one and it is not known yet, and the keys.
+
+use std::future::poll_fn;
+use std::mem;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode, Uri};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::document;
+use super::max_age::max_age;
+use super::NotKeys;
+use crate::base::body::{Body, collect_up_to};
+use crate::base::{BoxError, Error, Kind, RetryAfter, WallClock};
+use crate::jwt::KeySet;
+
+/// How long the address of the keys is believed without asking the issuer for it again.
+const BELIEVED: Duration = Duration::from_secs(86_400);
+
+/// Where keys come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// From this address.
+    Jwks(Uri),
+    /// From the address that the issuer says.
+    Issuer { issuer: String, plain: bool, found: Option<Found> },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    jwks: Uri,
+    /// When the issuer is asked again.
+    until: Instant,
+}
+
+/// What was fetched.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) keys: KeySet,
+    pub(super) max_age: Option<Duration>,
+}
+
+/// Fetches over a client. One fetch at a time.
+#[derive(Debug)]
+pub(super) struct Fetcher<S> {
+    pub(super) client: S,
+    pub(super) source: Source,
+    pub(super) max_size: usize,
+}
+
+impl<S, B> Fetcher<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+    B: http_body::Body<Error: Into<BoxError>>,
+{
+    /// # Errors
+    ///
+    /// The client's, or [`NotKeys`]: in any case there are no keys to use.
+    pub(super) async fn fetch(&mut self) -> Result<Fetched, Error> {
+        let jwks = self.jwks().await?;
+        let fetched = self.keys(jwks).await;
+        if let (Err(_), Source::Issuer { found: Some(found), .. }) = (&fetched, &mut self.source) {
+            // They may have moved.
+            found.until = Instant::now();
+        }
+        fetched
+    }
+
+    /// Where the keys are.
+    async fn jwks(&mut self) -> Result<Uri, Error> {
+        let (issuer, plain, known) = match &self.source {
+            Source::Jwks(uri) => return Ok(uri.clone()),
+            Source::Issuer { issuer, plain, found } => (issuer.clone(), *plain, found.clone()),
+        };
+        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
+            return Ok(known.jwks.clone());
+        }
+        match self.discover(&issuer, plain).await {
+            Ok(jwks) => {
+                let until = Instant::now() + BELIEVED;
+                let found = Some(Found { jwks: jwks.clone(), until });
+                self.source = Source::Issuer { issuer, plain, found };
+                Ok(jwks)
+            }
+            // Where they were before is better than nowhere.
+            Err(error) => known.map(|known| known.jwks).ok_or(error),
+        }
+    }
+
+    async fn discover(&mut self, issuer: &str, plain: bool) -> Result<Uri, Error> {
+        let place = document::configuration(issuer, plain).ok_or(NotKeys::Address)?;
+        let (_, document) = self.get(place).await?;
+        Ok(document::jwks_uri(&document, issuer, plain)?)
+    }
+
+    async fn keys(&mut self, place: Uri) -> Result<Fetched, Error> {
+        let (headers, set) = self.get(place).await?;
+        let set = std::str::from_utf8(&set).ok().and_then(|set| KeySet::jwks(set).ok()).ok_or(NotKeys::Set)?;
+        if set.is_empty() {
+            return Err(NotKeys::Empty.into());
+        }
+        Ok(Fetched { keys: set, max_age: max_age(&headers) })
+    }
+
+    async fn get(&mut self, place: Uri) -> Result<(HeaderMap, Bytes), Error> {
+        // The one made ready is the one called.
+        poll_fn(|cx| self.client.poll_ready(cx)).await.map_err(Error::wrap)?;
+        let clone = self.client.clone();
+        let mut client = mem::replace(&mut self.client, clone);
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = place;
+        let accepted = HeaderValue::from_static("application/json, application/jwk-set+json");
+        request.headers_mut().insert(ACCEPT, accepted);
+        let answer = client.call(request).await.map_err(Error::wrap)?;
+        let (head, body) = answer.into_parts();
+        if head.status != StatusCode::OK {
+            let error = Error::from(NotKeys::Status(head.status));
+            return Err(match RetryAfter::of(&head.headers, WallClock::system().now()) {
+                Some(delay) => error.with_retry_after(delay),
+                None => error,
+            });
+        }
+        let body = collect_up_to(body, self.max_size).await.map_err(Error::wrap)?;
+        Ok((head.headers, body))
+    }
+}
+
+impl From<NotKeys> for Error {
+    fn from(why: NotKeys) -> Self {
+        let kind = match why {
+            NotKeys::TimedOut => Kind::Timeout,
+            NotKeys::Panicked | NotKeys::Status(_) => Kind::Other,
+            _ => Kind::Invalid,
+        };
+        Self::new(kind, why)
+    }
+}
