@@ -43,8 +43,11 @@ impl Missing {
             return;
         }
         let young = mem::take(&mut self.young);
-        self.old = if age < self.half.saturating_mul(2) { young } else { HashSet::new() };
-        self.since = now;
+        (self.old, self.since) = if age < self.half.saturating_mul(2) {
+            (young, self.since + self.half)
+        } else {
+            (HashSet::new(), now)
+        };
     }
 }
 

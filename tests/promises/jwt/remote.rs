@@ -140,9 +140,9 @@ async fn a_name_that_was_not_found_is_not_looked_for_again_for_a_while_and_other
     let verifier = verifier(&keys);
     keys.wait_ready().await;
     let gone = token_of(&ED25519, "gone", &claims(""));
-    for minute in 0..4 {
+    for minute in 0..6 {
         assert_eq!(fault(verifier.verify(&gone).await), TokenFault::UnknownKey, "{minute}");
-        assert_eq!(provider.asked().1, if minute < 3 { 2 } else { 3 });
+        assert_eq!(provider.asked().1, if minute < 5 { 2 } else { 3 });
         sleep(60 * SECOND).await;
     }
     // If it comes after all, with whatever fetch, it is good at once.

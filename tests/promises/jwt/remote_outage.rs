@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use super::provider::{Does, Provider, named, token_of};
 use super::tokens::{ED25519, Signer};
-use super::{AUDIENCE, ISSUER, NOON, claims, fault, verifier};
+use super::{AUDIENCE, ISSUER, NOON, fault, verifier};
 use crate::support::SECOND;
 
 const HOUR: Duration = Duration::from_secs(3_600);
