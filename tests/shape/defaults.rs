@@ -8,7 +8,7 @@ use stonework::client::ClientSettings;
 use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
-use stonework::jwt::JwtSettings;
+use stonework::jwt::{JwtSettings, RemoteKeysSettings};
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -52,6 +52,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("jwt", format!("{:#?}", JwtSettings::new())),
+        ("remote keys", format!("{:#?}", RemoteKeysSettings::new())),
         ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
@@ -83,7 +84,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
-    let shared = SharedLimitSettings::new();
+    let (remote, shared) = (RemoteKeysSettings::new(), SharedLimitSettings::new());
     let breaker = BreakerSettings::new();
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
@@ -130,6 +131,21 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "jwt `required_claims`" => {
             value == "none" && JwtSettings::new().require([""; 0]) == JwtSettings::new()
         }
+        "remote keys `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && remote.clone().backoff(backoff) == remote
+        }
+        "remote keys `cooldown`" => remote.clone().cooldown(time(value)?) == remote,
+        "remote keys `lifetime`" => remote.clone().lifetime(time(value)?) == remote,
+        "remote keys `max_lifetime`" => remote.clone().max_lifetime(time(value)?) == remote,
+        "remote keys `max_size`" => remote.clone().max_size(bytes(value)?) == remote,
+        "remote keys `max_stale`" => remote.clone().max_stale(time(value)?) == remote,
+        "remote keys `min_lifetime`" => remote.clone().min_lifetime(time(value)?) == remote,
+        "remote keys `missing_ttl`" => remote.clone().missing_ttl(time(value)?) == remote,
+        "remote keys `timeout`" => remote.clone().timeout(time(value)?) == remote,
+        "remote keys `unknown_wait`" => remote.clone().unknown_wait(time(value)?) == remote,
         "jwt `types`" => value == "none" && JwtSettings::new().types([""; 0]) == JwtSettings::new(),
         "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
         "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,

@@ -4,8 +4,8 @@ use http::Uri;
 use serde::Deserialize;
 
 use super::NotKeys;
-use crate::jwt::jwk;
 use crate::jwt::json::Checked;
+use crate::jwt::jwk;
 
 /// Below the address of an issuer (section 4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -66,9 +66,17 @@ mod tests {
         ] {
             assert_eq!(configuration(issuer, false).unwrap(), document);
         }
-        for issuer in ["", "id.example", "/realm", "http://id.example", "ftp://id.example", "https://",
-            "https://id.example?a=b", "https://id.example#a", "https://me:secret@id.example"]
-        {
+        for issuer in [
+            "",
+            "id.example",
+            "/realm",
+            "http://id.example",
+            "ftp://id.example",
+            "https://",
+            "https://id.example?a=b",
+            "https://id.example#a",
+            "https://me:secret@id.example",
+        ] {
             assert!(configuration(issuer, false).is_none(), "{issuer}");
         }
         assert!(configuration("http://127.0.0.1:8080", true).is_some());
@@ -87,7 +95,14 @@ mod tests {
     #[test]
     fn keys_are_fetched_over_tls_unless_it_is_said_otherwise() {
         let of = |uri: &str| format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
-        for uri in ["http://id.example/keys", "file:///etc/passwd", "/keys", "", "https://a:b@id.example/keys", "https://id.example/keys#a"] {
+        for uri in [
+            "http://id.example/keys",
+            "file:///etc/passwd",
+            "/keys",
+            "",
+            "https://a:b@id.example/keys",
+            "https://id.example/keys#a",
+        ] {
             assert_eq!(read(&of(uri)).unwrap_err(), NotKeys::Address, "{uri}");
         }
         let plain = jwks_uri(of("http://id.example/keys").as_bytes(), ISSUER, true);

@@ -10,9 +10,9 @@ use http::{Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::NotKeys;
 use super::document;
 use super::max_age::max_age;
-use super::NotKeys;
 use crate::base::body::{Body, collect_up_to};
 use crate::base::{BoxError, Error, Kind, RetryAfter, WallClock};
 use crate::jwt::KeySet;
@@ -98,7 +98,8 @@ where
 
     async fn keys(&mut self, place: Uri) -> Result<Fetched, Error> {
         let (headers, set) = self.get(place).await?;
-        let set = std::str::from_utf8(&set).ok().and_then(|set| KeySet::jwks(set).ok()).ok_or(NotKeys::Set)?;
+        let set =
+            std::str::from_utf8(&set).ok().and_then(|set| KeySet::jwks(set).ok()).ok_or(NotKeys::Set)?;
         if set.is_empty() {
             return Err(NotKeys::Empty.into());
         }

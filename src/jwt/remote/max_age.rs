@@ -18,7 +18,9 @@ fn directive(text: &str) -> Option<Duration> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     match name.trim() {
         name if name.eq_ignore_ascii_case("max-age") => seconds(value.trim().trim_matches('"')),
-        name if ["no-cache", "no-store"].iter().any(|no| name.eq_ignore_ascii_case(no)) => Some(Duration::ZERO),
+        name if ["no-cache", "no-store"].iter().any(|no| name.eq_ignore_ascii_case(no)) => {
+            Some(Duration::ZERO)
+        }
         _ => None,
     }
 }
@@ -49,7 +51,9 @@ mod tests {
 
     #[test]
     fn max_age_is_read_in_all_the_ways_it_is_written() {
-        for field in ["max-age=300", "public, Max-Age=300, must-revalidate", "max-age=\"300\"", " max-age = 300 "] {
+        for field in
+            ["max-age=300", "public, Max-Age=300, must-revalidate", "max-age=\"300\"", " max-age = 300 "]
+        {
             assert_eq!(of(&[field], None), Some(300), "{field}");
         }
         assert_eq!(of(&["max-age=300"], Some("100")), Some(200));
@@ -65,7 +69,9 @@ mod tests {
     #[test]
     fn what_says_nothing_is_nothing() {
         assert_eq!(of(&[], None), None);
-        for field in ["", "public", "s-maxage=5", "max-age", "max-age=", "max-age=-1", "max-age=1.5", "x-max-age=5"] {
+        for field in
+            ["", "public", "s-maxage=5", "max-age", "max-age=", "max-age=-1", "max-age=1.5", "x-max-age=5"]
+        {
             assert_eq!(of(&[field], Some("5")), None, "{field}");
         }
     }

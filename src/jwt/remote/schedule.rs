@@ -206,7 +206,11 @@ mod tests {
             assert_eq!((schedule.ask(now), schedule.ask(now)), (Ask::Await(2), Ask::Await(2)));
             assert!(schedule.begin(now));
             assert_eq!(schedule.ask(now), Ask::Await(2), "the one that runs");
-            if good { schedule.succeeded(now, 100 * S, 0.0) } else { schedule.failed(now, S) };
+            if good {
+                schedule.succeeded(now, 100 * S, 0.0)
+            } else {
+                schedule.failed(now, S)
+            };
             for second in [0, 1, 29] {
                 assert_eq!(schedule.ask(now + second * S), Ask::NotNow);
             }
@@ -232,8 +236,7 @@ mod tests {
         let mut schedule = fetched(start);
         let mut now = start;
         while !schedule.expire(now) {
-            let expected =
-                if now < start + 100 * S { Standing::Fresh } else { Standing::Stale };
+            let expected = if now < start + 100 * S { Standing::Fresh } else { Standing::Stale };
             assert_eq!(schedule.standing(now), expected);
             if schedule.begin(now) {
                 schedule.failed(now, 7 * S);

@@ -196,7 +196,8 @@ async fn what_cannot_be_an_address_is_refused_before_anything_is_fetched() {
         assert_eq!(refused.is_err(), issuer != "https://id.example?x");
     }
     assert!(of("http://127.0.0.1:1").allow_plain_http().build().is_ok());
-    let shown = format!("{:?}", RemoteKeys::jwks(provider.clone(), "https://id.example/k?key=secret").build());
+    let shown =
+        format!("{:?}", RemoteKeys::jwks(provider.clone(), "https://id.example/k?key=secret").build());
     assert!(shown.contains("https://id.example/k") && !shown.contains("secret"), "{shown}");
     assert_eq!(provider.asked(), (0, 0));
 }

@@ -123,10 +123,11 @@ async fn a_server_starts_without_its_provider_and_is_there_when_it_comes() {
     provider.does(Does::Refuse);
     let keys = keys_of(&provider);
     let health = keys.clone();
-    let health = Health::builder().settings(HealthSettings::new()).readiness("identity", Impact::Shared, move || {
-        let health = health.health();
-        async move { health }
-    });
+    let health =
+        Health::builder().settings(HealthSettings::new()).readiness("identity", Impact::Shared, move || {
+            let health = health.health();
+            async move { health }
+        });
     let health = health.build().unwrap();
     let closed = Router::new().route("/closed", get(|| async {}));
     let app = closed.layer(JwtLayer::new(verifier(&keys)).answer()).route("/open", get(|| async {}));
