@@ -8,6 +8,7 @@ use super::algorithm::Algorithms;
 use super::cache::Cache;
 use super::check::Expected;
 use super::claims::TokenInfo;
+use super::trusted::Trusted;
 use super::verifier::{Revocation, Shared};
 use super::verify::Rules;
 use super::{Algorithm, Backend, InvalidJwt, JwtSettings, Keys, Verifier};
@@ -30,6 +31,11 @@ pub struct NeedsKeys;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsAlgorithms;
+
+/// The algorithms have to be said, and the issuers were: [`algorithms`](VerifierBuilder::algorithms).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NeedsAlgorithmsOnly;
 
 /// The issuer has to be said: [`issuer`](VerifierBuilder::issuer), [`issuers`](VerifierBuilder::issuers) or
 /// [`any_issuer`](VerifierBuilder::any_issuer).
@@ -54,7 +60,7 @@ struct Made<T> {
     backend: Backend,
     clock: WallClock,
     issuers: Option<Vec<String>>,
-    keys: Keys,
+    trusted: Trusted,
     observe: Observe,
     own: fn(&str) -> Option<T>,
     revocation: Option<Arc<dyn Revocation>>,
@@ -75,17 +81,54 @@ impl VerifierBuilder {
             backend: Backend::default(),
             clock: WallClock::system(),
             issuers: None,
-            keys: Keys::pending(),
             observe: Observe::default(),
             own: |_| Some(()),
             revocation: None,
             settings: JwtSettings::new(),
+            trusted: Trusted::All(Keys::pending()),
         })
     }
 
     /// Who signs tokens: a [`Key`](super::Key), a [`KeySet`](super::KeySet), or [`Keys`] that can be replaced.
     pub fn keys(mut self, keys: impl Into<Keys>) -> VerifierBuilder<NeedsAlgorithms> {
-        self.made.keys = keys.into();
+        self.made.trusted = Trusted::All(keys.into());
+        self.next()
+    }
+
+    /// Who may issue tokens, each with keys of its own: `iss` must be there and be exactly one of these, and the token must be signed with
+    /// a key of that one. So none can speak for another, and if the keys of one cannot be fetched, tokens of the others are as good as
+    /// before.
+    ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, Keys, Verifier};
+    ///
+    /// # fn main() -> Result<(), stonework::jwt::InvalidJwt> {
+    /// // Mostly these are `RemoteKeys`.
+    /// let (ours, theirs) = (Keys::pending(), Keys::pending());
+    /// let verifier = Verifier::builder()
+    ///     .issuers_with_keys([("https://id.example", ours), ("https://partner.example", theirs)])
+    ///     .algorithms([Algorithm::EdDsa, Algorithm::Rs256])
+    ///     .audience("https://api.example")
+    ///     .build()?;
+    /// assert_eq!(verifier.keys().count(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn issuers_with_keys(
+        mut self,
+        issuers: impl IntoIterator<Item = (impl Into<String>, impl Into<Keys>)>,
+    ) -> VerifierBuilder<NeedsAlgorithmsOnly> {
+        let all = issuers.into_iter().map(|(issuer, keys)| (issuer.into().into(), keys.into()));
+        let all: Box<[(Box<str>, Keys)]> = all.collect();
+        self.made.issuers = Some(all.iter().map(|(issuer, _)| String::from(&**issuer)).collect());
+        self.made.trusted = Trusted::Each(all);
+        self.next()
+    }
+}
+
+impl VerifierBuilder<NeedsAlgorithmsOnly> {
+    /// How tokens may be signed. Which of these one must have, the key says; this is what keys may say.
+    pub fn algorithms(mut self, all: impl IntoIterator<Item = Algorithm>) -> VerifierBuilder<NeedsAudience> {
+        self.made.algorithms = all.into_iter().collect();
         self.next()
     }
 }
@@ -172,11 +215,11 @@ impl<T> VerifierBuilder<Complete, T> {
             backend,
             clock,
             issuers,
-            keys,
             observe,
             own: _,
             revocation,
             settings,
+            trusted,
         } = self.made;
         let own = |json: &str| serde_json::from_str(json).ok();
         VerifierBuilder::with(Made {
@@ -185,11 +228,11 @@ impl<T> VerifierBuilder<Complete, T> {
             backend,
             clock,
             issuers,
-            keys,
             observe,
             own,
             revocation,
             settings,
+            trusted,
         })
     }
 
@@ -263,8 +306,18 @@ impl<T> VerifierBuilder<Complete, T> {
     where
         T: Send + Sync + 'static,
     {
-        let Made { algorithms, audiences, backend, clock, issuers, keys, observe, own, revocation, settings } =
-            self.made;
+        let Made {
+            algorithms,
+            audiences,
+            backend,
+            clock,
+            issuers,
+            observe,
+            own,
+            revocation,
+            settings,
+            trusted,
+        } = self.made;
         settings.check()?;
         if algorithms.is_empty() {
             return Err(InvalidJwt::Empty { field: "algorithms" });
@@ -273,6 +326,11 @@ impl<T> VerifierBuilder<Complete, T> {
             if texts.as_ref().is_some_and(|texts| texts.is_empty() || texts.iter().any(String::is_empty)) {
                 return Err(InvalidJwt::Empty { field });
             }
+        }
+        let repeats =
+            |texts: &Vec<String>| texts.iter().enumerate().any(|(at, text)| texts[..at].contains(text));
+        if issuers.as_ref().is_some_and(repeats) {
+            return Err(InvalidJwt::Repeated { field: "issuer" });
         }
         let JwtSettings { cache, cache_ttl, leeway, max_token_size, required_claims, types } = settings;
         let expected = Expected {
@@ -284,7 +342,7 @@ impl<T> VerifierBuilder<Complete, T> {
         Ok(Verifier::new(Shared {
             cache: cache.map(|most| Cache::new(most, cache_ttl, scope::now())),
             clock,
-            keys,
+            trusted,
             observe,
             own,
             revocation,

@@ -182,7 +182,7 @@ impl Known {
         }
     }
 
-    fn issuer(&self) -> Option<&str> {
+    pub(super) fn issuer(&self) -> Option<&str> {
         match &self.who {
             Who::Named(id) => id.issuer(),
             Who::Unnamed { issuer } => issuer.as_deref(),

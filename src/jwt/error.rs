@@ -29,6 +29,13 @@ pub enum InvalidJwt {
         /// The name of the field.
         field: &'static str,
     },
+    /// The same stands there twice.
+    #[error("something stands twice in `{field}`")]
+    #[non_exhaustive]
+    Repeated {
+        /// The name of the field.
+        field: &'static str,
+    },
     /// It is more than there may be.
     #[error("`{field}` is too large: at most {most}")]
     #[non_exhaustive]

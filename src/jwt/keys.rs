@@ -1,8 +1,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
 
 use super::{Key, KeySet};
 use crate::base::{Event, Observe, Observer};
@@ -38,15 +40,27 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A token that was remembered is forgotten when its key is no longer there.
 #[derive(Clone)]
 pub struct Keys {
-    state: Arc<RwLock<State>>,
+    /// Each token reads it, on all cores at once, so nothing is written for that, no count and no lock.
+    state: Arc<ArcSwap<State>>,
     unknown: Option<Arc<dyn Unknown>>,
     observe: Observe,
 }
 
-#[derive(Clone, Debug)]
-enum State {
+/// What there is at one moment.
+#[derive(Debug)]
+pub(super) enum State {
     Usable(KeySet),
     Away { retry_after: Duration },
+}
+
+impl State {
+    /// The keys, or when to come back.
+    pub(super) const fn usable(&self) -> Result<&KeySet, Duration> {
+        match self {
+            Self::Usable(set) => Ok(set),
+            Self::Away { retry_after } => Err(*retry_after),
+        }
+    }
 }
 
 /// What to do about a name that no key has.
@@ -81,7 +95,7 @@ impl Keys {
     }
 
     fn with(state: State) -> Self {
-        Self { state: Arc::new(RwLock::new(state)), unknown: None, observe: Observe::default() }
+        Self { state: Arc::new(ArcSwap::from_pointee(state)), unknown: None, observe: Observe::default() }
     }
 
     /// When a token names a key that is not there, call this and wait until it is done, then look once more: it may have
@@ -114,39 +128,28 @@ impl Keys {
     pub fn replace(&self, set: impl Into<KeySet>) {
         let set = set.into();
         // They are in use before anybody hears of it.
-        self.put(State::Usable(set.clone()));
+        self.state.store(Arc::new(State::Usable(set.clone())));
         self.tell(&set);
     }
 
     /// There are none: answer with 503 that asks to come back so much later.
     pub fn set_unavailable(&self, retry_after: Duration) {
-        self.put(State::Away { retry_after });
+        self.state.store(Arc::new(State::Away { retry_after }));
     }
 
     /// Those in use. Nothing, if there are none yet, or no more.
     #[must_use]
     pub fn current(&self) -> Option<KeySet> {
-        self.in_use().ok()
+        self.load().usable().ok().cloned()
     }
 
-    /// Those in use, or when to come back.
-    pub(super) fn in_use(&self) -> Result<KeySet, Duration> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Usable(set) => Ok(set.clone()),
-            State::Away { retry_after } => Err(*retry_after),
-        }
+    /// What there is now.
+    pub(super) fn load(&self) -> Guard<Arc<State>> {
+        self.state.load()
     }
 
     pub(super) fn look_for(&self, id: &str) -> Option<Looking> {
         self.unknown.as_ref().map(|unknown| unknown.look_for(id))
-    }
-
-    fn put(&self, state: State) {
-        let mut place = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *place, state);
-        drop(place);
-        // Keys are dropped where no lock is held.
-        drop(old);
     }
 
     fn tell(&self, set: &KeySet) {
@@ -171,6 +174,6 @@ impl From<Key> for Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("state", &self.in_use()).finish_non_exhaustive()
+        f.debug_struct("Keys").field("state", &self.load().usable()).finish_non_exhaustive()
     }
 }

@@ -118,12 +118,15 @@ mod service;
 mod set;
 mod settings;
 mod token;
+mod trusted;
 mod verifier;
 mod verify;
 
 pub use self::algorithm::Algorithm;
 pub use self::backend::Backend;
-pub use self::builder::{Complete, NeedsAlgorithms, NeedsAudience, NeedsIssuer, NeedsKeys, VerifierBuilder};
+pub use self::builder::{
+    Complete, NeedsAlgorithms, NeedsAlgorithmsOnly, NeedsAudience, NeedsIssuer, NeedsKeys, VerifierBuilder,
+};
 pub use self::checked::CheckedFuture;
 pub use self::claims::{Claims, TokenInfo};
 pub use self::error::{CannotTell, InvalidJwt};

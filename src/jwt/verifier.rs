@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::cache::{Cache, Hash};
 use super::check::in_time;
 use super::claims::{Claims, TokenInfo, Verified};
+use super::keys::Looking;
+use super::trusted::Trusted;
 use super::verify::{Rules, Wrong};
 use super::{CannotTell, Keys, VerifierBuilder};
 use crate::base::{BoxError, Error, Event, Observe, TokenFault, TokenRefused, WallClock, scope};
@@ -62,11 +64,11 @@ pub struct Verifier<T = ()>(Arc<Shared<T>>);
 pub(super) struct Shared<T> {
     pub(super) cache: Option<Cache<Arc<Verified<T>>>>,
     pub(super) clock: WallClock,
-    pub(super) keys: Keys,
     pub(super) observe: Observe,
     pub(super) own: fn(&str) -> Option<T>,
     pub(super) revocation: Option<Arc<dyn Revocation>>,
     pub(super) rules: Rules,
+    pub(super) trusted: Trusted,
 }
 
 /// Asked about each token that is good otherwise.
@@ -129,15 +131,14 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         self.0.cache.as_ref().map_or(0, Cache::len)
     }
 
-    /// The keys that it goes by.
-    #[must_use]
-    pub fn keys(&self) -> &Keys {
-        &self.0.keys
+    /// The keys that it goes by: those of anybody, or of each issuer, in the order in which they were said.
+    pub fn keys(&self) -> impl Iterator<Item = &Keys> {
+        self.0.trusted.keys()
     }
 
     pub(super) fn start(&self, token: &[u8]) -> Started<T> {
         match self.look(token) {
-            Err(Wrong::NoKey(id)) => match self.0.keys.look_for(&id) {
+            Err(Wrong::NoKey(id)) => match self.look_for(token, &id) {
                 Some(looking) => {
                     let (this, token) = (self.clone(), Box::<[u8]>::from(token));
                     Started::Waits(Box::pin(async move {
@@ -159,23 +160,25 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         }
     }
 
+    fn look_for(&self, token: &[u8], id: &str) -> Option<Looking> {
+        self.0.trusted.pick(token, self.0.rules.longest).ok()?.keys.look_for(id)
+    }
+
     /// All that can be known at once.
     fn look(&self, token: &[u8]) -> Result<Claims<T>, Wrong> {
-        let Shared { cache, clock, keys, own, rules, .. } = &*self.0;
+        let Shared { cache, clock, rules, trusted, .. } = &*self.0;
         let now = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let keys = keys.in_use();
         let Some(cache) = cache else {
-            return rules
-                .check(token, keys.as_ref().map_err(|after| *after), now, *own)
-                .map(|found| Claims(Arc::new(found)));
+            return self.check(token, now).map(|found| Claims(Arc::new(found)));
         };
         // Before any work is done for it.
         if token.len() > rules.longest {
             return Err(TokenFault::TooLong.into());
         }
         let (hash, at): (Hash, _) = (rules.backend.sha256(token), scope::now());
-        if let (Some(found), Ok(keys)) = (cache.get(&hash, at), &keys) {
-            if keys.holds(&found.known.key) {
+        if let Some(found) = cache.get(&hash, at) {
+            let keys = trusted.of(found.known.issuer()).map(Keys::load);
+            if keys.is_some_and(|keys| keys.usable().is_ok_and(|keys| keys.holds(&found.known.key))) {
                 let in_time = in_time(&found.known.times, now, rules.leeway);
                 if in_time.is_err() {
                     cache.remove(&hash);
@@ -184,9 +187,20 @@ impl<T: Send + Sync + 'static> Verifier<T> {
             }
             cache.remove(&hash);
         }
-        let found = Arc::new(rules.check(token, keys.as_ref().map_err(|after| *after), now, *own)?);
+        let found = Arc::new(self.check(token, now)?);
         cache.insert(hash, Arc::clone(&found), at);
         Ok(Claims(found))
+    }
+
+    fn check(&self, token: &[u8], now: Duration) -> Result<Verified<T>, Wrong> {
+        let Shared { own, rules, trusted, .. } = &*self.0;
+        let picked = trusted.pick(token, rules.longest)?;
+        let keys = picked.keys.load();
+        let found = rules.check(token, keys.usable(), now, *own)?;
+        if !picked.is_of(found.known.issuer()) {
+            return Err(TokenFault::Issuer.into());
+        }
+        Ok(found)
     }
 
     async fn unless_revoked(&self, claims: Claims<T>) -> Result<Claims<T>, Error> {
@@ -226,7 +240,7 @@ impl<T> Clone for Verifier<T> {
 impl<T> fmt::Debug for Verifier<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("keys", &self.0.keys)
+            .field("keys", &self.0.trusted)
             .field("rules", &self.0.rules)
             .finish_non_exhaustive()
     }

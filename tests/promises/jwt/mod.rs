@@ -2,6 +2,7 @@
 
 mod attacks;
 mod backends;
+mod issuers;
 mod keys;
 mod layer;
 mod provider;
