@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::CryptoProvider;
+use jsonwebtoken::jwk::EllipticCurve;
+use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use super::Algorithm;
 use super::material::{Family, Material};
@@ -25,6 +26,8 @@ struct Functions {
     /// What `jsonwebtoken` has no algorithm for: point, message, signature.
     es512: fn(&[u8], &[u8], &[u8]) -> bool,
     sha256: fn(&[u8]) -> [u8; 32],
+    /// A new private key in PKCS #8, for Ed25519 or P-256.
+    generate: fn(Algorithm) -> Option<Vec<u8>>,
 }
 
 impl Backend {
@@ -61,6 +64,25 @@ impl Backend {
 
     pub(super) fn sha256(self, bytes: &[u8]) -> [u8; 32] {
         (self.0.sha256)(bytes)
+    }
+
+    pub(super) fn generate(self, algorithm: Algorithm) -> Option<Vec<u8>> {
+        (self.0.generate)(algorithm)
+    }
+
+    pub(super) fn sign(self, algorithm: Algorithm, key: &EncodingKey, message: &[u8]) -> Option<Vec<u8>> {
+        (self.0.jose.signer_factory)(&theirs(algorithm)?, key).ok()?.try_sign(message).ok()
+    }
+
+    /// Of a private key in PKCS #8.
+    pub(super) fn ed25519_public(self, der: &[u8]) -> Option<Vec<u8>> {
+        (self.0.jose.key_utils.ed_pub_components_from_private_key)(der, &EllipticCurve::Ed25519).ok()
+    }
+
+    /// Both coordinates, of a private key in PKCS #8.
+    pub(super) fn p256_public(self, der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let of = self.0.jose.key_utils.ec_pub_components_from_private_key;
+        of(der, jsonwebtoken::Algorithm::ES256).ok().map(|(_, x, y)| (x, y))
     }
 }
 
@@ -126,12 +148,25 @@ const fn theirs(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
 #[cfg(feature = "jwt")]
 mod aws_lc {
     use aws_lc_rs::digest::{self, SHA256};
-    use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED, EcdsaKeyPair, Ed25519KeyPair,
+        UnparsedPublicKey,
+    };
 
-    use super::Functions;
+    use super::{Algorithm, Functions};
 
     pub(super) static FUNCTIONS: Functions = Functions {
         name: "AWS-LC",
+        generate: |algorithm| {
+            let pkcs8 = match algorithm {
+                Algorithm::EdDsa => Ed25519KeyPair::generate().ok()?.to_pkcs8v1().ok()?,
+                Algorithm::Es256 => {
+                    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?.to_pkcs8v1().ok()?
+                }
+                _ => return None,
+            };
+            Some(pkcs8.as_ref().to_vec())
+        },
         jose: &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER,
         es512: |point, message, signature| {
             UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, signature).is_ok()
@@ -151,12 +186,33 @@ mod aws_lc {
 mod rust_crypto {
     use p521::ecdsa::signature::Verifier as _;
     use p521::ecdsa::{Signature, VerifyingKey};
+    use p521::elliptic_curve::rand_core::{OsRng, RngCore as _};
     use sha2::{Digest, Sha256};
 
-    use super::Functions;
+    use super::{Algorithm, Functions};
+
+    /// What stands in front of the 32 bytes of such a key in PKCS #8 (RFC 8410, section 7; RFC 5915).
+    const ED25519: &[u8] =
+        &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    const P256: &[u8] = &[
+        0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+        0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01, 0x01, 0x04,
+        0x20,
+    ];
 
     pub(super) static FUNCTIONS: Functions = Functions {
         name: "RustCrypto",
+        generate: |algorithm| {
+            let front = match algorithm {
+                Algorithm::EdDsa => ED25519,
+                Algorithm::Es256 => P256,
+                _ => return None,
+            };
+            // Of P-256 one in 2^32 is no key, which whoever reads it finds out.
+            let mut private = [0; 32];
+            OsRng.try_fill_bytes(&mut private).ok()?;
+            Some([front, &private].concat())
+        },
         jose: &jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER,
         es512: |point, message, signature| {
             let key = VerifyingKey::from_sec1_bytes(point);

@@ -3,11 +3,12 @@
 /// No character has this bit.
 const INVALID: u32 = 1 << 31;
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// What a character is worth at each of its four places.
 static WORTH: [[u32; 256]; 4] = worth();
 
 const fn worth() -> [[u32; 256]; 4] {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut all = [[INVALID; 256]; 4];
     let mut value = 0;
     while value < 64 {
@@ -78,6 +79,19 @@ pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     decode_into(text, &mut out).then_some(out)
 }
 
+pub(super) fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
+        let worth = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..=three.len() {
+            let value = worth >> (18 - 6 * place) & 63;
+            text.push(char::from(ALPHABET[value as usize]));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +107,7 @@ mod tests {
             ("Zm9vYmFy", "foobar"),
         ] {
             assert_eq!(decode(text.as_bytes()).as_deref(), Some(bytes.as_bytes()));
+            assert_eq!(encode(bytes.as_bytes()), text);
         }
         assert_eq!(decode(b"-_-_").as_deref(), Some(&[0xfb, 0xff, 0xbf][..]));
         assert!(!decode_into(b"Zg", &mut [0; 2]) && !decode_into(b"Zg", &mut []));

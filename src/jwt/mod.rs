@@ -103,6 +103,7 @@ mod error;
 mod extract;
 mod future;
 mod header;
+mod issuer;
 mod json;
 mod jwk;
 mod key;
@@ -134,6 +135,7 @@ pub use self::error::{CannotTell, InvalidJwt};
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::NoClaims;
 pub use self::future::JwtFuture;
+pub use self::issuer::{Issuer, IssuerBuilder, IssuerService, IssuerSettings, NotSigned, SigningKey};
 pub use self::key::Key;
 pub use self::keys::Keys;
 pub use self::layer::JwtLayer;

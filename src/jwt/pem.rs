@@ -7,6 +7,24 @@ use crate::base::KeyFault;
 
 /// The one public key in it.
 pub(super) fn public_key(pem: &str) -> Result<Material, KeyFault> {
+    let (label, body) = only_part(pem)?;
+    match label {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => der::public_key(&decode(body).ok_or(KeyFault::Malformed)?),
+        _ if label.ends_with("PRIVATE KEY") => Err(KeyFault::Private),
+        _ => Err(KeyFault::Type),
+    }
+}
+
+/// The one private key in it, in DER.
+pub(super) fn private_key(pem: &str) -> Result<Vec<u8>, KeyFault> {
+    match only_part(pem)? {
+        ("PRIVATE KEY", body) => decode(body).ok_or(KeyFault::Malformed),
+        _ => Err(KeyFault::Type),
+    }
+}
+
+/// Its label and what stands in it.
+fn only_part(pem: &str) -> Result<(&str, &str), KeyFault> {
     let (_, rest) = pem.split_once("-----BEGIN ").ok_or(KeyFault::Malformed)?;
     let (label, rest) = rest.split_once("-----").ok_or(KeyFault::Malformed)?;
     let (body, rest) = rest.split_once("-----END ").ok_or(KeyFault::Malformed)?;
@@ -15,11 +33,7 @@ pub(super) fn public_key(pem: &str) -> Result<Material, KeyFault> {
     if !ends.is_some_and(|rest| rest.trim_ascii().is_empty()) {
         return Err(KeyFault::Malformed);
     }
-    match label {
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => der::public_key(&decode(body).ok_or(KeyFault::Malformed)?),
-        _ if label.ends_with("PRIVATE KEY") => Err(KeyFault::Private),
-        _ => Err(KeyFault::Type),
-    }
+    Ok((label, body))
 }
 
 /// The base64 of RFC 4648, section 4, with its padding, in lines.

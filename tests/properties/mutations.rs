@@ -126,6 +126,13 @@ const KEY_SETS: &[&[u8]] = &[
     br#"[["keys"]]"#,
 ];
 
+const DOCUMENTS: &[&[u8]] = &[
+    br#"{"issuer":"https://i.example","jwks_uri":"https://i.example/keys"}"#,
+    br#"{"jwks_uri":"https://keys.example:8443/a?b=c","a":{"b":[1,null]},"issuer":"https://i.example"}"#,
+    br#"{"issuer":"https://j.example","jwks_uri":"https://i.example/keys"}"#,
+    br#"{"issuer":"https://i.example","jwks_uri":"http://me:secret@i.example/keys#a"}"#,
+];
+
 fn pick<'a>(rng: &Rng, seeds: &[&'a [u8]]) -> &'a [u8] {
     seeds[rng.below(seeds.len() as u64) as usize]
 }
@@ -237,4 +244,9 @@ fn mutations_of_a_key_do_no_harm() {
 #[test]
 fn mutations_of_a_set_of_keys_do_no_harm() {
     json_survives(token_parsers::jwks, KEY_SETS);
+}
+
+#[test]
+fn mutations_of_a_discovery_document_do_no_harm() {
+    json_survives(token_parsers::discovery, DOCUMENTS);
 }

@@ -1,14 +1,21 @@
 //! What must hold of every parser of tokens and keys, whatever the bytes: as in `parsers.rs`.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::pin::pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
 use serde_json::Value;
-use stonework::base::{Error, KeyFault, TokenFault, TokenRefused, WallClock};
-use stonework::jwt::{Algorithm, Claims, InvalidKeySet, Key, KeySet, Verifier};
+use stonework::Body;
+use stonework::base::{Error, HealthState, KeyFault, TokenFault, TokenRefused, WallClock};
+use stonework::jwt::{Algorithm, Claims, InvalidKeySet, Key, KeySet, RemoteKeys, Verifier};
+use tokio::runtime::{Builder, Runtime};
+use tower::service_fn;
 
 const SECRET: &[u8] = b"a secret that everybody may know";
 const NOW: u64 = 1_000_000_000;
@@ -151,4 +158,39 @@ pub(crate) fn jwks(bytes: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// A discovery document, as somebody answers with it who may not be the issuer.
+pub(crate) fn discovery(bytes: &[u8]) -> bool {
+    const SET: &str =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (document, places) = (Bytes::copy_from_slice(bytes), Arc::clone(&asked));
+    let client = service_fn(move |request: Request<Body>| {
+        let mut places = places.lock().expect("nobody panics here");
+        places.push(request.uri().clone());
+        let answer = if places.len() == 1 { document.clone() } else { Bytes::from(SET) };
+        ready(Ok::<_, Infallible>(Response::new(Body::from(answer))))
+    });
+    RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            let keys = RemoteKeys::oidc(client, "https://i.example").build().expect("an address");
+            while keys.health() == HealthState::Unknown {
+                tokio::task::yield_now().await;
+            }
+        });
+    });
+    let asked = asked.lock().expect("nobody panicked");
+    assert_eq!(asked[0], "https://i.example/.well-known/openid-configuration");
+    let Some(place) = asked.get(1) else { return false };
+    let said: Value = serde_json::from_slice(bytes).expect("JSON");
+    assert_eq!(said["issuer"], "https://i.example", "{said}");
+    let uri: Uri = said["jwks_uri"].as_str().expect("a text").parse().expect("an address");
+    assert_eq!((place, place.scheme_str()), (&uri, Some("https")));
+    assert!(!place.authority().expect("a host").as_str().contains('@'), "{place}");
+    true
+}
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
 }

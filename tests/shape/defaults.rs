@@ -8,7 +8,7 @@ use stonework::client::ClientSettings;
 use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
-use stonework::jwt::{JwtSettings, RemoteKeysSettings};
+use stonework::jwt::{IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -51,6 +51,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("health", format!("{:#?}", HealthSettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("issuer", format!("{:#?}", IssuerSettings::new())),
         ("jwt", format!("{:#?}", JwtSettings::new())),
         ("remote keys", format!("{:#?}", RemoteKeysSettings::new())),
         ("tcp", format!("{:#?}", TcpSettings::new())),
@@ -84,6 +85,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let issuer = IssuerSettings::new();
     let (remote, shared) = (RemoteKeysSettings::new(), SharedLimitSettings::new());
     let breaker = BreakerSettings::new();
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
@@ -131,6 +133,10 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "jwt `required_claims`" => {
             value == "none" && JwtSettings::new().require([""; 0]) == JwtSettings::new()
         }
+        "issuer `max_age`" => issuer.clone().max_age(time(value)?) == issuer,
+        "issuer `publish_ahead`" => issuer.clone().publish_ahead(time(value)?) == issuer,
+        "issuer `rotate_every`" => issuer.clone().rotate_every(time(value)?) == issuer,
+        "issuer `token_lifetime`" => issuer.clone().token_lifetime(time(value)?) == issuer,
         "remote keys `backoff`" => {
             let (range, jitter) = value.split_once(", ")?;
             let (base, cap) = range.split_once(" to ")?;

@@ -32,8 +32,13 @@ pub(super) fn jwks_uri(json: &[u8], issuer: &str, plain: bool) -> Result<Uri, No
 
 /// Where the document of an issuer is. Nothing, if it is no issuer: one has no query and no fragment (section 2).
 pub(super) fn configuration(issuer: &str, plain: bool) -> Option<Uri> {
-    address(issuer, plain).filter(|uri| uri.query().is_none())?;
+    issuer_address(issuer, plain)?;
     address(&format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)), plain)
+}
+
+/// The name of an issuer, as an address.
+pub(in crate::jwt) fn issuer_address(issuer: &str, plain: bool) -> Option<Uri> {
+    address(issuer, plain).filter(|uri| uri.query().is_none())
 }
 
 /// `https`, or `http` if that was allowed, with a host and nobody's name or password.

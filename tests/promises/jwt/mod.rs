@@ -2,6 +2,7 @@
 
 mod attacks;
 mod backends;
+mod issuer;
 mod issuers;
 mod keys;
 mod layer;
