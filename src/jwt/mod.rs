@@ -1,6 +1,6 @@
 //! Who sends it?
 //!
-//! A [`Verifier`] says whether JSON Web Tokens are good, a [`JwtLayer`] lets requests in whose token is, and a [`RequireLayer`] those whose
+//! A [`Verifier`] says whether JSON Web Tokens are good, [`RemoteKeys`] fetch what it goes by, an [`Issuer`] makes them; a [`JwtLayer`] lets requests in whose token is, and a [`RequireLayer`] those whose
 //! sender may do what a route is for. Handlers take [`Claims`], and layers that need to know who is asking, such as a limit for each
 //! caller, a [`Principal`](crate::base::Principal).
 //!
@@ -73,6 +73,12 @@
 //! Nothing, unless [it is said](JwtSettings::cache). Then tokens that were found to be good are, by their SHA-256: a bounded number, for a while, and none longer
 //! than until it expires. Whenever one comes, its time is looked at, whether its key is still there, and whether it was
 //! [revoked](VerifierBuilder::revocation). Those that are not good are never remembered.
+//!
+//! # Where keys come from
+//!
+//! A [`KeySet`] that was read from a file; [`Keys`], which can be replaced by whoever knows better; or [`RemoteKeys`], which are fetched from an issuer
+//! over any client, and fetched again: one task for each, no request waits for the first ones, and no outage takes those away that are there. Of
+//! several issuers [each has its own](VerifierBuilder::issuers_with_keys). Whoever issues tokens has an [`Issuer`].
 //!
 //! # Whose arithmetic
 //!
