@@ -1,6 +1,7 @@
 //! Who sends it?
 //!
-//! A [`Verifier`] says whether JSON Web Tokens are good, [`RemoteKeys`] fetch what it goes by, an [`Issuer`] makes them; a [`JwtLayer`] lets requests in whose token is, and a [`RequireLayer`] those whose
+//! A [`Verifier`] says whether JSON Web Tokens are good, [`RemoteKeys`] fetch what it goes by, an [`Issuer`] makes them; a [`JwtLayer`] lets
+//! requests in whose token is, and a [`RequireLayer`] those whose
 //! sender may do what a route is for. Handlers take [`Claims`], and layers that need to know who is asking, such as a limit for each
 //! caller, a [`Principal`](crate::base::Principal).
 //!
