@@ -63,6 +63,21 @@ async fn no_issuer_can_speak_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_is_remembered_goes_with_the_keys_of_its_own_issuer() {
+    // Both have the same key, which no two should; one lets it go.
+    let shared = || Keys::from(ED25519.key(Algorithm::EdDsa));
+    let (ours, theirs) = (shared(), shared());
+    let verifier = of_two(ours, theirs.clone(), JwtSettings::new().cache(100));
+    let of = |issuer: &str| token_of(&ED25519, "a", &claims_of(issuer));
+    for issuer in [ISSUER, PARTNER] {
+        assert!(verifier.verify(&of(issuer)).await.is_ok());
+    }
+    theirs.replace(Signer::ed25519().key(Algorithm::EdDsa));
+    assert_eq!(fault(verifier.verify(&of(PARTNER)).await), TokenFault::Signature);
+    assert!(verifier.verify(&of(ISSUER)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn issuers_fail_each_on_their_own() {
     let partner = Provider::with(named(&ED25519, "a"));
     partner.does(Does::Refuse);
