@@ -74,6 +74,12 @@
 //! than until it expires. Whenever one comes, its time is looked at, whether its key is still there, and whether it was
 //! [revoked](VerifierBuilder::revocation). Those that are not good are never remembered.
 //!
+//! # Tokens that only their server knows
+//!
+//! An [`Introspector`] asks the server that issued a token whether it is good (RFC 7662), and an [`IntrospectLayer`] takes the place of a
+//! [`JwtLayer`]. What the server says is remembered for ten seconds; one question about a token is under way at a time; what is not said to be active
+//! in so many words is refused, and what cannot be asked is answered with 503.
+//!
 //! # Whose arithmetic
 //!
 //! Signatures are checked by AWS-LC (feature `jwt`) or by the crates of RustCrypto (feature `jwt-rust-crypto`), through `jsonwebtoken`. Both may be there:
@@ -88,6 +94,7 @@
 //! asks whether a token was revoked; nothing is left. *Readiness and cloning:* layers are always ready, and wait for the inner service in the call, when
 //! it is known that it may come in; a clone shares keys and what is remembered.
 
+mod active;
 mod algorithm;
 mod backend;
 mod base64url;
@@ -103,6 +110,11 @@ mod error;
 mod extract;
 mod future;
 mod header;
+mod introspect;
+mod introspect_builder;
+mod introspect_future;
+mod introspect_layer;
+mod introspect_settings;
 mod json;
 mod jwk;
 mod key;
@@ -120,6 +132,7 @@ mod token;
 mod verifier;
 mod verify;
 
+pub use self::active::Introspected;
 pub use self::algorithm::Algorithm;
 pub use self::backend::Backend;
 pub use self::builder::{Complete, NeedsAlgorithms, NeedsAudience, NeedsIssuer, NeedsKeys, VerifierBuilder};
@@ -130,6 +143,11 @@ pub use self::error::{CannotTell, InvalidJwt};
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::NoClaims;
 pub use self::future::JwtFuture;
+pub use self::introspect::Introspector;
+pub use self::introspect_builder::IntrospectorBuilder;
+pub use self::introspect_future::IntrospectFuture;
+pub use self::introspect_layer::{IntrospectLayer, IntrospectService};
+pub use self::introspect_settings::IntrospectSettings;
 pub use self::key::Key;
 pub use self::keys::Keys;
 pub use self::layer::JwtLayer;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::AccessToken;
 use super::error::{NoToken, Refusal};
@@ -89,7 +89,8 @@ impl<'de> Deserialize<'de> for Members {
                             members.expires_in = seconds.map(|Seconds(length)| length);
                         }
                         _ => {
-                            map.next_value::<IgnoredAny>()?;
+                            // Read, so that it is JSON; of what is skipped nobody knows that.
+                            map.next_value::<serde_json::Value>()?;
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! What a source of tokens, and the layer over it, promise.
 
+mod introspection;
 mod layer;
 mod proofs;
 mod source;
