@@ -1,6 +1,7 @@
 //! The table of layers: one row for each layer in each of its modes.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,30 +110,55 @@ fn verifier(asks: bool) -> Verifier {
     builder.build().expect("nothing that could be wrong")
 }
 
-/// Of a server that says of each token that it is good; it is asked each time.
-fn introspect() -> IntrospectLayer {
+/// Knows the token of every request already. That it asks is a story of its own.
+static INTROSPECTOR: LazyLock<Introspector> = LazyLock::new(|| {
     let server = service_fn(|_: Request<Body>| async {
         Ok::<_, Infallible>(Response::new(Body::from(r#"{"active":true,"sub":"alice"}"#)))
     });
     let auth = ClientAuth::basic("me", "a secret");
     let builder = Introspector::builder("https://id.example/introspect", auth).any_audience();
-    let builder = builder.settings(IntrospectSettings::new().without_cache());
-    IntrospectLayer::new(builder.build(server).expect("an address"))
+    let builder = builder.settings(IntrospectSettings::new().cache_ttl(Duration::from_secs(86_400)));
+    let introspector = builder.build(server).expect("an address");
+    elsewhere(introspector.clone(), async |introspector| {
+        let token = TOKEN.trim_start_matches("Bearer ");
+        drop(introspector.check(token).await.expect("it is good"));
+    });
+    introspector
+});
+
+fn introspect() -> IntrospectLayer {
+    IntrospectLayer::new(INTROSPECTOR.clone())
 }
 
 fn require() -> RequireLayer {
     RequireLayer::scopes(["orders:read"]).expect("a scope")
 }
 
-/// A server that gives tokens, and says so at once.
-fn bearer() -> BearerLayer {
+/// Has a token at hand. That it waits for the first one is a story of its own.
+static SOURCE: LazyLock<TokenSource> = LazyLock::new(|| {
     let provider = service_fn(|_: Request<Body>| async {
-        let token = r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#;
+        // The one that every request has, since there are layers that look at it.
+        let token = TOKEN.trim_start_matches("Bearer ");
+        let token = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":86400}}"#);
         Ok::<_, Infallible>(Response::new(Body::from(token)))
     });
     let source = TokenSource::builder("https://id.example/token", ClientAuth::basic("me", "a secret"));
     let source = source.build(provider).expect("an address");
-    BearerLayer::new(source, ["https://api.example"]).expect("an origin")
+    elsewhere(source.clone(), async |source| drop(source.token().await.expect("a token")));
+    source
+});
+
+fn bearer() -> BearerLayer {
+    BearerLayer::new(SOURCE.clone(), ["https://api.example"]).expect("an origin")
+}
+
+/// In a runtime of its own, since those of the script come and go.
+fn elsewhere<T: Send + 'static>(what: T, work: impl AsyncFnOnce(T) + Send + 'static) {
+    let ended = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(work(what));
+    });
+    ended.join().expect("it ends");
 }
 
 /// What goes to where tokens go, and has none of its own.
@@ -257,9 +283,8 @@ pub(crate) fn http() -> Vec<Row<Http>> {
     });
     rows.push(Row {
         layer: "BearerLayer",
-        mode: "that waits for a token",
+        mode: " of a request that gets a token",
         traits: WAITS,
-        // Each has a source of its own, so that the first call of each waits.
         wrap: |inner| seal_http(bearer().layer(inner).map_request(without_token)),
     });
     rows.extend(require_rows());

@@ -5,6 +5,7 @@ use stonework::base::{Delivery, Principal, TokenFault, TokenRefused, WallClock};
 use stonework::jwt::{
     CannotTell, IntrospectLayer, IntrospectSettings, Introspected, Introspector, InvalidJwt, RequireLayer,
 };
+use stonework::testing::{Scripted, Step, Strict};
 use tokio::time::{Instant, advance, timeout};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -320,4 +321,25 @@ async fn for_whom_tokens_have_to_be_is_decided_when_it_is_made_and_what_cannot_b
     }
     let shown = format!("{:?} {:?}", introspector(&provider), builder());
     assert!(!shown.contains(SECRET) && !shown.contains("id.example"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_server_holds_no_place_below() {
+    let provider = Provider::new(active(""));
+    provider.takes(3 * SECOND);
+    let script = |_, _: &Request<Body>| Step::<_, BoxError>::Answer(Response::new(Body::empty()));
+    let below = Strict::new(Scripted::script(script)).capacity(1).pending_first(2);
+    let ledger = below.ledger();
+    let mut service = IntrospectLayer::new(introspector(&provider)).layer(below);
+    for leaves in [true, false] {
+        let request = Request::builder().header("authorization", "Bearer opaque").body(Body::empty());
+        let mut call = Box::pin(service.ready().await.unwrap().call(request.unwrap()));
+        assert!(timeout(SECOND, &mut call).await.is_err());
+        assert_eq!((ledger.reservations_out(), ledger.in_flight(), ledger.calls()), (0, 0, 0));
+        if !leaves {
+            assert_eq!(call.await.unwrap().status(), 200);
+        }
+    }
+    drop(service);
+    ledger.assert_settled();
 }

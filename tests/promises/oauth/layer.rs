@@ -8,8 +8,9 @@ use stonework::base::Delivery;
 use stonework::base::body::ReplayBody;
 use stonework::oauth::{BearerLayer, BearerService};
 use stonework::retry::RetryLayer;
+use stonework::testing::{Ledger, Scripted, Step, Strict};
 use stonework::timeout::TimeoutLayer;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use super::*;
@@ -342,4 +343,53 @@ async fn a_recorded_stream_is_sent_again_too() {
     let request = request("https://api.example/one").map(|_| ReplayBody::new(Full::from("a stream")));
     assert_eq!(client.oneshot(request).await.unwrap().status(), 200);
     assert_eq!(api.0.lock().unwrap().requests[1].2, "a stream");
+}
+
+/// One place below, which takes a moment to become ready, and whatever is called is answered with this.
+fn strict(status: u16) -> (Strict<Scripted<Request<Body>, Response<Body>>>, Ledger) {
+    let script = move |_, _: &Request<Body>| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Step::Answer(response)
+    };
+    let service = Strict::new(Scripted::script(script)).capacity(1).pending_first(2);
+    let ledger = service.ledger();
+    (service, ledger)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_token_holds_no_place_below_and_gives_all_back_when_dropped() {
+    let provider = Provider::hourly();
+    provider.takes(3 * SECOND);
+    let (below, ledger) = strict(200);
+    let mut client = BearerLayer::new(provider.source(), [API]).unwrap().layer(below);
+    for leaves in [true, false] {
+        let mut call = Box::pin(client.ready().await.unwrap().call(request("https://api.example/one")));
+        assert!(timeout(SECOND, &mut call).await.is_err());
+        assert_eq!((ledger.reservations_out(), ledger.in_flight(), ledger.calls()), (0, 0, 0));
+        if !leaves {
+            assert_eq!(call.await.unwrap().status(), 200);
+        }
+    }
+    drop(client);
+    ledger.assert_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_request_waits_for_the_service_as_the_first_did() {
+    let provider = Provider::hourly();
+    let (below, ledger) = strict(401);
+    let mut client = BearerLayer::new(provider.source(), [API]).unwrap().layer(below);
+    let call = client.ready().await.unwrap().call(request("https://api.example/one"));
+    assert_eq!(call.await.unwrap().status(), 401);
+    assert_eq!((ledger.calls(), ledger.polls(), provider.asked()), (2, 6, 2));
+
+    // Dropped while it waits for another token.
+    advance(MINUTE).await;
+    provider.says(Says::Never);
+    let mut call = Box::pin(client.ready().await.unwrap().call(request("https://api.example/two")));
+    assert!(timeout(SECOND, &mut call).await.is_err());
+    assert_eq!((ledger.calls(), ledger.reservations_out(), ledger.in_flight()), (3, 0, 0));
+    drop((call, client));
+    ledger.assert_settled();
 }
