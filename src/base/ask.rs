@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response, header};
 use tower_service::Service;
 
 use super::body::{Body, collect_up_to};
+use super::call::Call;
 use super::error::{BoxError, Error};
 use super::kind::{Delivery, Kind};
 
@@ -32,11 +33,12 @@ impl Ask {
         Self(Arc::new(move |request| Box::pin(ask(service.clone(), request, most))))
     }
 
-    /// Send a form, and wait for the whole answer.
+    /// Send a form, and wait for the whole answer. It asks for something and changes nothing, so a retry below may repeat it.
     pub(crate) fn form(&self, to: http::Uri, form: String, authorization: Option<HeaderValue>) -> Asking {
         let mut request = Request::new(Body::from(form));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = to;
+        Call::edit(request.extensions_mut(), Call::dangerously_assume_idempotent);
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");

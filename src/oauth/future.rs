@@ -105,7 +105,7 @@ where
 
 impl<S, B, R> Future for BearerFuture<S, B, R>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
 {
@@ -162,7 +162,7 @@ where
                     match renewed {
                         None => return Poll::Ready(Ok(answer)),
                         Some(Obtained::Later(coming)) => State::Renewing { coming, answer: Some(answer) },
-                        Some(Obtained::Now(result)) => match again(this.plan, this.service, result) {
+                        Some(Obtained::Now(result)) => match again(this.plan, result) {
                             Some(request) => {
                                 // Before anything else is begun: a page that nobody reads, and its connection.
                                 drop(answer);
@@ -174,7 +174,7 @@ where
                 }
                 StateProjection::Renewing { coming, answer } => {
                     let request = match Pin::new(coming).poll(cx) {
-                        Poll::Ready(result) => again(this.plan, this.service, result),
+                        Poll::Ready(result) => again(this.plan, result),
                         // There is an answer, and no time for a better one.
                         Poll::Pending if scope::expired() => None,
                         Poll::Pending => return Poll::Pending,
@@ -208,19 +208,12 @@ impl<B: Replay> Plan<B> {
     }
 }
 
-/// The request with another token, for which a copy of the service is made ready. Nothing, if that reads the same, or there is none.
-fn again<S: Clone, B: Replay>(
-    plan: &mut Option<Plan<B>>,
-    service: &mut S,
-    renewed: Result<AccessToken, Error>,
-) -> Option<Request<B>> {
+/// The request with another token. Nothing, if that reads the same, or there is none.
+fn again<B: Replay>(plan: &mut Option<Plan<B>>, renewed: Result<AccessToken, Error>) -> Option<Request<B>> {
     let Plan { token, kept, .. } = plan.as_mut()?;
     let token = renewed.ok().filter(|new| token.as_ref().is_none_or(|old| old.header() != new.header()))?;
     let mut request = kept.take()?.into_request()?;
     request.headers_mut().insert(header::AUTHORIZATION, token.header().clone());
-    // The one that was called may have nothing left to be made ready.
-    let clone = service.clone();
-    *service = clone;
     Some(request)
 }
 

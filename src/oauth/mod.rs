@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn main() -> Result<(), stonework::base::BoxError> {
 //! use http::{Request, Response};
 //! use stonework::base::ClientAuth;
 //! use stonework::base::body::Body;

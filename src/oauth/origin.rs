@@ -42,9 +42,10 @@ fn parts(uri: &Uri) -> Option<(bool, &str, u16)> {
     }
     let authority = uri.authority()?;
     let usual = if is_secure { 443 } else { 80 };
-    // A port that cannot be read is none that anybody has allowed.
-    let port = match authority.port() {
-        Some(port) => port.as_str().parse().ok()?,
+    // Not by what `http` calls the port, which is none if it is too large: that is no port that anybody has allowed.
+    let named = authority.as_str().rsplit('@').next()?.strip_prefix(authority.host())?;
+    let port = match named.strip_prefix(':') {
+        Some(port) => port.parse().ok()?,
         None => usual,
     };
     (!authority.host().is_empty()).then_some((is_secure, authority.host(), port))
@@ -69,6 +70,7 @@ mod tests {
             ("https://api.example", "http://api.example/", false),
             ("https://api.example", "http://api.example:443/", false),
             ("https://api.example", "https://api.example:8443/", false),
+            ("https://api.example", "https://api.example:65979/", false),
             ("https://api.example", "https://api.example.evil/", false),
             ("https://api.example", "https://evil/api.example", false),
             ("https://api.example", "https://api.example@evil/", false),

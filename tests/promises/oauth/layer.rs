@@ -345,8 +345,10 @@ async fn a_recorded_stream_is_sent_again_too() {
     assert_eq!(api.0.lock().unwrap().requests[1].2, "a stream");
 }
 
+type Below = Strict<Scripted<Request<Body>, Response<Body>>>;
+
 /// One place below, which takes a moment to become ready, and whatever is called is answered with this.
-fn strict(status: u16) -> (Strict<Scripted<Request<Body>, Response<Body>>>, Ledger) {
+fn strict(status: u16) -> (Below, Ledger) {
     let script = move |_, _: &Request<Body>| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();

@@ -298,3 +298,14 @@ async fn what_cannot_be_is_refused_and_says_which_field_it_is() {
     let constant = stonework::base::Backoff::constant(SECOND).unwrap().jitter(Jitter::None);
     assert!(provider.with(TokenSettings::new().backoff(constant)).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_client_below_may_repeat_the_request_as_it_repeats_others() {
+    let provider = Provider::new(Says::Status(500, None, String::new()));
+    let client =
+        tower::ServiceBuilder::new().layer(stonework::retry::RetryLayer::new()).service(provider.clone());
+    let source = TokenSource::builder("https://id.example/token", ClientAuth::body("orders", SECRET));
+    let (_, why) = bad(&source.build(client).unwrap()).await;
+    assert!(matches!(why, NoToken::Unavailable { .. }));
+    assert_eq!(provider.asked(), 3);
+}
