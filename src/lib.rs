@@ -47,6 +47,7 @@
 //! | how do we get there? | `connect` | `connect` |
 //! | may it come in? | `limit` | `limit` |
 //! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
+//! | with whose authority? | `oauth` | `oauth` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -57,8 +58,9 @@
 //! # Order
 //!
 //! A client, outermost first: [`TimeoutLayer`](timeout::TimeoutLayer), `FallbackLayer`, [`RetryLayer`](retry::RetryLayer),
-//! [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
-//! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another. What is
+//! `BearerLayer`, [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
+//! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another. The token
+//! stands inside of retry, so that each attempt has one that is good then. What is
 //! fallen back to is asked when no retry can help; the circuit stands where every attempt passes.
 //!
 //! # Cancel safety
@@ -71,7 +73,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `redis` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
@@ -121,6 +123,10 @@ pub mod jwt;
 #[cfg(feature = "limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "limit")))]
 pub mod limit;
+#[cfg(feature = "oauth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+pub mod oauth;
+
 #[cfg(feature = "observe")]
 #[cfg_attr(docsrs, doc(cfg(feature = "observe")))]
 pub mod observe;

@@ -12,6 +12,7 @@
         feature = "jwt",
         feature = "limit",
         feature = "metrics",
+        feature = "oauth",
         feature = "observe",
         feature = "pool",
         feature = "retry",
@@ -21,8 +22,10 @@
 )]
 
 mod alarm;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
+mod ask;
 mod backoff;
-#[cfg(feature = "connect")]
+#[cfg(any(feature = "connect", feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 mod basic;
 pub mod body;
 mod bounded_map;
@@ -30,11 +33,15 @@ mod budget;
 mod call;
 mod circuit;
 mod client_address;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
+mod client_auth;
 mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
 pub mod deadline;
 mod error;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
+pub(crate) mod form;
 mod grpc;
 mod health;
 mod hop;
@@ -71,6 +78,9 @@ pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use call::{Attempts, Call, Safety};
 pub use circuit::{CircuitReason, CircuitState, ProbeEnding};
 pub use client_address::{ByClient, ClientAddress, Network};
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))))]
+pub use client_auth::{ClientAuth, Sign};
 pub use clock::WallClock;
 #[cfg(feature = "backoff")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
@@ -101,6 +111,8 @@ pub use timings::Timings;
 pub use token::{KeyFault, TokenFault, TokenRefused};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
+pub(crate) use self::ask::Ask;
 #[cfg(feature = "connect")]
 pub(crate) use self::basic::basic;
 pub(crate) use self::bounded_map::BoundedMap;

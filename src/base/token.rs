@@ -38,6 +38,8 @@ faults! {
         FromTheFuture = "it was issued in the future",
         /// Its header cannot be read: no JSON object, a member twice, or one of a wrong type.
         Header = "its header cannot be read",
+        /// The server that issued it says that it is not active: over, called back, or unknown to it.
+        Inactive = "its server says that it is not active",
         /// Somebody else issued it.
         Issuer = "it is from another issuer",
         /// The credentials cannot be read.
@@ -138,6 +140,7 @@ impl TokenFault {
             Self::Claims
             | Self::Encoding
             | Self::Header
+            | Self::Inactive
             | Self::Malformed
             | Self::Missing
             | Self::MissingClaim

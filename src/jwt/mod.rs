@@ -80,6 +80,10 @@
 //! A [`KeySet`] that was read from a file; [`Keys`], which can be replaced by whoever knows better; or [`RemoteKeys`], which are fetched from an issuer
 //! over any client, and fetched again: one task for each, no request waits for the first ones, and no outage takes those away that are there. Of
 //! several issuers [each has its own](VerifierBuilder::issuers_with_keys). Whoever issues tokens has an [`Issuer`].
+//! # Tokens that only their server knows
+//! An [`Introspector`] asks the server that issued a token whether it is good (RFC 7662), and an [`IntrospectLayer`] takes the place of a
+//! [`JwtLayer`]. What the server says is remembered for ten seconds; one question about a token is under way at a time; what is not said to be active
+//! in so many words is refused, and what cannot be asked is answered with 503.
 //!
 //! # Whose arithmetic
 //!
@@ -95,6 +99,7 @@
 //! asks whether a token was revoked; nothing is left. *Readiness and cloning:* layers are always ready, and wait for the inner service in the call, when
 //! it is known that it may come in; a clone shares keys and what is remembered.
 
+mod active;
 mod algorithm;
 mod backend;
 mod base64url;
@@ -110,6 +115,11 @@ mod error;
 mod extract;
 mod future;
 mod header;
+mod introspect;
+mod introspect_builder;
+mod introspect_future;
+mod introspect_layer;
+mod introspect_settings;
 mod issuer;
 mod json;
 mod jwk;
@@ -130,6 +140,7 @@ mod trusted;
 mod verifier;
 mod verify;
 
+pub use self::active::Introspected;
 pub use self::algorithm::Algorithm;
 pub use self::backend::Backend;
 pub use self::builder::{
@@ -142,6 +153,11 @@ pub use self::error::{CannotTell, InvalidJwt};
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::NoClaims;
 pub use self::future::JwtFuture;
+pub use self::introspect::Introspector;
+pub use self::introspect_builder::IntrospectorBuilder;
+pub use self::introspect_future::IntrospectFuture;
+pub use self::introspect_layer::{IntrospectLayer, IntrospectService};
+pub use self::introspect_settings::IntrospectSettings;
 pub use self::issuer::{Issuer, IssuerBuilder, IssuerService, IssuerSettings, NotSigned, SigningKey};
 pub use self::key::Key;
 pub use self::keys::Keys;

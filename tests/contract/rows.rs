@@ -1,6 +1,7 @@
 //! The table of layers: one row for each layer in each of its modes.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,16 +9,20 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
-use stonework::base::{Backoff, BoxError, Error, Kind, Outcome, TimeoutHeader};
+use stonework::base::body::Body;
+use stonework::base::{Backoff, BoxError, ClientAuth, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
-use stonework::jwt::{Algorithm, JwtLayer, Key, RequireLayer, Verifier};
+use stonework::jwt::{
+    Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
+};
 use stonework::limit::{
     Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter,
     LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer,
     SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
 };
+use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::observe::SpanLayer;
 use stonework::pool::{Manage, Pool, PoolSettings};
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
@@ -105,8 +110,62 @@ fn verifier(asks: bool) -> Verifier {
     builder.build().expect("nothing that could be wrong")
 }
 
+/// Knows the token of every request already. That it asks is a story of its own.
+static INTROSPECTOR: LazyLock<Introspector> = LazyLock::new(|| {
+    let server = service_fn(|_: Request<Body>| async {
+        Ok::<_, Infallible>(Response::new(Body::from(r#"{"active":true,"sub":"alice"}"#)))
+    });
+    let auth = ClientAuth::basic("me", "a secret");
+    let builder = Introspector::builder("https://id.example/introspect", auth).any_audience();
+    let builder = builder.settings(IntrospectSettings::new().cache_ttl(Duration::from_secs(86_400)));
+    let introspector = builder.build(server).expect("an address");
+    elsewhere(introspector.clone(), async |introspector| {
+        let token = TOKEN.trim_start_matches("Bearer ");
+        drop(introspector.check(token).await.expect("it is good"));
+    });
+    introspector
+});
+
+fn introspect() -> IntrospectLayer {
+    IntrospectLayer::new(INTROSPECTOR.clone())
+}
+
 fn require() -> RequireLayer {
     RequireLayer::scopes(["orders:read"]).expect("a scope")
+}
+
+/// Has a token at hand. That it waits for the first one is a story of its own.
+static SOURCE: LazyLock<TokenSource> = LazyLock::new(|| {
+    let provider = service_fn(|_: Request<Body>| async {
+        // The one that every request has, since there are layers that look at it.
+        let token = TOKEN.trim_start_matches("Bearer ");
+        let token = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":86400}}"#);
+        Ok::<_, Infallible>(Response::new(Body::from(token)))
+    });
+    let source = TokenSource::builder("https://id.example/token", ClientAuth::basic("me", "a secret"));
+    let source = source.build(provider).expect("an address");
+    elsewhere(source.clone(), async |source| drop(source.token().await.expect("a token")));
+    source
+});
+
+fn bearer() -> BearerLayer {
+    BearerLayer::new(SOURCE.clone(), ["https://api.example"]).expect("an origin")
+}
+
+/// In a runtime of its own, since those of the script come and go.
+fn elsewhere<T: Send + 'static>(what: T, work: impl AsyncFnOnce(T) + Send + 'static) {
+    let ended = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(work(what));
+    });
+    ended.join().expect("it ends");
+}
+
+/// What goes to where tokens go, and has none of its own.
+fn without_token(mut request: HttpRequest) -> HttpRequest {
+    request.headers_mut().remove("authorization");
+    *request.uri_mut() = http::Uri::from_static("https://api.example/thing");
+    request
 }
 
 fn client_address() -> ClientAddressLayer {
@@ -222,6 +281,12 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         // The other way round: every call comes to what is below when the first service has failed.
         wrap: |inner| seal_http(FallbackLayer::service(inner).layer(unreachable())),
     });
+    rows.push(Row {
+        layer: "BearerLayer",
+        mode: " of a request that gets a token",
+        traits: WAITS,
+        wrap: |inner| seal_http(bearer().layer(inner).map_request(without_token)),
+    });
     rows.extend(require_rows());
     rows.extend(around_the_body! {
         RequestBodyLimitLayer LimitedBody "" = RequestBodyLimitLayer::new(1_000);
@@ -307,6 +372,10 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         JwtLayer ".optional()" = jwt().optional() => WAITS;
         JwtLayer "::new(that asks)" = JwtLayer::new(verifier(true)) => WAITS;
         JwtLayer ".when(false)" = jwt().when(false) => TELLS;
+        IntrospectLayer "" = introspect() => WAITS;
+        IntrospectLayer ".answer()" = introspect().answer() => WAITS;
+        IntrospectLayer ".plain().optional()" = introspect().plain().optional() => WAITS;
+        IntrospectLayer ".when(false)" = introspect().when(false) => TELLS;
         RateLimitLayer "" = rate() => WAITS;
         RateLimitLayer ".answer()" = rate().answer() => WAITS;
         RateLimitLayer ".plain()" = rate().plain() => WAITS;
@@ -329,6 +398,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         ConcurrencyLimitLayer "::keyed().except()" = ConcurrencyLimitLayer::keyed(places_by_key(), path).except(is_probe) => WAITS;
         ConcurrencyLimitLayer ".until_head()" = places().until_head() => WAITS;
         ConcurrencyLimitLayer ".when(false)" = places().when(false) => TELLS;
+        BearerLayer "" = bearer() => WAITS;
+        BearerLayer ".when(false)" = bearer().when(false) => TELLS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;

@@ -24,6 +24,7 @@ mod jwt;
 mod limits_on_sockets;
 mod multiply;
 mod nested;
+mod oauth;
 mod observe;
 mod pieces;
 mod pool;

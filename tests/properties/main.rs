@@ -9,6 +9,7 @@ mod forwarded;
 mod key;
 mod limits;
 mod mutations;
+mod oauth_parsers;
 mod parsers;
 mod pool;
 mod ratio;

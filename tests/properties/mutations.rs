@@ -2,7 +2,7 @@
 
 use stonework::base::Rng;
 
-use crate::{parsers, token_parsers};
+use crate::{oauth_parsers, parsers, token_parsers};
 
 const MUTATIONS: u32 = 100_000;
 
@@ -133,6 +133,21 @@ const DOCUMENTS: &[&[u8]] = &[
     br#"{"issuer":"https://i.example","jwks_uri":"http://me:secret@i.example/keys#a"}"#,
 ];
 
+const TOKEN_RESPONSES: &[&[u8]] = &[
+    br#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"Bearer","expires_in":3600,"scope":"a b"}"#,
+    br#"{"token_type":"bearer","access_token":"t","expires_in":"60"}"#,
+    br#"{"access_token":"t","token_type":"Bearer","expires_in":-1e300,"x":[{"y":null}]}"#,
+    br#"{"access_token":"\u0074","token_type":"BEARER","expires_in":null,"refresh_token":"r"}"#,
+    br#"{"error":"invalid_client","error_description":"no"}"#,
+];
+
+const INTROSPECTIONS: &[&[u8]] = &[
+    br#"{"active":true,"iss":"i","aud":"a","sub":"s","client_id":"c","scope":"a b","exp":4102444800}"#,
+    br#"{"active":true,"iss":"i","aud":["b","a"],"exp":4e9,"nbf":5.5,"roles":["r"],"username":"u"}"#,
+    br#"{"active":true,"iss":"i","aud":"a","client_id":null,"x":{"y":[1]}}"#,
+    br#"{"active":false}"#,
+];
+
 fn pick<'a>(rng: &Rng, seeds: &[&'a [u8]]) -> &'a [u8] {
     seeds[rng.below(seeds.len() as u64) as usize]
 }
@@ -249,4 +264,14 @@ fn mutations_of_a_set_of_keys_do_no_harm() {
 #[test]
 fn mutations_of_a_discovery_document_do_no_harm() {
     json_survives(token_parsers::discovery, DOCUMENTS);
+}
+
+#[test]
+fn mutations_of_an_answer_with_a_token_do_no_harm() {
+    json_survives(oauth_parsers::token_response, TOKEN_RESPONSES);
+}
+
+#[test]
+fn mutations_of_an_answer_about_a_token_do_no_harm() {
+    json_survives(oauth_parsers::introspection, INTROSPECTIONS);
 }

@@ -14,7 +14,9 @@ use stonework::client::ClientSettings;
 use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
+use stonework::jwt::IntrospectSettings;
 use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
+use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
@@ -177,6 +179,27 @@ prop_compose! {
     }
 }
 
+fn tokens() -> impl Strategy<Value = TokenSettings> {
+    let life = || (1_u64..100_000_000).prop_map(Duration::from_secs);
+    (backoff(), [life(), life()], time(), time(), 1_usize..1_000_000).prop_map(
+        |(backoff, lives, fetch, pause, bytes)| {
+            let settings = TokenSettings::new().backoff(backoff).default_lifetime(lives[0]);
+            settings.max_lifetime(lives[1]).fetch_timeout(fetch).renewal_pause(pause).max_response(bytes)
+        },
+    )
+}
+
+fn introspection() -> impl Strategy<Value = IntrospectSettings> {
+    let counts = (2_usize.., 1_usize.., 1_usize..1_000_000, 1_usize..65_536);
+    (counts, time(), (1_u64..600).prop_map(Duration::from_secs), time(), any::<bool>()).prop_map(
+        |((cache, at_once, response, token), ttl, leeway, timeout, off)| {
+            let settings = IntrospectSettings::new().max_at_once(at_once).max_response(response);
+            let settings = settings.max_token_size(token).cache_ttl(ttl).leeway(leeway).timeout(timeout);
+            if off { settings.without_cache() } else { settings.cache(cache) }
+        },
+    )
+}
+
 fn tcp() -> impl Strategy<Value = TcpSettings> {
     let secs = || (1_u64..86_400, 0_u32..1_000_000_000).prop_map(|(secs, nanos)| Duration::new(secs, nanos));
     let local = (any::<Option<Ipv4Addr>>(), any::<Option<Ipv6Addr>>());
@@ -270,6 +293,12 @@ proptest! {
     #[test]
     fn settings_of_retry_come_back_from_a_file_as_they_were_written(settings in retry()) {
         comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_tokens_come_back_from_a_file_as_they_were_written(one in tokens(), other in introspection()) {
+        comes_back(&one);
+        comes_back(&other);
     }
 
     #[test]
@@ -412,6 +441,22 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "fallback": { "on": ["monday"] } }"#, "`monday`"),
     ] {
         let message = refused::<ClientSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "fetch_timeout": "0s" }"#, "`fetch_timeout`"),
+        (r#"{ "max_lifetime": "100years" }"#, "`max_lifetime`"),
+        (r#"{ "fetch": "1s" }"#, "`fetch`"),
+    ] {
+        let message = refused::<TokenSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "cache": 1 }"#, "`cache`"),
+        (r#"{ "timeout": "0s" }"#, "`timeout`"),
+        (r#"{ "ttl": "1s" }"#, "`ttl`"),
+    ] {
+        let message = refused::<IntrospectSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

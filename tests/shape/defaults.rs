@@ -8,8 +8,9 @@ use stonework::client::ClientSettings;
 use stonework::connect::TcpSettings;
 use stonework::fallback::FallbackSettings;
 use stonework::health::HealthSettings;
-use stonework::jwt::{IssuerSettings, JwtSettings, RemoteKeysSettings};
+use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
+use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
@@ -54,6 +55,8 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("issuer", format!("{:#?}", IssuerSettings::new())),
         ("jwt", format!("{:#?}", JwtSettings::new())),
         ("remote keys", format!("{:#?}", RemoteKeysSettings::new())),
+        ("introspection", format!("{:#?}", IntrospectSettings::new())),
+        ("oauth", format!("{:#?}", TokenSettings::new())),
         ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
@@ -86,7 +89,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
     let issuer = IssuerSettings::new();
-    let (remote, shared) = (RemoteKeysSettings::new(), SharedLimitSettings::new());
+    let remote = RemoteKeysSettings::new();
+    let asks = IntrospectSettings::new();
+    let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
@@ -126,6 +131,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "health `successes`" => health.successes(value.parse().ok()?) == health,
         "health `timeout`" => health.timeout(time(value)?) == health,
         "health `ttl`" => health.ttl(time(value)?) == health,
+        "introspection `cache`" => asks.cache(value.parse().ok()?) == IntrospectSettings::new(),
+        "introspection `cache_ttl`" => asks.cache_ttl(time(value)?) == IntrospectSettings::new(),
+        "introspection `leeway`" => asks.leeway(time(value)?) == IntrospectSettings::new(),
+        "introspection `max_at_once`" => asks.max_at_once(value.parse().ok()?) == IntrospectSettings::new(),
+        "introspection `max_response`" => asks.max_response(bytes(value)?) == IntrospectSettings::new(),
+        "introspection `max_token_size`" => asks.max_token_size(bytes(value)?) == IntrospectSettings::new(),
+        "introspection `timeout`" => asks.timeout(time(value)?) == IntrospectSettings::new(),
         "jwt `cache`" => value == "off" && JwtSettings::new().without_cache() == JwtSettings::new(),
         "jwt `cache_ttl`" => JwtSettings::new().cache_ttl(time(value)?) == JwtSettings::new(),
         "jwt `leeway`" => JwtSettings::new().leeway(time(value)?) == JwtSettings::new(),
@@ -153,6 +165,19 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "remote keys `timeout`" => remote.clone().timeout(time(value)?) == remote,
         "remote keys `unknown_wait`" => remote.clone().unknown_wait(time(value)?) == remote,
         "jwt `types`" => value == "none" && JwtSettings::new().types([""; 0]) == JwtSettings::new(),
+        "oauth `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && TokenSettings::new().backoff(backoff) == TokenSettings::new()
+        }
+        "oauth `default_lifetime`" => {
+            TokenSettings::new().default_lifetime(time(value)?) == TokenSettings::new()
+        }
+        "oauth `fetch_timeout`" => TokenSettings::new().fetch_timeout(time(value)?) == TokenSettings::new(),
+        "oauth `max_lifetime`" => TokenSettings::new().max_lifetime(time(value)?) == TokenSettings::new(),
+        "oauth `max_response`" => TokenSettings::new().max_response(bytes(value)?) == TokenSettings::new(),
+        "oauth `renewal_pause`" => TokenSettings::new().renewal_pause(time(value)?) == TokenSettings::new(),
         "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
         "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,
         "breaker `failure_rate`" => breaker.clone().failure_rate(ratio(value)?) == breaker,

@@ -1,0 +1,70 @@
+//! A call to somebody who is asked now and then, over any service, whose answer is small.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use tower_service::Service;
+
+use super::body::{Body, collect_up_to};
+use super::call::Call;
+use super::error::{BoxError, Error};
+use super::kind::{Delivery, Kind};
+
+/// Any service, whatever its type; and how much of an answer is read.
+#[derive(Clone)]
+pub(crate) struct Ask(Arc<dyn Fn(Request<Body>) -> Asking + Send + Sync>);
+
+/// Until the whole answer is there.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Error>> + Send>>;
+
+impl Ask {
+    /// No more than `most` bytes of an answer are read.
+    pub(crate) fn new<S, B>(service: S, most: usize) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
+    {
+        Self(Arc::new(move |request| Box::pin(ask(service.clone(), request, most))))
+    }
+
+    /// Send a form, and wait for the whole answer. It asks for something and changes nothing, so a retry below may repeat it.
+    pub(crate) fn form(&self, to: http::Uri, form: String, authorization: Option<HeaderValue>) -> Asking {
+        let mut request = Request::new(Body::from(form));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = to;
+        Call::edit(request.extensions_mut(), Call::dangerously_assume_idempotent);
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        (self.0)(request)
+    }
+}
+
+async fn ask<S, B>(mut service: S, request: Request<Body>, most: usize) -> Result<Response<Bytes>, Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Error: Into<BoxError>>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Error::wrap)?;
+    let (head, body) = service.call(request).await.map_err(Error::wrap)?.into_parts();
+    let body = collect_up_to(body, most).await;
+    let body = body.map_err(|error| Error::new(Kind::Body, error).with_delivery(Delivery::Answered))?;
+    Ok(Response::from_parts(head, body))
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ask")
+    }
+}
