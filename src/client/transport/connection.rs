@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
@@ -56,9 +56,15 @@ pub(super) struct Http2 {
     pub(super) limit: Arc<AtomicUsize>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) retire_at: Option<Instant>,
+    /// It has carried a request, or carries one now.
+    pub(super) used: AtomicBool,
 }
 
 impl Http2 {
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.used.load(Ordering::Relaxed)
+    }
+
     pub(super) fn streams(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -178,7 +178,8 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         let _ = driven.await;
     });
     unfinished.0 = Tasks::default();
-    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at })))
+    let used = AtomicBool::new(false);
+    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at, used })))
 }
 
 fn broken(error: hyper::Error) -> Error {

@@ -91,10 +91,11 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
             Asked::Has(lease) => lease,
             Asked::Waits(waiting) => waiting.wait().await?,
         };
-        let mut reused = true;
-        let mut http2 = true;
+        let (reused, http2) = match lease.connection() {
+            Connection::Http1(connection) => (!connection.is_fresh(), false),
+            Connection::Http2(connection) => (!connection.is_fresh(), true),
+        };
         if let Connection::Http1(connection) = lease.connection() {
-            (reused, http2) = (!connection.is_fresh(), false);
             // The end of an answer is read a moment before its connection is ready again.
             let ready = poll_fn(|cx| match connection.sender.poll_ready(cx) {
                 Poll::Pending if scope::expired() => Poll::Ready(None),
