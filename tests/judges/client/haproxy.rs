@@ -31,6 +31,8 @@ impl Backend {
         let work = move |headers: HeaderMap, _: Request| async move {
             let name = headers["x-work"].to_str().expect("a name").to_owned();
             works.lock().unwrap().push(name);
+            // So that there is always something that was done and is not answered yet.
+            sleep(ms(3)).await;
             "hello"
         };
         let router = Router::new().route("/", get(|| async { "hello" }).post(work));
