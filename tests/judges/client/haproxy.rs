@@ -14,7 +14,7 @@ use stonework::server::Server;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::kit::{Certificate, Done, Folder, Program, calls, clients, free_port, listens, ms};
+use super::kit::{Certificate, Done, Folder, Program, calls, clients, free_ports, listens, ms};
 use crate::kit::need_by;
 
 /// A server that writes down the work that it does.
@@ -65,7 +65,7 @@ impl Haproxy {
     async fn start(backends: usize, idle: Duration) -> Self {
         let (folder, certificate) = (Folder::new(), Certificate::new());
         certificate.put_into(&folder);
-        let (plain, tls) = (free_port(), free_port());
+        let (plain, tls) = free_ports();
         let mut conf = format!(
             "global\n hard-stop-after 5s\n\
              defaults\n mode http\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n\

@@ -66,8 +66,7 @@ impl Program {
 
     pub(super) fn signal(&self, signal: &str) {
         if let Some(id) = self.0.id() {
-            let kill = format!("kill -{signal} {id}");
-            assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            let _ = std::process::Command::new("kill").args([format!("-{signal}"), id.to_string()]).status();
         }
     }
 
@@ -83,8 +82,11 @@ impl Drop for Program {
     }
 }
 
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Two ports that nobody listens on.
+pub(super) fn free_ports() -> (u16, u16) {
+    // Both at once, or they might be the same.
+    let [one, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    (one.local_addr().unwrap().port(), other.local_addr().unwrap().port())
 }
 
 /// Wait until somebody listens there.

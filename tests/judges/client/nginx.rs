@@ -6,7 +6,7 @@ use std::fmt::Write;
 use stonework::client::ClientSettings;
 use tokio::time::sleep;
 
-use super::kit::{Calls, Certificate, Done, Folder, Program, calls, clients, free_port, listens, ms};
+use super::kit::{Calls, Certificate, Done, Folder, Program, calls, clients, free_ports, listens, ms};
 use crate::kit::{need_by, run};
 
 struct Nginx {
@@ -21,7 +21,7 @@ impl Nginx {
     async fn start(settings: &str) -> Self {
         let (folder, certificate) = (Folder::new(), Certificate::new());
         certificate.put_into(&folder);
-        let (plain, tls) = (free_port(), free_port());
+        let (plain, tls) = free_ports();
         let mut conf = "daemon off; worker_processes 1; pid pid; error_log error.log;\n\
                         worker_shutdown_timeout 5s; events {}\nhttp {\n"
             .to_owned();
@@ -72,12 +72,12 @@ async fn where_nginx_says_for_how_long_it_keeps_a_connection_no_call_is_lost_and
     if !need_by("nginx", "-v") {
         return;
     }
-    let nginx = Nginx::start("keepalive_timeout 1s 1s; keepalive_requests 7;").await;
+    let nginx = Nginx::start("keepalive_timeout 2s 2s; keepalive_requests 7;").await;
     let retrying = ClientSettings::new();
     let mut all = clients(&nginx.certificate, &retrying.clone().without_retry(), nginx.ports);
     // Over HTTP/2 it refuses what has left before it said which request was the last: this goes out again.
     all[2] = clients(&nginx.certificate, &retrying, nginx.ports).remove(2);
-    let seldom = calls(all.clone(), 6, ms(1200), ms(3000)).await;
+    let seldom = calls(all.clone(), 6, ms(2200), ms(4000)).await;
     let often = calls(all, 6, ms(4), ms(1000)).await;
     let (done, log) = nginx.done().await;
     for (how, all) in [("seldom", seldom), ("often", often)] {

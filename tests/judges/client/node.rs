@@ -44,7 +44,7 @@ async fn where_node_says_for_how_long_it_keeps_a_connection_no_call_is_lost_and_
         return;
     }
     let node = Node::start("announced").await;
-    let calls = node.calls(ClientSettings::new().without_retry(), ms(1200), ms(3000)).await;
+    let calls = node.calls(ClientSettings::new().without_retry(), ms(2200), ms(4000)).await;
     calls.check_all("node, announced", &node.done());
 }
 

@@ -34,7 +34,7 @@ if (what === "http2") {
   server = http2.createSecureServer(secret, answer).on("session", ends);
 } else {
   server = http.createServer(answer);
-  server.keepAliveTimeout = { announced: 1000, unannounced: 100, sweeping: 60000 }[what];
+  server.keepAliveTimeout = { announced: 2000, unannounced: 100, sweeping: 60000 }[what];
   if (what === "sweeping") setInterval(() => server.closeIdleConnections(), 7);
 }
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
