@@ -74,7 +74,8 @@
 //! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
-//! * `tls`: TLS with rustls, for `connect` and `server`. The only one that builds C code: AWS-LC.
+//! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
+//! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.
 //! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is

@@ -18,6 +18,7 @@ use source::{Source, files, library, read};
 /// Files that decide: no async, no lock, no clock. Each must exist, once its module has a service.
 const DECIDERS: &[&str] = &[
     "base/backoff.rs",
+    "base/basic.rs",
     "base/body/hold_until.rs",
     "base/body/tape.rs",
     "base/hop.rs",
@@ -29,6 +30,10 @@ const DECIDERS: &[&str] = &[
     "base/retry_after.rs",
     "base/wire.rs",
     "breaker/circuit.rs",
+    "client/basic.rs",
+    "client/decode/codings.rs",
+    "client/redirect/follow.rs",
+    "client/redirect/reference.rs",
     "breaker/verdict.rs",
     "breaker/window.rs",
     "connect/basic.rs",
@@ -126,6 +131,7 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("base/body/replay.rs", "Empty", "implements our trait for the body that everyone uses"),
     ("base/body/replay.rs", "Full", "implements our trait for the body that everyone uses"),
     ("client/transport/dial.rs", "Executor", "a private type implements it for hyper"),
+    ("client/transport/wired.rs", "hyper::Error", "a private type passes on hyper's own"),
     ("client/transport/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("client/transport/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("connect/stream.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
@@ -134,6 +140,10 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("connect/transport.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
     ("connect/transport.rs", "AsyncWrite", "as above"),
     ("connect/unix.rs", "UnixStream", "what `Connect` makes of a Unix socket"),
+    ("client/decode/decoder.rs", "AsyncBufRead", "a private type implements it for the decoders"),
+    ("client/decode/decoder.rs", "AsyncRead", "as above"),
+    ("client/decode/source.rs", "AsyncBufRead", "as above"),
+    ("client/decode/source.rs", "AsyncRead", "as above"),
     (
         "server/listener.rs",
         "AsyncRead",
@@ -160,6 +170,11 @@ const LONG: &[(&str, &str)] = &[];
 /// Files that insert an extension: file, which and why.
 const INSERTS: &[(&str, &str)] = &[
     ("base/call.rs", "the one request extension"),
+    (
+        "client/informational.rs",
+        "an extension of the request, for whoever hears what comes before the answer",
+    ),
+    ("client/redirect/trail.rs", "an extension of the response, where a redirect was followed"),
     ("fallback/mark.rs", "an extension of the response, where a call has failed"),
     ("limit/address/service.rs", "who is asking, as handlers of any framework can take it"),
     (
@@ -382,9 +397,13 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::client::ClientBuilder,
         stonework::client::ClientSettings,
         stonework::client::InvalidClient,
+        stonework::client::InvalidRedirect,
         stonework::client::InvalidRequest,
+        stonework::client::NotDecoded,
+        stonework::client::Redirected,
         stonework::client::RequestBuilder,
         stonework::client::Response,
+        stonework::client::TooManyRedirects,
         stonework::reqwest::Transport,
         stonework::base::Backoff,
         stonework::base::body::Body,

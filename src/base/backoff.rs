@@ -35,6 +35,10 @@ use super::Rng;
 /// let mut delays = Twice.start();
 /// assert_eq!(delays.next(&Rng::seeded(1)), Some(Duration::from_secs(1)));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no schedule of delays",
+    note = "`stonework::base::Backoff` is one; so is a type with `impl stonework::base::Schedule`"
+)]
 pub trait Schedule: Send + Sync + fmt::Debug {
     /// Begins the delays of one call.
     fn start(&self) -> Box<dyn Delays>;

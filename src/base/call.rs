@@ -170,6 +170,13 @@ impl Call {
         self.generate_key
     }
 
+    /// Without a key that was to be made.
+    #[cfg(feature = "client")]
+    pub(crate) const fn unkeyed(mut self) -> Self {
+        self.generate_key = false;
+        self
+    }
+
     pub(crate) const fn is_harmless_twice(&self) -> bool {
         self.harmless_twice
     }
@@ -216,6 +223,28 @@ pub(crate) struct StandsIn;
 impl StandsIn {
     pub(crate) fn tell(extensions: &mut Extensions) {
         extensions.insert(Self);
+    }
+
+    pub(crate) fn is_told(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some()
+    }
+}
+
+/// In a response: it is that of another resource than the one that was asked for, and this head asks for it. Tags and
+/// ranges speak of that one.
+#[derive(Clone)]
+#[cfg(feature = "retry")]
+pub(crate) struct EndedAt(http::Request<()>);
+
+#[cfg(feature = "retry")]
+impl EndedAt {
+    #[cfg(feature = "client")]
+    pub(crate) fn tell(extensions: &mut Extensions, head: http::Request<()>) {
+        extensions.insert(Self(head));
+    }
+
+    pub(crate) fn take(extensions: &mut Extensions) -> Option<http::Request<()>> {
+        extensions.remove::<Self>().map(|Self(head)| head)
     }
 
     pub(crate) fn is_told(extensions: &Extensions) -> bool {

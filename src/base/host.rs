@@ -108,6 +108,11 @@ impl fmt::Debug for HostPort {
 /// };
 /// assert_eq!(tenant.key_of(&Request::new(String::new())), "nobody");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` makes no key of requests of type `{Req}`",
+    label = "this has to make a key",
+    note = "a closure that takes a reference does: `|request: &http::Request<_>| …`; so does `stonework::base::ByHost`"
+)]
 pub trait KeyOf<Req> {
     /// What tells apart.
     type Key: Hash + Eq + Clone;

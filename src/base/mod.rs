@@ -21,6 +21,8 @@
 
 mod alarm;
 mod backoff;
+#[cfg(feature = "connect")]
+mod basic;
 pub mod body;
 mod bounded_map;
 mod budget;
@@ -94,7 +96,11 @@ pub use served::{CloseReason, ServerPhase};
 pub use timings::Timings;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
+#[cfg(feature = "connect")]
+pub(crate) use self::basic::basic;
 pub(crate) use self::bounded_map::BoundedMap;
+#[cfg(feature = "retry")]
+pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};

@@ -24,6 +24,28 @@ use super::scope;
 /// How a call through a layer ends; `Req`, `Res` and `E` are the request, response and error of the inner service.
 ///
 /// Implemented by [`Http`], [`Answer`] and [`Plain`]; there is no need for another.
+///
+/// Only HTTP has a response that says no, so a layer that answers does not compile over anything else:
+///
+/// ```compile_fail,E0277
+/// # use std::time::Duration;
+/// # use stonework::timeout::TimeoutLayer;
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # fn serves<R>(_: impl Service<R>) {}
+/// let echo = service_fn(|text: String| async { Ok::<_, std::io::Error>(text) });
+/// serves::<String>(ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_secs(1)).answer()).service(echo));
+/// ```
+///
+/// There the refusal is an error:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use stonework::timeout::TimeoutLayer;
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # fn serves<R>(_: impl Service<R>) {}
+/// # let echo = service_fn(|text: String| async { Ok::<_, std::io::Error>(text) });
+/// serves::<String>(ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_secs(1)).plain()).service(echo));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a layer in the mode `{Self}` cannot wrap this service",
     note = "`.answer()` needs `http::Request` and an `http::Response` whose body yields `Bytes`",

@@ -31,6 +31,11 @@ use super::timings::Timings;
 /// ```
 ///
 /// A panic in an observer unwinds through the call that it watched.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no observer",
+    label = "this has to observe events",
+    note = "an observer is a type with `impl stonework::base::Observer` and one method, `fn observe(&self, event: &Event)`"
+)]
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn observe(&self, event: &Event);

@@ -44,6 +44,30 @@ impl Outcome {
 /// assert_eq!(judge.classify(Ok(&failed)), Outcome::Failure);
 /// assert_eq!(judge.classify(Ok(&Response::new(()))), Outcome::Success);
 /// ```
+///
+/// It judges failures too, so it takes a result, and not a response alone:
+///
+/// ```compile_fail
+/// # use http::Response;
+/// # use stonework::base::Outcome;
+/// # fn judges<R>(_: impl stonework::base::Classify<R>) {}
+/// judges(|response: &Response<()>| if response.status() == 200 { Outcome::Success } else { Outcome::Failure });
+/// ```
+///
+/// ```
+/// # use http::Response;
+/// # use stonework::base::{Error, Outcome};
+/// # fn judges<R>(_: impl stonework::base::Classify<R>) {}
+/// judges(|result: Result<&Response<()>, &Error>| match result {
+///     Ok(response) if response.status() == 200 => Outcome::Success,
+///     _ => Outcome::Failure,
+/// });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not judge results of type `{R}`",
+    label = "this has to judge results",
+    note = "a closure does: `|result: Result<&http::Response<_>, &stonework::Error>| stonework::base::Outcome::Success`"
+)]
 pub trait Classify<R> {
     /// Judge a response, or the error that came in its place.
     fn classify(&self, result: Result<&R, &Error>) -> Outcome;

@@ -60,6 +60,11 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
 /// }
 /// # let _ = Teapot;
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say how a request is refused",
+    label = "this has to make a response of an error",
+    note = "`stonework::base::Problem` can; or a type with `impl stonework::base::Refuse`"
+)]
 pub trait Refuse {
     /// The response to a request that was refused with `error`.
     fn refuse(&self, asked: Asked, error: &Error) -> Response<Bytes>;

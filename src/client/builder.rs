@@ -9,7 +9,8 @@ use tower_service::Service;
 
 use super::instead::Instead;
 use super::limits::{LimitedBody, Limits};
-use super::service::{Shared, Stack};
+use super::redirect::Redirect;
+use super::service::{Resuming, Shared};
 use super::transport::{Transport, Wired};
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
@@ -304,6 +305,8 @@ impl ClientBuilder {
         let collect = collect.when(settings.collect_within.is_some());
         let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
         let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
+        let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
         // Outside of `retry`, so that what another attempt can help is helped so.
         let calls = match &fallback {
             Some(fallback) => Either::Left(fallback.around(calls, settings.fallback.clone(), observer)),
@@ -311,7 +314,9 @@ impl ClientBuilder {
         };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
         let calls = SpanLayer::call().layer(whole.layer(calls));
-        let stack: Stack = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        #[cfg(feature = "decompression")]
+        let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
         let shared =

@@ -36,6 +36,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         connection_lifetime,
         deadline,
         expect_continue,
+        #[cfg(feature = "decompression")]
+        decompression,
         fallback,
         http,
         idle_timeout,
@@ -47,9 +49,14 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         pool_timeout,
         queue_timeout,
         rate_limit: _, // likewise
+        redirects,
         resume,
         retry,
     } = settings;
+    #[cfg(feature = "decompression")]
+    if *decompression {
+        writeln!(text, "decompression: zstd, br, gzip, deflate")?;
+    }
     match resume {
         Some(resume) if shared_budget => writeln!(text, "resume: {}", resume.sharing_a_budget())?,
         Some(resume) => writeln!(text, "resume: {resume}")?,
@@ -61,6 +68,10 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     }
     if let Some(instead) = instead {
         writeln!(text, "fallback: to {instead}, {fallback}")?;
+    }
+    match redirects {
+        Some(most) => writeln!(text, "redirects: up to {most}")?,
+        None => writeln!(text, "redirects: not followed")?,
     }
     match retry {
         Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
@@ -159,6 +170,7 @@ mod tests {
         assert_eq!(
             stack(&ClientSettings::new(), false),
             "deadline: 30s for the whole call\n\
+             redirects: up to 10\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: 10s\n\
@@ -183,11 +195,13 @@ mod tests {
             .without_pool_timeout()
             .without_expect_continue()
             .http1_only()
+            .without_redirects()
             .body(crate::timeout::BodyLimits::none())
             .retry(RetrySettings::new().without_budget());
         assert_eq!(
             stack(&settings, false),
             "deadline: off\n\
+             redirects: not followed\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
              attempt timeout: off\n\
@@ -215,6 +229,7 @@ mod tests {
         let client = |builder: super::super::ClientBuilder| told(builder.build().expect("valid settings"));
         let value = client(Client::builder().fallback_value(|_| http::Response::default()));
         let line = "fallback: to a value, on circuit_open, connect, overload, timeout, transport; bodies up to 65536 bytes\n\
+                    redirects: up to 10\n\
                     retry: ";
         assert!(value.contains(line), "{value}");
         let other = client(Client::builder().fallback(Client::new()).breakers(Breakers::default()));

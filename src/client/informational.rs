@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 
 type Hook = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
 
@@ -12,6 +12,11 @@ pub(super) struct Informational(Arc<Hook>);
 impl Informational {
     pub(super) fn new(hook: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
         Self(Arc::new(hook))
+    }
+
+    /// With this request from now on.
+    pub(super) fn go_with(self, extensions: &mut Extensions) {
+        extensions.insert(self);
     }
 
     pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {

@@ -2,10 +2,11 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use serde::Serialize;
-use tower_service::Service;
 
+use super::basic::credentials;
 use super::{Client, Informational, InvalidRequest, Response};
 use crate::base::body::Body;
 use crate::base::{Call, Deadline, Error, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey};
@@ -76,6 +77,56 @@ impl RequestBuilder {
         })
     }
 
+    /// Add this value to the query of the URI, in the form of `application/x-www-form-urlencoded`: a struct with plain fields, a map, or
+    /// pairs. What is in the query already stays in front of it. `None` is left out; a list or a struct within the value is
+    /// [not valid](InvalidRequest::Query).
+    ///
+    /// ```
+    /// # use stonework::client::Client;
+    /// # use stonework::testing::{ScriptedServer, respond};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+    /// # let server = ScriptedServer::start(|_| respond(200)).await;
+    /// let request = Client::new().get(server.uri("/search?q=a")).query(&[("page", "2"), ("name", "B & C")]);
+    /// request.send().await?;
+    /// assert_eq!(server.seen()[0].target, "/search?q=a&page=2&name=B+%26+C");
+    /// # Ok(()) }
+    /// ```
+    pub fn query<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        // What is wrong with the URI has been told, and goes first.
+        if self.invalid.is_some() {
+            return self;
+        }
+        self.edit(|request| {
+            let more = serde_urlencoded::to_string(value);
+            let more = more.map_err(|error| InvalidRequest::Query(error.into()))?;
+            if !more.is_empty() {
+                *request.uri_mut() = with_query(request.uri(), &more).ok_or(InvalidRequest::Uri)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Authorize with a user name and a password (RFC 7617), in UTF-8. The header is marked as sensitive: it is not shown in debug
+    /// output, and goes to no other origin. It keeps nothing secret on the way; that is for TLS.
+    ///
+    /// ```
+    /// # use stonework::client::Client;
+    /// # use stonework::testing::{ScriptedServer, respond};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+    /// # let server = ScriptedServer::start(|_| respond(200)).await;
+    /// Client::new().get(server.uri("/")).basic_auth("Aladdin", "open sesame").send().await?;
+    /// assert_eq!(server.seen()[0].header("authorization"), Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+    /// # Ok(()) }
+    /// ```
+    pub fn basic_auth(self, user: impl fmt::Display, password: impl fmt::Display) -> Self {
+        self.edit(|request| {
+            let value =
+                credentials(&user.to_string(), &password.to_string()).ok_or(InvalidRequest::Credentials)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
     /// Authorize with this token (RFC 6750). The header is marked as sensitive: it is not shown in debug output.
     pub fn bearer(self, token: impl fmt::Display) -> Self {
         self.edit(|request| {
@@ -94,6 +145,29 @@ impl RequestBuilder {
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.edit(|request| {
             *request.body_mut() = body.into();
+            Ok(())
+        })
+    }
+
+    /// Set the body to this value as a form, and `content-type` to `application/x-www-form-urlencoded` unless there is one. What the
+    /// value may be is said at [`query`](Self::query).
+    ///
+    /// ```
+    /// # use stonework::client::Client;
+    /// # use stonework::testing::{ScriptedServer, respond};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+    /// # let server = ScriptedServer::start(|_| respond(200)).await;
+    /// Client::new().post(server.uri("/")).form(&[("name", "B & C"), ("age", "7")]).send().await?;
+    /// assert_eq!(server.seen()[0].body.kept, b"name=B+%26+C&age=7");
+    /// # Ok(()) }
+    /// ```
+    pub fn form<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.edit(|request| {
+            let form =
+                serde_urlencoded::to_string(value).map_err(|error| InvalidRequest::Form(error.into()))?;
+            *request.body_mut() = form.into();
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(form);
             Ok(())
         })
     }
@@ -171,7 +245,7 @@ impl RequestBuilder {
     /// ```
     pub fn on_informational(self, hook: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
         self.edit(|request| {
-            request.extensions_mut().insert(Informational::new(hook));
+            Informational::new(hook).go_with(request.extensions_mut());
             Ok(())
         })
     }
@@ -198,11 +272,11 @@ impl RequestBuilder {
             return Err(invalid.into());
         }
         let answer = match deadline {
-            None => client.call(request).await?,
+            None => client.begin(request).await?,
             Some(limit) => {
                 // The call is made inside, where the deadline is in scope: so the layers see it, and the error tells
                 // how many attempts there were.
-                let call = async { client.call(request).await };
+                let call = async { client.begin(request).await };
                 Deadline::within(limit).bound(call).await??
             }
         };
@@ -227,6 +301,18 @@ impl RequestBuilder {
         self.invalid.get_or_insert(invalid);
         self
     }
+}
+
+/// The same URI with more in its query; nothing, if it is then too long.
+fn with_query(uri: &Uri, more: &str) -> Option<Uri> {
+    let path = uri.path();
+    let longer = match uri.query() {
+        Some(query) if !query.is_empty() => format!("{path}?{query}&{more}"),
+        _ => format!("{path}?{more}"),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(longer).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Shows the method and the size of the body. URI and headers carry secrets.

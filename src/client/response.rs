@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 use serde::de::DeserializeOwned;
 
+use super::Redirected;
 use super::unreadable::{NotJson, NotText, Status};
 use crate::base::body::Body;
 use crate::base::{Attempts, Classify, ClassifyHttp, Delivery, Error, Kind, Outcome, RetryAfter, WallClock};
@@ -55,7 +56,14 @@ impl Response {
         self.inner.headers()
     }
 
-    /// How many attempts it took, counted from 1; 1 too if nothing counted.
+    /// How many redirects were followed and where to, if any were.
+    #[must_use]
+    pub fn redirected(&self) -> Option<&Redirected> {
+        Redirected::of(&self.inner)
+    }
+
+    /// How many attempts it took, counted from 1; 1 too if nothing counted. Where redirects were followed, it is the last
+    /// request that took so many.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         Attempts::of(self.inner.extensions()).unwrap_or(1)

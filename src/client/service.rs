@@ -11,19 +11,25 @@ use tower_service::Service;
 use super::builder::Judge;
 use super::instead::Boxed;
 use super::limits::{Limited, LimitedBody, Limits};
+use super::redirect::Redirect;
 use super::transport::{Transport, Wired};
 use super::{ClientBuilder, ClientSettings, ConnectionStats, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
-use crate::base::{ByHost, Error, HostPort, WallClock};
+use crate::base::{BoxError, ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
-use crate::exchange::sendable;
+use crate::exchange::{InvalidRequest, sendable};
 use crate::observe::Spanned;
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
 
-pub(super) type Stack = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
+/// Outermost, so that all below, what resumes a download among it, deals with the bytes that were sent.
+#[cfg(feature = "decompression")]
+pub(super) type Stack = super::decode::Decode<Resuming>;
+#[cfg(not(feature = "decompression"))]
+pub(super) type Stack = Resuming;
+pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
-pub(super) type Calls = Either<Retry<Attempt, Judge>, Attempt>;
+pub(super) type Calls = Redirect<Either<Retry<Attempt, Judge>, Attempt>>;
 type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
@@ -34,7 +40,65 @@ type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body
 /// [module](super).
 ///
 /// It is a handle: clones are cheap and share the connections and the retry budget. It is also a
-/// [`Service`], always ready, for layers of one's own.
+/// [`Service`], always ready, of requests with any body that is `Send`: for layers of one's own above it, and for clients that are
+/// generated, such as tonic's.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use stonework::client::Client;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::Error> {
+/// # let server = stonework::testing::ScriptedServer::start(|_| stonework::testing::respond(200)).await;
+/// let service = ServiceBuilder::new().concurrency_limit(10).service(Client::new());
+/// let request = Request::post(server.uri("/")).body(Full::new(Bytes::from("content"))).unwrap();
+/// assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+/// # Ok(()) }
+/// ```
+///
+/// A call may go on in another thread than it began in, so a body that cannot go there cannot be sent:
+///
+/// ```compile_fail,E0277
+/// # use http::Request;
+/// # use stonework::client::Client;
+/// # use tower::Service;
+/// # #[derive(Default)] struct Shared(std::rc::Rc<str>);
+/// # impl http_body::Body for Shared {
+/// #     type Data = bytes::Bytes;
+/// #     type Error = std::io::Error;
+/// #     fn poll_frame(
+/// #         self: std::pin::Pin<&mut Self>,
+/// #         _: &mut std::task::Context<'_>,
+/// #     ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
+/// #         std::task::Poll::Ready(None)
+/// #     }
+/// # }
+/// // There is an `Rc` in it.
+/// let call = Client::new().call(Request::new(Shared::default()));
+/// ```
+///
+/// With an `Arc` it can, whether or not it is `Sync`:
+///
+/// ```
+/// # use http::Request;
+/// # use stonework::client::Client;
+/// # use tower::Service;
+/// # #[derive(Default)] struct Shared(std::sync::Arc<str>, std::cell::Cell<u8>);
+/// # impl http_body::Body for Shared {
+/// #     type Data = bytes::Bytes;
+/// #     type Error = std::io::Error;
+/// #     fn poll_frame(
+/// #         self: std::pin::Pin<&mut Self>,
+/// #         _: &mut std::task::Context<'_>,
+/// #     ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
+/// #         std::task::Poll::Ready(None)
+/// #     }
+/// # }
+/// let call = Client::new().call(Request::new(Shared::default()));
+/// # drop(call);
+/// ```
 pub struct Client {
     stack: Stack,
     pub(super) shared: Arc<Shared>,
@@ -93,6 +157,7 @@ impl Client {
     /// assert_eq!(
     ///     client.explain(),
     ///     "deadline: 8s for the whole call\n\
+    ///      redirects: up to 10\n\
     ///      retry: off\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
     ///      collect: only where a request asks\n\
@@ -177,7 +242,7 @@ impl Client {
     ///
     /// Dropping the future drops the attempt, and closes its connection.
     pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response, Error> {
-        let answer = self.clone().call(request.map(Into::into)).await?;
+        let answer = self.clone().begin(request.map(Into::into)).await?;
         Ok(self.response(answer))
     }
 
@@ -204,7 +269,11 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Service<Request<Body>> for Client {
+/// With any body: `Send` is enough, and one that is a [`Body`] already is not boxed again.
+impl<B> Service<Request<B>> for Client
+where
+    B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+{
     type Response = http::Response<Body>;
     type Error = Error;
     type Future = ResponseFuture;
@@ -214,13 +283,25 @@ impl Service<Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        // Nothing below depends on the type of the body.
+        self.begin(request.map(Body::new))
+    }
+}
+
+impl Client {
+    pub(super) fn begin(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
-        ResponseFuture(match sendable(&request, cfg!(feature = "tls")) {
+        ResponseFuture(match check(&request) {
             Ok(()) => Box::pin(self.stack.call(request)),
             Err(invalid) => Box::pin(ready(Err(invalid.into()))),
         })
     }
+}
+
+/// Whether the transport can send this.
+pub(super) fn check(request: &Request<Body>) -> Result<(), InvalidRequest> {
+    sendable(request, cfg!(feature = "tls"))
 }
 
 /// A call of a [`Client`], with all its attempts.

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::HttpVersions;
-use crate::breaker::{BreakerSettings, InvalidBreaker};
+use super::{HttpVersions, InvalidClient};
+use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
-use crate::limit::{ConcurrencySettings, InvalidConcurrency, InvalidQuota, Quota};
+use crate::limit::{ConcurrencySettings, Quota};
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -25,7 +25,7 @@ use crate::timeout::BodyLimits;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
+#[cfg_attr(feature = "serde", serde(try_from = "super::file::Fields", into = "super::file::Fields"))]
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
@@ -37,6 +37,8 @@ pub struct ClientSettings {
     pub(super) connection_lifetime: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) expect_continue: Option<u64>,
+    #[cfg(feature = "decompression")]
+    pub(super) decompression: bool,
     pub(super) fallback: FallbackSettings,
     pub(super) http: HttpVersions,
     pub(super) idle_timeout: Option<Duration>,
@@ -48,6 +50,7 @@ pub struct ClientSettings {
     pub(super) pool_timeout: Option<Duration>,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) rate_limit: Option<Quota>,
+    pub(super) redirects: Option<u32>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
 }
@@ -66,6 +69,8 @@ impl ClientSettings {
             connection_lifetime: Some(Duration::from_secs(5 * 60)),
             deadline: Some(Duration::from_secs(30)),
             expect_continue: Some(1024 * 1024),
+            #[cfg(feature = "decompression")]
+            decompression: false,
             fallback: FallbackSettings::new(),
             http: HttpVersions::Auto,
             idle_timeout: Some(Duration::from_secs(4)),
@@ -77,6 +82,7 @@ impl ClientSettings {
             pool_timeout: Some(Duration::from_secs(5)),
             queue_timeout: Some(Duration::from_secs(1)),
             rate_limit: None,
+            redirects: Some(10),
             resume: None,
             retry: Some(RetrySettings::new()),
         }
@@ -178,6 +184,23 @@ impl ClientSettings {
     /// Send every request body at once. In a file: `expect_continue = "off"`.
     pub const fn without_expect_continue(mut self) -> Self {
         self.expect_continue = None;
+        self
+    }
+
+    /// Ask for encoded responses, and decode them: see the [module](super#decompression). Default: off. In a file:
+    /// `decompression = true`.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn decompression(mut self) -> Self {
+        self.decompression = true;
+        self
+    }
+
+    /// Neither ask for encoded responses nor decode them.
+    #[cfg(feature = "decompression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "decompression")))]
+    pub const fn without_decompression(mut self) -> Self {
+        self.decompression = false;
         self
     }
 
@@ -292,6 +315,19 @@ impl ClientSettings {
         self
     }
 
+    /// How many redirects to follow in one call; one more is an error with [`TooManyRedirects`](super::TooManyRedirects). Default: 10.
+    /// The [module](super#redirects) says which are followed, and what goes along.
+    pub const fn redirects(mut self, most: u32) -> Self {
+        self.redirects = Some(most);
+        self
+    }
+
+    /// Hand out redirects as any other response. In a file: `redirects = "off"`.
+    pub const fn without_redirects(mut self) -> Self {
+        self.redirects = None;
+        self
+    }
+
     /// Ask for the rest of a large response that breaks off while it is being read, where the server makes that safe: see
     /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
     pub const fn resume(mut self, settings: ResumeSettings) -> Self {
@@ -336,6 +372,7 @@ impl ClientSettings {
             ("max_response_body", None, self.max_response_body == 0),
             ("pool_timeout", Some("without_pool_timeout"), zero(self.pool_timeout)),
             ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
+            ("redirects", Some("without_redirects"), self.redirects == Some(0)),
         ] {
             if refused {
                 // Unused connections are switched off by the limit on their time.
@@ -356,152 +393,6 @@ impl Default for ClientSettings {
     }
 }
 
-/// Settings that no client can have, told by [`ClientBuilder::build`](super::ClientBuilder::build) or by reading them from a
-/// file.
-///
-/// ```
-/// use std::time::Duration;
-/// use stonework::client::{Client, ClientSettings};
-///
-/// let settings = ClientSettings::new().deadline(Duration::ZERO);
-/// let error = Client::builder().settings(settings).build().unwrap_err();
-/// assert!(error.to_string().starts_with("`deadline` is zero; to do without, say `without_deadline`"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidClient {
-    /// No circuit can have these settings.
-    #[error("`breaker`: {0}")]
-    Breaker(#[source] InvalidBreaker),
-    /// No limit can have these settings.
-    #[error("`concurrency`: {0}")]
-    Concurrency(#[source] InvalidConcurrency),
-    /// No limit can have this quota.
-    #[error("`rate_limit`: {0}")]
-    RateLimit(#[source] InvalidQuota),
-    /// It is zero, with which nothing would ever succeed.
-    #[error("`{field}` is zero")]
-    #[non_exhaustive]
-    Zero {
-        /// The name of the setting.
-        field: &'static str,
-    },
-    /// It is zero, and there is a word for doing without.
-    #[error("`{field}` is zero; to do without, say `{instead}` (in a file: {in_a_file} = \"off\")")]
-    #[non_exhaustive]
-    ZeroForOff {
-        /// The name of the setting.
-        field: &'static str,
-        /// The setter that switches it off.
-        instead: &'static str,
-        /// The field of a file that can say `"off"`.
-        in_a_file: &'static str,
-    },
-}
-
-#[cfg(feature = "serde")]
-use crate::base::{human::Human, or_off::OrOff};
-
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
-struct Fields {
-    attempt_timeout: OrOff<Human>,
-    body: BodyLimits,
-    breaker: OrOff<BreakerSettings>,
-    collect_within: OrOff<usize>,
-    concurrency: OrOff<ConcurrencySettings>,
-    #[serde(with = "crate::base::human::plain")]
-    connect_timeout: Duration,
-    connection_lifetime: OrOff<Human>,
-    deadline: OrOff<Human>,
-    expect_continue: OrOff<u64>,
-    fallback: FallbackSettings,
-    http: HttpVersions,
-    idle_timeout: OrOff<Human>,
-    max_connections: usize,
-    max_connections_per_host: usize,
-    max_idle_per_host: usize,
-    max_response_body: usize,
-    max_waiting: usize,
-    pool_timeout: OrOff<Human>,
-    queue_timeout: OrOff<Human>,
-    rate_limit: OrOff<Quota>,
-    resume: OrOff<ResumeSettings>,
-    retry: OrOff<RetrySettings>,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Fields {
-    fn default() -> Self {
-        ClientSettings::new().into()
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<ClientSettings> for Fields {
-    fn from(settings: ClientSettings) -> Self {
-        Self {
-            attempt_timeout: settings.attempt_timeout.map(Human).into(),
-            body: settings.body,
-            breaker: settings.breaker.into(),
-            collect_within: settings.collect_within.into(),
-            concurrency: settings.concurrency.into(),
-            connect_timeout: settings.connect_timeout,
-            connection_lifetime: settings.connection_lifetime.map(Human).into(),
-            deadline: settings.deadline.map(Human).into(),
-            expect_continue: settings.expect_continue.into(),
-            fallback: settings.fallback,
-            http: settings.http,
-            idle_timeout: settings.idle_timeout.map(Human).into(),
-            max_connections: settings.max_connections,
-            max_connections_per_host: settings.max_connections_per_host,
-            max_idle_per_host: settings.max_idle_per_host,
-            max_response_body: settings.max_response_body,
-            max_waiting: settings.max_waiting,
-            pool_timeout: settings.pool_timeout.map(Human).into(),
-            queue_timeout: settings.queue_timeout.map(Human).into(),
-            rate_limit: settings.rate_limit.into(),
-            resume: settings.resume.into(),
-            retry: settings.retry.into(),
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Fields> for ClientSettings {
-    type Error = InvalidClient;
-
-    fn try_from(fields: Fields) -> Result<Self, InvalidClient> {
-        let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
-        let settings = Self {
-            attempt_timeout: limit(fields.attempt_timeout),
-            body: fields.body,
-            breaker: fields.breaker.into_option(),
-            collect_within: fields.collect_within.into_option(),
-            concurrency: fields.concurrency.into_option(),
-            connect_timeout: fields.connect_timeout,
-            connection_lifetime: limit(fields.connection_lifetime),
-            deadline: limit(fields.deadline),
-            expect_continue: fields.expect_continue.into_option(),
-            fallback: fields.fallback,
-            http: fields.http,
-            idle_timeout: limit(fields.idle_timeout),
-            max_connections: fields.max_connections,
-            max_connections_per_host: fields.max_connections_per_host,
-            max_idle_per_host: fields.max_idle_per_host,
-            max_response_body: fields.max_response_body,
-            max_waiting: fields.max_waiting,
-            pool_timeout: limit(fields.pool_timeout),
-            queue_timeout: limit(fields.queue_timeout),
-            rate_limit: fields.rate_limit.into_option(),
-            resume: fields.resume.into_option(),
-            retry: fields.retry.into_option(),
-        };
-        settings.check().map(|()| settings)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,6 +408,7 @@ mod tests {
             (new().idle_timeout(Duration::ZERO), "`idle_timeout`", "`without_idle_connections`"),
             (new().max_idle_per_host(0), "`max_idle_per_host`", "`without_idle_connections`"),
             (new().max_response_body(0), "`max_response_body`", ""),
+            (new().redirects(0), "`redirects`", "`without_redirects`"),
         ] {
             let refused = settings.check().unwrap_err().to_string();
             assert!(refused.contains(field) && refused.contains(word), "{refused}");
@@ -535,6 +427,10 @@ mod tests {
             new().without_deadline().without_attempt_timeout().without_retry().without_idle_connections();
         let all_off = r#"{"deadline":"off","attempt_timeout":"off","retry":"off","idle_timeout":"off"}"#;
         assert_eq!(read(all_off).unwrap(), off);
+        assert_eq!(read(r#"{"redirects":"off"}"#).unwrap(), new().without_redirects());
+        assert_eq!(read(r#"{"redirects":3}"#).unwrap(), new().redirects(3));
+        #[cfg(feature = "decompression")]
+        assert_eq!(read(r#"{"decompression":true}"#).unwrap(), new().decompression());
         assert_eq!(
             read(r#"{"deadline":"1m","connect_timeout":"2s","max_response_body":7,"retry":{"attempts":2}}"#),
             Ok(new()

@@ -50,6 +50,10 @@ impl Connector {
     pub async fn dial(&self, to: &Target, offer: Offer, progress: &Progress) -> Result<Dialed, Error> {
         let proxy = self.inner.proxy.as_ref().and_then(|proxy| proxy.for_target(to));
         let first = proxy.map_or(to, |proxy| &proxy.target);
+        #[cfg(not(feature = "tls"))]
+        if let Some(target) = [first, to].into_iter().find(|target| target.is_tls()) {
+            return Err(ConnectError::NoTls { target: target.clone() }.into());
+        }
         progress.begin(Phase::Connect);
         let dialed = self.inner.transport.dial(first, progress).await;
         // Whatever it says: no request was sent.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ConnectError;
 use super::error::ResolverSaid;
@@ -15,8 +15,6 @@ use crate::base::{Error, Kind, Rng};
 
 /// When a lookup is given up, so that the name can be asked for again.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long those who have addresses that ran out wait for better ones (RFC 8767, section 5: the client response timer).
-const PATIENCE: Duration = Duration::from_millis(1800);
 
 /// A resolver and what it said. One lookup of a name is under way at a time, in a task of its own: whoever gives up waiting for it takes
 /// it away from nobody.
@@ -58,13 +56,14 @@ impl Lookups {
                     (on, stale, turn, true)
                 }
             };
-            let patience = if stale.is_some() { PATIENCE } else { LIMIT + PATIENCE };
-            match (timeout(patience, on.wait_for(Option::is_some)).await, stale) {
-                (Ok(Ok(answer)), _) => {
-                    let answer = answer.clone().expect("that there is one was waited for");
-                    return told(host, answer, turn);
-                }
-                (_, Some(stale)) => return Ok((stale, turn)),
+            let answer = async { on.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone()) };
+            let answer = match &stale {
+                Some(stale) => timeout_at(stale.until, answer).await.unwrap_or_default(),
+                None => answer.await,
+            };
+            match (answer, stale) {
+                (Some(answer), _) => return told(host, answer, turn),
+                (None, Some(stale)) => return Ok((stale.addresses, turn)),
                 // The runtime that it ran on has ended, or the resolver has panicked. Whoever only waited asks for themselves.
                 _ if is_mine => return told(host, Err(Failed::Said(said("the lookup was given up"))), turn),
                 _ => {}
@@ -129,6 +128,7 @@ mod tests {
     use tokio::time::{advance, sleep};
 
     use super::*;
+    use crate::connect::names::PATIENCE;
     use crate::connect::{Resolve, Resolved};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -267,6 +267,8 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(find(&lookups).await, Ok(vec![1]));
         assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(find(&lookups).await, Ok(vec![1]));
+        assert_eq!(begun.elapsed(), PATIENCE, "it has been waited for already");
         sleep(4 * SECOND).await;
         assert_eq!(
             (find(&lookups).await, script.asked()),
@@ -283,9 +285,12 @@ mod tests {
         lookups.doubt("orders.test");
         assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![1]), 1), "that was found just now");
         advance(SECOND).await;
-        lookups.doubt("orders.test");
         lookups.doubt("never.heard.of");
         assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 2));
+        advance(5 * SECOND).await;
+        assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 2));
+        lookups.doubt("orders.test");
+        assert_eq!((find(&lookups).await, script.asked()), (Ok(vec![2]), 3));
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,6 +20,8 @@ const MOST: Duration = Duration::from_secs(60 * 60);
 const STALE: Duration = Duration::from_secs(60 * 60);
 /// How long a failure is remembered.
 const FAILED: Duration = Duration::from_secs(1);
+/// How long those who have addresses that ran out wait for a lookup, from its beginning (RFC 8767, section 5: the client response timer).
+pub(super) const PATIENCE: Duration = Duration::from_millis(1800);
 /// How many names are remembered.
 pub(super) const NAMES: usize = 1024;
 
@@ -46,9 +48,17 @@ pub(super) struct Names<W> {
 struct Entry<W> {
     good: Option<Good>,
     failed: Option<(Failed, Instant)>,
-    lookup: Option<(u64, W)>,
+    lookup: Option<Lookup<W>>,
     turn: u64,
     used: Instant,
+}
+
+/// One that is under way.
+#[derive(Debug)]
+struct Lookup<W> {
+    number: u64,
+    on: W,
+    begun: Instant,
 }
 
 /// The last addresses that were found.
@@ -69,16 +79,23 @@ pub(super) enum Look<W> {
     /// Somebody asks already.
     Wait {
         on: W,
-        stale: Option<Arc<[IpAddr]>>,
+        stale: Option<Stale>,
         turn: u64,
     },
     /// Ask. It is the lookup of this number.
     Ask {
         lookup: u64,
         on: W,
-        stale: Option<Arc<[IpAddr]>>,
+        stale: Option<Stale>,
         turn: u64,
     },
+}
+
+/// Addresses that ran out, and until when to wait for better ones.
+#[derive(Debug)]
+pub(super) struct Stale {
+    pub(super) addresses: Arc<[IpAddr]>,
+    pub(super) until: Instant,
 }
 
 impl<W: Clone> Names<W> {
@@ -113,13 +130,14 @@ impl<W: Clone> Names<W> {
                 return Look::Known { answer: stale.ok_or_else(|| failed.clone()), turn };
             }
         }
-        if let Some((_, on)) = &entry.lookup {
-            return Look::Wait { on: on.clone(), stale, turn };
+        let wait_from = |begun: Instant| stale.map(|addresses| Stale { addresses, until: begun + PATIENCE });
+        if let Some(Lookup { on, begun, .. }) = &entry.lookup {
+            return Look::Wait { on: on.clone(), stale: wait_from(*begun), turn };
         }
         self.last += 1;
-        let on = begin();
-        entry.lookup = Some((self.last, on.clone()));
-        Look::Ask { lookup: self.last, on, stale, turn }
+        let (number, on) = (self.last, begin());
+        entry.lookup = Some(Lookup { number, on: on.clone(), begun: now });
+        Look::Ask { lookup: number, on, stale: wait_from(now), turn }
     }
 
     /// A lookup has ended. What it is to those who waited for it: a failure is none while addresses of before may be used.
@@ -159,11 +177,10 @@ impl<W: Clone> Names<W> {
         }
     }
 
-    /// None of its addresses could be reached: whoever comes next asks anew. What was found just now stays.
+    /// None of its addresses could be reached: whoever comes next asks anew, but not within a second of the last answer.
     pub(super) fn doubt(&mut self, host: &str, now: Instant) {
-        let good = self.entries.get_mut(host).and_then(|entry| entry.good.as_mut());
-        if let Some(good) = good.filter(|good| now >= good.found + LEAST) {
-            good.until = good.until.min(now);
+        if let Some(good) = self.entries.get_mut(host).and_then(|entry| entry.good.as_mut()) {
+            good.until = good.until.min(now.max(good.found + LEAST));
         }
     }
 
@@ -191,6 +208,6 @@ impl<W> Entry<W> {
     }
 
     fn is_asked_by(&self, number: u64) -> bool {
-        self.lookup.as_ref().is_some_and(|(lookup, _)| *lookup == number)
+        self.lookup.as_ref().is_some_and(|lookup| lookup.number == number)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 
 use super::Target;
-use super::basic::basic;
+use super::basic::authorization;
 use super::no_proxy::NoProxy;
 
 /// Where to ask for hosts that are reached through a proxy: for a tunnel (`CONNECT`) to hosts that speak TLS, and to pass requests on to those
@@ -185,7 +185,7 @@ impl Server {
             return Err(unreadable());
         }
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let authorization = user.map(|user| basic(user).ok_or_else(unreadable)).transpose()?;
+        let authorization = user.map(|user| authorization(user).ok_or_else(unreadable)).transpose()?;
         Ok(Self { target: Target::new(host, port, is_tls), authorization })
     }
 }

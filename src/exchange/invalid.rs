@@ -14,6 +14,12 @@ pub enum InvalidRequest {
     /// The header `content-length` is not the length of the body.
     #[error("the header `content-length` is not the length of the body")]
     ContentLength,
+    /// A user name has a colon in it, or a user name or password a control character (RFC 7617, section 2).
+    #[error("the user name or the password has a character that cannot be sent")]
+    Credentials,
+    /// The value could not be written as a form.
+    #[error("the body cannot be written as a form")]
+    Form(#[source] BoxError),
     /// The name of a header is not valid.
     #[error("the name of a header is not valid")]
     HeaderName,
@@ -29,6 +35,9 @@ pub enum InvalidRequest {
     /// What stands in the place of the port is not one.
     #[error("the port of the URI is not a number from 0 to 65535")]
     Port,
+    /// The value could not be written as a query.
+    #[error("the value cannot be written as a query of the URI")]
+    Query(#[source] BoxError),
     /// The URI lacks the scheme or the host.
     #[error("the URI needs a scheme and a host, as in `http://host/path`")]
     Relative,

@@ -66,6 +66,11 @@ impl Verdict {
 
 /// What a check may return: nothing (it passed), a `bool`, a [`Verdict`], or a `Result` of one of these whose error says why it
 /// failed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says nothing about health",
+    label = "this is what a check returns",
+    note = "a check returns `()`, a `bool`, a `stonework::health::Verdict`, or a `Result` of one of these"
+)]
 pub trait IntoVerdict {
     /// As a verdict.
     fn into_verdict(self) -> Verdict;

@@ -26,6 +26,10 @@ use crate::base::BoxError;
 /// ```
 ///
 /// A method that panics costs the object that it was called for, and nothing else: no place in the pool is lost.
+#[diagnostic::on_unimplemented(
+    message = "a pool does not know how to connect `{Self}`",
+    note = "a pool is made from what connects, not from what is connected: a type with `impl stonework::pool::Manage`"
+)]
 pub trait Manage: Send + Sync + 'static {
     /// What is kept.
     type Object: Send + 'static;

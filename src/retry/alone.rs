@@ -176,6 +176,10 @@ impl<W> Policy<W> {
 }
 
 /// Says which errors [`retry`] repeats: any closure `FnMut(&E) -> bool`, or [`Always`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which errors of type `{E}` are retried",
+    note = "a closure does: `|error: &_| true`"
+)]
 pub trait When<E> {
     /// Whether to try again after this error.
     fn retries(&mut self, error: &E) -> bool;

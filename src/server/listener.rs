@@ -38,6 +38,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// let server = Server::builder().listen(InMemory(connections)).unwrap();
 /// # let _ = server;
 /// ```
+///
+/// An address is none yet: what is wrong with it, or who has it already, shows when it is bound.
+///
+/// ```compile_fail,E0277
+/// # use stonework::server::Server;
+/// let server = Server::builder().listen("127.0.0.1:0");
+/// ```
+///
+/// ```
+/// # use stonework::server::Server;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let server = Server::builder().listen(tokio::net::TcpListener::bind("127.0.0.1:0").await?);
+/// # let _ = server;
+/// # Ok(()) }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no listener",
+    note = "an address is bound first: `tokio::net::TcpListener::bind(address).await?`"
+)]
 pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;

@@ -173,6 +173,15 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
         "client `resume`" => value == "off" && format!("{client:?}").contains("resume: None"),
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
+        "client `connection_lifetime`" => client.clone().connection_lifetime(time(value)?) == client,
+        "client `expect_continue`" => client.clone().expect_continue(bytes(value)? as u64) == client,
+        "client `http`" => value == "`auto`" && format!("{client:?}").contains("http: Auto"),
+        "client `max_connections`" => client.clone().max_connections(value.parse().ok()?) == client,
+        "client `max_connections_per_host`" => {
+            client.clone().max_connections_per_host(value.parse().ok()?) == client
+        }
+        "client `max_waiting`" => client.clone().max_waiting(value.parse().ok()?) == client,
+        "client `pool_timeout`" => client.clone().pool_timeout(time(value)?) == client,
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
@@ -211,6 +220,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
+        "client `decompression`" => value == "off" && client.clone().without_decompression() == client,
+        "client `redirects`" => client.clone().redirects(value.parse().ok()?) == client,
         "shared limit `pause`" => shared.pause(time(value)?) == shared,
         "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
         "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,

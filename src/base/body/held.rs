@@ -25,6 +25,10 @@ pub enum BodyEnd {
 ///
 /// `()` keeps nothing. `Option<G>` keeps something or nothing. To keep a permit and no more, implement
 /// [`settle`](Guard::settle) as `drop(self)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept until a body has ended",
+    note = "`impl stonework::base::body::Guard` for it, with `fn settle(self, _: BodyEnd)`; `drop(self)` is enough for a permit"
+)]
 pub trait Guard {
     /// Called around each poll of the body, so that something can be in scope meanwhile. It has to call `poll` and
     /// return what it returns; by default it does only that.

@@ -17,6 +17,37 @@ use crate::base::{BoxError, Kind};
 ///
 /// It is implemented for bodies in memory (`Full`, `Empty`), for [`Body`](super::Body), and by
 /// [`ReplayBody`](super::ReplayBody) for any other body. The [module](super) has an example.
+///
+/// # A body that is no `Replay`
+///
+/// Bodies of frameworks are streams, which are gone once they were read. A service of those does not compile below a layer that
+/// repeats:
+///
+/// ```compile_fail,E0277
+/// # use http::{Request, Response};
+/// # use stonework::retry::RetryLayer;
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # fn serves<R>(_: impl Service<R>) {}
+/// let channel = service_fn(|_: Request<axum::body::Body>| async { Ok::<_, std::io::Error>(Response::new(String::new())) });
+/// serves::<Request<axum::body::Body>>(ServiceBuilder::new().layer(RetryLayer::new()).service(channel));
+/// ```
+///
+/// With a body that keeps what is read, and is the other one again below, it does:
+///
+/// ```
+/// # use http::{Request, Response};
+/// # use stonework::base::body::ReplayBody;
+/// # use stonework::retry::RetryLayer;
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # fn serves<R>(_: impl Service<R>) {}
+/// # let channel = service_fn(|_: Request<axum::body::Body>| async { Ok::<_, std::io::Error>(Response::new(String::new())) });
+/// let stack = ServiceBuilder::new()
+///     .map_request(|request: Request<axum::body::Body>| request.map(ReplayBody::new))
+///     .layer(RetryLayer::new())
+///     .map_request(|request: Request<ReplayBody<axum::body::Body>>| request.map(axum::body::Body::new))
+///     .service(channel);
+/// serves::<Request<axum::body::Body>>(stack);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a body that can be sent again",
     label = "repeating a request needs a body that can be sent again",

@@ -24,4 +24,4 @@ mod wire;
 mod wired;
 
 pub(super) use self::service::Transport;
-pub(in crate::client) use self::wired::Wired;
+pub(super) use self::wired::Wired;

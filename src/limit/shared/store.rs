@@ -39,6 +39,10 @@ use crate::limit::rate::Pace;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store of quotas",
+    note = "`stonework::limit::MemoryStore` is one; so is a type with `impl stonework::limit::QuotaStore`"
+)]
 pub trait QuotaStore: Send + Sync + 'static {
     /// Take `cost` of each of `quotas` under `key`, or of none. No quota is given twice.
     ///

@@ -19,7 +19,9 @@ use super::range::{Judgement, Representation};
 use super::reading::{Arrived, Reading};
 use super::service::copy;
 use crate::base::body::BodyTooLarge;
-use crate::base::{Alarm, BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase, StandsIn, Withdrawal};
+use crate::base::{
+    Alarm, BoxError, Deadline, Delivery, Elapsed, EndedAt, Error, Kind, Phase, StandsIn, Withdrawal,
+};
 
 /// A response body that asks for its rest when it breaks off. See [`ResumeLayer`](super::ResumeLayer).
 ///
@@ -289,7 +291,7 @@ impl<S> Rest<S> {
     fn accept<B: Body>(&mut self, response: &Response<B>) -> Result<(), BoxError> {
         let delivered = self.reading.delivered;
         // Tags tell the versions of one resource apart, and say nothing about those of another.
-        if StandsIn::is_told(response.extensions()) {
+        if StandsIn::is_told(response.extensions()) || EndedAt::is_told(response.extensions()) {
             return Err(self.not_resumed(Why::Elsewhere));
         }
         match self.known.judge(delivered, response.status(), response.headers()) {

@@ -53,7 +53,7 @@ pub struct NotResumed {
 pub(super) enum Why {
     /// What the server answered when asked for the rest.
     Answered(StatusCode),
-    /// Another service answered in its place.
+    /// Another service answered in its place, or it was found under another URI.
     Elsewhere,
     /// It answered with more than it announced.
     TooLong,
@@ -104,7 +104,7 @@ impl fmt::Display for NotResumed {
         write!(f, "the body broke off after {} bytes, and the rest was not to be had: ", self.delivered)?;
         match &self.why {
             Why::Answered(status) => write!(f, "the server answered {}", status.as_u16()),
-            Why::Elsewhere => f.write_str("another service answered"),
+            Why::Elsewhere => f.write_str("another service, or another resource, answered"),
             Why::TooLong => f.write_str("the server sent more than it announced"),
             Why::Failed(error) => fmt::Display::fmt(error, f),
         }

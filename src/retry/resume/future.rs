@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::Resumed;
 use super::layer::Shared;
 use super::range::Representation;
-use crate::base::{BoxError, StandsIn};
+use crate::base::{BoxError, EndedAt, StandsIn};
 
 /// The call, until its head has arrived. See [`Resume`](super::Resume).
 #[pin_project]
@@ -46,8 +46,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (head, body) = ready!(this.answer.poll(cx))?.into_parts();
-        let asked = this.asked.take();
+        let (mut head, body) = ready!(this.answer.poll(cx))?.into_parts();
+        let mut asked = this.asked.take();
+        // The rest is asked for where the answer was found: the tag says nothing about what is found elsewhere.
+        if let Some((asked, found)) = asked.as_mut().zip(EndedAt::take(&mut head.extensions)) {
+            asked.head = found;
+        }
         let known = Representation::of(head.status, &head.headers)
             // Its rest would be asked of the service that it stands in for.
             .filter(|_| !StandsIn::is_told(&head.extensions))

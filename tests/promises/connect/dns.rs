@@ -72,3 +72,17 @@ async fn a_name_without_addresses_is_told_from_one_that_does_not_exist() {
     assert!(matches!(why(&error), ConnectError::NotResolved { .. }), "{error:?}");
     assert!(!error.forbids_retry(), "it may exist the next time");
 }
+
+#[tokio::test]
+async fn the_name_servers_of_the_system_are_taken_where_there_are_any() {
+    match HickoryResolver::from_system() {
+        Ok(resolver) => {
+            let found = resolver.resolve("localhost").await.unwrap();
+            assert!(
+                !found.addresses.is_empty() && found.addresses.iter().all(IpAddr::is_loopback),
+                "{found:?}"
+            );
+        }
+        Err(error) => assert!(!std::path::Path::new("/etc/resolv.conf").exists(), "{error:#}"),
+    }
+}

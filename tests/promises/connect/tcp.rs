@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stonework::base::{Delivery, Error, Kind, Phase, Rng};
@@ -11,7 +13,7 @@ use stonework::connect::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{advance, timeout};
 
 use super::kit::{Fixed, dial, why};
 use crate::support::PATIENCE;
@@ -106,6 +108,15 @@ async fn when_no_address_can_be_reached_the_error_says_how_many_were_tried_and_t
         "{shown}"
     );
 
+    // Of a failure that is this machine's own nothing is to be learned about the host.
+    let nowhere = TcpSettings::new().local_v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    for addresses in [[V6, V4], [V4, V6]] {
+        let builder = Connector::builder().resolver(Fixed(addresses.to_vec())).tcp(nowhere.clone());
+        let error = dial(&builder.build().unwrap(), &to(port), Offer::Http1).await.unwrap_err();
+        let ConnectError::Unreachable { tried: 2, address, .. } = why(&error) else { panic!("{error:?}") };
+        assert_eq!(address.ip(), V4, "{error:#}");
+    }
+
     let progress = Progress::default();
     let error = over(&[]).dial(&to(port), Offer::Http1, &progress).await.unwrap_err();
     let timings = progress.timings();
@@ -114,6 +125,29 @@ async fn when_no_address_can_be_reached_the_error_says_how_many_were_tried_and_t
         matches!(why(&error), ConnectError::NoAddress { host, .. } if &**host == "orders.test"),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_none_of_whose_addresses_could_be_reached_is_looked_up_again() {
+    #[derive(Clone, Default)]
+    struct Counts(Arc<AtomicUsize>);
+    impl Resolve for Counts {
+        async fn resolve(&self, _: &str) -> Result<Resolved, Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Resolved::new([V4]).with_ttl(Duration::from_secs(60)))
+        }
+    }
+    let listener = TcpListener::bind((V4, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let resolver = Counts::default();
+    let connector = Connector::builder().resolver(resolver.clone()).build().unwrap();
+    for (reaches, asked) in [(true, 1), (true, 1), (false, 1), (false, 2), (false, 3)] {
+        // A second is the least for which an answer is good.
+        advance(Duration::from_secs(2)).await;
+        let port = if reaches { port } else { 1 };
+        assert_eq!(dial(&connector, &to(port), Offer::Http1).await.is_ok(), reaches);
+        assert_eq!(resolver.0.load(Ordering::SeqCst), asked);
+    }
 }
 
 #[tokio::test]
