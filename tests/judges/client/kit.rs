@@ -152,6 +152,8 @@ pub(super) struct Calls {
     failed: Vec<String>,
     /// Each POST: its name, and how far it got if it failed.
     works: Vec<(String, Option<Delivery>)>,
+    /// What their callers were told.
+    told: Vec<String>,
 }
 
 /// Call through each of these clients from so many tasks for so long: GETs, and POSTs without a key, with a pause of up to so much
@@ -216,7 +218,9 @@ impl Calls {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let work = format!("work-{}", next(&NEXT));
         let request = client.post(format!("{url}/")).header("x-work", work.clone()).body(Body::from("work"));
-        let far = content(request.send().await).await.err().map(|error| error.delivery());
+        let error = content(request.send().await).await.err();
+        self.told.extend(error.as_ref().map(|error| format!("{error:#}")));
+        let far = error.map(|error| error.delivery());
         self.works.push((work, far));
         far
     }
@@ -225,6 +229,7 @@ impl Calls {
         self.reads += other.reads;
         self.failed.extend(other.failed);
         self.works.extend(other.works);
+        self.told.extend(other.told);
     }
 
     /// How many POSTs failed of which nobody knows whether they were received.
@@ -263,7 +268,7 @@ impl Calls {
     #[track_caller]
     pub(super) fn check_all(&self, what: &str, done: &Done) {
         self.check(what, done);
-        assert_eq!(self.unknown(), 0, "{what}: no POST is lost");
+        assert_eq!(self.unknown(), 0, "{what}: no POST is lost, and these are: {:?}", self.told);
     }
 }
 
