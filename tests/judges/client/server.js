@@ -8,9 +8,11 @@ const http2 = require("node:http2");
 const [what, folder] = process.argv.slice(2);
 
 function answer(request, response) {
-  request.resume();
+  let body = "";
+  request.on("data", (piece) => (body += piece));
   request.on("end", () => {
-    if (request.method === "POST") fs.appendFileSync(folder + "/done", request.headers["x-work"] + "\n");
+    // Node says the same of a request that was taken back before all of it had come.
+    if (body === "work") fs.appendFileSync(folder + "/done", request.headers["x-work"] + "\n");
     // With this field Node does not say for how long it keeps the connection.
     if (what === "unannounced" || what === "sweeping") response.setHeader("connection", "keep-alive");
     response.end("hello");
