@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Http1, Http2};
+use super::connection::{Connection, Http1, Http2, Sender};
 use super::host::{Host, Place};
 use super::pulse::Pulse;
 use super::waiting::CutOff;
@@ -167,6 +167,8 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
     pulse.greeted();
     let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let says = Arc::clone(&limit);
+    let sender = Arc::new(Sender::new(sender));
+    let ends = Arc::clone(&sender);
     tokio::spawn(async move {
         let driven = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
@@ -176,6 +178,8 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         });
         // Whoever uses it is told the same.
         let _ = driven.await;
+        drop(connection);
+        ends.end();
     });
     unfinished.0 = Tasks::default();
     let used = AtomicBool::new(false);
