@@ -168,7 +168,8 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
     let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let says = Arc::clone(&limit);
     let sender = Arc::new(Sender::new(sender));
-    let ends = Arc::clone(&sender);
+    // Not for longer than others have it: without it the connection closes.
+    let ends = Arc::downgrade(&sender);
     tokio::spawn(async move {
         let driven = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
@@ -179,7 +180,9 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         // Whoever uses it is told the same.
         let _ = driven.await;
         drop(connection);
-        ends.end();
+        if let Some(sender) = ends.upgrade() {
+            sender.end();
+        }
     });
     unfinished.0 = Tasks::default();
     let used = AtomicBool::new(false);
