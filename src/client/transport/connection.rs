@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
@@ -51,24 +51,52 @@ impl fmt::Debug for Http1 {
 
 /// A connection for many requests at once. When the last of its handles is dropped it says goodbye and closes.
 pub(super) struct Http2 {
-    pub(super) sender: http2::SendRequest<Upload>,
+    pub(super) sender: Arc<Sender>,
     /// How many requests its server allows at once.
     pub(super) limit: Arc<AtomicUsize>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) retire_at: Option<Instant>,
+    /// It has carried a request, or carries one now.
+    pub(super) used: AtomicBool,
 }
 
 impl Http2 {
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.used.load(Ordering::Relaxed)
+    }
+
     pub(super) fn streams(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.get().is_none_or(|sender| sender.is_closed())
     }
 
     pub(super) fn is_old(&self, now: Instant) -> bool {
         is_old(self.retire_at, now)
+    }
+}
+
+/// What hands requests to a connection, until that has ended.
+///
+/// A request that was handed over in that very moment may be left in the queue between the two, which is dropped with the last of its senders
+/// and gives the request back then. Whoever waits for the answer holds the connection, so that would be never.
+pub(super) struct Sender(Mutex<Option<http2::SendRequest<Upload>>>);
+
+impl Sender {
+    pub(super) const fn new(sender: http2::SendRequest<Upload>) -> Self {
+        Self(Mutex::new(Some(sender)))
+    }
+
+    pub(super) fn get(&self) -> Option<http2::SendRequest<Upload>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(sender);
     }
 }
 

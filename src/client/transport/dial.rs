@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Http1, Http2};
+use super::connection::{Connection, Http1, Http2, Sender};
 use super::host::{Host, Place};
 use super::pulse::Pulse;
 use super::waiting::CutOff;
@@ -167,6 +167,9 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
     pulse.greeted();
     let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let says = Arc::clone(&limit);
+    let sender = Arc::new(Sender::new(sender));
+    // Not for longer than others have it: without it the connection closes.
+    let ends = Arc::downgrade(&sender);
     tokio::spawn(async move {
         let driven = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
@@ -176,9 +179,14 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         });
         // Whoever uses it is told the same.
         let _ = driven.await;
+        drop(connection);
+        if let Some(sender) = ends.upgrade() {
+            sender.end();
+        }
     });
     unfinished.0 = Tasks::default();
-    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at })))
+    let used = AtomicBool::new(false);
+    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at, used })))
 }
 
 fn broken(error: hyper::Error) -> Error {

@@ -7,6 +7,7 @@ use std::task::Poll;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -42,7 +43,7 @@ pub(super) async fn exchange(
     let mut expects = true;
     let mut replays = 0;
     loop {
-        let mut lease = connection(&host, replays > 0).await?;
+        let (mut lease, sender) = connection(&host, replays > 0).await?;
         let mut held = None;
         match lease.connection() {
             Connection::Http1(connection) => {
@@ -52,7 +53,7 @@ pub(super) async fn exchange(
             Connection::Http2(_) => head.over_http2(&mut request),
         }
         let upload = request.body().watch();
-        match send(&mut lease, request, held.as_ref()).await {
+        match send(&mut lease, sender, request, held.as_ref()).await {
             Ok(response) => {
                 // RFC 9110, section 15.5.18: it may do without the expectation.
                 if response.status() == StatusCode::EXPECTATION_FAILED {
@@ -82,8 +83,8 @@ pub(super) async fn exchange(
     }
 }
 
-/// A connection that is ready for a request.
-async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
+/// A connection that is ready for a request; over HTTP/2, with what sends it.
+async fn connection(host: &Arc<Host>, fresh: bool) -> Result<(Lease, Option<SendRequest<Upload>>), Error> {
     let observed = host.core.observe.is_on();
     let since = observed.then(Instant::now);
     loop {
@@ -91,10 +92,18 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
             Asked::Has(lease) => lease,
             Asked::Waits(waiting) => waiting.wait().await?,
         };
-        let mut reused = true;
-        let mut http2 = true;
+        let (reused, sender) = match lease.connection() {
+            Connection::Http1(connection) => (!connection.is_fresh(), None),
+            Connection::Http2(connection) => match connection.sender.get() {
+                Some(sender) => (!connection.is_fresh(), Some(sender)),
+                // It has ended just now.
+                None => {
+                    lease.came_back();
+                    continue;
+                }
+            },
+        };
         if let Connection::Http1(connection) = lease.connection() {
-            (reused, http2) = (!connection.is_fresh(), false);
             // The end of an answer is read a moment before its connection is ready again.
             let ready = poll_fn(|cx| match connection.sender.poll_ready(cx) {
                 Poll::Pending if scope::expired() => Poll::Ready(None),
@@ -120,28 +129,33 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
         }
         host.core.observe.note(|| Event::ConnectionTaken {
             host: Arc::clone(&host.name),
-            http2,
+            http2: sender.is_some(),
             reused,
             waited: since.map_or_else(Default::default, |since| since.elapsed()),
         });
-        return Ok(lease);
+        return Ok((lease, sender));
     }
 }
 
-async fn send(lease: &mut Lease, request: Request<Upload>, held: Option<&Held>) -> Answer {
+async fn send(
+    lease: &mut Lease,
+    sender: Option<SendRequest<Upload>>,
+    request: Request<Upload>,
+    held: Option<&Held>,
+) -> Answer {
     lease.begin();
-    match lease.connection() {
-        Connection::Http1(connection) => {
-            let answer = connection.sender.try_send_request(request);
-            match held {
-                Some(held) => held.with(watched(lease, answer)).await,
-                None => watched(lease, answer).await,
-            }
-        }
-        Connection::Http2(connection) => {
-            let answer = connection.sender.clone().try_send_request(request);
-            watched(lease, answer).await
-        }
+    if let Some(mut sender) = sender {
+        let answer = sender.try_send_request(request);
+        drop(sender);
+        return watched(lease, answer).await;
+    }
+    let Connection::Http1(connection) = lease.connection() else {
+        unreachable!("a connection over HTTP/2 comes with its sender")
+    };
+    let answer = connection.sender.try_send_request(request);
+    match held {
+        Some(held) => held.with(watched(lease, answer)).await,
+        None => watched(lease, answer).await,
     }
 }
 
