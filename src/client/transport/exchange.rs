@@ -14,7 +14,6 @@ use super::expect::{Held, hold};
 use super::head::Head;
 use super::host::{Asked, Host};
 use super::keep_alive::idle_after;
-use super::key::Key;
 use super::lease::Lease;
 use super::service::Owner;
 use super::upload::{Upload, Watch};
@@ -35,7 +34,7 @@ pub(super) async fn exchange(
     owner: Arc<Owner>,
     mut request: Request<Body>,
 ) -> Result<Response<Wired>, Error> {
-    let host = owner.0.host(Key::of(&request));
+    let host = owner.0.host(&request);
     let hook = request.extensions_mut().remove::<Informational>();
     let mut request = Upload::of(request);
     let head = Head::of(&request);

@@ -31,6 +31,7 @@ const UNUSED: Duration = Duration::from_secs(1);
 /// One host, and all connections to it.
 pub(super) struct Host {
     pub(super) core: Arc<Core>,
+    pub(super) key: Key,
     /// As it is shown.
     pub(super) name: Arc<str>,
     /// As it stands in a request that goes there.
@@ -99,6 +100,7 @@ impl Host {
             name: key.at.to_string().into(),
             header: HeaderValue::try_from(header).expect("what stands in a URI may stand in a header"),
             target: Target::new(&host, port, key.tls),
+            key,
             state: Mutex::new(State {
                 places: Places::new(core.settings.max_connections_per_host),
                 speaks: Speaks::Unknown,
