@@ -13,7 +13,8 @@ use crate::connect::Forward;
 /// A connection that can be used.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Http1(Http1),
+    /// In a box, since answers are moved often on their way to their callers, with what belongs to them.
+    Http1(Box<Http1>),
     Http2(Arc<Http2>),
 }
 

@@ -131,7 +131,8 @@ async fn shake_hands(
         let _ = connection.with_upgrades().await;
     });
     let forwards = dialed.forwards.map(Box::new);
-    Ok(Connection::Http1(Http1 { sender, task: task.abort_handle(), forwards, retire_at, used: false }))
+    let task = task.abort_handle();
+    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false })))
 }
 
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).

@@ -55,7 +55,7 @@ struct State {
 }
 
 struct Idle {
-    connection: Http1,
+    connection: Box<Http1>,
     until: Instant,
 }
 
@@ -227,7 +227,7 @@ impl Host {
     }
 
     /// A connection that can be used again, for so long.
-    pub(super) fn put_back(self: &Arc<Self>, connection: Http1, idle: Option<Duration>) {
+    pub(super) fn put_back(self: &Arc<Self>, connection: Box<Http1>, idle: Option<Duration>) {
         let now = Instant::now();
         self.change(|state, chores| {
             state.lay_down(connection, idle, &self.core, now, chores);
@@ -385,7 +385,7 @@ impl State {
     /// Keep this one for later, if it may be kept.
     fn lay_down(
         &mut self,
-        connection: Http1,
+        connection: Box<Http1>,
         idle: Option<Duration>,
         core: &Core,
         now: Instant,
