@@ -37,7 +37,7 @@ pub(super) async fn exchange(
     let host = owner.0.host(&request);
     let hook = request.extensions_mut().remove::<Informational>();
     let mut request = Upload::of(request);
-    let head = Head::of(&request);
+    let mut head = Head::default();
     let mut expects = true;
     let mut replays = 0;
     loop {
@@ -57,6 +57,7 @@ pub(super) async fn exchange(
                 if response.status() == StatusCode::EXPECTATION_FAILED {
                     if let Some(again) = held.and_then(Held::take_back) {
                         request = again;
+                        head.undo(&mut request);
                         expects = false;
                         continue;
                     }
@@ -88,7 +89,8 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
     loop {
         let mut lease = match host.ask(fresh)? {
             Asked::Has(lease) => lease,
-            Asked::Waits(waiting) => waiting.wait().await?,
+            // In a box, as whatever is rare and large: it would be a part of every request.
+            Asked::Waits(waiting) => Box::pin(waiting.wait()).await?,
         };
         let mut reused = true;
         let mut http2 = true;
@@ -133,7 +135,7 @@ async fn send(lease: &mut Lease, request: Request<Upload>, held: Option<&Held>) 
         Connection::Http1(connection) => {
             let answer = connection.sender.try_send_request(request);
             match held {
-                Some(held) => held.with(watched(lease, answer)).await,
+                Some(held) => Box::pin(held.with(watched(lease, answer))).await,
                 None => watched(lease, answer).await,
             }
         }
@@ -157,12 +159,16 @@ async fn watched(lease: &mut Lease, answer: impl Future<Output = Answer>) -> Ans
     .await
 }
 
-fn wired(lease: Lease, response: Response<Incoming>, upload: Watch) -> Response<Wired> {
+fn wired(mut lease: Lease, response: Response<Incoming>, upload: Watch) -> Response<Wired> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         lease.leave();
         return response.map(|body| Wired::new(body, None));
     }
     let own = lease.host.core.settings.idle_timeout;
-    let idle = own.and_then(|own| idle_after(response.version(), response.headers(), own));
+    let idle = match lease.connection() {
+        Connection::Http1(_) => own.and_then(|own| idle_after(response.version(), response.headers(), own)),
+        // What its host does with it does not depend on the answer.
+        Connection::Http2(_) => own,
+    };
     response.map(|body| Wired::new(body, Some(Rest { lease, upload, idle })))
 }

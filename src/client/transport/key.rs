@@ -1,4 +1,4 @@
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{Request, Uri};
 
 use crate::base::HostPort;
@@ -20,7 +20,8 @@ impl Key {
     /// Whether this URI names it in the words that it was read from. In other words it may be the same nevertheless.
     pub(super) fn is_written_in(&self, uri: &Uri) -> bool {
         let (own, other) = (self.at.authority(), uri.authority());
-        own.is_some() && own == other && self.tls == is_tls(uri)
+        // As text: to compare authorities is to compare them letter by letter, in any case.
+        own.is_some() && own.map(Authority::as_str) == other.map(Authority::as_str) && self.tls == is_tls(uri)
     }
 }
 
