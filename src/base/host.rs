@@ -50,6 +50,12 @@ impl HostPort {
         self.authority.as_ref().map_or("", Authority::host)
     }
 
+    /// The part of a URI that it was read from.
+    #[cfg(feature = "client")]
+    pub(crate) const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {

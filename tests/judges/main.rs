@@ -15,9 +15,9 @@ mod h2;
 mod jwt;
 mod kit;
 mod load;
-#[cfg(feature = "redis")]
 #[cfg(target_os = "linux")]
 mod nginx;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "tls")]
 mod tls;

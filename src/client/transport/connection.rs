@@ -1,25 +1,27 @@
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::pulse::Pulse;
+use super::sender::Sender;
 use super::upload::Upload;
 use crate::connect::Forward;
 
 /// A connection that can be used.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Http1(Http1),
+    /// In a box, since answers are moved often on their way to their callers, with what belongs to them.
+    Http1(Box<Http1>),
     Http2(Arc<Http2>),
 }
 
 /// A connection for one request at a time. Dropping it closes it once what was sent has been answered.
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Upload>,
+    pub(super) sender: Arc<Sender<http1::SendRequest<Upload>>>,
     pub(super) task: AbortHandle,
     /// Set where a proxy is at the other end.
     pub(super) forwards: Option<Box<Forward>>,
@@ -51,7 +53,7 @@ impl fmt::Debug for Http1 {
 
 /// A connection for many requests at once. When the last of its handles is dropped it says goodbye and closes.
 pub(super) struct Http2 {
-    pub(super) sender: Arc<Sender>,
+    pub(super) sender: Arc<Sender<http2::SendRequest<Upload>>>,
     /// How many requests its server allows at once.
     pub(super) limit: Arc<AtomicUsize>,
     pub(super) pulse: Arc<Pulse>,
@@ -70,33 +72,11 @@ impl Http2 {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.get().is_none_or(|sender| sender.is_closed())
+        self.sender.is_closed()
     }
 
     pub(super) fn is_old(&self, now: Instant) -> bool {
         is_old(self.retire_at, now)
-    }
-}
-
-/// What hands requests to a connection, until that has ended.
-///
-/// A request that was handed over in that very moment may be left in the queue between the two, which is dropped with the last of its senders
-/// and gives the request back then. Whoever waits for the answer holds the connection, so that would be never.
-pub(super) struct Sender(Mutex<Option<http2::SendRequest<Upload>>>);
-
-impl Sender {
-    pub(super) const fn new(sender: http2::SendRequest<Upload>) -> Self {
-        Self(Mutex::new(Some(sender)))
-    }
-
-    pub(super) fn get(&self) -> Option<http2::SendRequest<Upload>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The connection has ended.
-    pub(super) fn end(&self) {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(sender);
     }
 }
 

@@ -31,6 +31,7 @@ const UNUSED: Duration = Duration::from_secs(1);
 /// One host, and all connections to it.
 pub(super) struct Host {
     pub(super) core: Arc<Core>,
+    pub(super) key: Key,
     /// As it is shown.
     pub(super) name: Arc<str>,
     /// As it stands in a request that goes there.
@@ -56,7 +57,7 @@ struct State {
 }
 
 struct Idle {
-    connection: Http1,
+    connection: Box<Http1>,
     until: Instant,
 }
 
@@ -101,6 +102,7 @@ impl Host {
             name: key.at.to_string().into(),
             header: HeaderValue::try_from(header).expect("what stands in a URI may stand in a header"),
             target: Target::new(&host, port, key.tls),
+            key,
             state: Mutex::new(State {
                 places: Places::new(core.settings.max_connections_per_host),
                 speaks: Speaks::Unknown,
@@ -231,7 +233,7 @@ impl Host {
     }
 
     /// A connection that can be used again, for so long.
-    pub(super) fn put_back(self: &Arc<Self>, connection: Http1, idle: Option<Duration>) {
+    pub(super) fn put_back(self: &Arc<Self>, connection: Box<Http1>, idle: Option<Duration>) {
         let now = Instant::now();
         self.change(|state, chores| {
             state.lay_down(connection, idle, &self.core, now, chores);
@@ -389,7 +391,7 @@ impl State {
     /// Keep this one for later, if it may be kept.
     fn lay_down(
         &mut self,
-        connection: Http1,
+        connection: Box<Http1>,
         idle: Option<Duration>,
         core: &Core,
         now: Instant,

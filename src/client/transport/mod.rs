@@ -17,6 +17,7 @@ mod key;
 mod lease;
 mod places;
 mod pulse;
+mod sender;
 mod service;
 mod upload;
 mod waiting;
