@@ -2,6 +2,8 @@
 
 mod dials;
 mod expect;
+#[cfg(target_os = "linux")]
+mod follows;
 mod http2;
 mod kit;
 mod queue;
