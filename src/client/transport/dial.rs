@@ -11,7 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Http1, Http2};
-use super::host::{Host, Place};
+use super::host::Host;
+use super::place::Place;
 use super::pulse::Pulse;
 use super::sender::Sender;
 use super::upload::Upload;
