@@ -52,6 +52,7 @@ impl Facts {
     /// Of a connection over HTTP/2 that was driven by one task: h2 ends a stream with the error of a GOAWAY only if it is beyond the last one that
     /// the peer has processed, or was never sent. But if the two halves of hyper's client run side by side, a request that has just
     /// become a stream may be handed the error of its connection, which is the same, and be processed all the same.
+    #[cfg(feature = "client")]
     pub(crate) fn sent(error: &hyper::Error) -> Self {
         let cause = match Cause::of(error) {
             Cause::Broken if is_goodbye(error) => Cause::Refused,
@@ -106,6 +107,7 @@ fn is_refusal(error: &h2::Error) -> bool {
     error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)
 }
 
+#[cfg(feature = "client")]
 fn is_goodbye(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     cause.is_some_and(|cause| cause.is_remote() && cause.is_go_away())
