@@ -6,6 +6,7 @@ mod expect;
 mod follows;
 mod http2;
 mod kit;
+mod proxy;
 mod queue;
 mod reuse;
 mod storm;
