@@ -229,7 +229,8 @@ struct Proxy {
 
 impl Proxy {
     fn before(to: SocketAddr) -> Done<Self> {
-        let settings = ClientSettings::new().without_retry().without_breaker();
+        // As many as its own clients need: here answers are kept unread, each with its connection.
+        let settings = ClientSettings::new().without_retry().without_breaker().max_connections_per_host(1000);
         Ok(Self { client: Client::builder().settings(settings).build()?, to })
     }
 

@@ -368,8 +368,9 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback or a refused
-/// token at `debug`; a circuit that opens, a health check that fails and what cannot connect at `warn`, and their other changes at `info`.
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback, a refused
+/// token or a connection at `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other
+/// changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -429,7 +430,7 @@ impl Observer for TracingObserver {
                 tracing::debug!(%host, http2, ?timings, ?took, "connection opened");
             }
             Event::ConnectFailed { host, kind, timings } => {
-                tracing::warn!(%host, kind = kind.name(), ?timings, "connecting failed");
+                tracing::debug!(%host, kind = kind.name(), ?timings, "connecting failed");
             }
             Event::RequestReplayed { host } => {
                 tracing::debug!(%host, "request came back unsent, and goes out again")

@@ -168,11 +168,12 @@ impl fmt::Debug for PrincipalId {
 /// By [who sends it](Principal::id): a limit for each. Requests of whom nothing is known share one.
 ///
 /// ```
-/// use stonework::base::ByPrincipal;
+/// use stonework::base::{ByPrincipal, PrincipalKey};
 /// use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer};
 ///
 /// # fn main() -> Result<(), stonework::limit::InvalidQuota> {
-/// let layer = RateLimitLayer::keyed(KeyedRateLimiter::new(Quota::per_second(50))?, ByPrincipal).answer();
+/// let limiter = KeyedRateLimiter::<PrincipalKey>::new(Quota::per_second(50))?;
+/// let layer = RateLimitLayer::keyed(limiter, ByPrincipal).answer();
 /// # let _ = layer;
 /// # Ok(()) }
 /// ```

@@ -83,8 +83,8 @@
 //!   away from nobody, and why it failed is told to each.
 //! - HTTP/2 is spoken where a host over TLS chooses it, and everywhere [if you say so](ClientSettings::http2_only), as for gRPC. As long as nothing
 //!   is known of a host, one connection is made; another one, when as many requests are under way as the host allows on the first. A host that
-//!   says goodbye finishes what it has, and what it says that it has not processed is [`Refused`](crate::base::Delivery::Refused). A
-//!   connection that goes silent is noticed within 30 s, also while nobody uses it, and left as soon as a call has timed out on it.
+//!   says goodbye finishes what it has; what it says that it has not processed is [`Refused`](crate::base::Delivery::Refused), and is sent again whatever its
+//!   method. A connection that goes silent is noticed within 30 s, also while nobody uses it, and left as soon as a call has timed out on it.
 //! - Over HTTP/1.1 a connection is used again when the answer has been read to its end; of one that nobody reads, the rest is read if it is
 //!   short. It is [let go](ClientSettings::idle_timeout) before its server closes it, as far as one can know. Where a call ends early, its
 //!   connection is closed, so that what comes late is not taken for the next answer.
@@ -189,7 +189,7 @@
 //!
 //! *Panics:* outside a Tokio runtime with network and timers, when a request is sent. *Cancellation:* dropping a call
 //! drops the attempt, and with it its connection over HTTP/1.1 at once, or its stream over HTTP/2; the server may
-//! still do what it was asked. *Background:* each connection over HTTP/1.1 has one task, over HTTP/2 two and one for each request with a body; one
+//! still do what it was asked. *Background:* each connection has one task, and over HTTP/2 one more for each request that is under way; one
 //! that is being made has one, and so has a short answer that nobody reads; the client has one while connections lie idle. They end with the
 //! last clone of the client and the responses that still use a connection, or with the runtime. *Readiness and cloning:* it is always
 //! ready; a clone shares connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry) and of the

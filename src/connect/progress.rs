@@ -43,6 +43,13 @@ impl Progress {
         state.since = Some(Instant::now());
     }
 
+    /// What was begun last turns out to be this step.
+    pub(super) fn is_rather(&self, step: Phase) {
+        let mut state = self.state();
+        state.step = Some(step);
+        state.since = state.since.or_else(|| Some(Instant::now()));
+    }
+
     /// The last step is over.
     pub fn end(&self) {
         let mut state = self.state();

@@ -46,7 +46,8 @@ impl Tcp {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, to.port())]);
         }
-        progress.begin(Phase::Resolve);
+        // Else a name that is not found would look as if there had been a connection to wait for.
+        progress.is_rather(Phase::Resolve);
         let (found, turn) = self.lookups.find(host).await?;
         progress.begin(Phase::Connect);
         let ordered = order(&found, turn);

@@ -48,8 +48,17 @@ impl Facts {
     }
 
     /// What is known once the request was handed to a connection, from the error of that.
+    ///
+    /// Of a connection over HTTP/2 that was driven by one task: h2 ends a stream with the error of a GOAWAY only if it is beyond the last one that
+    /// the peer has processed, or was never sent. But if the two halves of hyper's client run side by side, a request that has just
+    /// become a stream may be handed the error of its connection, which is the same, and be processed all the same.
+    #[cfg(feature = "client")]
     pub(crate) fn sent(error: &hyper::Error) -> Self {
-        Self { connect: false, connected: true, cause: Cause::of(error) }
+        let cause = match Cause::of(error) {
+            Cause::Broken if is_goodbye(error) => Cause::Refused,
+            other => other,
+        };
+        Self { connect: false, connected: true, cause }
     }
 
     pub(crate) fn judge(self) -> (Kind, Delivery) {
@@ -91,11 +100,17 @@ fn is_of_request_body(error: &(dyn StdError + 'static)) -> bool {
     failed(error) || error.source().is_some_and(failed)
 }
 
-/// RFC 9113, section 8.7: the peer guarantees that the request was not processed by `REFUSED_STREAM`, and by a GOAWAY whose last stream is
-/// an earlier one. Only such streams end with the error of a GOAWAY; the others go on, and end with the connection.
+/// RFC 9113, section 8.7: `REFUSED_STREAM` from the peer guarantees that the request was not processed.
+///
+/// A GOAWAY gives the same guarantee to the streams beyond its last one: see [`Facts::sent`].
 fn is_refusal(error: &h2::Error) -> bool {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    error.is_remote() && (refused || error.is_go_away())
+    error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)
+}
+
+#[cfg(feature = "client")]
+fn is_goodbye(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_remote() && cause.is_go_away())
 }
 
 #[cfg(test)]

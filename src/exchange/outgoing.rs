@@ -49,6 +49,7 @@ impl StdError for RequestBodyFailed {
     }
 }
 
+#[cfg(feature = "client")]
 impl RequestBodyFailed {
     pub(crate) fn new(error: impl Into<BoxError>) -> Self {
         Self(error.into())

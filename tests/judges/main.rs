@@ -1,20 +1,23 @@
 //! The server, judged by clients that others wrote, in other languages: curl, Python's h2 and gRPC, `h2load`, `wrk`.
 //!
-//! And the rate limit that machines share, with the server that it shares through, Redis; and who is asking, with a proxy that says so,
-//! nginx. And tokens, with those that others make.
+//! The client, judged by servers: nginx, haproxy, Python's h2, Node. And the rate limit that machines share, with the server that it shares
+//! through, Redis; and who is asking, with a proxy that says so, nginx. And tokens, with those that others make.
 //!
-//! Each is a process that talks to a server of ours on the loopback interface, and has a limit on its time. A program that is
+//! Each is a process that talks to ours on the loopback interface, and has a limit on its time. A program that is
 //! not there is named and its tests are skipped; with `STONEWORK_JUDGES=1` they fail. `.ci/run` installs all of them.
 
+#[cfg(feature = "tls")]
+#[cfg(unix)]
+mod client;
 mod curl;
 mod grpc;
 mod h2;
 mod jwt;
 mod kit;
 mod load;
-#[cfg(feature = "redis")]
 #[cfg(target_os = "linux")]
 mod nginx;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "tls")]
 mod tls;

@@ -2,8 +2,11 @@
 
 mod dials;
 mod expect;
+#[cfg(target_os = "linux")]
+mod follows;
 mod http2;
 mod kit;
+mod proxy;
 mod queue;
 mod reuse;
 mod storm;

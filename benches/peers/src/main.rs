@@ -1,6 +1,7 @@
 //! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
 
 mod breaker;
+mod client;
 mod flaws;
 mod jwt;
 mod limit;
@@ -22,7 +23,7 @@ use report::{Comparison, Report};
 static ALLOCATOR: measure::Counting = measure::Counting;
 
 const USAGE: &str = "usage: stonework-peers report [--json FILE] [NAME…] | check [NAME…] | memory [KEYS] | \
-                     queue | server | flaws [NAME…]";
+                     queue | server | client | flaws [NAME…]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +34,11 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["server"] => {
             let report = server::Report::measure();
+            println!("{}", report.markdown());
+            return verdict(&report.missed());
+        }
+        ["client"] => {
+            let report = client::Report::measure();
             println!("{}", report.markdown());
             return verdict(&report.missed());
         }
@@ -49,9 +55,17 @@ fn main() -> ExitCode {
             server::profile(row, requests.parse().expect("a number of requests"), out);
             return ExitCode::SUCCESS;
         }
-        // What `server` runs in another process.
+        ["client", "profile", row, requests, out] => {
+            client::profile(row, requests.parse().expect("a number of requests"), out);
+            return ExitCode::SUCCESS;
+        }
+        // What `server` and `client` run in other processes.
         ["host", row] => {
             server::host(row);
+            return ExitCode::SUCCESS;
+        }
+        ["call", row, port, tasks] => {
+            client::call(row, port, tasks);
             return ExitCode::SUCCESS;
         }
         _ => {}

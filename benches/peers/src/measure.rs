@@ -130,6 +130,11 @@ pub(crate) fn live() -> usize {
     LIVE.get()
 }
 
+/// How often this thread was handed something out.
+pub(crate) fn allocated() -> u64 {
+    ALLOCATIONS.get()
+}
+
 /// The system's allocator, which counts what it hands out to each thread.
 pub(crate) struct Counting;
 

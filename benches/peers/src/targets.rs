@@ -1,10 +1,11 @@
 //! The targets that our rows have to meet.
 
+use crate::client::{self, Peer};
 use crate::limit::memory;
 use crate::pool::queue;
 use crate::report::Report;
 use crate::rows::{Kind, STACK, TOWER_BOTH};
-use crate::server::{self, Host};
+use crate::server::{self, Host, Http};
 
 /// Differences below this many nanoseconds are noise.
 const NOISE: f64 = 25.0;
@@ -18,6 +19,9 @@ const CHECKOUT: f64 = 1.5;
 const SPREAD: f64 = 1.3;
 /// How much more processor time than bare hyper our server may take for a request.
 const SHELL: f64 = 1.05;
+/// How much more than bare hyper our client without layers may take, over HTTP/1.1 and over HTTP/2; and with them, than hyper-util's.
+const WIRES: [f64; 2] = [1.10, 1.15];
+const CLIENT: f64 = 1.0;
 /// Bytes of heap that an idle connection may take: one that has sent nothing, and one that has been answered.
 const FRESH: usize = 2_400;
 const ANSWERED: usize = 10_000;
@@ -184,6 +188,25 @@ impl server::Report {
                 if found > most {
                     missed.push(format!("server, HTTP {http:?}: {found} bytes a connection > {most}"));
                 }
+            }
+        }
+        missed
+    }
+}
+
+impl client::Report {
+    /// As above.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in &self.lines {
+            let (name, http) = (line.row.name(), line.row.http);
+            let (times, beside, most) = match line.row.peer {
+                Peer::Bare => (line.times_hyper, "hyper", WIRES[usize::from(http == Http::Two)]),
+                Peer::Ours => (line.times_hyper_util, "hyper-util", CLIENT),
+                Peer::Hyper | Peer::HyperUtil | Peer::Reqwest => continue,
+            };
+            if times > most {
+                missed.push(format!("client, HTTP {http:?}, {name}: {times:.3} times {beside} > {most}"));
             }
         }
         missed

@@ -1,25 +1,27 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::pulse::Pulse;
+use super::sender::Sender;
 use super::upload::Upload;
 use crate::connect::Forward;
 
 /// A connection that can be used.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Http1(Http1),
+    /// In a box, since answers are moved often on their way to their callers, with what belongs to them.
+    Http1(Box<Http1>),
     Http2(Arc<Http2>),
 }
 
 /// A connection for one request at a time. Dropping it closes it once what was sent has been answered.
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Upload>,
+    pub(super) sender: Arc<Sender<http1::SendRequest<Upload>>>,
     pub(super) task: AbortHandle,
     /// Set where a proxy is at the other end.
     pub(super) forwards: Option<Box<Forward>>,
@@ -51,14 +53,20 @@ impl fmt::Debug for Http1 {
 
 /// A connection for many requests at once. When the last of its handles is dropped it says goodbye and closes.
 pub(super) struct Http2 {
-    pub(super) sender: http2::SendRequest<Upload>,
+    pub(super) sender: Arc<Sender<http2::SendRequest<Upload>>>,
     /// How many requests its server allows at once.
     pub(super) limit: Arc<AtomicUsize>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) retire_at: Option<Instant>,
+    /// It has carried a request, or carries one now.
+    pub(super) used: AtomicBool,
 }
 
 impl Http2 {
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.used.load(Ordering::Relaxed)
+    }
+
     pub(super) fn streams(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }

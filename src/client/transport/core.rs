@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use http::Request;
 use tokio::time::Instant;
 
 use super::host::Host;
@@ -37,6 +38,8 @@ pub(super) struct Core {
 #[derive(Default)]
 struct Hosts {
     by_key: HashMap<Key, Arc<Host>>,
+    /// The one that was asked for last, which is rather the one that is asked for next.
+    last: Weak<Host>,
     /// How many there may be before those that nobody uses are looked for.
     sweep_at: usize,
 }
@@ -76,8 +79,17 @@ impl Core {
         }
     }
 
-    pub(super) fn host(self: &Arc<Self>, key: Key) -> Arc<Host> {
+    pub(super) fn host<B>(self: &Arc<Self>, request: &Request<B>) -> Arc<Host> {
         let mut hosts = self.hosts();
+        if let Some(host) = hosts.last.upgrade().filter(|host| host.key.is_written_in(request.uri())) {
+            return host;
+        }
+        let host = self.host_by(&mut hosts, Key::of(request));
+        hosts.last = Arc::downgrade(&host);
+        host
+    }
+
+    fn host_by(self: &Arc<Self>, hosts: &mut Hosts, key: Key) -> Arc<Host> {
         if let Some(host) = hosts.by_key.get(&key) {
             return Arc::clone(host);
         }

@@ -1,19 +1,21 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Http1, Http2};
-use super::host::{Host, Place};
+use super::host::Host;
+use super::place::Place;
 use super::pulse::Pulse;
+use super::sender::Sender;
+use super::upload::Upload;
 use super::waiting::CutOff;
 use super::wire::Wire;
 use crate::base::{Deadline, Delivery, Elapsed, Error, Event, Kind, Phase};
@@ -126,12 +128,16 @@ async fn shake_hands(
 ) -> Result<Connection, Error> {
     let io = TokioIo::new(Wire::new(dialed.io, Some(place), None));
     let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
-    let task = tokio::spawn(async {
+    let sender = Arc::new(Sender::new(sender));
+    let ends = Arc::downgrade(&sender);
+    let task = tokio::spawn(async move {
         // Whoever uses it is told the same.
         let _ = connection.with_upgrades().await;
+        Sender::end(&ends);
     });
     let forwards = dialed.forwards.map(Box::new);
-    Ok(Connection::Http1(Http1 { sender, task: task.abort_handle(), forwards, retire_at, used: false }))
+    let task = task.abort_handle();
+    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false })))
 }
 
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).
@@ -139,8 +145,7 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
     let pulse = Arc::new(Pulse::greeting());
     let io = TokioIo::new(Wire::new(io, Some(place), Some(Arc::clone(&pulse))));
     let tasks = Tasks::default();
-    let mut unfinished = Unfinished(tasks.clone());
-    let (sender, mut connection) = http2::Builder::new(tasks)
+    let (sender, requests) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -151,34 +156,63 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         .handshake(io)
         .await
         .map_err(broken)?;
-    while connection.current_max_send_streams() == UNSAID {
+    let limit = Arc::new(AtomicUsize::new(UNSAID));
+    let mut driver = Driver {
+        frames: tasks.first().ok_or_else(|| Error::new(Kind::Connect, NoSettings))?,
+        requests: Some(requests),
+        limit: Arc::clone(&limit),
+        sender: Weak::new(),
+    };
+    while limit.load(Ordering::Relaxed) == UNSAID {
         let mut looked = pin!(pulse.looked());
-        let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => looked.as_mut().poll(cx).map(|()| None),
+        let ended = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => looked.as_mut().poll(cx).map(|()| false),
         });
-        if let Some(ended) = ended.await {
-            return Err(ended.err().map_or_else(
-                || Error::new(Kind::Connect, NoSettings).with_delivery(Delivery::NotSent),
-                broken,
-            ));
+        if ended.await {
+            return Err(Error::new(Kind::Connect, NoSettings).with_delivery(Delivery::NotSent));
         }
     }
     pulse.greeted();
-    let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-    let says = Arc::clone(&limit);
-    tokio::spawn(async move {
-        let driven = poll_fn(|cx| {
-            let polled = Pin::new(&mut connection).poll(cx);
-            // A peer may change its mind.
-            says.store(connection.current_max_send_streams(), Ordering::Relaxed);
-            polled
-        });
-        // Whoever uses it is told the same.
-        let _ = driven.await;
-    });
-    unfinished.0 = Tasks::default();
-    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at })))
+    let sender = Arc::new(Sender::new(sender));
+    driver.sender = Arc::downgrade(&sender);
+    tokio::spawn(driver);
+    let used = AtomicBool::new(false);
+    Ok(Connection::Http2(Arc::new(Http2 { sender, limit, pulse, retire_at, used })))
+}
+
+/// All of a connection over HTTP/2 but what its requests do: one half takes requests, the other one reads and writes frames.
+///
+/// In one task, one after the other. Hyper's first half looks at the connection again after it has made a request a stream; a goodbye that
+/// came in between would look as if that request had never been sent.
+struct Driver {
+    requests: Option<http2::Connection<TokioIo<Wire<Stream>>, Upload, Tasks>>,
+    frames: Task,
+    /// How many streams the peer allows, as it says now.
+    limit: Arc<AtomicUsize>,
+    sender: Weak<Sender<http2::SendRequest<Upload>>>,
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Some(requests) = &mut this.requests {
+            // Whoever uses the connection is told how it ended.
+            let ended = Pin::new(&mut *requests).poll(cx).is_ready();
+            this.limit.store(requests.current_max_send_streams(), Ordering::Relaxed);
+            if ended {
+                this.requests = None;
+                Sender::end(&this.sender);
+            }
+        }
+        ready!(this.frames.as_mut().poll(cx));
+        if this.requests.take().is_some() {
+            Sender::end(&this.sender);
+        }
+        Poll::Ready(())
+    }
 }
 
 fn broken(error: hyper::Error) -> Error {
@@ -190,27 +224,41 @@ fn broken(error: hyper::Error) -> Error {
 #[error("the peer closed the connection before its HTTP/2 settings had come")]
 struct NoSettings;
 
-/// Runs what a connection over HTTP/2 consists of. The first task is the one that has the socket.
-#[derive(Clone, Debug, Default)]
-struct Tasks(Arc<OnceLock<AbortHandle>>);
+/// A part of a connection over HTTP/2.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs what a connection over HTTP/2 consists of. The first part is the one that has the socket, and is kept for the [`Driver`].
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<First>>);
+
+#[derive(Default)]
+struct First {
+    came: bool,
+    task: Option<Task>,
+}
+
+impl Tasks {
+    fn first(&self) -> Option<Task> {
+        self.lock().task.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, First> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<F> Executor<F> for Tasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        let task = tokio::spawn(task);
-        let _ = self.0.set(task.abort_handle());
-    }
-}
-
-/// Closes the socket of a connection that did not come about.
-struct Unfinished(Tasks);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.0.get() {
-            task.abort();
+        {
+            let mut first = self.lock();
+            if !first.came {
+                *first = First { came: true, task: Some(Box::pin(task)) };
+                return;
+            }
         }
+        tokio::spawn(task);
     }
 }

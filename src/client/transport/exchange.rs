@@ -6,7 +6,6 @@ use std::task::Poll;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -14,31 +13,28 @@ use super::expect::{Held, hold};
 use super::head::Head;
 use super::host::{Asked, Host};
 use super::keep_alive::idle_after;
-use super::key::Key;
 use super::lease::Lease;
+use super::sender::{Answer, Lost};
 use super::service::Owner;
 use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
 use crate::base::body::Body;
 use crate::base::{Delivery, Elapsed, Error, Event, Kind, Phase, scope};
 use crate::client::Informational;
-use crate::exchange::Facts;
 
 /// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
 /// next one is rather a new one.
 const REPLAYS: u32 = 2;
-
-type Answer = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 
 /// One request over one connection; over another one if the first gives it back.
 pub(super) async fn exchange(
     owner: Arc<Owner>,
     mut request: Request<Body>,
 ) -> Result<Response<Wired>, Error> {
-    let host = owner.0.host(Key::of(&request));
+    let host = owner.0.host(&request);
     let hook = request.extensions_mut().remove::<Informational>();
     let mut request = Upload::of(request);
-    let head = Head::of(&request);
+    let mut head = Head::default();
     let mut expects = true;
     let mut replays = 0;
     loop {
@@ -58,22 +54,19 @@ pub(super) async fn exchange(
                 if response.status() == StatusCode::EXPECTATION_FAILED {
                     if let Some(again) = held.and_then(Held::take_back) {
                         request = again;
+                        head.undo(&mut request);
                         expects = false;
                         continue;
                     }
                 }
                 return Ok(wired(lease, response, upload));
             }
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let error = error.into_error();
-                let Some(mut unsent) = unsent.filter(|_| replays < REPLAYS) else {
-                    let (kind, delivery) = Facts::sent(&error).judge();
-                    return Err(Error::new(kind, error).with_delivery(delivery));
-                };
+            Err(lost) => {
+                let (unsent, error) = lost.judge();
+                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else { return Err(error) };
                 lease.came_back();
-                head.undo(&mut unsent);
                 request = unsent;
+                head.undo(&mut request);
             }
         }
         replays += 1;
@@ -89,12 +82,14 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
     loop {
         let mut lease = match host.ask(fresh)? {
             Asked::Has(lease) => lease,
-            Asked::Waits(waiting) => waiting.wait().await?,
+            // In a box, as whatever is rare and large: it would be a part of every request.
+            Asked::Waits(waiting) => Box::pin(waiting.wait()).await?,
         };
-        let mut reused = true;
-        let mut http2 = true;
+        let (reused, http2) = match lease.connection() {
+            Connection::Http1(connection) => (!connection.is_fresh(), false),
+            Connection::Http2(connection) => (!connection.is_fresh(), true),
+        };
         if let Connection::Http1(connection) = lease.connection() {
-            (reused, http2) = (!connection.is_fresh(), false);
             // The end of an answer is read a moment before its connection is ready again.
             let ready = poll_fn(|cx| match connection.sender.poll_ready(cx) {
                 Poll::Pending if scope::expired() => Poll::Ready(None),
@@ -112,9 +107,9 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
                     lease.came_back();
                     continue;
                 }
-                Some(Err(error)) => {
+                Some(Err(ended)) => {
                     lease.came_back();
-                    return Err(Error::new(Kind::Connect, error).with_delivery(Delivery::NotSent));
+                    return Err(Error::new(Kind::Connect, ended).with_delivery(Delivery::NotSent));
                 }
             }
         }
@@ -128,21 +123,26 @@ async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
     }
 }
 
-async fn send(lease: &mut Lease, request: Request<Upload>, held: Option<&Held>) -> Answer {
+async fn send(
+    lease: &mut Lease,
+    request: Request<Upload>,
+    held: Option<&Held>,
+) -> Result<Response<Incoming>, Lost> {
     lease.begin();
-    match lease.connection() {
+    let answer = match lease.connection() {
         Connection::Http1(connection) => {
-            let answer = connection.sender.try_send_request(request);
+            let answer = connection.sender.send(request)?;
             match held {
-                Some(held) => held.with(watched(lease, answer)).await,
+                Some(held) => Box::pin(held.with(watched(lease, answer))).await,
                 None => watched(lease, answer).await,
             }
         }
         Connection::Http2(connection) => {
-            let answer = connection.sender.clone().try_send_request(request);
+            let answer = connection.sender.send(request)?;
             watched(lease, answer).await
         }
-    }
+    };
+    answer.map_err(|failed| Lost::Failed(Box::new(failed)))
 }
 
 /// Notes when time runs out, which whoever limits the call lets be seen before it ends it.
@@ -158,12 +158,16 @@ async fn watched(lease: &mut Lease, answer: impl Future<Output = Answer>) -> Ans
     .await
 }
 
-fn wired(lease: Lease, response: Response<Incoming>, upload: Watch) -> Response<Wired> {
+fn wired(mut lease: Lease, response: Response<Incoming>, upload: Watch) -> Response<Wired> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         lease.leave();
         return response.map(|body| Wired::new(body, None));
     }
     let own = lease.host.core.settings.idle_timeout;
-    let idle = own.and_then(|own| idle_after(response.version(), response.headers(), own));
+    let idle = match lease.connection() {
+        Connection::Http1(_) => own.and_then(|own| idle_after(response.version(), response.headers(), own)),
+        // What its host does with it does not depend on the answer.
+        Connection::Http2(_) => own,
+    };
     response.map(|body| Wired::new(body, Some(Rest { lease, upload, idle })))
 }

@@ -51,7 +51,10 @@ fn expectation(request: &mut Request<Upload>, host: &Host) -> Option<Held> {
     }
     if let Some(value) = request.headers().get(EXPECT) {
         let asked = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        return asked.then(|| Held { gate: request.body_mut().hold(), spare: None });
+        if !asked {
+            return None;
+        }
+        return request.body_mut().hold().map(|gate| Held { gate, spare: None });
     }
     let size = request.body().size_hint().exact()?;
     host.core.settings.expect_continue.filter(|most| size >= *most)?;
@@ -62,7 +65,7 @@ fn expectation(request: &mut Request<Upload>, host: &Host) -> Option<Held> {
     spare.headers_mut().clone_from(request.headers());
     spare.extensions_mut().clone_from(request.extensions());
     request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
-    Some(Held { gate: request.body_mut().hold(), spare: Some(spare) })
+    request.body_mut().hold().map(|gate| Held { gate, spare: Some(spare) })
 }
 
 impl Held {

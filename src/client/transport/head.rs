@@ -1,81 +1,118 @@
-use http::header::{EXPECT, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use std::mem;
+
+use http::header::{EXPECT, Entry, HOST, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri, Version};
+use http_body::Body as _;
 
 use super::host::Host;
 use super::upload::Upload;
 use crate::connect::Forward;
 use crate::exchange::frame;
 
-/// What a caller wrote, of that which a connection changes: the same request may go over a connection of another kind after it.
+/// What a connection has changed of what a caller wrote: the same request may go over a connection of another kind after it.
+#[derive(Default)]
 pub(super) struct Head {
-    uri: Uri,
-    has_host: bool,
-    has_framing: bool,
-    has_expectation: bool,
-    has_proxy_authorization: bool,
+    /// What stood where something else stands now.
+    uri: Option<Uri>,
+    host: Option<HeaderValue>,
+    // What was not there, and may be now.
+    adds_host: bool,
+    adds_framing: bool,
+    adds_expectation: bool,
+    adds_proxy_authorization: bool,
 }
 
 impl Head {
-    pub(super) fn of(request: &Request<Upload>) -> Self {
-        let headers = request.headers();
-        Self {
-            uri: request.uri().clone(),
-            has_host: headers.contains_key(HOST),
-            has_framing: headers.contains_key(TRANSFER_ENCODING),
-            has_expectation: headers.contains_key(EXPECT),
-            has_proxy_authorization: headers.contains_key(PROXY_AUTHORIZATION),
+    pub(super) fn over_http1(
+        &mut self,
+        request: &mut Request<Upload>,
+        host: &Host,
+        forwards: Option<&Forward>,
+    ) {
+        // What has no body is not framed, and expects nothing.
+        if !request.body().is_end_stream() {
+            self.adds_framing = !request.headers().contains_key(TRANSFER_ENCODING);
+            self.adds_expectation = !request.headers().contains_key(EXPECT);
         }
-    }
-
-    pub(super) fn over_http1(&self, request: &mut Request<Upload>, host: &Host, forwards: Option<&Forward>) {
         frame(request);
-        if !self.has_host {
-            request.headers_mut().insert(HOST, host.header.clone());
+        if let Entry::Vacant(vacant) = request.headers_mut().entry(HOST) {
+            vacant.insert(host.header.clone());
+            self.adds_host = true;
         }
         match forwards {
             // RFC 9112, section 3.2.2: a proxy needs all of it, and `http` shows the empty path as one.
             Some(forward) => {
-                if let (Some(authorization), false) = (&forward.authorization, self.has_proxy_authorization) {
-                    request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+                if let Some(authorization) = &forward.authorization {
+                    if let Entry::Vacant(vacant) = request.headers_mut().entry(PROXY_AUTHORIZATION) {
+                        vacant.insert(authorization.clone());
+                        self.adds_proxy_authorization = true;
+                    }
                 }
             }
             None => {
                 let root = || PathAndQuery::from_static("/");
-                *request.uri_mut() = self.uri.path_and_query().cloned().unwrap_or_else(root).into();
+                let path = request.uri().path_and_query().cloned().unwrap_or_else(root);
+                self.uri = Some(mem::replace(request.uri_mut(), path.into()));
             }
         }
     }
 
-    pub(super) fn over_http2(&self, request: &mut Request<Upload>) {
+    pub(super) fn over_http2(&mut self, request: &mut Request<Upload>) {
         *request.version_mut() = Version::HTTP_2;
         // RFC 9113, section 8.3.1: `:authority` stands in the place of `host`, of which there is to be no other.
-        if self.has_host {
-            let host = request.headers_mut().remove(HOST);
-            let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-            if let Some(authority) = authority {
-                let mut parts = self.uri.clone().into_parts();
-                parts.authority = Some(authority);
-                if let Ok(uri) = Uri::from_parts(parts) {
-                    *request.uri_mut() = uri;
-                }
+        self.host = request.headers_mut().remove(HOST);
+        let named = self.host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        if let Some(authority) = named {
+            let mut parts = request.uri().clone().into_parts();
+            parts.authority = Some(authority);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                self.uri = Some(mem::replace(request.uri_mut(), uri));
             }
         }
     }
 
     /// The request came back.
-    pub(super) fn undo(&self, request: &mut Request<Upload>) {
-        *request.uri_mut() = self.uri.clone();
+    pub(super) fn undo(&mut self, request: &mut Request<Upload>) {
+        let before = mem::take(self);
         request.body_mut().release();
-        for (name, is_its_own) in [
-            (HOST, self.has_host),
-            (TRANSFER_ENCODING, self.has_framing),
-            (EXPECT, self.has_expectation),
-            (PROXY_AUTHORIZATION, self.has_proxy_authorization),
+        for (name, added) in [
+            (HOST, before.adds_host),
+            (TRANSFER_ENCODING, before.adds_framing),
+            (EXPECT, before.adds_expectation),
+            (PROXY_AUTHORIZATION, before.adds_proxy_authorization),
         ] {
-            if !is_its_own {
+            if added {
                 request.headers_mut().remove(name);
             }
         }
+        if let Some(uri) = before.uri {
+            *request.uri_mut() = uri;
+        }
+        if let Some(host) = before.host {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::body::Body;
+
+    #[test]
+    fn a_request_that_comes_back_from_http2_is_as_its_caller_wrote_it() {
+        let request =
+            Request::get("http://a.test/x?y").header(HOST, "b.test:99").body(Body::empty()).unwrap();
+        let mut request = Upload::of(request);
+        let mut head = Head::default();
+        head.over_http2(&mut request);
+        assert_eq!(
+            (request.uri().to_string(), request.headers().len()),
+            ("http://b.test:99/x?y".to_owned(), 0)
+        );
+        head.undo(&mut request);
+        assert_eq!(request.uri(), "http://a.test/x?y");
+        assert_eq!(request.headers()[HOST], "b.test:99");
     }
 }

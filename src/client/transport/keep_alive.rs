@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderMap};
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 
 /// A server that says when it will close an idle connection means its own clock, from when it had sent its answer. So a request may leave
 /// until this long before that; where the server allows less than twice as much, half of what it allows.
 pub(super) const MARGIN: Duration = Duration::from_secs(1);
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How long a connection may lie idle after this answer over HTTP/1: not at all if either side closes it, else as long as the client keeps
 /// them, and less than the server says that it does (`Keep-Alive: timeout=5`; RFC 2068, section 19.7.1, and what servers have made of it).
@@ -33,7 +35,7 @@ fn says(headers: &HeaderMap, wanted: &str) -> bool {
 }
 
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(KEEP_ALIVE).iter().filter_map(|value| value.to_str().ok());
     let words = values.flat_map(|text| text.split([',', ';']));
     let seconds = words.filter_map(|word| {
         let (name, value) = word.split_once('=')?;
@@ -46,8 +48,6 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     const OWN: Duration = Duration::from_secs(60);

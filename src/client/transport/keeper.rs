@@ -1,11 +1,16 @@
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use super::core::Core;
 
-/// The one task of a client, which closes what lies idle for too long. It is there while something lies idle.
+/// How long it stays when nothing lies idle. Between two requests a connection lies idle for a moment, which is not to cost a task each time.
+const LULL: Duration = Duration::from_secs(1);
+
+/// The one task of a client, which closes what lies idle for too long. It is there while something lies idle, and a moment longer.
 #[derive(Debug, Default)]
 pub(super) struct Keeper(Mutex<Option<AbortHandle>>);
 
@@ -37,13 +42,16 @@ fn spawn(runtime: &tokio::runtime::Handle, core: &Arc<Core>) -> JoinHandle<()> {
 }
 
 async fn keep(core: Weak<Core>) {
+    let mut lull = false;
     loop {
         let Some(strong) = core.upgrade() else { return };
         let now = Instant::now();
         let next = strong.expire(now);
+        let was_lull = mem::replace(&mut lull, next.is_none());
         let next = match next {
             // What will lie idle later is due no earlier than this, but for what a server asks to be let go sooner.
             Some(next) => strong.settings.idle_timeout.map_or(next, |idle| next.min(now + idle)),
+            None if !was_lull => now + strong.settings.idle_timeout.map_or(LULL, |idle| idle.min(LULL)),
             None => {
                 let mut running = strong.keeper.running();
                 // Whoever lays something down from now on finds nobody, and begins anew.

@@ -1,5 +1,5 @@
-use http::Request;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
+use http::{Request, Uri};
 
 use crate::base::HostPort;
 
@@ -14,7 +14,17 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let tls = request.uri().scheme() == Some(&Scheme::HTTPS);
-        Self { tls, at: HostPort::of(request) }
+        Self { tls: is_tls(request.uri()), at: HostPort::of(request) }
     }
+
+    /// Whether this URI names it in the words that it was read from. In other words it may be the same nevertheless.
+    pub(super) fn is_written_in(&self, uri: &Uri) -> bool {
+        let (own, other) = (self.at.authority(), uri.authority());
+        // As text: to compare authorities is to compare them letter by letter, in any case.
+        own.is_some() && own.map(Authority::as_str) == other.map(Authority::as_str) && self.tls == is_tls(uri)
+    }
+}
+
+fn is_tls(uri: &Uri) -> bool {
+    uri.scheme() == Some(&Scheme::HTTPS)
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::connection::{Connection, Http1};
@@ -43,7 +44,10 @@ impl Lease {
                 connection.used = true;
                 0
             }
-            Connection::Http2(connection) => connection.pulse.reads(),
+            Connection::Http2(connection) => {
+                connection.used.store(true, Ordering::Relaxed);
+                connection.pulse.reads()
+            }
         };
         self.stage = Stage::Busy { reads, timed_out: false };
     }

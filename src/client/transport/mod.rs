@@ -1,7 +1,7 @@
 //! The innermost service: one request over one connection.
 //!
-//! [`places`], [`keep_alive`] and [`key`] decide; a [`host`](host::Host) holds the connections to it and the queue of those who wait for
-//! one, [`dial`] makes them, a [`lease`] is one of them in the hands of a request, and [`exchange`] takes a request from its caller to its
+//! [`places`], [`keep_alive`] and [`key`] decide; a [`host`](host::Host) holds, in its [`state`](state::State), the connections to it and the queue of those who
+//! wait for one, [`dial`] makes them, a [`lease`] is one of them in the hands of a request, and [`exchange`] takes a request from its caller to its
 //! answer.
 
 mod connection;
@@ -15,9 +15,12 @@ mod keep_alive;
 mod keeper;
 mod key;
 mod lease;
+mod place;
 mod places;
 mod pulse;
+mod sender;
 mod service;
+mod state;
 mod upload;
 mod waiting;
 mod wire;

@@ -13,14 +13,17 @@ use crate::base::body::Body;
 use crate::exchange::{Outgoing, RequestBodyFailed};
 
 /// A request body on its way out: it knows whether it has all been taken, ends where its caller said that it ends, and can be held back.
-pub(super) struct Upload {
+///
+/// None if there is nothing to send, which is most often so. In a box, since a request is moved often on its way to its connection.
+pub(super) struct Upload(Option<Box<Outbound>>);
+
+struct Outbound {
     body: Outgoing,
     /// What the caller's `content-length` leaves of a body that does not know its own length.
     left: Option<u64>,
     /// What came after the end of that, and is no data.
     ahead: Option<Frame<Bytes>>,
-    /// None of an empty body, which is always out.
-    out: Option<Arc<AtomicBool>>,
+    out: Arc<AtomicBool>,
     held: Option<Arc<Gate>>,
 }
 
@@ -32,23 +35,44 @@ struct TooLong;
 impl Upload {
     pub(super) fn of(request: Request<Body>) -> Request<Self> {
         let (head, body) = request.into_parts();
-        let left = if body.size_hint().exact().is_none() { announced(&head.headers) } else { None };
-        let out = if body.is_end_stream() { None } else { Some(Arc::default()) };
-        Request::from_parts(head, Self { body: Outgoing(body), left, ahead: None, out, held: None })
+        let upload = if body.is_end_stream() {
+            Self(None)
+        } else {
+            let left = if body.size_hint().exact().is_none() { announced(&head.headers) } else { None };
+            Self::some(Outgoing(body), left)
+        };
+        Request::from_parts(head, upload)
     }
 
     /// A body that was held back, and is not.
     pub(super) fn again(body: Outgoing) -> Self {
-        Self { body, left: None, ahead: None, out: Some(Arc::default()), held: None }
+        Self::some(body, None)
+    }
+
+    fn some(body: Outgoing, left: Option<u64>) -> Self {
+        Self(Some(Box::new(Outbound { body, left, ahead: None, out: Arc::default(), held: None })))
     }
 
     /// Tells whether all of it was taken, after it was handed on.
     pub(super) fn watch(&self) -> Watch {
-        Watch(self.out.clone())
+        Watch(self.0.as_ref().map(|upload| Arc::clone(&upload.out)))
     }
 
-    /// Hold the body back behind this gate, which lets it through once.
-    pub(super) fn hold(&mut self) -> Arc<Gate> {
+    /// Hold the body back behind this gate, which lets it through once. None if there is nothing to hold back.
+    pub(super) fn hold(&mut self) -> Option<Arc<Gate>> {
+        self.0.as_mut().map(|upload| upload.hold())
+    }
+
+    /// If it is held back, from now on it is not.
+    pub(super) fn release(&mut self) {
+        if let Some(upload) = &mut self.0 {
+            upload.release();
+        }
+    }
+}
+
+impl Outbound {
+    fn hold(&mut self) -> Arc<Gate> {
         let body = std::mem::replace(&mut self.body, Outgoing(Body::empty()));
         let size = body.size_hint();
         let gate =
@@ -57,8 +81,7 @@ impl Upload {
         gate
     }
 
-    /// Whether it is held back; from now on it is not.
-    pub(super) fn release(&mut self) {
+    fn release(&mut self) {
         if let Some(gate) = self.held.take() {
             if let Some(body) = gate.take_back() {
                 self.body = body;
@@ -66,47 +89,7 @@ impl Upload {
         }
     }
 
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(gate) = &self.held {
-            if let Some(body) = ready!(gate.poll_open(cx)) {
-                self.body = body;
-            }
-            self.held = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Look at what comes after the announced end, which nobody will ask for, as far as it is there already. It is not to be data.
-    fn poll_beyond(&mut self, cx: &mut Context<'_>) -> bool {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| !data.is_empty()) => false,
-            Poll::Ready(Some(Ok(frame))) => {
-                self.ahead = Some(frame);
-                true
-            }
-            _ => true,
-        }
-    }
-
-    fn taken(&self) {
-        if let Some(out) = &self.out {
-            out.store(true, Ordering::Release);
-        }
-    }
-}
-
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = RequestBodyFailed;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
         ready!(self.poll_held(cx));
         if let Some(frame) = self.ahead.take() {
             return Poll::Ready(Some(Ok(frame)));
@@ -134,6 +117,32 @@ impl http_body::Body for Upload {
         Poll::Ready(Some(Ok(frame)))
     }
 
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gate) = &self.held {
+            if let Some(body) = ready!(gate.poll_open(cx)) {
+                self.body = body;
+            }
+            self.held = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Look at what comes after the announced end, which nobody will ask for, as far as it is there already. It is not to be data.
+    fn poll_beyond(&mut self, cx: &mut Context<'_>) -> bool {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| !data.is_empty()) => false,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.ahead = Some(frame);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn taken(&self) {
+        self.out.store(true, Ordering::Release);
+    }
+
     fn is_end_stream(&self) -> bool {
         self.held.is_none() && self.body.is_end_stream()
     }
@@ -146,13 +155,37 @@ impl http_body::Body for Upload {
     }
 }
 
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("body", &self.body).finish_non_exhaustive()
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = RequestBodyFailed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |upload| upload.poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|upload| upload.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.size_hint())
     }
 }
 
-/// Whether a request body has left, as far as its connection is concerned.
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("size", &self.size_hint()).finish_non_exhaustive()
+    }
+}
+
+/// Whether a request body has left, as far as its connection is concerned. None of an empty one, which always has.
 #[derive(Debug)]
 pub(super) struct Watch(Option<Arc<AtomicBool>>);
 

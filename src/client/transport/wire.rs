@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::host::Place;
+use super::place::Place;
 use super::pulse::Pulse;
 
 /// How long a failure to write waits for the next read. What the peer said has arrived by then: only a reader of the

@@ -117,7 +117,10 @@ async fn when_no_address_can_be_reached_the_error_says_how_many_were_tried_and_t
         assert_eq!(address.ip(), V4, "{error:#}");
     }
 
-    let error = dial(&over(&[]), &to(port), Offer::Http1).await.unwrap_err();
+    let progress = Progress::default();
+    let error = over(&[]).dial(&to(port), Offer::Http1, &progress).await.unwrap_err();
+    let timings = progress.timings();
+    assert!(timings.resolve.is_some() && timings.connect.is_none(), "it came no further: {timings:?}");
     assert!(
         matches!(why(&error), ConnectError::NoAddress { host, .. } if &**host == "orders.test"),
         "{error:?}"

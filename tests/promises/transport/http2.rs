@@ -9,9 +9,10 @@ use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::{HeaderMap, Request, Response};
 use stonework::Body;
-use stonework::base::{Backoff, Delivery, Kind};
+use stonework::base::{Backoff, Delivery, Event, Kind};
 use stonework::client::{Client, ClientSettings};
 use stonework::retry::RetrySettings;
+use stonework::testing::Recorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -100,6 +101,25 @@ async fn a_call_that_is_dropped_ends_its_stream_and_nobody_elses() {
         assert_eq!(client.get(URI).send().await.unwrap().text().await.unwrap(), "x");
     }
     assert_eq!(net.dialed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_request_over_a_connection_is_told_that_it_is_new_and_all_others_that_it_is_not() {
+    let net = Net::new(TURN, |_, peer| serve(peer, 10, |_, respond| async { ok(respond, "x") }));
+    let recorder = Recorder::new();
+    let client = net.builder(settings()).observer(recorder.clone()).build().unwrap();
+    // Three at once, and then one more.
+    join_all((0..3).map(|_| client.get(URI).send()))
+        .await
+        .into_iter()
+        .for_each(|answer| drop(answer.unwrap()));
+    client.get(URI).send().await.unwrap();
+    let reused = |event| match event {
+        Event::ConnectionTaken { reused, http2: true, .. } => Some(reused),
+        _ => None,
+    };
+    let reused: Vec<_> = recorder.take().into_iter().filter_map(reused).collect();
+    assert_eq!((reused, net.dialed()), (vec![false, true, true, true], 1));
 }
 
 #[tokio::test(start_paused = true)]

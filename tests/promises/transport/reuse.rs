@@ -337,3 +337,37 @@ async fn against_a_server_that_closes_after_a_second_none_of_two_hundred_tries_f
     }
     assert!(net.dialed() > 50, "{}", net.dialed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_kept_idle_than_the_settings_say_and_the_newest_are() {
+    for (most, kept) in [(2, 2), (9, 5)] {
+        let net = Net::new(Duration::ZERO, |_, peer| answer_each(peer, SECOND));
+        let client = net.client(plain().max_idle_per_host(most));
+        // What the host speaks is known from the first.
+        get(&client).await;
+        futures_util::future::join_all((0..5).map(|_| get(&client))).await;
+        sleep(TURN).await;
+        assert_eq!((net.dialed(), net.open(), client.connections().idle), (5, kept, kept), "at most {most}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_wedges_is_left_after_one_attempt_and_all_else_goes_over_another() {
+    let net = Net::new(Duration::ZERO, |nth, mut peer| async move {
+        if nth == 0 {
+            head(&mut peer).await;
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            head(&mut peer).await;
+            sleep(SECOND * 1000).await;
+        }
+        answer_each(peer, Duration::ZERO).await;
+    });
+    let client = net.client(plain().attempt_timeout(SECOND));
+    get(&client).await;
+    let error = client.get(URI).send().await.unwrap_err();
+    assert_eq!(told(&error), (Kind::Timeout, Delivery::Unknown));
+    for _ in 0..10 {
+        assert_eq!(get(&client).await, "/path");
+    }
+    assert_eq!((net.dialed(), net.open()), (2, 1));
+}

@@ -19,7 +19,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n";
 /// A process that serves one row, and ends with this value.
 pub(crate) struct Process {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     control: u16,
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use self::client::{Clients, Process};
-pub(crate) use self::host::{Host, Http, Row};
+use self::client::Clients;
+pub(crate) use self::client::Process;
+pub(crate) use self::host::{HELLO, Host, Http, Row};
 
 /// Of processor time. In each, all rows in turn.
 const ROUNDS: usize = 31;
@@ -142,7 +143,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]

@@ -1,0 +1,262 @@
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Http1, Http2};
+use super::core::Core;
+use super::host::Handed;
+use super::places::{Places, Speaks};
+use crate::connect::Progress;
+
+/// How long a connection over HTTP/2 may lie idle. Its peer says goodbye before it closes one, so it may be kept for as long as
+/// gateways commonly keep it.
+const HTTP2_IDLE: Duration = Duration::from_secs(90);
+
+/// How long a connection is kept for its first request, where none is kept after it. Whoever it was made for may have left.
+const UNUSED: Duration = Duration::from_secs(1);
+
+/// The connections to a host, and who waits for one.
+pub(super) struct State {
+    pub(super) places: Places,
+    pub(super) speaks: Speaks,
+    /// Connections over HTTP/1.1 that nobody uses. The last one was used last, and is used next.
+    idle: Vec<Idle>,
+    /// Connections over HTTP/2 that take requests; the first one has been there for longest, and is filled first.
+    shared: Vec<Shared>,
+    /// Who waits, in the order in which they came. While there is anybody, nothing is free.
+    pub(super) waiting: VecDeque<Waiter>,
+    last_ticket: u64,
+    /// What the last dial is doing.
+    pub(super) progress: Option<Progress>,
+    /// It is in the queue of those for whom there was no room among all connections.
+    pub(super) starving: bool,
+}
+
+struct Idle {
+    connection: Box<Http1>,
+    since: Instant,
+    until: Instant,
+}
+
+struct Shared {
+    connection: Arc<Http2>,
+    streams: usize,
+    idle_since: Instant,
+}
+
+pub(super) struct Waiter {
+    ticket: u64,
+    pub(super) hand: oneshot::Sender<Handed>,
+    runtime: Handle,
+}
+
+/// What is left to do once the lock is given up.
+#[derive(Default)]
+pub(super) struct Chores {
+    pub(super) dials: Vec<(Handle, Progress)>,
+    pub(super) hands: Vec<(oneshot::Sender<Handed>, Connection)>,
+    pub(super) close: Vec<Connection>,
+    pub(super) starves: bool,
+    pub(super) lies_idle: bool,
+}
+
+impl Shared {
+    const fn is_idle(&self) -> bool {
+        self.streams == 0
+    }
+}
+
+impl State {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            places: Places::new(max),
+            speaks: Speaks::Unknown,
+            idle: Vec::new(),
+            shared: Vec::new(),
+            waiting: VecDeque::new(),
+            last_ticket: 0,
+            progress: None,
+            starving: false,
+        }
+    }
+
+    /// Go to the end of the queue.
+    pub(super) fn join(&mut self, hand: oneshot::Sender<Handed>) -> u64 {
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.waiting.push_back(Waiter { ticket, hand, runtime: Handle::current() });
+        ticket
+    }
+
+    /// How many connections nobody uses.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.len() + self.shared.iter().filter(|shared| shared.is_idle()).count()
+    }
+
+    /// Something that is free.
+    pub(super) fn take(&mut self, now: Instant, chores: &mut Chores) -> Option<Connection> {
+        if let Some(shared) = self.take_shared(now) {
+            return Some(shared);
+        }
+        while let Some(idle) = self.idle.pop() {
+            if idle.until > now && !idle.connection.is_over(now) {
+                return Some(Connection::Http1(idle.connection));
+            }
+            chores.close.push(Connection::Http1(idle.connection));
+        }
+        None
+    }
+
+    pub(super) fn take_shared(&mut self, now: Instant) -> Option<Connection> {
+        // One that has served for long enough is let go as soon as another can take its place.
+        let room = self.places.room() > 0;
+        let takes = |shared: &&mut Shared| {
+            let connection = &shared.connection;
+            let leaves = connection.is_closed() || (room && connection.is_old(now));
+            !leaves && shared.streams < connection.streams()
+        };
+        let shared = self.shared.iter_mut().find(takes)?;
+        shared.streams += 1;
+        Some(Connection::Http2(Arc::clone(&shared.connection)))
+    }
+
+    /// Keep this one for later, if it may be kept.
+    pub(super) fn lay_down(
+        &mut self,
+        connection: Box<Http1>,
+        idle: Option<Duration>,
+        core: &Core,
+        now: Instant,
+        chores: &mut Chores,
+    ) {
+        // One that nobody has used yet is for whoever waits for it, also where none is used twice.
+        let idle = idle.or_else(|| connection.is_fresh().then_some(UNUSED));
+        let Some(idle) = idle.filter(|_| !core.is_closed() && !connection.is_over(now)) else {
+            return chores.close.push(Connection::Http1(connection));
+        };
+        let until = now + idle;
+        self.idle.push(Idle { connection, since: now, until });
+        if self.idle.len() > core.settings.max_idle_per_host {
+            chores.close.push(Connection::Http1(self.idle.remove(0).connection));
+        }
+        chores.lies_idle = true;
+    }
+
+    /// Hand what is free to those who wait, and connect for the others.
+    pub(super) fn serve(&mut self, now: Instant, core: &Core, chores: &mut Chores) {
+        while !self.waiting.is_empty() {
+            let Some(connection) = self.take(now, chores) else { break };
+            if let Some(waiter) = self.waiting.pop_front() {
+                chores.hands.push((waiter.hand, connection));
+            }
+        }
+        self.dial(core, chores);
+    }
+
+    /// Begin as many connections as those who wait can use.
+    pub(super) fn dial(&mut self, core: &Core, chores: &mut Chores) {
+        let Some(first) = self.waiting.front() else { return };
+        // Whoever waits has a runtime, which whoever frees a place need not have.
+        let runtime = first.runtime.clone();
+        for _ in 0..self.places.wanted(self.waiting.len(), self.speaks) {
+            if !core.take() {
+                chores.starves = !self.starving;
+                self.starving = true;
+                break;
+            }
+            self.places.begin();
+            let progress = Progress::default();
+            self.progress = Some(progress.clone());
+            chores.dials.push((runtime.clone(), progress));
+        }
+    }
+
+    pub(super) fn place_of(&self, ticket: u64) -> Option<usize> {
+        let at = self.waiting.partition_point(|waiter| waiter.ticket < ticket);
+        self.waiting.get(at).filter(|waiter| waiter.ticket == ticket).map(|_| at)
+    }
+
+    /// A connection was made.
+    pub(super) fn opened(&mut self, connection: Connection, core: &Core, now: Instant, chores: &mut Chores) {
+        self.places.opened();
+        match connection {
+            Connection::Http1(connection) => {
+                self.speaks = Speaks::Http1;
+                self.lay_down(connection, core.settings.idle_timeout, core, now, chores);
+            }
+            Connection::Http2(connection) => {
+                self.speaks = Speaks::Http2 { streams: connection.streams() };
+                self.shared.push(Shared { connection, streams: 0, idle_since: now });
+                chores.lies_idle = true;
+            }
+        }
+    }
+
+    /// A request over a shared connection is over. `dead`: nothing more is heard on it.
+    pub(super) fn end_stream(
+        &mut self,
+        connection: &Arc<Http2>,
+        dead: bool,
+        core: &Core,
+        now: Instant,
+        chores: &mut Chores,
+    ) {
+        let is_it = |shared: &Shared| Arc::ptr_eq(&shared.connection, connection);
+        let Some(at) = self.shared.iter().position(is_it) else { return };
+        let shared = &mut self.shared[at];
+        shared.streams -= 1;
+        let unused = shared.is_idle();
+        if unused {
+            shared.idle_since = now;
+            chores.lies_idle = true;
+        }
+        let single_use = core.settings.idle_timeout.is_none();
+        if dead || (unused && (single_use || core.is_closed())) {
+            chores.close.push(Connection::Http2(self.shared.remove(at).connection));
+        }
+    }
+
+    /// Since when the connection has lain idle that has done so for longest.
+    pub(super) fn oldest_idle(&self) -> Option<Instant> {
+        let one = self.idle.first().map(|idle| idle.since);
+        let shared = self.shared.iter().filter(|shared| shared.is_idle()).map(|shared| shared.idle_since);
+        one.into_iter().chain(shared).min()
+    }
+
+    pub(super) fn close_oldest_idle(&mut self, chores: &mut Chores) {
+        if !self.idle.is_empty() {
+            chores.close.push(Connection::Http1(self.idle.remove(0).connection));
+        } else if let Some(at) = self.shared.iter().position(Shared::is_idle) {
+            chores.close.push(Connection::Http2(self.shared.remove(at).connection));
+        }
+    }
+
+    /// Close what has been idle for long enough; when the next one will have been.
+    pub(super) fn expire(&mut self, now: Instant, chores: &mut Chores) -> Option<Instant> {
+        let is_over = |idle: &Idle| idle.until <= now || idle.connection.is_closed();
+        let (over, kept): (Vec<_>, _) = mem::take(&mut self.idle).into_iter().partition(is_over);
+        self.idle = kept;
+        chores.close.extend(over.into_iter().map(|idle| Connection::Http1(idle.connection)));
+        let is_over = |shared: &Shared| {
+            let idle = shared.is_idle() && shared.idle_since + HTTP2_IDLE <= now;
+            idle || shared.connection.is_closed()
+        };
+        let (over, kept): (Vec<_>, _) = mem::take(&mut self.shared).into_iter().partition(is_over);
+        self.shared = kept;
+        chores.close.extend(over.into_iter().map(|shared| Connection::Http2(shared.connection)));
+        let idle = self.idle.iter().map(|idle| idle.until);
+        let shared = self.shared.iter().filter(|shared| shared.is_idle());
+        idle.chain(shared.map(|shared| shared.idle_since + HTTP2_IDLE)).min()
+    }
+
+    /// Close what nobody uses; what is in use closes when it is not any more.
+    pub(super) fn close(&mut self, chores: &mut Chores) {
+        chores.close.extend(self.idle.drain(..).map(|idle| Connection::Http1(idle.connection)));
+        chores.close.extend(self.shared.drain(..).map(|shared| Connection::Http2(shared.connection)));
+    }
+}
