@@ -41,6 +41,7 @@
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
 //! | and if it fails? | `fallback` | `fallback` |
+//! | to whom? | `balance` | `balance` |
 //! | is this one broken? | `breaker` | `breaker` |
 //! | is it well? | `health` | `health` |
 //! | over which wire? | `pool` | `pool` |
@@ -73,7 +74,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `redis` and `reqwest`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `balance`, `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
@@ -105,6 +106,10 @@ pub mod timeout;
 #[cfg(feature = "fallback")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
 pub mod fallback;
+
+#[cfg(feature = "balance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+pub mod balance;
 
 #[cfg(feature = "breaker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "breaker")))]

@@ -45,8 +45,8 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind. It counts as [`Delivery::NotSent`] for [`Kind::CircuitOpen`], [`Kind::Connect`] and
-    /// [`Kind::Invalid`], and as [`Delivery::Unknown`] for the others.
+    /// An error of this kind. It counts as [`Delivery::NotSent`] for [`Kind::CircuitOpen`], [`Kind::Connect`],
+    /// [`Kind::Invalid`] and [`Kind::NoEndpoint`], and as [`Delivery::Unknown`] for the others.
     pub fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
         Self::build(kind, Some(source.into()))
     }
@@ -122,7 +122,7 @@ impl Error {
 
     fn build(kind: Kind, source: Option<BoxError>) -> Self {
         let delivery = match kind {
-            Kind::CircuitOpen | Kind::Connect | Kind::Invalid => Delivery::NotSent,
+            Kind::CircuitOpen | Kind::Connect | Kind::Invalid | Kind::NoEndpoint => Delivery::NotSent,
             _ => Delivery::Unknown,
         };
         let request = Mutex::new(None);

@@ -170,7 +170,9 @@ impl From<Kind> for GrpcStatus {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Timeout => Self::DeadlineExceeded,
-            Kind::CircuitOpen | Kind::Overload | Kind::Connect | Kind::Transport => Self::Unavailable,
+            Kind::CircuitOpen | Kind::Overload | Kind::Connect | Kind::NoEndpoint | Kind::Transport => {
+                Self::Unavailable
+            }
             Kind::Body | Kind::Invalid => Self::InvalidArgument,
             Kind::Other => Self::Internal,
         }
@@ -357,6 +359,7 @@ mod tests {
             Kind::CircuitOpen,
             Kind::Connect,
             Kind::Invalid,
+            Kind::NoEndpoint,
             Kind::Other,
             Kind::Overload,
             Kind::Timeout,

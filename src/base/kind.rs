@@ -37,6 +37,8 @@ pub enum Kind {
     Connect,
     /// The request cannot be sent as it is; sending it again would fail in the same way.
     Invalid,
+    /// A balancer had no endpoint to send the request to: there is none, or none is fit.
+    NoEndpoint,
     /// A failure that this crate knows nothing more about.
     Other,
     /// Something refused the call because it has too much to do.
@@ -49,11 +51,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every one.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Body,
         Self::CircuitOpen,
         Self::Connect,
         Self::Invalid,
+        Self::NoEndpoint,
         Self::Other,
         Self::Overload,
         Self::Timeout,
@@ -67,6 +70,7 @@ impl Kind {
             Self::CircuitOpen => "circuit_open",
             Self::Connect => "connect",
             Self::Invalid => "invalid",
+            Self::NoEndpoint => "no_endpoint",
             Self::Other => "other",
             Self::Overload => "overload",
             Self::Timeout => "timeout",
@@ -80,6 +84,7 @@ impl Kind {
             Self::CircuitOpen => "the circuit is open",
             Self::Connect => "no connection could be made",
             Self::Invalid => "the request cannot be sent as it is",
+            Self::NoEndpoint => "no endpoint could be picked",
             Self::Other => "the call failed",
             Self::Overload => "the call was refused because of overload",
             Self::Timeout => "the call ran out of time",

@@ -7,6 +7,7 @@
 
 #![cfg_attr(
     not(all(
+        feature = "balance",
         feature = "breaker",
         feature = "fallback",
         feature = "jwt",
@@ -39,6 +40,7 @@ mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
 pub mod deadline;
+mod endpoint;
 mod error;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 pub(crate) mod form;
@@ -86,6 +88,7 @@ pub use clock::WallClock;
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
+pub use endpoint::{EndpointId, EndpointReason, EndpointState, Fitness};
 pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use health::HealthState;
@@ -119,6 +122,7 @@ pub(crate) use self::bounded_map::BoundedMap;
 #[cfg(feature = "retry")]
 pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
+pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]

@@ -66,6 +66,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
                 T::deserialize(number.into_deserializer()).map(OrOff::On)
             }
 
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+                T::deserialize(number.into_deserializer()).map(OrOff::On)
+            }
+
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(OrOff::On)
             }

@@ -76,7 +76,7 @@ pub trait Refuse {
 /// | kind | status | gRPC status |
 /// |---|---|---|
 /// | [`Timeout`](Kind::Timeout) | 504 | 4, `DEADLINE_EXCEEDED` |
-/// | [`CircuitOpen`](Kind::CircuitOpen), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
+/// | [`CircuitOpen`](Kind::CircuitOpen), [`NoEndpoint`](Kind::NoEndpoint), [`Overload`](Kind::Overload) | 503 | 14, `UNAVAILABLE` |
 /// | [`Overload`](Kind::Overload), where a [rate limit](super::RateLimited) refused | 429 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
 /// | [`Invalid`](Kind::Invalid), where it was for a [token](super::TokenRefused) | 401, 403 or 400 | 16, `UNAUTHENTICATED`, or 7, `PERMISSION_DENIED` |
@@ -146,7 +146,7 @@ fn problem(error: &Error) -> Response<Bytes> {
         Kind::Body if is_too_slow(error) => StatusCode::REQUEST_TIMEOUT,
         Kind::Overload if error.cause::<RateLimited>().is_some() => StatusCode::TOO_MANY_REQUESTS,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::CircuitOpen | Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::CircuitOpen | Kind::NoEndpoint | Kind::Overload => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Body | Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Connect | Kind::Transport => StatusCode::BAD_GATEWAY,
         Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,7 +2,7 @@
 //!
 //! [`FallbackLayer`] asks something else when a call has failed: another service, with the same request, or a function
 //! that makes a value. It acts on errors alone, that is where no response came, and only on those whose kind is in a
-//! stated set; unless you say otherwise on those that mean that nobody answered: `CircuitOpen`, `Connect`, `Overload`,
+//! stated set; unless you say otherwise on those that mean that nobody answered: `CircuitOpen`, `Connect`, `NoEndpoint`, `Overload`,
 //! `Timeout` and `Transport`. A response that says "failed" is an answer, and passes.
 //!
 //! ```

@@ -29,12 +29,13 @@ pub struct FallbackSettings {
 }
 
 impl FallbackSettings {
-    /// On errors that mean that nobody answered: `CircuitOpen`, `Connect`, `Overload`, `Timeout` and `Transport`. 64 KiB of
-    /// body.
+    /// On errors that mean that nobody answered: `CircuitOpen`, `Connect`, `NoEndpoint`, `Overload`,
+    /// `Timeout` and `Transport`. 64 KiB of body.
     pub const fn new() -> Self {
         let nobody_answered = Kinds::NONE
             .with(Kind::CircuitOpen)
             .with(Kind::Connect)
+            .with(Kind::NoEndpoint)
             .with(Kind::Overload)
             .with(Kind::Timeout)
             .with(Kind::Transport);

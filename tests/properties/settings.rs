@@ -137,8 +137,8 @@ prop_compose! {
 }
 
 fn fallback() -> impl Strategy<Value = FallbackSettings> {
-    use Kind::{Body, CircuitOpen, Connect, Invalid, Other, Overload, Timeout, Transport};
-    let all = vec![Body, CircuitOpen, Connect, Invalid, Other, Overload, Timeout, Transport];
+    use Kind::{Body, CircuitOpen, Connect, Invalid, NoEndpoint, Other, Overload, Timeout, Transport};
+    let all = vec![Body, CircuitOpen, Connect, Invalid, NoEndpoint, Other, Overload, Timeout, Transport];
     (prop::sample::subsequence(all, 1..=8), 0_usize..1 << 40)
         .prop_map(|(kinds, cap)| FallbackSettings::new().on(kinds).replay_cap(cap))
 }

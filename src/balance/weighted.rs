@@ -1,0 +1,153 @@
+//! Shares that are those of the weights: by chance, and by turns.
+
+use crate::base::Rng;
+
+/// The weights of some endpoints, in their order; none is 0.
+#[derive(Debug, Default)]
+pub(super) struct Weights {
+    weights: Box<[u32]>,
+    /// The sum up to each and with it. Nothing if all weights are the same, as they mostly are.
+    sums: Option<Box<[u64]>>,
+    sum: u64,
+    heaviest: u32,
+}
+
+impl Weights {
+    pub(super) fn new(weights: impl IntoIterator<Item = u32>) -> Self {
+        let weights: Box<[u32]> = weights.into_iter().map(|weight| weight.max(1)).collect();
+        let heaviest = weights.iter().copied().max().unwrap_or(1);
+        let mut sum = 0;
+        let sums: Box<[u64]> = weights
+            .iter()
+            .map(|weight| {
+                sum += u64::from(*weight);
+                sum
+            })
+            .collect();
+        let all_same = weights.iter().all(|weight| *weight == heaviest);
+        Self { sums: (!all_same).then_some(sums), weights, sum, heaviest }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The sum of all, as many as [`of`](Self::of) adds up to.
+    pub(super) fn sum(&self) -> f64 {
+        self.sum as f64
+    }
+
+    pub(super) fn of(&self, at: usize) -> f64 {
+        f64::from(self.weights[at])
+    }
+
+    /// This weight where 1 is what there is on average.
+    pub(super) fn to_average(&self, at: usize) -> f64 {
+        self.of(at) * self.weights.len() as f64 / self.sum()
+    }
+
+    /// This weight where 1 is the largest.
+    pub(super) fn to_heaviest(&self, at: usize) -> f64 {
+        self.of(at) / f64::from(self.heaviest)
+    }
+
+    /// One of them by chance, each as often as it weighs.
+    pub(super) fn draw(&self, rng: &Rng) -> usize {
+        match &self.sums {
+            None => rng.below(self.weights.len() as u64) as usize,
+            Some(sums) => {
+                let drawn = rng.below(self.sum);
+                sums.partition_point(|sum| *sum <= drawn)
+            }
+        }
+    }
+
+    /// Whose turn it is, each as often as it weighs, and evenly spread: the static stride of gRFC A58. `next` counts up, for
+    /// all callers; `admits` says with which chance one may be picked, from 0 to 1.
+    ///
+    /// In round number `r`, over all of them in their order, one is passed over unless `weight · r` has gone past another
+    /// multiple of the largest weight since the last round. So in any number of rounds none is more than one turn away from its
+    /// share, and whoever asks needs to know nothing of the others but their count.
+    pub(super) fn turn(
+        &self,
+        rng: &Rng,
+        next: impl Fn() -> u64,
+        admits: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let (count, heaviest) = (self.weights.len() as u64, u64::from(self.heaviest));
+        // The heaviest has a turn in every round; where that is not to be picked, the lightest may be far away.
+        for _ in 0..4 * count {
+            let turn = next();
+            let (round, at) = (turn / count, (turn % count) as usize);
+            // Each begins elsewhere, so that those of one weight do not have their turns in the same rounds.
+            let begun = (at as u64 * heaviest / 2) % heaviest;
+            let gone =
+                (u128::from(self.weights[at]) * u128::from(round) + u128::from(begun)) % u128::from(heaviest);
+            if gone < u128::from(heaviest) - u128::from(self.weights[at]) {
+                continue;
+            }
+            let chance = admits(at);
+            if chance >= 1.0 || (chance > 0.0 && rng.unit() < chance) {
+                return Some(at);
+            }
+        }
+        let first = (next() % count.max(1)) as usize;
+        from(first, self.len()).find(|at| admits(*at) > 0.0)
+    }
+}
+
+/// All of `count`, beginning with this one.
+pub(super) fn from(first: usize, count: usize) -> impl Iterator<Item = usize> {
+    (first..count).chain(0..first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn chance_and_turns_follow_the_weights() {
+        let all: [&[u32]; 5] = [&[1], &[1, 1, 1], &[1, 2, 3, 4], &[100, 1], &[7, 7, 7, 70]];
+        for weights in all {
+            let (table, rng, turn) = (Weights::new(weights.iter().copied()), Rng::seeded(1), Cell::new(0));
+            let next = || turn.replace(turn.get() + 1);
+            let sum = f64::from(weights.iter().sum::<u32>());
+            let (mut drawn, mut turns) = (vec![0_u32; weights.len()], vec![0_u32; weights.len()]);
+            for _ in 0..100_000 {
+                drawn[table.draw(&rng)] += 1;
+                turns[table.turn(&rng, next, |_| 1.0).unwrap()] += 1;
+            }
+            let mut chi_square = 0.0;
+            for (at, weight) in weights.iter().enumerate() {
+                let expected = 100_000.0 * f64::from(*weight) / sum;
+                chi_square += (f64::from(drawn[at]) - expected).powi(2) / expected;
+                assert!((f64::from(turns[at]) - expected).abs() < 3.0, "{weights:?}: {turns:?}");
+            }
+            // Three degrees of freedom at the most: once in a thousand runs it would be more.
+            assert!(chi_square < 16.3, "{weights:?}: {drawn:?}");
+        }
+    }
+
+    #[test]
+    fn turns_are_spread_evenly() {
+        let (table, rng, turn) = (Weights::new([3, 1]), Rng::seeded(1), Cell::new(0));
+        let next = || turn.replace(turn.get() + 1);
+        let turns: Vec<_> = (0..16).map(|_| table.turn(&rng, next, |_| 1.0).unwrap()).collect();
+        let longest = turns.split(|at| *at == 1).map(<[usize]>::len).max();
+        assert_eq!(longest, Some(3), "{turns:?}");
+    }
+
+    #[test]
+    fn whoever_is_not_admitted_has_no_turn_and_the_others_still_have() {
+        let (table, rng, turn) = (Weights::new([1_000_000, 1, 1]), Rng::seeded(1), Cell::new(0));
+        let next = || turn.replace(turn.get() + 1);
+        let mut seen = [0; 3];
+        for _ in 0..1_000 {
+            seen[table.turn(&rng, next, |at| if at == 0 { 0.0 } else { 1.0 }).unwrap()] += 1;
+        }
+        assert!(seen[0] == 0 && seen[1] > 300 && seen[2] > 300, "{seen:?}");
+        assert_eq!(table.turn(&rng, next, |_| 0.0), None);
+    }
+}
