@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::OutlierSettings;
 use super::outlier::still_counts;
-use crate::base::{EndpointReason, EndpointState, Fitness};
+use crate::base::{Deadline, EndpointReason, EndpointState, Fitness};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -44,6 +44,8 @@ pub(super) struct Life {
     epoch: u64,
     /// How often in a row it could not be reached.
     unreached: u32,
+    /// How long it was left alone after the last of these.
+    backoff: Duration,
     /// How often it was left out, lately.
     ejections: u32,
     /// When it came back the last time that it was left out.
@@ -70,6 +72,7 @@ impl Life {
             phase: Phase::Connecting,
             epoch: 0,
             unreached: 0,
+            backoff: Duration::ZERO,
             ejections: 0,
             back_since: None,
             fitness: Fitness::Unknown,
@@ -104,12 +107,9 @@ impl Life {
         self.epoch
     }
 
-    pub(super) const fn unreached(&self) -> u32 {
-        self.unreached
-    }
-
-    pub(super) const fn ejections(&self) -> u32 {
-        self.ejections
+    /// How often in a row it could not be reached, and how long it was left alone after the last.
+    pub(super) const fn unreached(&self) -> (u32, Duration) {
+        (self.unreached, self.backoff)
     }
 
     pub(super) const fn chore(&self) -> Chore {
@@ -139,20 +139,27 @@ impl Life {
         Some(EndpointReason::Connected)
     }
 
-    /// It could not be reached, as was found out by what was begun in this epoch.
-    pub(super) fn connect_failed(&mut self, epoch: u64, until: Instant) -> Option<EndpointReason> {
+    /// It could not be reached, as was found out by what was begun in this epoch. It is left alone for so long.
+    pub(super) fn connect_failed(
+        &mut self,
+        epoch: u64,
+        now: Instant,
+        backoff: Duration,
+    ) -> Option<EndpointReason> {
         let concerned = matches!(self.phase, Phase::Connecting | Phase::Ready { .. });
         if !concerned || epoch != self.epoch {
             return None;
         }
         self.unreached = self.unreached.saturating_add(1);
-        self.enter(Phase::Backoff { until });
+        self.backoff = backoff;
+        self.enter(Phase::Backoff { until: Deadline::after(now, backoff).instant() });
         Some(EndpointReason::ConnectFailed)
     }
 
     /// It has answered: the next time that it cannot be reached is the first.
     pub(super) fn answered(&mut self) {
         self.unreached = 0;
+        self.backoff = Duration::ZERO;
     }
 
     /// Its time may be over.
@@ -181,13 +188,13 @@ impl Life {
         epoch: u64,
         why: EndpointReason,
         before: u32,
-        until: Instant,
+        (now, time): (Instant, Duration),
     ) -> Option<EndpointReason> {
         if !matches!(self.phase, Phase::Ready { .. }) || epoch != self.epoch {
             return None;
         }
         self.ejections = before.saturating_add(1);
-        self.enter(Phase::Ejected { until: Some(until) });
+        self.enter(Phase::Ejected { until: Some(Deadline::after(now, time).instant()) });
         Some(why)
     }
 
@@ -247,8 +254,8 @@ mod tests {
         assert!(!life.is_known());
         for failures in 1..1_000 {
             assert_eq!((life.state(), life.chore()), (Connecting, Chore::Check));
-            life.connect_failed(life.epoch(), now + SECOND);
-            assert_eq!((life.state(), life.unreached()), (Backoff, failures));
+            life.connect_failed(life.epoch(), now, SECOND);
+            assert_eq!((life.state(), life.unreached()), (Backoff, (failures, SECOND)));
             assert_eq!(life.chore(), Chore::Wait(now + SECOND));
             assert_eq!(life.look(now), None, "too early");
             now += SECOND;
@@ -257,7 +264,7 @@ mod tests {
         life.connected(now);
         assert_eq!((life.state(), life.ready_since(), life.chore()), (Ready, Some(now), Chore::Rest));
         life.answered();
-        assert_eq!(life.unreached(), 0);
+        assert_eq!(life.unreached(), (0, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,12 +272,12 @@ mod tests {
         let now = Instant::now();
         let mut life = ready(now);
         let old = life.epoch();
-        assert!(life.connect_failed(old, now).is_some());
-        assert_eq!(life.connect_failed(old, now + SECOND), None, "the second of two calls that failed");
+        assert!(life.connect_failed(old, now, Duration::ZERO).is_some());
+        assert_eq!(life.connect_failed(old, now, SECOND), None, "the second of two calls that failed");
         life.look(now);
         life.connected(now);
-        assert_eq!(life.connect_failed(old, now + SECOND), None);
-        assert_eq!(life.eject(old, EndpointReason::SuccessRate, 0, now), None);
+        assert_eq!(life.connect_failed(old, now, SECOND), None);
+        assert_eq!(life.eject(old, EndpointReason::SuccessRate, 0, (now, SECOND)), None);
         assert_eq!(life.state(), Ready);
     }
 
@@ -280,7 +287,7 @@ mod tests {
         let settings = OutlierSettings::new();
         let mut life = ready(now);
         assert_eq!(life.ejections_at(now, &settings), 0);
-        life.eject(life.epoch(), EndpointReason::ConsecutiveFailures, 0, now + 30 * SECOND);
+        life.eject(life.epoch(), EndpointReason::ConsecutiveFailures, 0, (now, 30 * SECOND));
         assert_eq!(life.state(), Ejected);
         assert_eq!(life.look(now + 29 * SECOND), None);
         let back = now + 30 * SECOND;
@@ -302,7 +309,7 @@ mod tests {
         assert_eq!(life.found(Fitness::Fit, now), Some(EndpointReason::FoundFit));
         assert_eq!(life.state(), Ready);
 
-        life.eject(life.epoch(), EndpointReason::ConsecutiveFailures, 0, now + 30 * SECOND);
+        life.eject(life.epoch(), EndpointReason::ConsecutiveFailures, 0, (now, 30 * SECOND));
         assert_eq!(life.found(Fitness::Fit, now + SECOND), Some(EndpointReason::FoundFit), "at once");
         life.found(Fitness::Unfit, now);
         assert_eq!(life.found(Fitness::Unknown, now), Some(EndpointReason::TimeOver));
@@ -317,7 +324,7 @@ mod tests {
         let mut life = ready(now);
         assert_eq!(life.remove(), Some(EndpointReason::Removed));
         assert_eq!((life.remove(), life.found(Fitness::Fit, now), life.connected(now)), (None, None, None));
-        assert_eq!(life.connect_failed(life.epoch(), now), None);
+        assert_eq!(life.connect_failed(life.epoch(), now, SECOND), None);
         assert_eq!((life.state(), life.chore()), (Draining, Chore::Rest));
     }
 }

@@ -1,18 +1,44 @@
 //! To whom?
+mod builder;
 mod choice;
+mod core;
+mod discover;
+mod driver;
+mod endpoint;
 mod error;
 mod ewma;
 #[cfg(feature = "serde")]
 mod file;
+mod fleet;
+mod flight;
+mod future;
+mod handle;
 mod life;
+mod load;
+mod member;
 mod outlier;
 mod outlier_settings;
+mod record;
 mod rendezvous;
+mod service;
+mod set;
 mod settings;
+mod shelf;
 mod slow_start;
+mod stats;
+mod sticky;
 mod tiers;
 mod weighted;
 
+pub use self::builder::BalancerBuilder;
+pub use self::discover::{Discover, MemberSender, MemberWatch, watch};
 pub use self::error::{AllUnhealthy, NoEndpoints};
+pub use self::flight::InUse;
+pub use self::future::BalancerFuture;
+pub use self::handle::Balancer;
+pub use self::member::Member;
 pub use self::outlier_settings::OutlierSettings;
+pub use self::service::BalancerService;
 pub use self::settings::{BalancerSettings, InvalidBalancer, Pick, WhenUnhealthy};
+pub use self::stats::{BalancerStats, EndpointStats};
+pub use self::sticky::{NotSticky, Sticky, StickyCookie, StickyHeader, StickyKey};

@@ -185,7 +185,7 @@ impl<F: Future> Future for Carry<F> {
         let deadline = this.deadline.and_then(|carried| scope::earlier(carried, scope::current().deadline));
         let entered = nesting::enter(Nesting::or_part_of(*this.attempt));
         let poll = scope::poll(deadline, || this.work.poll(cx));
-        if entered.leave() {
+        if entered.pass_on() {
             nesting::tell_spent();
         }
         poll

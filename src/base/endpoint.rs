@@ -157,6 +157,12 @@ impl Tried {
         }
     }
 
+    /// These and those.
+    pub(crate) fn and(mut self, others: &Self) -> Self {
+        others.0.iter().filter(|number| **number != 0).for_each(|number| self.add(*number));
+        self
+    }
+
     pub(crate) fn contains(&self, number: u32) -> bool {
         self.0.contains(&number)
     }
@@ -180,5 +186,10 @@ mod tests {
         assert!(!tried.is_empty() && (1..=8).all(|number| tried.contains(number)));
         tried.add(9);
         assert!(!tried.contains(1) && tried.contains(2) && tried.contains(9));
+        let mut others = Tried::default();
+        others.add(10);
+        assert!([2, 9].iter().all(|number| !others.contains(*number)));
+        let both = others.and(&Tried([2, 9, 0, 0, 0, 0, 0, 0]));
+        assert!([2, 9, 10].iter().all(|number| both.contains(*number)));
     }
 }

@@ -1,8 +1,9 @@
-//! What the retries of one task tell each other, so that they do not multiply.
+//! What the retries of one task tell each other, so that they do not multiply; and which endpoints their attempts were made
+//! with, so that a balancer further in picks another.
 //!
 //! Like the call scope it lives in a thread-local for the length of one `call` or one `poll`, and cannot leak into
-//! another task. Down goes which request is being repeated and the number of the attempt, up comes that a retry inside
-//! has done what it could.
+//! another task. Down goes which request is being repeated, the number of the attempt and the endpoints tried, up comes
+//! that a retry inside has done what it could, and the endpoint that this attempt is made with.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use pin_project::pin_project;
+
+use super::endpoint::Tried;
 
 /// Recognizes a request further down the same stack, without a mark on it: copies of a head share the bytes of its URI.
 /// So do requests whose URIs are one static text, such as "/" without an authority; they are taken for one another. Only
@@ -44,10 +47,12 @@ pub(crate) struct Nesting {
     pub(crate) repeated: Option<Repeated>,
     /// A retry inside gave up, and another one outside would only repeat what it has done.
     pub(crate) spent: bool,
+    /// The endpoints that its attempts were made with, if there is a retry outside that wants to know.
+    pub(crate) tried: Option<Tried>,
 }
 
 impl Nesting {
-    const NONE: Self = Self { attempt: 1, repeated: None, spent: false };
+    const NONE: Self = Self { attempt: 1, repeated: None, spent: false, tried: None };
 
     /// Work that is part of this attempt, for whatever request.
     pub(crate) const fn part_of(attempt: u32) -> Self {
@@ -83,10 +88,20 @@ pub(crate) fn enter(inside: Nesting) -> Entered {
 }
 
 impl Entered {
-    /// End it, and say whether a retry in there gave up.
+    /// End it, and say what became of it.
     #[inline]
-    pub(crate) fn leave(self) -> bool {
-        NESTING.get().spent
+    pub(crate) fn leave(self) -> Nesting {
+        NESTING.get()
+    }
+
+    /// End it, and pass on what whoever is outside wants to know. Says whether a retry in there gave up.
+    #[inline]
+    pub(crate) fn pass_on(self) -> bool {
+        let inside = self.leave();
+        if inside.tried.is_some() {
+            NESTING.set(Nesting { tried: inside.tried, ..NESTING.get() });
+        }
+        inside.spent
     }
 }
 
@@ -102,7 +117,23 @@ pub(crate) fn tell_spent() {
     NESTING.set(Nesting { spent: true, ..NESTING.get() });
 }
 
-/// Work that is part of an attempt, and whether a retry in it gave up.
+/// The endpoints that earlier attempts of this call were made with.
+#[inline]
+pub(crate) fn tried() -> Tried {
+    NESTING.get().tried.unwrap_or_default()
+}
+
+/// Tell whoever repeats this, if anybody does, that this attempt is made with that endpoint.
+#[inline]
+pub(crate) fn tell_tried(endpoint: u32) {
+    let mut nesting = NESTING.get();
+    if let Some(tried) = &mut nesting.tried {
+        tried.add(endpoint);
+        NESTING.set(nesting);
+    }
+}
+
+/// Work that is part of an attempt, and what became of that.
 #[pin_project]
 #[derive(Debug)]
 pub(crate) struct Within<F> {
@@ -110,23 +141,26 @@ pub(crate) struct Within<F> {
     work: F,
     attempt: u32,
     spent: bool,
+    tried: Tried,
 }
 
 impl<F> Within<F> {
-    pub(crate) const fn new(work: F, attempt: u32) -> Self {
-        Self { work, attempt, spent: false }
+    pub(crate) const fn new(work: F, attempt: u32, tried: Tried) -> Self {
+        Self { work, attempt, spent: false, tried }
     }
 }
 
 impl<F: Future> Future for Within<F> {
-    type Output = (F::Output, bool);
+    type Output = (F::Output, bool, Tried);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entered = enter(Nesting::or_part_of(*this.attempt));
+        let entered = enter(Nesting { tried: Some(*this.tried), ..Nesting::or_part_of(*this.attempt) });
         let poll = this.work.poll(cx);
-        *this.spent |= entered.leave();
-        poll.map(|output| (output, *this.spent))
+        let inside = entered.leave();
+        *this.spent |= inside.spent;
+        *this.tried = inside.tried.unwrap_or_default();
+        poll.map(|output| (output, *this.spent, *this.tried))
     }
 }
 
@@ -142,14 +176,29 @@ mod tests {
         assert_eq!(current().attempt, 2);
         let inner = enter(Nesting::part_of(3));
         tell_spent();
-        assert!(inner.leave());
-        assert!(!outer.leave(), "the level between decides what it passes on");
+        assert!(inner.leave().spent);
+        assert!(!outer.leave().spent, "the level between decides what it passes on");
         let panicked = catch_unwind(|| {
             let _entered = enter(Nesting::part_of(4));
             panic!("on purpose");
         });
         assert!(panicked.is_err());
         assert_eq!((current().attempt, current().spent), (1, false));
+    }
+
+    #[test]
+    fn the_endpoints_tried_come_up_to_whoever_wants_to_know_and_to_nobody_else() {
+        tell_tried(1);
+        assert!(tried().is_empty(), "nobody repeats anything");
+        let outer = enter(Nesting { tried: Some(Tried::default()), ..Nesting::part_of(1) });
+        tell_tried(2);
+        let inner = enter(Nesting::or_part_of(1));
+        assert!(tried().contains(2));
+        tell_tried(3);
+        assert!(!inner.pass_on());
+        let found = outer.leave().tried.unwrap();
+        assert!(found.contains(2) && found.contains(3) && !found.contains(1));
+        assert!(tried().is_empty());
     }
 
     #[test]

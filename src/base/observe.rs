@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
+use super::endpoint::{EndpointId, EndpointReason, EndpointState};
 use super::health::HealthState;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
@@ -128,6 +129,48 @@ pub enum Event {
         circuit: Arc<str>,
         /// How the probe ended.
         ending: ProbeEnding,
+    },
+    /// A balancer could not learn which endpoints there are. Those that it knows stay in use.
+    #[non_exhaustive]
+    DiscoveryFailed {
+        /// The name of the balancer; empty if it was given none.
+        balancer: Arc<str>,
+        /// What went wrong: `Other`, if the list had nothing in it.
+        kind: Kind,
+    },
+    /// An endpoint of a balancer changed its state.
+    #[non_exhaustive]
+    EndpointChanged {
+        /// The name of the balancer; empty if it was given none.
+        balancer: Arc<str>,
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// What it was.
+        from: EndpointState,
+        /// What it is.
+        to: EndpointState,
+        /// Why.
+        why: EndpointReason,
+    },
+    /// A request came back unsent from an endpoint of a balancer, and goes to another one. That is no retry.
+    #[non_exhaustive]
+    FailedOver {
+        /// The name of the balancer; empty if it was given none.
+        balancer: Arc<str>,
+        /// The endpoint that it came back from.
+        endpoint: EndpointId,
+        /// What it came back with.
+        kind: Kind,
+    },
+    /// So few endpoints of a tier are ready that the balancer does not believe it, or no longer so few.
+    #[non_exhaustive]
+    PanicChanged {
+        /// The name of the balancer; empty if it was given none.
+        balancer: Arc<str>,
+        /// The tier.
+        tier: u8,
+        /// Whether it begins.
+        begins: bool,
     },
     /// A call failed, and a fallback is asked instead.
     #[non_exhaustive]
@@ -368,9 +411,9 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback, a refused
-/// token or a connection at `debug`; a circuit that opens, a health check that fails and a pool that cannot connect at `warn`, and their other
-/// changes at `info`.
+/// An [`Observer`] that writes every event to [`tracing`]: attempts at `trace`; a retry, a skipped one, a probe, a fallback, a failover,
+/// a refused token or a connection at `debug`; a circuit that opens, a health check that fails, an endpoint that is left out and a pool that cannot
+/// connect at `warn`, and their other changes at `info`.
 ///
 /// ```
 /// use stonework::base::TracingObserver;
@@ -406,6 +449,24 @@ impl Observer for TracingObserver {
             }
             Event::CircuitProbed { circuit, ending } => {
                 tracing::debug!(%circuit, ?ending, "circuit probed");
+            }
+            Event::DiscoveryFailed { balancer, kind } => {
+                tracing::warn!(%balancer, kind = kind.name(), "endpoints could not be discovered");
+            }
+            Event::EndpointChanged { balancer, endpoint, from, to, why } => match to {
+                EndpointState::Ejected | EndpointState::Backoff => {
+                    tracing::warn!(%balancer, %endpoint, %from, %to, %why, "endpoint left out");
+                }
+                _ => tracing::info!(%balancer, %endpoint, %from, %to, %why, "endpoint changed"),
+            },
+            Event::FailedOver { balancer, endpoint, kind } => {
+                tracing::debug!(%balancer, %endpoint, kind = kind.name(), "failed over");
+            }
+            Event::PanicChanged { balancer, tier, begins: true } => {
+                tracing::warn!(%balancer, tier, "too few endpoints are ready");
+            }
+            Event::PanicChanged { balancer, tier, begins: false } => {
+                tracing::info!(%balancer, tier, "enough endpoints are ready again");
             }
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");

@@ -18,6 +18,11 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.health.changes` | counter | `check`, `to` | changes of what a health check says |
 /// | `stonework.health.state` | gauge | `check`, `state` | 1 for what the check says, 0 for what it has said |
 /// | `stonework.fallbacks` | counter | `kind` | calls that failed and fell back |
+/// | `stonework.endpoint.changes` | counter | `balancer`, `endpoint`, `to` | changes of state of an endpoint |
+/// | `stonework.endpoint.state` | gauge | `balancer`, `endpoint`, `state` | 1 for the state that the endpoint is in, 0 for those it has left |
+/// | `stonework.balancer.failovers` | counter | `balancer`, `kind` | requests that came back unsent from an endpoint, and went to another |
+/// | `stonework.balancer.panic` | gauge | `balancer`, `tier` | 1 while too few endpoints of the tier are ready |
+/// | `stonework.balancer.discovery_failures` | counter | `balancer`, `kind` | times that endpoints could not be discovered |
 /// | `stonework.connect` | histogram, in seconds | `http` | how long a client took to make a connection, from the name to TLS and the settings of HTTP/2 |
 /// | `stonework.connect_failures` | counter | `kind` | connections that a client could not make |
 /// | `stonework.connection.wait` | histogram, in seconds | `reused` | how long a request waited for a connection, connecting included |
@@ -25,7 +30,7 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.server.closed` | counter | `why` | connections that a server closed of its own accord |
 /// | `stonework.server.panics` | counter | | handlers that panicked |
 ///
-/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed; `check` is the name of one. Every other
+/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed; `check` is the name of one; `endpoint` as many as were ever discovered. Every other
 /// label is one of a few fixed words, whatever a peer sends.
 ///
 /// ```
@@ -72,6 +77,35 @@ impl Observer for MetricsObserver {
             }
             Event::FellBack { kind, .. } => {
                 counter!("stonework.fallbacks", "kind" => kind.name()).increment(1);
+            }
+            Event::DiscoveryFailed { balancer, kind } => {
+                let balancer = balancer.to_string();
+                counter!("stonework.balancer.discovery_failures", "balancer" => balancer, "kind" => kind.name())
+                    .increment(1);
+            }
+            Event::EndpointChanged { balancer, endpoint, from, to, .. } => {
+                let names = || (balancer.to_string(), endpoint.to_string());
+                let (balancer, endpoint) = names();
+                counter!("stonework.endpoint.changes", "balancer" => balancer, "endpoint" => endpoint, "to" => to.name())
+                    .increment(1);
+                for (state, value) in [(from, 0.0), (to, 1.0)] {
+                    let (balancer, endpoint) = names();
+                    gauge!("stonework.endpoint.state", "balancer" => balancer, "endpoint" => endpoint, "state" => state.name())
+                        .set(value);
+                }
+            }
+            Event::FailedOver { balancer, kind, .. } => {
+                let balancer = balancer.to_string();
+                counter!("stonework.balancer.failovers", "balancer" => balancer, "kind" => kind.name())
+                    .increment(1);
+            }
+            Event::PanicChanged { balancer, tier, begins } => {
+                let (balancer, tier) = (balancer.to_string(), tier.to_string());
+                gauge!("stonework.balancer.panic", "balancer" => balancer, "tier" => tier).set(if *begins {
+                    1.0
+                } else {
+                    0.0
+                });
             }
             Event::KeySkipped { why } => {
                 let why = format!("{why:?}").to_lowercase();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::base::nesting::{self, Nesting, Within};
-use crate::base::{Backoff, Budget, Deadline, Rng, Schedule};
+use crate::base::{Backoff, Budget, Deadline, Rng, Schedule, Tried};
 
 /// Run `op` until it succeeds, or the policy says stop; then its last error is returned.
 ///
@@ -50,13 +50,15 @@ where
         budget.deposit();
     }
     let mut delays = None;
-    let mut made = 1;
+    let (mut made, mut tried) = (1, Tried::default());
     loop {
-        let within = Nesting::or_part_of(outside.max(made));
-        let entered = nesting::enter(within);
+        let attempt = outside.max(made);
+        let entered = nesting::enter(Nesting { tried: Some(tried), ..Nesting::or_part_of(attempt) });
         let work = op();
-        let called_in_vain = entered.leave();
-        let (result, polled_in_vain) = Within::new(work, within.attempt).await;
+        let inside = entered.leave();
+        let (called_in_vain, called_with) = (inside.spent, inside.tried.unwrap_or_default());
+        let (result, polled_in_vain, polled_with) = Within::new(work, attempt, called_with).await;
+        tried = polled_with;
         let error = match result {
             Ok(value) => return Ok(value),
             Err(error) => error,

@@ -150,7 +150,7 @@ where
 fn within<R>(attempt: u32, spent: &mut bool, work: impl FnOnce() -> R) -> R {
     let entered = nesting::enter(Nesting::or_part_of(attempt));
     let result = work();
-    if entered.leave() {
+    if entered.pass_on() {
         *spent = true;
         nesting::tell_spent();
     }

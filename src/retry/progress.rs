@@ -10,9 +10,10 @@ use super::attempts::Plan;
 use super::layer::Shared;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
+use crate::base::nesting::Nesting;
 use crate::base::{
     Attempts, CallId, Classify, DO_NOT_RETRY, Deadline, Delays, Delivery, Elapsed, Ending, Error, Event,
-    Kind, Outcome, Phase, Pushback, RetryAfter, Skip, Withdrawal, nesting, scope,
+    Kind, Outcome, Phase, Pushback, RetryAfter, Skip, Tried, Withdrawal, nesting, scope,
 };
 
 /// How far a call has come.
@@ -30,6 +31,8 @@ pub(super) struct Progress<B, C> {
     sent: u32,
     /// Whether a retry inside gave up.
     spent_inside: bool,
+    /// The endpoints that its attempts were made with.
+    tried: Tried,
     /// How far the earlier attempts got.
     delivery: Delivery,
     /// Whether an attempt was repeated at once already.
@@ -64,6 +67,7 @@ impl<B, C> Progress<B, C> {
             attempt: 1,
             sent: 0,
             spent_inside: false,
+            tried: Tried::default(),
             delivery: Delivery::NotSent,
             replayed_at_once: false,
             counts: true,
@@ -80,13 +84,16 @@ impl<B, C> Progress<B, C> {
     /// Begin a part of the attempt in progress.
     #[inline]
     pub(super) fn enter(&self) -> Option<nesting::Entered> {
-        self.plan.inside(self.attempt).map(nesting::enter)
+        let inside = self.plan.inside(self.attempt)?;
+        Some(nesting::enter(Nesting { tried: Some(self.tried), ..inside }))
     }
 
     /// End it.
     #[inline]
     pub(super) fn leave(&mut self, entered: Option<nesting::Entered>) {
-        self.spent_inside |= entered.is_some_and(nesting::Entered::leave);
+        let Some(inside) = entered.map(nesting::Entered::leave) else { return };
+        self.spent_inside |= inside.spent;
+        self.tried = inside.tried.unwrap_or_default();
     }
 
     /// The attempt in progress is over, or its caller has gone: it costs what it costs, if it was sent.

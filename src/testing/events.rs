@@ -111,6 +111,23 @@ impl Recorder {
                     let ending = format!("{ending:?}").to_lowercase();
                     lines.note(format_args!("{}: probe: {ending}", at_of("circuit", circuit, *at - *start)));
                 }
+                Event::DiscoveryFailed { balancer, kind } => {
+                    let at = at_of("balancer", balancer, *at - *start);
+                    lines.note(format_args!("{at}: endpoints could not be discovered: {kind}"));
+                }
+                Event::EndpointChanged { endpoint, from, to, why, .. } => {
+                    let at = at_of("endpoint", endpoint.as_str(), *at - *start);
+                    lines.note(format_args!("{at}: {from}, now {to}: {why}"));
+                }
+                Event::FailedOver { endpoint, kind, .. } => {
+                    let at = at_of("endpoint", endpoint.as_str(), *at - *start);
+                    lines.note(format_args!("{at}: a request came back unsent, and goes to another: {kind}"));
+                }
+                Event::PanicChanged { balancer, tier, begins } => {
+                    let at = at_of("balancer", balancer, *at - *start);
+                    let what = if *begins { "panics" } else { "panics no more" };
+                    lines.note(format_args!("{at}: tier {tier} {what}"));
+                }
                 Event::FellBack { kind, delivery } => {
                     let at = *at - *start;
                     lines.note(format_args!("at {at:?}: fell back: {kind}, {}", words(*delivery)));

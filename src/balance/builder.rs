@@ -1,0 +1,143 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::core::{Check, Checking, Core, Discovering, Make};
+use super::discover::discover;
+use super::{Balancer, BalancerSettings, Discover, InvalidBalancer, Member};
+use crate::base::{BoxError, Observe, Observer, Rng};
+
+/// Begins to hear of members, once there is somebody who wants to know.
+type Listen<S> = Box<dyn FnOnce(std::sync::Weak<Core<S>>) -> Discovering + Send>;
+
+/// Builds a [`Balancer`]. The order of the setters does not matter.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct BalancerBuilder<S> {
+    make: Make<S>,
+    members: Vec<Member>,
+    listen: Option<Listen<S>>,
+    check: Option<Check<S>>,
+    settings: BalancerSettings,
+    name: Arc<str>,
+    observe: Observe,
+    rng: Rng,
+}
+
+impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
+    pub(super) fn new(make: Make<S>) -> Self {
+        Self {
+            make,
+            members: Vec::new(),
+            listen: None,
+            check: None,
+            settings: BalancerSettings::new(),
+            name: "".into(),
+            observe: Observe::default(),
+            rng: Rng::default(),
+        }
+    }
+
+    /// The endpoints that there are at first. Default: none.
+    pub fn members(mut self, members: impl IntoIterator<Item = impl Into<Member>>) -> Self {
+        self.members = members.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Hear from here which endpoints there are, and again whenever that changes. Those that were [given](Self::members) are there until the
+    /// first list comes.
+    pub fn discover(mut self, discovery: impl Discover) -> Self {
+        self.listen = Some(Box::new(|core| Box::pin(discover(core, discovery))));
+        self
+    }
+
+    /// How to find out whether an endpoint can be reached: it connects, or asks for something that costs nothing. An endpoint
+    /// gets no calls before this has gone well, and after a call that could not reach it not before it has gone well again.
+    ///
+    /// Default: nothing is asked. An endpoint is taken to be reachable until a call finds that it is not, which then goes to
+    /// another; and again after each [pause](BalancerSettings::backoff).
+    ///
+    /// ```
+    /// use stonework::balance::Balancer;
+    /// use stonework::pool::{Manage, Pool};
+    ///
+    /// # #[derive(Clone)] struct Connections;
+    /// # impl Manage for Connections {
+    /// #     type Object = ();
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn connect(&self) -> Result<(), Self::Error> { Ok(()) }
+    /// # }
+    /// let balancer = Balancer::builder(|id| Pool::new(Connections)).check(|pool: Pool<_>| async move {
+    ///     pool.get().await.map(drop)
+    /// });
+    /// # let _ = balancer;
+    /// ```
+    pub fn check<F, E>(mut self, check: impl Fn(S) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.check = Some(Box::new(move |service| -> Checking {
+            let check = check(service);
+            Box::pin(async move { check.await.map_err(Into::into) })
+        }));
+        self
+    }
+
+    /// Everything that is data. Default: [`BalancerSettings::new`].
+    pub fn settings(mut self, settings: BalancerSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// What to call it in events. Default: nothing.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Tell this observer what happens: [`EndpointChanged`](crate::base::Event::EndpointChanged),
+    /// [`PanicChanged`](crate::base::Event::PanicChanged), [`FailedOver`](crate::base::Event::FailedOver),
+    /// [`DiscoveryFailed`](crate::base::Event::DiscoveryFailed). Default: nobody. It is told with no lock held, so it may ask the handle; and
+    /// after the fact, so two threads may tell it of two changes in the wrong order.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observe = Observe::by(observer);
+        self
+    }
+
+    /// Draw from here: which endpoints are compared, and jitter. Default: seeded by the operating system.
+    pub fn rng(mut self, rng: Rng) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// Build it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBalancer`], which names the setting.
+    ///
+    /// # Panics
+    ///
+    /// If making a service does.
+    pub fn build(self) -> Result<Balancer<S>, InvalidBalancer> {
+        let Self { make, members, listen, check, settings, name, observe, rng } = self;
+        settings.check()?;
+        let core = Core::new((settings, name), (observe, rng), (make, check), Instant::now());
+        core.set(members);
+        if let Some(listen) = listen {
+            core.discover(listen(Arc::downgrade(&core)));
+        }
+        Ok(Balancer::of(core))
+    }
+}
+
+impl<S> fmt::Debug for BalancerBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalancerBuilder")
+            .field("name", &self.name)
+            .field("members", &self.members)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,346 @@
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::driver;
+use super::endpoint::Endpoint;
+use super::ewma::ticks;
+use super::fleet::{Fleet, News};
+use super::life::Life;
+use super::set::{Picking, Set};
+use super::shelf::Shelf;
+use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints};
+use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::base::{
+    BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
+};
+
+/// Makes the service of an endpoint.
+pub(super) type Make<S> = Box<dyn Fn(&EndpointId) -> S + Send + Sync>;
+/// Finds out whether an endpoint can be reached.
+pub(super) type Check<S> = Box<dyn Fn(S) -> Checking + Send + Sync>;
+pub(super) type Checking = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+/// Hears of other members, and is never done before there can be none.
+pub(super) type Discovering = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What the clones of a balancer share.
+pub(super) struct Core<S> {
+    pub(super) settings: BalancerSettings,
+    pub(super) name: Arc<str>,
+    pub(super) observe: Observe,
+    pub(super) rng: Rng,
+    pub(super) make: Make<S>,
+    pub(super) check: Option<Check<S>>,
+    /// What picks read.
+    set: Shelf<Set<S>>,
+    /// What it is made from.
+    fleet: Mutex<Fleet<S>>,
+    discovery: std::sync::Mutex<Discovery>,
+    /// For those who wait for an endpoint.
+    news: Notify,
+    turn: AtomicU64,
+    begun: Instant,
+    /// When the interval of the outliers ends, in nanoseconds since then.
+    next_sweep: AtomicU64,
+}
+
+/// The task that hears of other members.
+pub(super) enum Discovery {
+    None,
+    /// There was no runtime yet.
+    Waits(Discovering),
+    Runs(AbortHandle),
+}
+
+impl<S> Core<S> {
+    pub(super) fn new(
+        (settings, name): (BalancerSettings, Arc<str>),
+        (observe, rng): (Observe, Rng),
+        (make, check): (Make<S>, Option<Check<S>>),
+        now: Instant,
+    ) -> Arc<Self> {
+        let interval = settings.outliers.as_ref().map_or(Duration::ZERO, |outliers| outliers.interval);
+        Arc::new(Self {
+            settings,
+            name,
+            observe,
+            rng,
+            make,
+            check,
+            set: Shelf::new(Set { tiers: Box::default(), members: 0, waits: false }),
+            fleet: Mutex::new(Fleet::new()),
+            discovery: std::sync::Mutex::new(Discovery::None),
+            news: Notify::new(),
+            turn: AtomicU64::new(0),
+            begun: now,
+            next_sweep: AtomicU64::new(nanos(interval)),
+        })
+    }
+
+    pub(super) fn ticks(&self, now: Instant) -> u32 {
+        ticks(now.saturating_duration_since(self.begun))
+    }
+
+    /// One that this call has not failed on, and if possible none that an earlier attempt was made with.
+    pub(super) fn pick(&self, now: Instant, key: Option<u64>, failed: &Tried) -> Option<Arc<Endpoint<S>>> {
+        let with = Picking {
+            settings: &self.settings,
+            rng: &self.rng,
+            turn: &self.turn,
+            now,
+            ticks: self.ticks(now),
+            key,
+        };
+        let set = self.set.look();
+        let before = nesting::tried();
+        let picked = if before.is_empty() {
+            set.pick(&with, failed)
+        } else {
+            set.pick(&with, &before.and(failed)).or_else(|| set.pick(&with, failed))
+        }?;
+        nesting::tell_tried(picked.number);
+        Some(Arc::clone(picked))
+    }
+
+    /// Whether there is one that this call has not failed on.
+    pub(super) fn has_other(&self, failed: &Tried) -> bool {
+        let set = self.set.look();
+        set.tiers
+            .iter()
+            .flat_map(|tier| tier.endpoints.iter())
+            .any(|one| !failed.contains(one.endpoint.number))
+    }
+
+    /// Why nobody can be picked, and whether that may change soon.
+    pub(super) fn nobody(&self) -> (Error, bool) {
+        let set = self.set.look();
+        match set.members {
+            0 => (NoEndpoints.into(), true),
+            members => (AllUnhealthy::of(members).into(), set.waits),
+        }
+    }
+
+    /// Until somebody can be picked, or it is clear that nobody will soon.
+    pub(super) async fn wait(&self) {
+        loop {
+            let news = self.news.notified();
+            if !self.set.look().is_empty() || !self.nobody().1 {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet<S>> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn look<R>(&self, look: impl FnOnce(&mut Fleet<S>) -> R) -> R {
+        look(&mut self.fleet())
+    }
+
+    fn discovery(&self) -> std::sync::MutexGuard<'_, Discovery> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: Vec<News>) {
+        for news in news {
+            let balancer = || Arc::clone(&self.name);
+            self.observe.note(|| match news {
+                News::Changed { id, from, to, why } => {
+                    Event::EndpointChanged { balancer: balancer(), endpoint: id, from, to, why }
+                }
+                News::Panic { tier, begins } => Event::PanicChanged { balancer: balancer(), tier, begins },
+            });
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Core<S> {
+    /// Change something about the endpoints; `change` says whether it did. Then others can be picked, somebody looks after each that
+    /// is not ready, and whoever listens is told, with no lock held.
+    pub(super) fn change(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) {
+        let mut fleet = self.fleet();
+        if !change(&mut fleet) {
+            return;
+        }
+        if self.check.is_none() {
+            // Nothing is known against it.
+            let now = Instant::now();
+            let Fleet { entries, news, .. } = &mut *fleet;
+            for entry in entries {
+                entry.live(news, |life| life.connected(now));
+            }
+        }
+        self.set.replace(fleet.choices(&self.settings));
+        self.look_after(&mut fleet);
+        let (news, gone) = (std::mem::take(&mut fleet.news), std::mem::take(&mut fleet.gone));
+        drop(fleet);
+        drop(gone);
+        self.news.notify_waiters();
+        self.tell(news);
+    }
+
+    /// Have a task for each that is not ready.
+    fn look_after(self: &Arc<Self>, fleet: &mut Fleet<S>) {
+        for entry in &mut fleet.entries {
+            if entry.is_neglected() {
+                // Without a runtime, whoever comes next does it.
+                let work = driver::drive(Arc::downgrade(self), Arc::clone(&entry.endpoint));
+                entry.driver = Handle::try_current().ok().map(|runtime| runtime.spawn(work).abort_handle());
+            } else {
+                entry.endpoint.news.notify_one();
+            }
+        }
+    }
+
+    /// Nobody can be picked. If the runtime has ended in which they were looked after, that is done in this one.
+    pub(super) fn revive(self: &Arc<Self>) {
+        self.look_after(&mut self.fleet());
+        self.begin_discovery();
+    }
+
+    pub(super) fn discover(self: &Arc<Self>, work: Discovering) {
+        *self.discovery() = Discovery::Waits(work);
+        self.begin_discovery();
+    }
+
+    fn begin_discovery(&self) {
+        let mut discovery = self.discovery();
+        if let Ok(runtime) = Handle::try_current() {
+            *discovery = match std::mem::replace(&mut *discovery, Discovery::None) {
+                Discovery::Waits(work) => Discovery::Runs(runtime.spawn(work).abort_handle()),
+                other => other,
+            };
+        }
+    }
+
+    pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
+        // Made before the lock is taken: whoever makes one may look at the balancer.
+        let new = self.look(|fleet| {
+            let is_new = |member: &&Member| fleet.entries.iter().all(|entry| entry.member.id != member.id);
+            members.iter().filter(is_new).map(|member| member.id.clone()).collect::<Vec<_>>()
+        });
+        let core = Arc::downgrade(self);
+        let mut made: Vec<_> = new
+            .into_iter()
+            .map(|id| {
+                let service = (self.make)(&id);
+                Endpoint::new(id, service, Weak::clone(&core))
+            })
+            .collect();
+        let take = std::cell::RefCell::new(&mut made);
+        let make = |member: &Member| {
+            let mut made = take.borrow_mut();
+            match made.iter().position(|endpoint| endpoint.id == member.id) {
+                Some(at) => made.swap_remove(at),
+                // Somebody else has taken it out in between.
+                None => Endpoint::new(member.id.clone(), (self.make)(&member.id), Weak::clone(&core)),
+            }
+        };
+        self.change(|fleet| fleet.set(members, make));
+    }
+
+    /// It can be reached.
+    pub(super) fn connected(self: &Arc<Self>, endpoint: &Endpoint<S>, now: Instant) {
+        self.live(endpoint, |life| life.connected(now));
+    }
+
+    /// It could not be reached.
+    pub(super) fn connect_failed(self: &Arc<Self>, endpoint: &Endpoint<S>, epoch: u64, now: Instant) {
+        self.live(endpoint, |life| {
+            let (times, last) = life.unreached();
+            life.connect_failed(epoch, now, self.settings.backoff.delay(times, last, &self.rng))
+        });
+    }
+
+    /// It has answered, for the first time since it could not be reached.
+    pub(super) fn proved(&self, endpoint: &Endpoint<S>) {
+        endpoint.set_unproved(false);
+        self.look(|fleet| {
+            if let Some((entry, _)) = fleet.entry(endpoint) {
+                entry.life.answered();
+            }
+        });
+    }
+
+    pub(super) fn found(self: &Arc<Self>, id: &EndpointId, fitness: Fitness) -> bool {
+        let now = Instant::now();
+        let mut is_there = false;
+        self.change(|fleet| {
+            let Fleet { entries, news, .. } = fleet;
+            let Some(entry) = entries.iter_mut().find(|entry| entry.member.id == *id) else { return false };
+            is_there = true;
+            entry.live(news, |life| life.found(fitness, now))
+        });
+        is_there
+    }
+
+    pub(super) fn live(
+        self: &Arc<Self>,
+        endpoint: &Endpoint<S>,
+        change: impl FnOnce(&mut Life) -> Option<EndpointReason>,
+    ) {
+        self.change(|fleet| match fleet.entry(endpoint) {
+            Some((entry, news)) => entry.live(news, change),
+            None => false,
+        });
+    }
+
+    /// So many of its calls have failed in a row, and it is now.
+    pub(super) fn failed_in_a_row(self: &Arc<Self>, endpoint: &Endpoint<S>, epoch: u64, failures: u64) {
+        let Some(outliers) = &self.settings.outliers else { return };
+        let Some(most) = outliers.consecutive_failures else { return };
+        // If as many as may be are left out already, this is not asked again at each call.
+        if failures % u64::from(most.max(1)) == 0 {
+            let why = EndpointReason::ConsecutiveFailures;
+            let now = Instant::now();
+            self.change(|fleet| fleet.eject(endpoint, (epoch, why, now), outliers, &self.rng));
+        }
+    }
+
+    /// Look for outliers, if it is time to.
+    pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
+        let Some(outliers) = &self.settings.outliers else { return };
+        let time = nanos(now.saturating_duration_since(self.begun));
+        let due = self.next_sweep.load(Ordering::Relaxed);
+        if time < due {
+            return;
+        }
+        let next = time.saturating_add(nanos(outliers.interval));
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.change(|fleet| fleet.sweep(now, outliers, &self.rng));
+        }
+    }
+
+    /// A request came back unsent from this one and goes to another.
+    pub(super) fn tell_failover(&self, from: &Endpoint<S>, kind: Kind) {
+        self.observe.note(|| Event::FailedOver {
+            balancer: Arc::clone(&self.name),
+            endpoint: from.id.clone(),
+            kind,
+        });
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<S> Drop for Core<S> {
+    fn drop(&mut self) {
+        for entry in &self.fleet().entries {
+            if let Some(driver) = &entry.driver {
+                driver.abort();
+            }
+        }
+        if let Discovery::Runs(task) = &*self.discovery() {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::core::Core;
+use super::endpoint::Endpoint;
+use super::flight::{Flight, InUse};
+use crate::base::body::HoldUntil;
+use crate::base::{
+    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, scope,
+};
+
+/// A call to one of several endpoints. See [`BalancerService`](super::BalancerService).
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct BalancerFuture<S: Service<Req> + Clone + Send + Sync + 'static, Req, C, M> {
+    #[pin]
+    state: State<S, Req, S::Future>,
+    call: Call<S>,
+    classify: Option<C>,
+    asked: Asked,
+    mode: M,
+}
+
+/// What a call knows, whichever endpoint it is at.
+struct Call<S> {
+    core: Arc<Core<S>>,
+    key: Option<u64>,
+    /// Those that gave the request back.
+    failed: Tried,
+    failovers: u32,
+}
+
+#[pin_project(project = StateProjection)]
+#[allow(clippy::large_enum_variant, reason = "the largest is the one that every call is in")]
+enum State<S: Clone + Send + Sync + 'static, Req, F> {
+    /// Waits for an endpoint; then is `Readying`, `Called`, or ends.
+    Waiting {
+        waiting: Pin<Box<dyn Future<Output = ()> + Send>>,
+        until: Instant,
+        #[pin]
+        alarm: Alarm,
+        request: Option<Req>,
+    },
+    /// Waits for one of two endpoints to be ready; then is `Called`.
+    Readying { first: Option<Candidate<S>>, second: Second<S>, request: Option<Req> },
+    /// Waits for the answer; then ends, or begins anew at another endpoint.
+    Called {
+        // Before the flight, so that what the call holds is free again when that is over.
+        #[pin]
+        answer: F,
+        flight: Option<Flight<S>>,
+    },
+    /// It could not even begin.
+    Failed { error: Option<Error> },
+}
+
+/// An endpoint that may get the call, once it is ready.
+struct Candidate<S: Clone + Send + Sync + 'static> {
+    service: S,
+    flight: Flight<S>,
+}
+
+/// The endpoint to ask while the first is busy.
+enum Second<S: Clone + Send + Sync + 'static> {
+    Unasked,
+    NoOther,
+    Asked(Candidate<S>),
+}
+
+impl<S: Clone + Send + Sync + 'static> Candidate<S> {
+    fn new(endpoint: Arc<Endpoint<S>>, now: Instant) -> Self {
+        // The endpoint's own stays as it is: what a clone reserves while it becomes ready ends with the clone.
+        Self { service: endpoint.service.clone(), flight: Flight::begin(endpoint, now) }
+    }
+}
+
+/// What becomes of a request that came back unsent.
+enum Returned<Req> {
+    ToAnother(Req),
+    ToItsCaller(Error),
+}
+
+impl<S: Clone + Send + Sync + 'static> Call<S> {
+    /// Pick an endpoint and call it, if it is ready.
+    fn begin<Req>(&mut self, mut request: Req, cx: &mut Context<'_>) -> State<S, Req, S::Future>
+    where
+        S: Service<Req, Error: Into<BoxError>>,
+        Req: Send + 'static,
+    {
+        loop {
+            let now = scope::now();
+            let Some(endpoint) = self.core.pick(now, self.key, &self.failed) else {
+                return self.nobody(request, now);
+            };
+            let mut candidate = Candidate::new(endpoint, now);
+            match candidate.service.poll_ready(cx) {
+                Poll::Ready(Ok(())) => return candidate.call(request),
+                Poll::Pending => {
+                    let (first, request) = (Some(candidate), Some(request));
+                    return State::Readying { first, second: Second::Unasked, request };
+                }
+                Poll::Ready(Err(error)) => {
+                    match self.unready(Error::wrap(error), request, candidate.flight) {
+                        Returned::ToAnother(returned) => request = returned,
+                        Returned::ToItsCaller(error) => return State::Failed { error: Some(error) },
+                    }
+                }
+            }
+        }
+    }
+
+    /// There is nobody to pick.
+    fn nobody<Req, F>(&self, request: Req, now: Instant) -> State<S, Req, F>
+    where
+        Req: Send + 'static,
+    {
+        self.core.revive();
+        let (error, may_change) = self.core.nobody();
+        match self.core.settings.wait_for_endpoint {
+            Some(wait) if may_change => {
+                let core = Arc::clone(&self.core);
+                State::Waiting {
+                    waiting: Box::pin(async move { core.wait().await }),
+                    until: Deadline::after(now, wait).in_scope().instant(),
+                    alarm: Alarm::new(),
+                    request: Some(request),
+                }
+            }
+            _ => State::Failed { error: Some(error.with_request(request)) },
+        }
+    }
+
+    /// An endpoint failed to become ready: nothing was sent.
+    fn unready<Req: Send + 'static>(
+        &mut self,
+        error: Error,
+        request: Req,
+        mut flight: Flight<S>,
+    ) -> Returned<Req> {
+        // Whatever it says, it has no connection that could be used.
+        flight.unsent(Kind::Connect, &self.core, Instant::now());
+        self.go_on(error, request, &flight)
+    }
+
+    /// Whether a request that came back unsent goes to another endpoint.
+    fn go_on<Req: Send + 'static>(
+        &mut self,
+        error: Error,
+        request: Req,
+        flight: &Flight<S>,
+    ) -> Returned<Req> {
+        let endpoint = flight.endpoint();
+        self.failed.add(endpoint.number);
+        let may = self.failovers < self.core.settings.failovers && !is_late();
+        if may && self.core.has_other(&self.failed) {
+            self.failovers += 1;
+            self.core.tell_failover(endpoint, error.kind());
+            Returned::ToAnother(request)
+        } else {
+            Returned::ToItsCaller(error.with_request(request))
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Candidate<S> {
+    /// It is ready.
+    fn call<Req>(mut self, request: Req) -> State<S, Req, S::Future>
+    where
+        S: Service<Req>,
+    {
+        self.flight.sent();
+        let answer = self.service.call(request);
+        State::Called { answer, flight: Some(self.flight) }
+    }
+}
+
+impl<S, Req, C, M> BalancerFuture<S, Req, C, M>
+where
+    S: Service<Req, Error: Into<BoxError>> + Clone + Send + Sync + 'static,
+    Req: Send + 'static,
+{
+    pub(super) fn new(
+        core: Arc<Core<S>>,
+        key: Option<u64>,
+        (classify, mode): (C, M),
+        asked: Asked,
+        request: Req,
+    ) -> Self {
+        let mut call = Call { core, key, failed: Tried::default(), failovers: 0 };
+        // Most are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
+        let state = call.begin(request, &mut Context::from_waker(NOBODY));
+        Self { state, call, classify: Some(classify), asked, mode }
+    }
+}
+
+impl<S, Req, C, M> Future for BalancerFuture<S, Req, C, M>
+where
+    S: Service<Req, Error: Into<BoxError>> + Clone + Send + Sync + 'static,
+    Req: Send + 'static,
+    C: Classify<S::Response>,
+    M: Hold<Req, S::Response, S::Error, Option<InUse<S, C>>, Error = Error>,
+{
+    type Output = Result<M::Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let call = this.call;
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Called { answer, flight } => {
+                    let answer = ready!(answer.poll(cx));
+                    let flight = flight.take().expect("a future is polled until it is ready");
+                    let classify = this.classify.as_ref().expect("a future is polled until it is ready");
+                    let error = match answer {
+                        Ok(response) => {
+                            let until = this.mode.until(*this.asked, &response);
+                            let outcome = classify.classify(Ok(&response));
+                            let held = answered(flight, outcome, until, &call.core, this.classify.take());
+                            return Poll::Ready(Ok(this.mode.hold(response, until, held)));
+                        }
+                        Err(error) => this.mode.err(error),
+                    };
+                    match call.failed(error, flight, |error| classify.classify(Err(error))) {
+                        Returned::ToAnother(request) => {
+                            // What the call held goes home before another is asked.
+                            this.state.set(State::Failed { error: None });
+                            call.begin(request, cx)
+                        }
+                        Returned::ToItsCaller(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+                StateProjection::Readying { first, second, request } => {
+                    let (candidate, ready) = ready!(poll_either(call, first, second, cx));
+                    let request = request.take().expect("a request is handed on once");
+                    match ready {
+                        Ok(()) => candidate.call(request),
+                        Err(error) => match call.unready(Error::wrap(error), request, candidate.flight) {
+                            Returned::ToAnother(request) => call.begin(request, cx),
+                            Returned::ToItsCaller(error) => return Poll::Ready(Err(error)),
+                        },
+                    }
+                }
+                StateProjection::Waiting { waiting, until, alarm, request } => {
+                    let is_over = waiting.as_mut().poll(cx).is_ready();
+                    if !is_over {
+                        ready!(alarm.poll_until(cx, *until));
+                    }
+                    let request = request.take().expect("a request waits once");
+                    let (error, _) = call.core.nobody();
+                    if !is_over || !call.core.has_other(&call.failed) {
+                        return Poll::Ready(Err(error.with_request(request)));
+                    }
+                    call.begin(request, cx)
+                }
+                StateProjection::Failed { error } => {
+                    let error = error.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(Err(error));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Call<S> {
+    /// The call ended with an error.
+    fn failed<Req: Send + 'static>(
+        &mut self,
+        mut error: Error,
+        mut flight: Flight<S>,
+        judge: impl FnOnce(&Error) -> Outcome,
+    ) -> Returned<Req> {
+        let now = Instant::now();
+        let kind = error.kind();
+        let unsent = error.delivery() == Delivery::NotSent;
+        // What cannot be sent as it is cannot be sent elsewhere.
+        let request = if unsent && kind != Kind::Invalid { error.take_request::<Req>() } else { None };
+        if unsent {
+            flight.unsent(kind, &self.core, now);
+        } else {
+            let outcome = judge(&error);
+            flight.ended(outcome, &self.core, now);
+            flight.record(outcome, Some(&self.core));
+            self.core.sweep(now);
+        }
+        match request {
+            Some(request) => self.go_on(error, request, &flight),
+            None => Returned::ToItsCaller(error),
+        }
+    }
+}
+
+/// The head of the answer is here. What is held until its body ends?
+fn answered<S, C, Res>(
+    mut flight: Flight<S>,
+    outcome: Outcome,
+    until: HoldUntil,
+    core: &Arc<Core<S>>,
+    classify: Option<C>,
+) -> Option<InUse<S, C>>
+where
+    S: Clone + Send + Sync + 'static,
+    C: Classify<Res>,
+{
+    let now = Instant::now();
+    flight.ended(outcome, core, now);
+    flight.proves_it(core);
+    core.sweep(now);
+    match classify {
+        // The end may say otherwise.
+        Some(classify) if outcome == Outcome::Success && until != HoldUntil::Head => {
+            Some(InUse::good::<Res>(flight, classify))
+        }
+        _ => {
+            flight.record(outcome, Some(core));
+            (until != HoldUntil::Head).then(|| InUse::judged(flight))
+        }
+    }
+}
+
+type Ready<S, E> = (Candidate<S>, Result<(), E>);
+
+/// Whichever of two is ready first. The other one is let go, and with it what it has reserved.
+fn poll_either<S, Req>(
+    call: &Call<S>,
+    first: &mut Option<Candidate<S>>,
+    second: &mut Second<S>,
+    cx: &mut Context<'_>,
+) -> Poll<Ready<S, S::Error>>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+{
+    let asked = first.as_mut().expect("it is there until one is ready");
+    let ready = asked.service.poll_ready(cx);
+    if let Poll::Ready(ready) = ready {
+        *second = Second::NoOther;
+        let first = first.take().expect("it is there until one is ready");
+        return Poll::Ready((first, ready));
+    }
+    if let Second::Unasked = second {
+        let mut busy = call.failed;
+        busy.add(asked.flight.endpoint().number);
+        let now = Instant::now();
+        *second = match call.core.pick(now, call.key, &busy) {
+            Some(endpoint) => Second::Asked(Candidate::new(endpoint, now)),
+            None => Second::NoOther,
+        };
+    }
+    let Second::Asked(other) = second else { return Poll::Pending };
+    let ready = ready!(other.service.poll_ready(cx));
+    *first = None;
+    match std::mem::replace(second, Second::NoOther) {
+        Second::Asked(other) => Poll::Ready((other, ready)),
+        Second::Unasked | Second::NoOther => Poll::Pending,
+    }
+}
+
+/// Whether the deadline in scope has passed: then nothing is begun.
+fn is_late() -> bool {
+    Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now())
+}
+
+impl<S, Req, C, M> fmt::Debug for BalancerFuture<S, Req, C, M>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting { .. } => "waiting for an endpoint",
+            State::Readying { .. } => "waiting for readiness",
+            State::Called { .. } => "called",
+            State::Failed { .. } => "failed",
+        };
+        f.debug_struct("BalancerFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

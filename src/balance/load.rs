@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use super::ewma::Ewma;
+use crate::base::sync::{AtomicU64, Ordering};
+
+/// What an endpoint has to do, and how long that takes it. All of it is read by whoever picks one, and none waits for another.
+#[derive(Debug)]
+pub(super) struct Load {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    cost: AtomicU64,
+}
+
+impl Load {
+    pub(super) fn new() -> Self {
+        Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0), cost: AtomicU64::new(Ewma::NONE.0) }
+    }
+
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        // Whoever sees this sees the call begun, too.
+        self.ended.fetch_add(1, Ordering::Release);
+    }
+
+    /// Calls so far.
+    pub(super) fn calls(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Calls under way.
+    pub(super) fn in_flight(&self) -> u64 {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.calls().saturating_sub(ended)
+    }
+
+    /// What a call costs, in microseconds; nothing if none has ended yet.
+    pub(super) fn cost(&self, now: u32, decay: Duration) -> Option<f64> {
+        Ewma(self.cost.load(Ordering::Relaxed)).at(now, decay)
+    }
+
+    /// A call took so long.
+    pub(super) fn took(&self, took: Duration, now: u32, decay: Duration) {
+        self.change(|cost| cost.with(took, now, decay));
+    }
+
+    /// A call took so long and had not ended.
+    pub(super) fn took_at_least(&self, took: Duration, now: u32) {
+        self.change(|cost| cost.with_at_least(took, now));
+    }
+
+    fn change(&self, change: impl Fn(Ewma) -> Ewma) {
+        let mut cost = self.cost.load(Ordering::Relaxed);
+        loop {
+            let changed = change(Ewma(cost)).0;
+            match self.cost.compare_exchange_weak(cost, changed, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => cost = other,
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::choice::of_two;
+use super::endpoint::Endpoint;
+use super::rendezvous::by_key;
+use super::weighted::Weights;
+use super::{BalancerSettings, Pick};
+use crate::base::sync::{AtomicU64, Ordering};
+use crate::base::{Rng, Tried};
+
+/// Those that can be picked at one moment. Made anew at every change, and never changed.
+pub(super) struct Set<S> {
+    /// Those tiers that get calls, the nearest first.
+    pub(super) tiers: Box<[Tier<S>]>,
+    /// How many endpoints there are, whether they can be picked or not.
+    pub(super) members: usize,
+    /// Whether of one of them it is not known yet if it can be reached.
+    pub(super) waits: bool,
+}
+
+pub(super) struct Tier<S> {
+    /// Of a hundred calls.
+    pub(super) percent: u32,
+    pub(super) weights: Weights,
+    pub(super) endpoints: Box<[Choosable<S>]>,
+    /// The first time at which one became ready, and the last.
+    pub(super) oldest: Option<Instant>,
+    pub(super) newest: Option<Instant>,
+}
+
+pub(super) struct Choosable<S> {
+    pub(super) endpoint: Arc<Endpoint<S>>,
+    /// Since when it is ready. Of those that are picked although they are not, nothing.
+    pub(super) since: Option<Instant>,
+}
+
+/// What a pick needs beside the set.
+pub(super) struct Picking<'a> {
+    pub(super) settings: &'a BalancerSettings,
+    pub(super) rng: &'a Rng,
+    pub(super) turn: &'a AtomicU64,
+    pub(super) now: Instant,
+    /// The same, since the beginning of the balancer.
+    pub(super) ticks: u32,
+    pub(super) key: Option<u64>,
+}
+
+impl<S> Set<S> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.tiers.is_empty()
+    }
+
+    /// One of those that were not tried.
+    pub(super) fn pick(&self, with: &Picking<'_>, tried: &Tried) -> Option<&Arc<Endpoint<S>>> {
+        let drawn = self.tier(with)?;
+        let picked = self.tiers[drawn].pick(with, tried);
+        if picked.is_some() {
+            return picked;
+        }
+        let others = self.tiers.iter().enumerate().filter(|(at, _)| *at != drawn);
+        others.map(|(_, tier)| tier).find_map(|tier| tier.pick(with, tried))
+    }
+
+    /// The tier that this call goes to. A key goes to the same one each time, as long as that gets any.
+    fn tier(&self, with: &Picking<'_>) -> Option<usize> {
+        if self.tiers.len() < 2 {
+            return self.tiers.len().checked_sub(1);
+        }
+        let sum = self.tiers.iter().map(|tier| u64::from(tier.percent)).sum::<u64>();
+        let mut drawn = with.key.map_or_else(|| with.rng.below(sum), |key| key % sum.max(1));
+        let found = self.tiers.iter().position(|tier| {
+            let percent = u64::from(tier.percent);
+            let is_in = drawn < percent;
+            drawn = drawn.saturating_sub(percent);
+            is_in
+        });
+        found.or(Some(0))
+    }
+}
+
+impl<S> Tier<S> {
+    pub(super) fn new(
+        percent: u32,
+        members: impl Iterator<Item = (Arc<Endpoint<S>>, u32, Option<Instant>)>,
+    ) -> Self {
+        let (mut weights, mut endpoints) = (Vec::new(), Vec::new());
+        for (endpoint, weight, since) in members {
+            weights.push(weight);
+            endpoints.push(Choosable { endpoint, since });
+        }
+        let ready = || endpoints.iter().filter_map(|one: &Choosable<S>| one.since);
+        let (oldest, newest) = (ready().min(), ready().max());
+        Self { percent, weights: Weights::new(weights), endpoints: endpoints.into(), oldest, newest }
+    }
+
+    fn pick(&self, with: &Picking<'_>, tried: &Tried) -> Option<&Arc<Endpoint<S>>> {
+        let may_be = |at: usize| tried.is_empty() || !tried.contains(self.endpoints[at].endpoint.number);
+        let endpoint = |at: usize| &self.endpoints[at].endpoint;
+        if let Some(key) = with.key {
+            let busy = |at: usize| endpoint(at).load.in_flight();
+            let at = by_key(key, &self.weights, |at| endpoint(at).name, may_be, busy);
+            return at.map(endpoint);
+        }
+        let (slow, now) = (with.settings.slow().filter(|slow| self.is_slow(slow.window, with.now)), with.now);
+        let warmth = |at: usize| match (&slow, self.endpoints[at].since, self.oldest) {
+            (Some(slow), Some(since), Some(oldest)) => {
+                slow.relative(now.saturating_duration_since(since), now.saturating_duration_since(oldest))
+            }
+            _ => 1.0,
+        };
+        let admits = |at: usize| if may_be(at) { warmth(at) } else { 0.0 };
+        let share = |at: usize| self.weights.to_average(at) * warmth(at);
+        let at = match with.settings.pick {
+            Pick::LeastLoaded => of_two(&self.weights, with.rng, admits, |at| endpoint(at).calls(share(at))),
+            Pick::PeakEwma => of_two(&self.weights, with.rng, admits, |at| {
+                endpoint(at).cost(with.ticks, with.settings.decay, share(at))
+            }),
+            Pick::WeightedRoundRobin => {
+                self.weights.turn(with.rng, || with.turn.fetch_add(1, Ordering::Relaxed), admits)
+            }
+        };
+        at.map(endpoint)
+    }
+
+    /// Whether one of them has come so late that it gets less than its share.
+    fn is_slow(&self, window: Duration, now: Instant) -> bool {
+        self.newest.is_some_and(|newest| now.saturating_duration_since(newest) < window)
+    }
+}
