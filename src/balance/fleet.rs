@@ -49,8 +49,12 @@ impl<S> Entry<S> {
         self.endpoint.set_epoch(self.life.epoch());
         match to {
             EndpointState::Backoff => self.endpoint.set_unproved(true),
-            // What was counted before says nothing about what it does now.
-            EndpointState::Ready | EndpointState::Ejected => self.endpoint.record.clear(),
+            // What was counted before says nothing about what it does now, nor does what calls cost that failed.
+            EndpointState::Ready => {
+                self.endpoint.record.clear();
+                self.endpoint.load.forget();
+            }
+            EndpointState::Ejected => self.endpoint.record.clear(),
             _ => {}
         }
         news.push(News::Changed { id: self.endpoint.id.clone(), from, to, why });

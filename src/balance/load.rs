@@ -41,6 +41,11 @@ impl Load {
         Ewma(self.cost.load(Ordering::Relaxed)).at(now, decay)
     }
 
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&self) {
+        self.cost.store(Ewma::NONE.0, Ordering::Relaxed);
+    }
+
     /// A call took so long.
     pub(super) fn took(&self, took: Duration, now: u32, decay: Duration) {
         self.change(|cost| cost.with(took, now, decay));
