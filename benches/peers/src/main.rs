@@ -1,5 +1,6 @@
 //! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
 
+mod balance;
 mod breaker;
 mod client;
 mod flaws;

@@ -27,11 +27,12 @@ pub(crate) enum Comparison {
     Decision,
     Pool,
     Jwt,
+    Balance,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool, Self::Jwt];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool, Self::Jwt, Self::Balance];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -41,13 +42,14 @@ impl Comparison {
             Self::Decision => "decision",
             Self::Pool => "pool",
             Self::Jwt => "jwt",
+            Self::Balance => "balance",
         }
     }
 
     /// Each row is measured in both.
     pub(crate) fn cases(self) -> [&'static str; 2] {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit => POLLS,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance => POLLS,
             Self::Decision => DECISIONS,
             Self::Pool => CARE,
             Self::Jwt => SIGNED,
@@ -57,7 +59,7 @@ impl Comparison {
     /// By each thread. More, for the threads do not start in the same nanosecond.
     fn calls_beside(self) -> u64 {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool | Self::Jwt => 2_000,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool | Self::Jwt | Self::Balance => 2_000,
             // A nanosecond each, without a limiter.
             Self::Decision => 20_000,
         }
@@ -72,6 +74,7 @@ impl Comparison {
             Self::Decision => limit::decisions::rows(case == DECISIONS[0]),
             Self::Pool => pool::checkout::rows(case == CARE[1]),
             Self::Jwt => crate::jwt::rows(case),
+            Self::Balance => crate::balance::rows(waits),
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Breaker {
         nanos: u32,
     },
+    /// Our balancer, which needs no memory, and not much more time for many endpoints than for few.
+    Balance,
     /// Our limit, which needs no memory, and may cost so much over the bare call, if that is said.
     Limit {
         nanos: Option<u32>,

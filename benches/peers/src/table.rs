@@ -15,6 +15,7 @@ impl Report {
             Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
             Comparison::Decision => self.shared("that ask one limiter", "limiter"),
             Comparison::Jwt => self.of_tokens(),
+            Comparison::Balance => self.shared("that share one set of endpoints", "balancer"),
             Comparison::Pool => self.shared("that share one pool", "pool, an object taken and put back"),
         };
         if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
@@ -114,7 +115,11 @@ impl Report {
         match self.comparison {
             Comparison::Jwt => {}
             Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
-            Comparison::Breaker | Comparison::Limit | Comparison::Decision | Comparison::Pool => {
+            Comparison::Breaker
+            | Comparison::Limit
+            | Comparison::Decision
+            | Comparison::Balance
+            | Comparison::Pool => {
                 cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
                 cost["scaling"] = json!(shared.map(|shared| shared.scaling));
                 cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));

@@ -1,5 +1,6 @@
 //! The targets that our rows have to meet.
 
+use crate::balance;
 use crate::client::{self, Peer};
 use crate::limit::memory;
 use crate::pool::queue;
@@ -11,10 +12,12 @@ use crate::server::{self, Host, Http};
 const NOISE: f64 = 25.0;
 /// How much more than tower's timeout and retry our deadline, retry and attempt timeout may cost.
 const TARGET: f64 = 1.15;
-/// How well a breaker that two threads share has to scale, beside the bare call.
+/// How well a breaker or a balancer that two threads share has to scale, beside the bare call.
 const SCALING: f64 = 0.8;
 /// How much more than a semaphore and a vector our pool may cost where nobody waits.
 const CHECKOUT: f64 = 1.5;
+/// How much more than one of few endpoints one of many may cost.
+const GROWTH: f64 = 2.0;
 /// How much longer than most the slowest may wait for their turn in it.
 const SPREAD: f64 = 1.3;
 /// How much more processor time than bare hyper our server may take for a request.
@@ -29,8 +32,16 @@ const ANSWERED: usize = 10_000;
 impl Report {
     /// What is not as it should be.
     pub(crate) fn missed(&self) -> Vec<String> {
-        [self.allocations(), self.stacks(), self.breakers(), self.limits(), self.pools(), self.tokens()]
-            .concat()
+        [
+            self.allocations(),
+            self.stacks(),
+            self.breakers(),
+            self.limits(),
+            self.pools(),
+            self.tokens(),
+            self.balancers(),
+        ]
+        .concat()
     }
 
     fn allocations(&self) -> Vec<String> {
@@ -40,7 +51,9 @@ impl Report {
             let copied = self.lines.iter().find(|copy| copy.head == head && copy.kind == Kind::Copy);
             for (case, cost) in line.costs.iter().enumerate() {
                 let allowed = match line.kind {
-                    Kind::Guard | Kind::Breaker { .. } | Kind::Limit { .. } | Kind::Pool => 0.0,
+                    Kind::Guard | Kind::Balance | Kind::Breaker { .. } | Kind::Limit { .. } | Kind::Pool => {
+                        0.0
+                    }
                     Kind::Keeper => copied.expect("each request is copied once").costs[case].allocations,
                     Kind::Bare | Kind::Copy | Kind::Peer | Kind::Fields | Kind::Token { .. } => continue,
                 };
@@ -98,6 +111,31 @@ impl Report {
                 let (name, head, nanos) = (line.name, line.head, cost.nanos);
                 if nanos > f64::from(most) {
                     missed.push(format!("{name}, {head}, {case}: {nanos:.0} ns > {most} ns"));
+                }
+            }
+        }
+        missed
+    }
+}
+
+impl Report {
+    fn balancers(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for line in self.lines.iter().filter(|line| line.kind == Kind::Balance) {
+            let (name, head) = (line.name, line.head);
+            let few = self.line(balance::FEW, name).expect("a row of each size");
+            for (case, cost) in line.costs.iter().enumerate() {
+                let (case, most) = (self.comparison.cases()[case], GROWTH * few.costs[case].nanos);
+                if head == balance::MANY && cost.nanos > most {
+                    missed.push(format!("{name}, {head}, {case}: {:.0} ns > {most:.0} ns", cost.nanos));
+                }
+                let shared = cost.shared.expect("each balancer is shared");
+                for (scaling, threads) in [(shared.scaling, "next to each other"), (shared.apart, "apart")] {
+                    if scaling < SCALING {
+                        missed.push(format!(
+                            "{name}, {head}, {case}, threads {threads}: scaling of {scaling:.2} < {SCALING}"
+                        ));
+                    }
                 }
             }
         }
