@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
-use super::endpoint::{EndpointId, EndpointReason, EndpointState};
+use super::endpoint::{EndpointId, EndpointReason, EndpointState, Fitness};
 use super::health::HealthState;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
@@ -308,6 +308,20 @@ pub enum Event {
         /// What the check had to say about it: its first bytes.
         output: Option<Arc<str>>,
     },
+    /// Probes of an endpoint say something else than before, thresholds considered; or it is not probed any more.
+    #[non_exhaustive]
+    FitnessChanged {
+        /// The name of the prober; empty if it was given none.
+        prober: Arc<str>,
+        /// Which endpoint.
+        endpoint: EndpointId,
+        /// What was known of it.
+        from: Fitness,
+        /// What is known of it now.
+        to: Fitness,
+        /// What the last probe had to say about it: its first bytes.
+        output: Option<Arc<str>>,
+    },
 }
 
 /// How an attempt ended. See [`Event::AttemptEnded`].
@@ -502,6 +516,12 @@ impl Observer for TracingObserver {
             | Event::ServerPhaseChanged { .. } => {}
             Event::HealthChanged { check, from, to: HealthState::Fail, output } => {
                 tracing::warn!(%check, %from, output = output.as_deref(), "health check failed");
+            }
+            Event::FitnessChanged { prober, endpoint, from, to: Fitness::Unfit, output } => {
+                tracing::warn!(%prober, %endpoint, %from, output = output.as_deref(), "endpoint is not well");
+            }
+            Event::FitnessChanged { prober, endpoint, from, to, output } => {
+                tracing::info!(%prober, %endpoint, %from, %to, output = output.as_deref(), "endpoint probed");
             }
             Event::HealthChanged { check, from, to, output } => {
                 tracing::info!(%check, %from, %to, output = output.as_deref(), "health check changed");

@@ -99,6 +99,7 @@ mod future;
 mod grpc;
 mod handle;
 mod layer;
+mod prober;
 mod probing;
 mod report;
 mod service;
@@ -115,6 +116,10 @@ pub use self::builder::HealthBuilder;
 pub use self::future::HealthFuture;
 pub use self::handle::Health;
 pub use self::layer::HealthLayer;
+pub use self::prober::{
+    GrpcProbe, HttpProbe, Probe, ProbeFn, ProbedEndpoint, Prober, ProberBuilder, ProberSettings, ProberStats,
+    TcpProbe, probe_fn,
+};
 pub use self::report::{CheckKind, CheckReport, HealthReport, HealthStatus, Impact};
 pub use self::service::{HealthService, NotFound};
 pub use self::settings::{HealthSettings, InvalidHealth};
