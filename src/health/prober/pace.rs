@@ -21,45 +21,52 @@ const SLACK: Duration = Duration::from_millis(10);
 pub(super) struct Pace {
     interval: Duration,
     last: Instant,
-    /// The share of the usual time between two starts that has to pass.
+    /// The share of the usual time between two starts that has to pass before the next.
     share: f64,
+    /// The same, if the last one was a first one and the next is none.
+    share_after_first: Option<f64>,
     /// When those that were never probed may start.
-    first: Instant,
+    first_from: Instant,
 }
 
 impl Pace {
     pub(super) const fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, last: now, share: 0.0, first: now }
+        Self { interval, last: now, share: 0.0, share_after_first: None, first_from: now }
     }
 
     /// Endpoints were added, and there are now so many. A whole fleet that hears of them at the same time begins at different times.
     pub(super) fn added(&mut self, endpoints: usize, now: Instant, rng: &Rng) {
         let gap = self.usual(endpoints).min(FIRST);
-        self.first = Deadline::after(now, rng.duration_below(gap)).instant();
+        self.first_from = Deadline::after(now, rng.duration_below(gap)).instant();
     }
 
     /// When the next one starts, with so many endpoints; `first` if that has never been probed.
     pub(super) fn due(&self, endpoints: usize, first: bool) -> Instant {
         let usual = self.usual(endpoints);
-        if first { self.after_last(usual.min(FIRST)).max(self.first) } else { self.after_last(usual) }
+        if first {
+            self.after_last(usual.min(FIRST), self.share).max(self.first_from)
+        } else {
+            self.after_last(usual, self.share_after_first.unwrap_or(self.share))
+        }
     }
 
     /// One that was due then starts now.
     pub(super) fn started(&mut self, due: Instant, first: bool, now: Instant, rng: &Rng) {
         let lately = now.checked_sub(SLACK).unwrap_or(now);
         self.last = due.max(lately);
-        // Give or take a tenth, so that two who probe the same do not stay in step. After a first one, anything from half on: where
-        // those were quick, what follows them is not at the same time in a whole fleet.
-        self.share = if first { 0.5 + rng.unit() / 2.0 } else { 0.9 + rng.unit() / 5.0 };
+        // Give or take a tenth, so that two who probe the same do not stay in step.
+        self.share = 0.9 + rng.unit() / 5.0;
+        // Anything from half on: where first ones were quick, what follows them is not at the same time in a whole fleet.
+        self.share_after_first = first.then(|| 0.5 + rng.unit() / 2.0);
     }
 
     fn usual(&self, endpoints: usize) -> Duration {
         self.interval / u32::try_from(endpoints).unwrap_or(u32::MAX).max(1)
     }
 
-    fn after_last(&self, gap: Duration) -> Instant {
+    fn after_last(&self, gap: Duration, share: f64) -> Instant {
         // In floating point the longest of all durations could become longer still.
-        let gap = Duration::try_from_secs_f64(gap.as_secs_f64() * self.share).unwrap_or(Duration::MAX);
+        let gap = Duration::try_from_secs_f64(gap.as_secs_f64() * share).unwrap_or(Duration::MAX);
         Deadline::after(self.last, gap).instant()
     }
 }
@@ -73,13 +80,15 @@ mod tests {
     /// How many start in each tenth of a second from here on, if each starts when it is due.
     fn starts(pace: &mut Pace, endpoints: usize, from: Instant, tenths: usize, rng: &Rng) -> Vec<u32> {
         let mut counts = vec![0; tenths];
-        loop {
-            let due = pace.due(endpoints, false);
+        for number in 0.. {
+            let first = number < endpoints;
+            let due = pace.due(endpoints, first);
             let tenth = (due - from).as_millis() / 100;
-            let Some(count) = counts.get_mut(tenth as usize) else { return counts };
+            let Some(count) = counts.get_mut(tenth as usize) else { break };
             *count += 1;
-            pace.started(due, false, due, rng);
+            pace.started(due, first, due, rng);
         }
+        counts
     }
 
     #[tokio::test(start_paused = true)]
@@ -88,7 +97,7 @@ mod tests {
         for seed in 0..100 {
             let rng = Rng::seeded(seed);
             let mut pace = Pace::new(10 * SECOND, now);
-            pace.started(now, false, now, &rng);
+            pace.added(1_000, now, &rng);
             let counts = starts(&mut pace, 1_000, now, 300, &rng);
             assert!(counts.iter().all(|count| (9..=11).contains(count)), "seed {seed}: {counts:?}");
             let all: u32 = counts.iter().sum();
@@ -106,7 +115,7 @@ mod tests {
             pace.added(3, now, &rng);
             for _ in 0..3 {
                 let due = pace.due(3, true);
-                assert!(due >= at && due - at <= FIRST, "seed {seed}");
+                assert!(due >= at && due - at <= FIRST * 11 / 10, "seed {seed}");
                 pace.started(due, true, due, &rng);
                 at = due;
             }

@@ -119,8 +119,11 @@ impl Roster {
         for at in (1..added.len()).rev() {
             added.swap(at, rng.below(at as u64 + 1) as usize);
         }
+        // Those who come while others wait do not hold these up.
+        if self.new.is_empty() {
+            self.pace.added(self.entries.len(), now, rng);
+        }
         self.new.extend(added);
-        self.pace.added(self.entries.len(), now, rng);
     }
 
     /// What is to be done, while so many probes are running.
