@@ -1,6 +1,7 @@
 //! Promises that a user can rely on, one file for each module.
 
 mod assembled_limits;
+mod balance;
 mod body_limit;
 mod body_timeout;
 mod breaker;

@@ -42,6 +42,11 @@ pub(crate) fn with_header(
     response
 }
 
+pub(crate) fn with_request_header<B>(mut request: Request<B>, name: &'static str, value: &str) -> Request<B> {
+    request.headers_mut().insert(name, value.parse().expect("a valid value"));
+    request
+}
+
 /// How long `work` takes by tokio's clock.
 pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
