@@ -63,6 +63,7 @@ mod basic;
 mod builder;
 mod connector;
 mod dialed;
+mod discovery;
 mod error;
 mod eyeballs;
 #[cfg(feature = "serde")]
@@ -92,6 +93,7 @@ mod unix;
 pub use self::builder::ConnectorBuilder;
 pub use self::connector::Connector;
 pub use self::dialed::{Alpn, Dialed, Forward, Offer};
+pub use self::discovery::{DiscoverySettings, DnsDiscovery, LookAgain};
 pub use self::error::{ConnectError, ResolverSaid};
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]

@@ -306,7 +306,7 @@ mod tests {
         roster.set(ids(&["a", "b", "c", "d"]), now, &rng);
         let before = now;
         assert_eq!(next(&mut roster, 0, &mut now, &rng).endpoint.as_str(), "d");
-        assert!(now - before <= SECOND / 20);
+        assert!(now - before <= SECOND * 11 / 200);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! `stonework::balance`: to whom?
 
 mod discovery;
+mod dns;
 mod endpoints;
 mod failover;
 mod kit;
 mod oracles;
 mod outliers;
 mod picks;
+mod probed;
 mod unhealthy;
