@@ -294,7 +294,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         let Some(outliers) = &self.settings.outliers else { return };
         let Some(most) = outliers.consecutive_failures else { return };
         // If as many as may be are left out already, this is not asked again at each call.
-        if failures % u64::from(most.max(1)) == 0 {
+        if failures.is_multiple_of(u64::from(most.max(1))) {
             let why = EndpointReason::ConsecutiveFailures;
             let now = Instant::now();
             self.change(|fleet| fleet.eject(endpoint, (epoch, why, now), outliers, &self.rng));

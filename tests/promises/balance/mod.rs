@@ -7,4 +7,5 @@ mod kit;
 mod oracles;
 mod outliers;
 mod picks;
+mod sockets;
 mod unhealthy;
