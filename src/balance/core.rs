@@ -14,7 +14,7 @@ use super::fleet::{Fleet, News};
 use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
-use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints};
+use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{
     BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
@@ -64,7 +64,7 @@ impl<S> Core<S> {
         (make, check): (Make<S>, Option<Check<S>>),
         now: Instant,
     ) -> Arc<Self> {
-        let interval = settings.outliers.as_ref().map_or(Duration::ZERO, |outliers| outliers.interval);
+        let next_sweep = AtomicU64::new(nanos(interval(&settings)));
         Arc::new(Self {
             settings,
             name,
@@ -78,7 +78,7 @@ impl<S> Core<S> {
             news: Notify::new(),
             turn: AtomicU64::new(0),
             begun: now,
-            next_sweep: AtomicU64::new(nanos(interval)),
+            next_sweep,
         })
     }
 
@@ -199,7 +199,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         }
     }
 
-    /// Nobody can be picked. If the runtime has ended in which they were looked after, that is done in this one.
+    /// If the runtime has ended in which those that are not ready were looked after, that is done in this one.
     pub(super) fn revive(self: &Arc<Self>) {
         self.look_after(&mut self.fleet());
         self.begin_discovery();
@@ -259,14 +259,11 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         });
     }
 
-    /// It has answered, for the first time since it could not be reached.
-    pub(super) fn proved(&self, endpoint: &Endpoint<S>) {
+    /// It has answered what was begun in this epoch, for the first time since it could not be reached.
+    pub(super) fn proved(self: &Arc<Self>, endpoint: &Endpoint<S>, epoch: u64) {
         endpoint.set_unproved(false);
-        self.look(|fleet| {
-            if let Some((entry, _)) = fleet.entry(endpoint) {
-                entry.life.answered();
-            }
-        });
+        let now = Instant::now();
+        self.live(endpoint, |life| life.answered(epoch, now));
     }
 
     pub(super) fn found(self: &Arc<Self>, id: &EndpointId, fitness: Fitness) -> bool {
@@ -297,25 +294,28 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         let Some(outliers) = &self.settings.outliers else { return };
         let Some(most) = outliers.consecutive_failures else { return };
         // If as many as may be are left out already, this is not asked again at each call.
-        if failures % u64::from(most.max(1)) == 0 {
+        if failures.is_multiple_of(u64::from(most.max(1))) {
             let why = EndpointReason::ConsecutiveFailures;
             let now = Instant::now();
             self.change(|fleet| fleet.eject(endpoint, (epoch, why, now), outliers, &self.rng));
         }
     }
 
-    /// Look for outliers, if it is time to.
+    /// If it is time to: look for outliers, and whether the runtime has ended in which somebody was looked after.
     pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
-        let Some(outliers) = &self.settings.outliers else { return };
         let time = nanos(now.saturating_duration_since(self.begun));
         let due = self.next_sweep.load(Ordering::Relaxed);
         if time < due {
             return;
         }
-        let next = time.saturating_add(nanos(outliers.interval));
-        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let next = time.saturating_add(nanos(interval(&self.settings)));
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        if let Some(outliers) = &self.settings.outliers {
             self.change(|fleet| fleet.sweep(now, outliers, &self.rng));
         }
+        self.revive();
     }
 
     /// A request came back unsent from this one and goes to another.
@@ -326,6 +326,10 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
             kind,
         });
     }
+}
+
+fn interval(settings: &BalancerSettings) -> Duration {
+    settings.outliers.as_ref().map_or(OutlierSettings::new().interval, |outliers| outliers.interval)
 }
 
 fn nanos(time: Duration) -> u64 {

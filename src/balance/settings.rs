@@ -109,8 +109,9 @@ impl BalancerSettings {
         self
     }
 
-    /// What a call costs that failed, if it took less: longer than nearly all that go well, or an endpoint that fails at once looks
-    /// like the fastest. Default: 1 s.
+    /// What a call costs that was refused because of overload, or that failed after another: the third in a row costs it twice, and so
+    /// on, up to ten times. It should be more than nearly all that go well take, or whoever fails at once looks like the fastest. A single failure
+    /// costs twice the time that it took. Default: 1 s.
     pub const fn penalty(mut self, penalty: Duration) -> Self {
         self.penalty = penalty;
         self

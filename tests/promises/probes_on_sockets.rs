@@ -1,8 +1,15 @@
 //! Probes of endpoints over HTTP, gRPC and TCP, against real servers.
 
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use stonework::Body;
@@ -14,6 +21,7 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
+use tower::service_fn;
 
 use crate::support::{PATIENCE, soon};
 
@@ -71,6 +79,22 @@ async fn what_does_not_answer_breaks_off_or_cannot_be_asked_has_failed() {
     let (passed, why) = asked(&HttpProbe::get(client, "/a b"), &id).await;
     assert!(!passed && why.contains("invalid uri"), "{why}");
     assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn of_an_answer_that_never_ends_no_more_than_64_kib_are_read() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    let client = service_fn(move |_: Request<Body>| {
+        let counted = Arc::clone(&counted);
+        let frames = futures_util::stream::repeat_with(move || {
+            counted.fetch_add(1 << 10, Ordering::Relaxed);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1 << 10])))
+        });
+        ready(Ok::<_, Infallible>(Response::new(StreamBody::new(frames))))
+    });
+    assert!(asked(&HttpProbe::get(client, "/"), &"a:80".into()).await.0);
+    assert_eq!(read.load(Ordering::Relaxed), (64 << 10) + (1 << 10), "and one more frame to know it");
 }
 
 #[tokio::test]

@@ -9,4 +9,5 @@ mod oracles;
 mod outliers;
 mod picks;
 mod probed;
+mod sockets;
 mod unhealthy;
