@@ -21,9 +21,12 @@ fn endpoints(from: u32, count: u32) -> impl Iterator<Item = String> {
     (from..from + count).map(|number| format!("10.0.{}.{}:80", number / 256, number % 256))
 }
 
-/// A prober of endpoints that always pass, and when each of its probes started.
-fn counting(settings: ProberSettings, seed: u64) -> (Prober, Arc<Mutex<Vec<(Instant, EndpointId)>>>) {
-    let starts = Arc::new(Mutex::new(Vec::new()));
+/// When each probe started, and of which endpoint.
+type Starts = Arc<Mutex<Vec<(Instant, EndpointId)>>>;
+
+/// A prober of endpoints that always pass.
+fn counting(settings: ProberSettings, seed: u64) -> (Prober, Starts) {
+    let starts = Starts::default();
     let seen = Arc::clone(&starts);
     let probe = probe_fn(move |endpoint| {
         seen.lock().unwrap().push((Instant::now(), endpoint));
@@ -363,7 +366,7 @@ async fn the_first_results_come_soon_and_whoever_waits_for_them_waits_until_ever
     let heard = Arc::new(AtomicU32::new(0));
     let hears = Arc::clone(&heard);
     let prober = Prober::builder(probe_fn(|_| ready(true)))
-        .on_change(move |_, _| drop(hears.fetch_add(1, Ordering::Relaxed)))
+        .on_change(move |_, _| hears.fetch_add(1, Ordering::Relaxed))
         .build()
         .unwrap();
     assert!(prober.wait_first(Duration::ZERO).await, "there is nobody to wait for");

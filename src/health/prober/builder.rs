@@ -47,9 +47,12 @@ impl ProberBuilder {
     /// the order of the changes, with no lock held; it must not block. With a handle of this prober in it, the prober would never end.
     ///
     /// An endpoint that is removed, and every endpoint when the prober ends, is [`Unknown`](Fitness::Unknown) if anything was known
-    /// of it: so nobody leaves out for ever what nobody looks at any more.
-    pub fn on_change(mut self, on_change: impl Fn(&EndpointId, Fitness) + Send + Sync + 'static) -> Self {
-        self.on_change = Some(Box::new(on_change));
+    /// of it: so nobody leaves out for ever what nobody looks at any more. What it returns is of no account.
+    pub fn on_change<R>(
+        mut self,
+        on_change: impl Fn(&EndpointId, Fitness) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.on_change = Some(Box::new(move |endpoint, fitness| drop(on_change(endpoint, fitness))));
         self
     }
 

@@ -22,8 +22,7 @@ fn probe(balancer: &Balancer<AtPeer>) -> (Prober, Arc<Mutex<BTreeSet<String>>>) 
         std::future::ready(!looks.lock().unwrap().contains(endpoint.as_str()))
     });
     let prober = Prober::builder(probe).rng(Rng::seeded(1));
-    let prober =
-        prober.on_change(move |endpoint, fitness| drop(told.found(endpoint, fitness))).build().unwrap();
+    let prober = prober.on_change(move |endpoint, fitness| told.found(endpoint, fitness)).build().unwrap();
     prober.set(balancer.stats().endpoints().iter().map(|endpoint| endpoint.id().clone()));
     (prober, unwell)
 }
