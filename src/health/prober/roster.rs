@@ -335,7 +335,9 @@ mod tests {
         let turn = next(&mut roster, 0, &mut now, &rng);
         roster.record(&turn, Verdict::fail("on purpose"), now);
         assert_eq!(roster.first(), First::Waits, "nobody was told");
-        assert_eq!(told(&mut roster), [("a".to_owned(), Fitness::Unfit)]);
+        assert_eq!(roster.take_news().len(), 1);
+        assert_eq!(roster.first(), First::Waits, "somebody is told just now");
+        roster.told();
         assert_eq!(roster.first(), First::Known);
 
         let late = next(&mut roster, 0, &mut now, &rng);
