@@ -226,10 +226,7 @@ const EXPOSED: &[(&str, &str, &str)] = &[
 const DERIVED_CLONES: &[(&str, &str, &str)] = &[];
 
 /// Source files that may have more than 500 lines: file, why.
-const LONG: &[(&str, &str)] = &[(
-    "base/observe.rs",
-    "every event of the crate, and each of them once more as it is written to `tracing`",
-)];
+const LONG: &[(&str, &str)] = &[];
 
 /// Files that insert an extension: file, which and why.
 const INSERTS: &[(&str, &str)] = &[
