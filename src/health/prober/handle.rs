@@ -8,7 +8,7 @@ use super::state::State;
 use super::{Probe, ProberBuilder, ProberStats};
 use crate::base::{Deadline, EndpointId, Fitness};
 
-/// Probes a set of endpoints, and knows which of them are well. It is a handle: its clones share the set. See the [module](super).
+/// Probes a set of endpoints, and knows which of them are well. It is a handle: its clones share the set. See the [module](crate::health).
 ///
 /// It probes in a task of its own, which ends with the last handle, and its probes with it.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Prober {
 
     /// Probe these endpoints and no others. What is known of those that are there already stays known; of those that are not in
     /// the list, nothing is known any more, and a probe of theirs that is under way is dropped. Those that are new are probed soon: see
-    /// the [module](super).
+    /// the [module](crate::health).
     pub fn set(&self, endpoints: impl IntoIterator<Item = impl Into<EndpointId>>) {
         self.shared.state.set(endpoints.into_iter().map(Into::into).collect());
     }

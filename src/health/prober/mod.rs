@@ -1,4 +1,4 @@
-//! Probes of endpoints: what a client wants to know of those whom it might call. See the [module](super).
+//! Probes of endpoints: what a client wants to know of those whom it might call. See the [module](crate::health).
 
 mod builder;
 mod grpc;
