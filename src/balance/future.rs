@@ -12,7 +12,8 @@ use super::endpoint::Endpoint;
 use super::flight::{Flight, InUse};
 use crate::base::body::HoldUntil;
 use crate::base::{
-    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, scope,
+    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, nesting,
+    scope,
 };
 
 /// A call to one of several endpoints. See [`BalancerService`](super::BalancerService).
@@ -175,6 +176,7 @@ impl<S: Clone + Send + Sync + 'static> Candidate<S> {
         S: Service<Req>,
     {
         self.flight.sent();
+        nesting::tell_tried(self.flight.endpoint().number);
         let answer = self.service.call(request);
         State::Called { answer, flight: Some(self.flight) }
     }
