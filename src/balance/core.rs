@@ -225,10 +225,12 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
         // One list after the other, so that what is made for this one is what it lacks.
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<_> = self.look(|fleet| {
+        let mut new: Vec<_> = self.look(|fleet| {
             let is_new = |member: &&Member| fleet.entries.iter().all(|entry| entry.member.id != member.id);
             members.iter().filter(is_new).map(|member| member.id.clone()).collect()
         });
+        new.sort_unstable();
+        new.dedup();
         // Before the endpoints are locked: whoever makes one may look at the balancer.
         let make = |id: EndpointId| {
             let service = (self.make)(&id);
