@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -40,6 +40,8 @@ pub(super) struct Core<S> {
     set: Shelf<Set<S>>,
     /// What it is made from.
     fleet: Mutex<Fleet<S>>,
+    /// Held by whoever brings another list.
+    setting: Mutex<()>,
     discovery: std::sync::Mutex<Discovery>,
     /// For those who wait for an endpoint.
     news: Notify,
@@ -74,6 +76,7 @@ impl<S> Core<S> {
             check,
             set: Shelf::new(Set { tiers: Box::default(), members: 0, waits: false }),
             fleet: Mutex::new(Fleet::new()),
+            setting: Mutex::new(()),
             discovery: std::sync::Mutex::new(Discovery::None),
             news: Notify::new(),
             turn: AtomicU64::new(0),
@@ -102,9 +105,8 @@ impl<S> Core<S> {
             set.pick(&with, failed)
         } else {
             set.pick(&with, &before.and(failed)).or_else(|| set.pick(&with, failed))
-        }?;
-        nesting::tell_tried(picked.number);
-        Some(Arc::clone(picked))
+        };
+        picked.cloned()
     }
 
     /// Whether there is one that this call has not failed on.
@@ -221,29 +223,21 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     }
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
-        // Made before the lock is taken: whoever makes one may look at the balancer.
-        let new = self.look(|fleet| {
+        // One list after the other, so that what is made for this one is what it lacks.
+        let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<_> = self.look(|fleet| {
             let is_new = |member: &&Member| fleet.entries.iter().all(|entry| entry.member.id != member.id);
-            members.iter().filter(is_new).map(|member| member.id.clone()).collect::<Vec<_>>()
+            members.iter().filter(is_new).map(|member| member.id.clone()).collect()
         });
-        let core = Arc::downgrade(self);
-        let mut made: Vec<_> = new
-            .into_iter()
-            .map(|id| {
-                let service = (self.make)(&id);
-                Endpoint::new(id, service, Weak::clone(&core))
-            })
-            .collect();
-        let take = std::cell::RefCell::new(&mut made);
-        let make = |member: &Member| {
-            let mut made = take.borrow_mut();
-            match made.iter().position(|endpoint| endpoint.id == member.id) {
-                Some(at) => made.swap_remove(at),
-                // Somebody else has taken it out in between.
-                None => Endpoint::new(member.id.clone(), (self.make)(&member.id), Weak::clone(&core)),
-            }
+        new.sort_unstable();
+        new.dedup();
+        // Before the endpoints are locked: whoever makes one may look at the balancer.
+        let make = |id: EndpointId| {
+            let service = (self.make)(&id);
+            Endpoint::new(id, service, Arc::downgrade(self))
         };
-        self.change(|fleet| fleet.set(members, make));
+        let made = new.into_iter().map(make).collect();
+        self.change(|fleet| fleet.set(members, made));
     }
 
     /// It can be reached.

@@ -176,7 +176,7 @@ impl BalancerSettings {
     }
 
     /// To how many other endpoints a request may go on that came back unsent, in one call. Default: 3. With 0 its caller gets it
-    /// back.
+    /// back; more than 7 count as 7.
     pub const fn failovers(mut self, endpoints: u32) -> Self {
         self.failovers = endpoints;
         self

@@ -171,7 +171,7 @@ impl fmt::Display for Fitness {
 pub(crate) struct Tried([u32; Self::MOST]);
 
 impl Tried {
-    const MOST: usize = 8;
+    pub(crate) const MOST: usize = 8;
 
     /// `number` is not 0.
     pub(crate) fn add(&mut self, number: u32) {

@@ -57,10 +57,10 @@ async fn what_may_have_been_sent_goes_nowhere_else() {
 #[tokio::test(start_paused = true)]
 async fn it_goes_to_so_many_others_and_no_more_and_each_only_once() {
     for (settings, tries) in
-        [(plain(), 4), (plain().failovers(1), 2), (plain().failovers(0), 1), (plain().failovers(99), 6)]
+        [(plain(), 4), (plain().failovers(1), 2), (plain().failovers(0), 1), (plain().failovers(99), 8)]
     {
         let (peers, events) = (Peers::default(), Recorder::new());
-        let names = ["a", "b", "c", "d", "e", "f"];
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         let balancer = peers.named(&names).settings(settings).observer(events.clone()).build().unwrap();
         names.iter().for_each(|name| peers.tell(name, Does::Refuse));
         let mut error = ask(&balancer.service()).await.unwrap_err();
