@@ -62,7 +62,8 @@
 //! `BearerLayer`, [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
 //! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another. The token
 //! stands inside of retry, so that each attempt has one that is good then. What is
-//! fallen back to is asked when no retry can help; the circuit stands where every attempt passes.
+//! fallen back to is asked when no retry can help; the circuit stands where every attempt passes. Where a service has several endpoints,
+//! a `BalancerService` stands in its place, and each endpoint has a circuit of its own below that.
 //!
 //! # Cancel safety
 //!

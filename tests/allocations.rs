@@ -14,6 +14,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
+use stonework::balance::{Balancer, BalancerSettings, Member, Pick, StickyHeader};
 use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
@@ -225,6 +226,26 @@ async fn a_closed_circuit_allocates_nothing_whatever_it_counts() {
     }
     // Copies of the request's host are counted references.
     assert_eq!(allocations(BreakersLayer::new().layer(AtOnce), with_headers), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pick_allocates_nothing_however_it_is_made_and_neither_does_a_call_until_its_body_has_ended() {
+    let members = || (0..100).map(|at| Member::new(format!("{at}")).weight(1 + at % 3));
+    for pick in [Pick::PeakEwma, Pick::LeastLoaded, Pick::WeightedRoundRobin] {
+        let settings = BalancerSettings::new().pick(pick);
+        let balancer = Balancer::builder(|_| AtOnce).members(members()).settings(settings).build().unwrap();
+        assert_eq!(allocations(balancer.service(), get), 0, "{pick:?}");
+        assert_eq!(allocations(balancer.service().plain(), get), 0, "{pick:?}");
+        // Some of them come later than the others, so that they begin slowly.
+        balancer.set((0..120).map(|at| Member::new(format!("{at}"))));
+        assert_eq!(allocations(balancer.service(), get), 0, "{pick:?}");
+        let sticky = balancer.service().sticky(StickyHeader::new(http::header::ACCEPT));
+        assert_eq!(allocations(sticky, with_headers), 0, "with a key");
+    }
+    let downloads = tower::layer::layer_fn(|inner: Downloads| {
+        Balancer::builder(move |_| inner.clone()).members(members()).build().unwrap().service()
+    });
+    assert_eq!(allocations_of_a_download(downloads, get), 0, "until the body has ended");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use loom::thread;
-use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, Outcome, Plain, Ratio};
+use stonework::balance::{Balancer, BalancerSettings, OutlierSettings};
+use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, EndpointState, Outcome, Plain, Ratio};
 use stonework::breaker::{Breaker, BreakerSettings};
 use stonework::limit::{
     Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
@@ -514,5 +515,80 @@ fn what_is_put_back_while_the_last_handle_goes_is_closed_once() {
         drop(pool);
         release.join().unwrap();
         assert_eq!(closed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── a balancer
+
+/// Answers with its name, or fails.
+#[derive(Clone)]
+struct Named(std::sync::Arc<str>);
+
+impl tower::Service<bool> for Named {
+    type Response = std::sync::Arc<str>;
+    type Error = stonework::Error;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, fails: bool) -> Self::Future {
+        let error = || stonework::Error::new(stonework::base::Kind::Transport, "on purpose");
+        std::future::ready(if fails { Err(error()) } else { Ok(self.0.clone()) })
+    }
+}
+
+/// One failure is enough to be left out, if it may be.
+fn balancer(names: &[&str]) -> Balancer<Named> {
+    let outliers = OutlierSettings::new().consecutive_failures(1);
+    let settings =
+        BalancerSettings::new().outliers(outliers).without_wait_for_endpoint().without_slow_start();
+    let settings = settings.pick(stonework::balance::Pick::WeightedRoundRobin);
+    let builder = Balancer::builder(|id| Named(id.as_str().into())).members(names.iter().copied());
+    builder.settings(settings).rng(stonework::base::Rng::seeded(1)).build().unwrap()
+}
+
+/// Who answered, at once.
+fn ask(balancer: &Balancer<Named>, fails: bool) -> Option<std::sync::Arc<str>> {
+    let judge = |result: Result<&std::sync::Arc<str>, &stonework::Error>| match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Failure,
+    };
+    let mut service = balancer.service().classify(judge).plain();
+    let mut call = std::pin::pin!(tower::Service::call(&mut service, fails));
+    match call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+        Poll::Ready(answer) => answer.ok(),
+        Poll::Pending => panic!("it is ready at once"),
+    }
+}
+
+#[test]
+fn a_pick_that_races_a_removal_meets_one_that_is_there_and_nothing_stays_under_way() {
+    loom::model(|| {
+        let balancer = balancer(&["a", "b"]);
+        let other = balancer.clone();
+        let removal = thread::spawn(move || other.set(["b", "c"]));
+        let picked = ask(&balancer, false).expect("somebody is there all the time");
+        assert!(["a", "b", "c"].contains(&&*picked));
+        removal.join().unwrap();
+        for _ in 0..3 {
+            assert_ne!(&*ask(&balancer, false).unwrap(), "a", "it was gone before");
+        }
+        assert!(balancer.stats().endpoints().iter().all(|one| one.in_flight() == 0));
+    });
+}
+
+#[test]
+fn of_two_endpoints_that_fail_at_once_one_is_left_out_and_one_is_not() {
+    loom::model(|| {
+        let balancer = balancer(&["a", "b"]);
+        let other = balancer.clone();
+        let failing = thread::spawn(move || ask(&other, true));
+        assert!(ask(&balancer, true).is_none());
+        assert!(failing.join().unwrap().is_none());
+        let stats = balancer.stats();
+        let left_out = stats.endpoints().iter().filter(|one| one.state() == EndpointState::Ejected).count();
+        assert_eq!(left_out, 1);
     });
 }

@@ -1,5 +1,5 @@
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use super::fleet::{Fleet, News};
 use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
-use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints};
+use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{
     BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
@@ -40,6 +40,8 @@ pub(super) struct Core<S> {
     set: Shelf<Set<S>>,
     /// What it is made from.
     fleet: Mutex<Fleet<S>>,
+    /// Held by whoever brings another list.
+    setting: Mutex<()>,
     discovery: std::sync::Mutex<Discovery>,
     /// For those who wait for an endpoint.
     news: Notify,
@@ -64,7 +66,7 @@ impl<S> Core<S> {
         (make, check): (Make<S>, Option<Check<S>>),
         now: Instant,
     ) -> Arc<Self> {
-        let interval = settings.outliers.as_ref().map_or(Duration::ZERO, |outliers| outliers.interval);
+        let next_sweep = AtomicU64::new(nanos(interval(&settings)));
         Arc::new(Self {
             settings,
             name,
@@ -74,11 +76,12 @@ impl<S> Core<S> {
             check,
             set: Shelf::new(Set { tiers: Box::default(), members: 0, waits: false }),
             fleet: Mutex::new(Fleet::new()),
+            setting: Mutex::new(()),
             discovery: std::sync::Mutex::new(Discovery::None),
             news: Notify::new(),
             turn: AtomicU64::new(0),
             begun: now,
-            next_sweep: AtomicU64::new(nanos(interval)),
+            next_sweep,
         })
     }
 
@@ -102,9 +105,8 @@ impl<S> Core<S> {
             set.pick(&with, failed)
         } else {
             set.pick(&with, &before.and(failed)).or_else(|| set.pick(&with, failed))
-        }?;
-        nesting::tell_tried(picked.number);
-        Some(Arc::clone(picked))
+        };
+        picked.cloned()
     }
 
     /// Whether there is one that this call has not failed on.
@@ -199,7 +201,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         }
     }
 
-    /// Nobody can be picked. If the runtime has ended in which they were looked after, that is done in this one.
+    /// If the runtime has ended in which those that are not ready were looked after, that is done in this one.
     pub(super) fn revive(self: &Arc<Self>) {
         self.look_after(&mut self.fleet());
         self.begin_discovery();
@@ -221,29 +223,21 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     }
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
-        // Made before the lock is taken: whoever makes one may look at the balancer.
-        let new = self.look(|fleet| {
+        // One list after the other, so that what is made for this one is what it lacks.
+        let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<_> = self.look(|fleet| {
             let is_new = |member: &&Member| fleet.entries.iter().all(|entry| entry.member.id != member.id);
-            members.iter().filter(is_new).map(|member| member.id.clone()).collect::<Vec<_>>()
+            members.iter().filter(is_new).map(|member| member.id.clone()).collect()
         });
-        let core = Arc::downgrade(self);
-        let mut made: Vec<_> = new
-            .into_iter()
-            .map(|id| {
-                let service = (self.make)(&id);
-                Endpoint::new(id, service, Weak::clone(&core))
-            })
-            .collect();
-        let take = std::cell::RefCell::new(&mut made);
-        let make = |member: &Member| {
-            let mut made = take.borrow_mut();
-            match made.iter().position(|endpoint| endpoint.id == member.id) {
-                Some(at) => made.swap_remove(at),
-                // Somebody else has taken it out in between.
-                None => Endpoint::new(member.id.clone(), (self.make)(&member.id), Weak::clone(&core)),
-            }
+        new.sort_unstable();
+        new.dedup();
+        // Before the endpoints are locked: whoever makes one may look at the balancer.
+        let make = |id: EndpointId| {
+            let service = (self.make)(&id);
+            Endpoint::new(id, service, Arc::downgrade(self))
         };
-        self.change(|fleet| fleet.set(members, make));
+        let made = new.into_iter().map(make).collect();
+        self.change(|fleet| fleet.set(members, made));
     }
 
     /// It can be reached.
@@ -259,14 +253,11 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         });
     }
 
-    /// It has answered, for the first time since it could not be reached.
-    pub(super) fn proved(&self, endpoint: &Endpoint<S>) {
+    /// It has answered what was begun in this epoch, for the first time since it could not be reached.
+    pub(super) fn proved(self: &Arc<Self>, endpoint: &Endpoint<S>, epoch: u64) {
         endpoint.set_unproved(false);
-        self.look(|fleet| {
-            if let Some((entry, _)) = fleet.entry(endpoint) {
-                entry.life.answered();
-            }
-        });
+        let now = Instant::now();
+        self.live(endpoint, |life| life.answered(epoch, now));
     }
 
     pub(super) fn found(self: &Arc<Self>, id: &EndpointId, fitness: Fitness) -> bool {
@@ -297,25 +288,28 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         let Some(outliers) = &self.settings.outliers else { return };
         let Some(most) = outliers.consecutive_failures else { return };
         // If as many as may be are left out already, this is not asked again at each call.
-        if failures % u64::from(most.max(1)) == 0 {
+        if failures.is_multiple_of(u64::from(most.max(1))) {
             let why = EndpointReason::ConsecutiveFailures;
             let now = Instant::now();
             self.change(|fleet| fleet.eject(endpoint, (epoch, why, now), outliers, &self.rng));
         }
     }
 
-    /// Look for outliers, if it is time to.
+    /// If it is time to: look for outliers, and whether the runtime has ended in which somebody was looked after.
     pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
-        let Some(outliers) = &self.settings.outliers else { return };
         let time = nanos(now.saturating_duration_since(self.begun));
         let due = self.next_sweep.load(Ordering::Relaxed);
         if time < due {
             return;
         }
-        let next = time.saturating_add(nanos(outliers.interval));
-        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let next = time.saturating_add(nanos(interval(&self.settings)));
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        if let Some(outliers) = &self.settings.outliers {
             self.change(|fleet| fleet.sweep(now, outliers, &self.rng));
         }
+        self.revive();
     }
 
     /// A request came back unsent from this one and goes to another.
@@ -326,6 +320,10 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
             kind,
         });
     }
+}
+
+fn interval(settings: &BalancerSettings) -> Duration {
+    settings.outliers.as_ref().map_or(OutlierSettings::new().interval, |outliers| outliers.interval)
 }
 
 fn nanos(time: Duration) -> u64 {

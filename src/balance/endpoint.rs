@@ -8,7 +8,7 @@ use super::load::Load;
 use super::record::Record;
 use super::rendezvous;
 use crate::base::EndpointId;
-use crate::base::sync::{AtomicU64, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// One endpoint, from when it comes until its last call has ended.
 pub(super) struct Endpoint<S> {
@@ -25,8 +25,8 @@ pub(super) struct Endpoint<S> {
     pub(super) news: Notify,
     /// As that of its [life](super::life::Life), for those who do not hold the lock.
     epoch: AtomicU64,
-    /// Whether it has answered since it could not be reached.
-    unproved: AtomicU64,
+    /// Whether it could not be reached, and has not answered since.
+    unproved: AtomicBool,
 }
 
 impl<S> Endpoint<S> {
@@ -44,7 +44,7 @@ impl<S> Endpoint<S> {
             core,
             news: Notify::new(),
             epoch: AtomicU64::new(0),
-            unproved: AtomicU64::new(0),
+            unproved: AtomicBool::new(false),
         })
     }
 
@@ -58,11 +58,11 @@ impl<S> Endpoint<S> {
     }
 
     pub(super) fn is_unproved(&self) -> bool {
-        self.unproved.load(Ordering::Relaxed) != 0
+        self.unproved.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_unproved(&self, unproved: bool) {
-        self.unproved.store(u64::from(unproved), Ordering::Relaxed);
+        self.unproved.store(unproved, Ordering::Relaxed);
     }
 
     /// What one more call there would cost: the lower, the better. `share` is its weight where 1 is what there is on average.

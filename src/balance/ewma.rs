@@ -50,6 +50,15 @@ impl Ewma {
         Self::new(self.micros() * left + took * (1.0 - left), now)
     }
 
+    /// A call failed after so long, and as many before it in a row. Had it gone on it would have taken longer, nobody knows by how
+    /// much: it counts as twice that. One failure says little else. From the second in a row on each costs a penalty more, or
+    /// whoever fails at once would look like the fastest.
+    pub(super) fn with_failure(self, took: Duration, before: u64, penalty: Duration, now: u32) -> Self {
+        const MOST: u64 = 10;
+        let penalties = penalty.saturating_mul(before.min(MOST) as u32);
+        self.with_at_least(took.saturating_mul(2).max(penalties), now)
+    }
+
     /// A call would have taken so long, or longer: nobody waited for its end.
     pub(super) fn with_at_least(self, took: Duration, now: u32) -> Self {
         let took = took.as_nanos() as f64 / 1e3;
@@ -97,6 +106,22 @@ mod tests {
         let slow = usual.with_at_least(500 * MS, at(5_000));
         assert!((millis(slow, at(5_000)) - 500.0).abs() < 0.1);
         assert!(Ewma::NONE.with_at_least(MS, at(1)).at(at(1), DECAY).is_some());
+    }
+
+    #[test]
+    fn one_failure_changes_little_and_whoever_fails_again_and_again_is_soon_dear() {
+        let second = Duration::from_secs(1);
+        let usual = Ewma::NONE.with(20 * MS, at(0), DECAY);
+        let mut sick = usual;
+        for (before, cost) in [(0, 20.0), (1, 1_000.0), (2, 2_000.0), (10, 10_000.0), (1_000, 10_000.0)] {
+            sick = sick.with_failure(MS, before, second, at(0));
+            assert!((millis(sick, at(0)) - cost).abs() < 0.01, "{before}: {}", millis(sick, at(0)));
+        }
+        // One that ran out of time counts at once.
+        let late = usual.with_failure(3 * second, 0, second, at(10));
+        assert!((millis(late, at(10)) - 6_000.0).abs() < 1.0);
+        let overflown = usual.with_failure(Duration::MAX, u64::MAX, Duration::MAX, 0);
+        assert!(overflown.at(0, DECAY).is_some_and(f64::is_finite));
     }
 
     #[test]

@@ -78,8 +78,8 @@ impl<S> Fleet<S> {
         Some((entry, &mut self.news))
     }
 
-    /// Have these members and no others. Those that are not there yet are made; says whether anything is different.
-    pub(super) fn set(&mut self, members: Vec<Member>, make: impl Fn(&Member) -> Arc<Endpoint<S>>) -> bool {
+    /// Have these members and no others, with what was made for those that are not there yet. Says whether anything is different.
+    pub(super) fn set(&mut self, members: Vec<Member>, mut made: Vec<Arc<Endpoint<S>>>) -> bool {
         let mut changed = false;
         let mut old = std::mem::take(&mut self.entries);
         for member in members {
@@ -94,8 +94,11 @@ impl<S> Fleet<S> {
                     self.entries.push(entry);
                 }
                 None => {
+                    let Some(at) = made.iter().position(|endpoint| endpoint.id == member.id) else {
+                        continue;
+                    };
                     changed = true;
-                    let endpoint = make(&member);
+                    let endpoint = made.swap_remove(at);
                     self.entries.push(Entry { endpoint, member, life: Life::new(), driver: None });
                 }
             }

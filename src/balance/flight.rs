@@ -45,18 +45,20 @@ impl<S: Clone + Send + Sync + 'static> Flight<S> {
         let (ticks, settings) = (core.ticks(now), &core.settings);
         match outcome {
             Outcome::Success => self.endpoint.load.took(took, ticks, settings.decay),
-            // Whoever fails at once, or refuses, is not the fastest.
-            Outcome::Failure | Outcome::Overload => {
-                self.endpoint.load.took(took.max(settings.penalty), ticks, settings.decay);
+            // Whoever fails at once is not the fastest, and nor is whoever says that it has too much to do.
+            Outcome::Failure => {
+                let before = self.endpoint.record.streak();
+                self.endpoint.load.failed(took, before, settings.penalty, ticks);
             }
+            Outcome::Overload => self.endpoint.load.took_at_least(took.max(settings.penalty), ticks),
             Outcome::Neutral => self.endpoint.load.took_at_least(took, ticks),
         }
     }
 
     /// It answers: the next time that it cannot be reached is the first again.
-    pub(super) fn proves_it(&self, core: &Core<S>) {
+    pub(super) fn proves_it(&self, core: &Arc<Core<S>>) {
         if self.endpoint.is_unproved() {
-            core.proved(&self.endpoint);
+            core.proved(&self.endpoint, self.epoch);
         }
     }
 
@@ -82,7 +84,6 @@ impl<S: Clone + Send + Sync + 'static> Flight<S> {
     pub(super) fn unsent(&mut self, kind: Kind, core: &Arc<Core<S>>, now: Instant) {
         self.is_open = false;
         if kind == Kind::Connect {
-            self.endpoint.load.took(core.settings.penalty, core.ticks(now), core.settings.decay);
             core.connect_failed(&self.endpoint, self.epoch, now);
         }
     }

@@ -12,7 +12,8 @@ use super::endpoint::Endpoint;
 use super::flight::{Flight, InUse};
 use crate::base::body::HoldUntil;
 use crate::base::{
-    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, scope,
+    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, nesting,
+    scope,
 };
 
 /// A call to one of several endpoints. See [`BalancerService`](super::BalancerService).
@@ -34,6 +35,8 @@ struct Call<S> {
     /// Those that gave the request back.
     failed: Tried,
     failovers: u32,
+    /// How long it waits for an endpoint in all, once it has begun to.
+    waits_until: Option<Instant>,
 }
 
 #[pin_project(project = StateProjection)]
@@ -116,7 +119,7 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     }
 
     /// There is nobody to pick.
-    fn nobody<Req, F>(&self, request: Req, now: Instant) -> State<S, Req, F>
+    fn nobody<Req, F>(&mut self, request: Req, now: Instant) -> State<S, Req, F>
     where
         Req: Send + 'static,
     {
@@ -125,9 +128,10 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         match self.core.settings.wait_for_endpoint {
             Some(wait) if may_change => {
                 let core = Arc::clone(&self.core);
+                let until = || Deadline::after(now, wait).in_scope().instant();
                 State::Waiting {
                     waiting: Box::pin(async move { core.wait().await }),
-                    until: Deadline::after(now, wait).in_scope().instant(),
+                    until: *self.waits_until.get_or_insert_with(until),
                     alarm: Alarm::new(),
                     request: Some(request),
                 }
@@ -157,7 +161,9 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     ) -> Returned<Req> {
         let endpoint = flight.endpoint();
         self.failed.add(endpoint.number);
-        let may = self.failovers < self.core.settings.failovers && !is_late();
+        // Those that are forgotten would be asked again.
+        let most = self.core.settings.failovers.min(Tried::MOST as u32 - 1);
+        let may = self.failovers < most && !is_late();
         if may && self.core.has_other(&self.failed) {
             self.failovers += 1;
             self.core.tell_failover(endpoint, error.kind());
@@ -175,6 +181,7 @@ impl<S: Clone + Send + Sync + 'static> Candidate<S> {
         S: Service<Req>,
     {
         self.flight.sent();
+        nesting::tell_tried(self.flight.endpoint().number);
         let answer = self.service.call(request);
         State::Called { answer, flight: Some(self.flight) }
     }
@@ -192,7 +199,8 @@ where
         asked: Asked,
         request: Req,
     ) -> Self {
-        let mut call = Call { core, key, failed: Tried::default(), failovers: 0 };
+        let (failed, failovers, waits_until) = (Tried::default(), 0, None);
+        let mut call = Call { core, key, failed, failovers, waits_until };
         // Most are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
         let state = call.begin(request, &mut Context::from_waker(NOBODY));
         Self { state, call, classify: Some(classify), asked, mode }

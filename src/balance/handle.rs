@@ -71,6 +71,7 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
     /// Somebody has looked at an endpoint from outside. One that is [`Unfit`](Fitness::Unfit) is left out until it is found to be
     /// [`Fit`](Fitness::Fit), which is believed at once, whatever was held against it, or until nobody looks any more
     /// ([`Unknown`](Fitness::Unknown)). Says whether there is such an endpoint.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn found(&self, endpoint: &EndpointId, fitness: Fitness) -> bool {
         self.core.found(endpoint, fitness)
     }

@@ -156,10 +156,16 @@ impl Life {
         Some(EndpointReason::ConnectFailed)
     }
 
-    /// It has answered: the next time that it cannot be reached is the first.
-    pub(super) fn answered(&mut self) {
+    /// It has answered: the next time that it cannot be reached is the first. If it was called although it could not be reached, in
+    /// this epoch, now it can.
+    pub(super) fn answered(&mut self, epoch: u64, now: Instant) -> Option<EndpointReason> {
         self.unreached = 0;
         self.backoff = Duration::ZERO;
+        let is_news = matches!(self.phase, Phase::Backoff { .. }) && epoch == self.epoch;
+        is_news.then(|| {
+            self.enter(Phase::Ready { since: now });
+            EndpointReason::Connected
+        })
     }
 
     /// Its time may be over.
@@ -263,8 +269,15 @@ mod tests {
         }
         life.connected(now);
         assert_eq!((life.state(), life.ready_since(), life.chore()), (Ready, Some(now), Chore::Rest));
-        life.answered();
+        assert_eq!(life.answered(life.epoch(), now), None);
         assert_eq!(life.unreached(), (0, Duration::ZERO));
+        let old = life.epoch();
+        life.connect_failed(old, now, SECOND);
+        assert_eq!(life.answered(old, now), None, "a call from before");
+        assert_eq!(
+            (life.answered(life.epoch(), now), life.state()),
+            (Some(EndpointReason::Connected), Ready)
+        );
     }
 
     #[tokio::test(start_paused = true)]

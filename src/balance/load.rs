@@ -51,6 +51,11 @@ impl Load {
         self.change(|cost| cost.with(took, now, decay));
     }
 
+    /// A call failed after so long, and as many before it in a row.
+    pub(super) fn failed(&self, took: Duration, before: u64, penalty: Duration, now: u32) {
+        self.change(|cost| cost.with_failure(took, before, penalty, now));
+    }
+
     /// A call took so long and had not ended.
     pub(super) fn took_at_least(&self, took: Duration, now: u32) {
         self.change(|cost| cost.with_at_least(took, now));

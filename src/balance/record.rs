@@ -23,6 +23,11 @@ impl Record {
         }
     }
 
+    /// How many have failed in a row.
+    pub(super) fn streak(&self) -> u64 {
+        self.streak.load(Ordering::Relaxed)
+    }
+
     /// Says how many have failed in a row now.
     pub(super) fn failed(&self) -> u64 {
         self.interval.fetch_add(1, Ordering::Relaxed);

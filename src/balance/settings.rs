@@ -109,8 +109,9 @@ impl BalancerSettings {
         self
     }
 
-    /// What a call costs that failed, if it took less: longer than nearly all that go well, or an endpoint that fails at once looks
-    /// like the fastest. Default: 1 s.
+    /// What a call costs that was refused because of overload, or that failed after another: the third in a row costs it twice, and so
+    /// on, up to ten times. It should be more than nearly all that go well take, or whoever fails at once looks like the fastest. A single failure
+    /// costs twice the time that it took. Default: 1 s.
     pub const fn penalty(mut self, penalty: Duration) -> Self {
         self.penalty = penalty;
         self
@@ -175,7 +176,7 @@ impl BalancerSettings {
     }
 
     /// To how many other endpoints a request may go on that came back unsent, in one call. Default: 3. With 0 its caller gets it
-    /// back.
+    /// back; more than 7 count as 7.
     pub const fn failovers(mut self, endpoints: u32) -> Self {
         self.failovers = endpoints;
         self

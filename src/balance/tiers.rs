@@ -70,19 +70,18 @@ mod tests {
     /// As in the tables of Envoy's documentation on priority levels and on the panic threshold.
     #[test]
     fn tiers_get_what_they_get_elsewhere() {
-        let rows: [(&[usize], &[(u32, bool)]); 9] = [
-            (&[100, 100], &[(100, false), (0, false)]),
-            (&[72, 100], &[(100, false), (0, false)]),
-            (&[71, 100], &[(99, false), (1, false)]),
-            (&[50, 100], &[(70, false), (30, false)]),
-            (&[25, 100], &[(35, false), (65, false)]),
-            (&[0, 100], &[(0, false), (100, false)]),
-            (&[25, 25], &[(50, true), (50, true)]),
-            (&[5, 65], &[(7, true), (93, false)]),
-            (&[0, 0], &[(100, true), (0, true)]),
-        ];
-        for (ready, loads) in rows {
-            assert_eq!(spread_of(ready), loads, "{ready:?}");
+        for (ready, loads) in [
+            ([100, 100], [(100, false), (0, false)]),
+            ([72, 100], [(100, false), (0, false)]),
+            ([71, 100], [(99, false), (1, false)]),
+            ([50, 100], [(70, false), (30, false)]),
+            ([25, 100], [(35, false), (65, false)]),
+            ([0, 100], [(0, false), (100, false)]),
+            ([25, 25], [(50, true), (50, true)]),
+            ([5, 65], [(7, true), (93, false)]),
+            ([0, 0], [(100, true), (0, true)]),
+        ] {
+            assert_eq!(spread_of(&ready), loads, "{ready:?}");
         }
     }
 

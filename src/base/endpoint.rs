@@ -129,6 +129,13 @@ impl fmt::Display for EndpointReason {
 }
 
 /// What somebody who checks an endpoint from outside knows of it.
+///
+/// ```
+/// use stonework::base::Fitness;
+///
+/// assert_eq!(Fitness::default(), Fitness::Unknown);
+/// assert_eq!(Fitness::Unfit.to_string(), "unfit");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "complete: it is, it is not, or nobody knows")]
 pub enum Fitness {
@@ -141,13 +148,30 @@ pub enum Fitness {
     Unknown,
 }
 
+impl Fitness {
+    /// One word, for labels.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Unfit => "unfit",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Fitness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// Endpoints that a call has tried, each by a number of its own: as many as an attempt and a few more ever need. Of more, the
 /// first are forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tried([u32; Self::MOST]);
 
 impl Tried {
-    const MOST: usize = 8;
+    pub(crate) const MOST: usize = 8;
 
     /// `number` is not 0.
     pub(crate) fn add(&mut self, number: u32) {

@@ -72,6 +72,7 @@ mod served;
 pub(crate) mod sync;
 mod timings;
 mod token;
+mod tracing_observer;
 mod waiters;
 mod wire;
 
@@ -98,7 +99,7 @@ pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
 pub use kind::{Delivery, Kind};
 pub use limited::RateLimited;
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
-pub use observe::{CallId, Ending, Event, Observer, Skip, TracingObserver};
+pub use observe::{CallId, Ending, Event, Observer, Skip};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use peer::Peer;
 pub use pooled::PoolClose;
@@ -112,6 +113,7 @@ pub(crate) use rng::UnforeseenHash;
 pub use served::{CloseReason, ServerPhase};
 pub use timings::Timings;
 pub use token::{KeyFault, TokenFault, TokenRefused};
+pub use tracing_observer::TracingObserver;
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]

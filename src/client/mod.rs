@@ -200,6 +200,8 @@ mod builder;
 mod connections;
 #[cfg(feature = "decompression")]
 mod decode;
+#[cfg(feature = "balance")]
+mod discovery;
 mod explain;
 #[cfg(feature = "serde")]
 mod file;

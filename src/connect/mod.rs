@@ -52,6 +52,8 @@
 //! | proxy | asks for a tunnel to those who speak TLS; to others, requests are [passed on](Forward) | [`Proxy`]; none unless it is said |
 //! | TLS | trusts whom Mozilla trusts, checks the name, offers HTTP/2 and HTTP/1.1 | `ClientTls` (feature `tls`) |
 //!
+//! A [`DnsDiscovery`] follows a name all the time, for a balancer: what a connector makes of a name is one host.
+//!
 //! *Errors:* of the kind [`Connect`](crate::base::Kind::Connect), not sent, with a [`ConnectError`] that says which step it was. Where one end does
 //! not trust the other, it [says](crate::base::Error::forbids_retry) that trying again is in vain; a name that does not exist may exist the
 //! next time. *Limits:* none of its own but on lookups, which end within 30 s; whoever dials has one for all of it. *Panics:* outside a
@@ -63,6 +65,7 @@ mod basic;
 mod builder;
 mod connector;
 mod dialed;
+mod discovery;
 mod error;
 mod eyeballs;
 #[cfg(feature = "serde")]
@@ -92,6 +95,7 @@ mod unix;
 pub use self::builder::ConnectorBuilder;
 pub use self::connector::Connector;
 pub use self::dialed::{Alpn, Dialed, Forward, Offer};
+pub use self::discovery::{DiscoverySettings, DnsDiscovery, LookAgain};
 pub use self::error::{ConnectError, ResolverSaid};
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]

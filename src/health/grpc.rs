@@ -1,4 +1,4 @@
-//! The three small messages of `grpc.health.v1.Health`, and who is asked for. Nothing here waits, locks or reads a clock.
+//! The small messages of `grpc.health.v1.Health`, as a server and as a client has them, and who is asked for. Nothing here waits, locks or reads a clock.
 
 use bytes::Bytes;
 
@@ -105,26 +105,66 @@ fn length(to: &mut Vec<u8>, mut length: usize) {
     to.push(length as u8);
 }
 
+/// A `HealthCheckRequest` for this service in its frame.
+pub(super) fn request(service: &str) -> Bytes {
+    let mut message = vec![0; 5];
+    if !service.is_empty() {
+        message.push(0x0a);
+        length(&mut message, service.len());
+        message.extend_from_slice(service.as_bytes());
+    }
+    let size = u32::try_from(message.len() - 5).unwrap_or(u32::MAX);
+    message[1..5].copy_from_slice(&size.to_be_bytes());
+    message.into()
+}
+
 /// The service that a `HealthCheckRequest` in its frame asks for.
 pub(super) fn asked_for(body: &[u8]) -> Result<&str, GrpcStatus> {
-    let mut message = unframed(body)?;
     let mut service: &[u8] = &[];
-    while !message.is_empty() {
-        let tag = varint(&mut message)?;
-        match (tag >> 3, tag & 7) {
-            (0, _) => return Err(GrpcStatus::Internal),
-            (1, 2) => service = delimited(&mut message)?,
-            (_, 0) => drop(varint(&mut message)?),
-            (_, 1) => drop(take(&mut message, 8)?),
-            (_, 2) => drop(delimited(&mut message)?),
-            (_, 5) => drop(take(&mut message, 4)?),
-            _ => return Err(GrpcStatus::Internal),
+    fields(unframed(body)?, |field, value| {
+        if let (1, Value::Bytes(bytes)) = (field, value) {
+            service = bytes;
         }
-    }
+    })?;
     std::str::from_utf8(service).map_err(|_| GrpcStatus::Internal)
 }
 
-/// The one message of a request.
+/// The `ServingStatus` that a `HealthCheckResponse` in its frame says, by its number: 0, if it says none.
+pub(super) fn serving(body: &[u8]) -> Result<u64, GrpcStatus> {
+    let mut status = 0;
+    fields(unframed(body)?, |field, value| {
+        if let (1, Value::Number(number)) = (field, value) {
+            status = number;
+        }
+    })?;
+    Ok(status)
+}
+
+/// What a field of a message has, as far as it matters here.
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    Other,
+}
+
+/// Each field of a message in turn: its number and what it has.
+fn fields<'a>(mut message: &'a [u8], mut found: impl FnMut(u64, Value<'a>)) -> Result<(), GrpcStatus> {
+    while !message.is_empty() {
+        let tag = varint(&mut message)?;
+        let value = match (tag >> 3, tag & 7) {
+            (0, _) => return Err(GrpcStatus::Internal),
+            (_, 0) => Value::Number(varint(&mut message)?),
+            (_, 1) => take(&mut message, 8).map(|_| Value::Other)?,
+            (_, 2) => Value::Bytes(delimited(&mut message)?),
+            (_, 5) => take(&mut message, 4).map(|_| Value::Other)?,
+            _ => return Err(GrpcStatus::Internal),
+        };
+        found(tag >> 3, value);
+    }
+    Ok(())
+}
+
+/// The one message of a request or an answer.
 pub(super) fn unframed(body: &[u8]) -> Result<&[u8], GrpcStatus> {
     let mut rest = body;
     let head = take(&mut rest, 5)?;
@@ -199,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_is_understood_and_so_is_the_answer() {
+        let long = "x".repeat(300);
+        for name in ["", "a", "orders.v1.Orders", &long] {
+            assert_eq!(asked_for(&request(name)), Ok(name));
+        }
+        for (answer, number) in [(Serving::Yes, 1), (Serving::No, 2), (Serving::Unknown, 3)] {
+            assert_eq!(serving(&answer.frame()), Ok(number));
+        }
+        assert_eq!(serving(&framed(b"")), Ok(0), "the default is not sent");
+        assert_eq!(serving(&framed(b"\x08\x01\x08\x02\x12\x01x")), Ok(2), "the last one counts");
+        for broken in [&b""[..], b"\0\0\0\0\x02\x08", b"\0\0\0\0\x01\x08"] {
+            assert_eq!(serving(broken), Err(GrpcStatus::Internal), "{broken:?}");
+        }
+    }
+
+    #[test]
     fn a_list_is_a_map_of_names() {
         let list = list([("", Serving::Yes), ("a.B", Serving::No)].into_iter());
         assert_eq!(
@@ -213,8 +269,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_request_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = asked_for(&body);
-            let _ = asked_for(&framed(&body));
+            for body in [&body[..], &framed(&body)] {
+                let _ = asked_for(body);
+                let _ = serving(body);
+            }
         }
     }
 }

@@ -89,8 +89,71 @@
 //!
 //! *Errors:* none of its own; a check that cannot be is refused by [`HealthBuilder::build`]. *Panics:* of checks and observers are
 //! caught. *Cancellation:* see [`Health::wait_ready`] and [`HealthWatch::changed`]. *Readiness and cloning:* a [`HealthService`] is
-//! always ready, and waits for the inner service within the call. *Not for:* the health of those whom a client calls; for that see
-//! `breaker`.
+//! always ready, and waits for the inner service within the call. *Not for:* what calls themselves say about those whom a client
+//! calls; for that see `breaker` and `balance`.
+//!
+//! # How are the others?
+//!
+//! A [`Prober`] asks the endpoints that a client might call, and tells a balancer which of them are fit:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use stonework::base::Fitness;
+//! use stonework::health::{HttpProbe, Prober};
+//! use stonework::testing::{ScriptedServer, respond};
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # let client = Client::builder(TokioExecutor::new()).build_http::<stonework::Body>();
+//!
+//! let good = ScriptedServer::start(|_| respond(200).keep_alive()).await;
+//! let starting = ScriptedServer::start(|_| respond(503).keep_alive()).await;
+//! let endpoints = [good.uri("").authority().unwrap().to_string(), starting.uri("").authority().unwrap().to_string()];
+//!
+//! let prober = Prober::builder(HttpProbe::get(client, "/readyz"))
+//!     .on_change(|endpoint, fitness| println!("{endpoint} is {fitness}")) // `balancer.found(endpoint, fitness)`
+//!     .build()?;
+//! prober.set(endpoints.clone());
+//! assert!(prober.wait_first(Duration::from_secs(5)).await);
+//! assert_eq!(prober.fitness(&endpoints[0].as_str().into()), Fitness::Fit);
+//! assert_eq!(prober.fitness(&endpoints[1].as_str().into()), Fitness::Unfit);
+//! # Ok(()) }
+//! ```
+//!
+//! Customized, over gRPC, with settings that could as well come from a file:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use stonework::Body;
+//! use stonework::base::TracingObserver;
+//! use stonework::health::{GrpcProbe, Prober, ProberSettings};
+//!
+//! let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
+//! let prober = Prober::builder(GrpcProbe::new(client).service("orders.v1.Orders"))
+//!     .settings(ProberSettings::new().interval(Duration::from_secs(5)).fall(2))
+//!     .name("orders")
+//!     .observer(TracingObserver)
+//!     .build()?;
+//! prober.set(["10.0.0.7:8080", "10.0.0.8:8080"]);
+//! # Ok(()) }
+//! ```
+//!
+//! | probe | asks | is well |
+//! |---|---|---|
+//! | [`HttpProbe`] | a path, or with a request of your own, over any client | answers 200 to 299, or as you say |
+//! | [`GrpcProbe`] | `grpc.health.v1.Health/Check`, over any client that speaks HTTP/2 | serves, or has no such method |
+//! | [`TcpProbe`] | for a connection | can be connected to |
+//! | [`probe_fn`], [`Probe`] | whatever you like | as you say |
+//!
+//! - *What counts.* The first result counts at once; after that [three failures](ProberSettings::fall) in a row make an endpoint unfit,
+//!   and [two successes](ProberSettings::rise) fit: one that passes and fails by turns never changes. A probe that takes too long is dropped, and
+//!   has failed; so has one that panics. Before the first result, and when nobody probes it any more, an endpoint is `Unknown`.
+//! - *When.* With `n` endpoints a probe starts every `interval / n`, of whoever was asked the longest time ago: spread evenly, give or take
+//!   a tenth, however endpoints come and go, and in an order that each prober draws for itself. Those that are new go first, one every 50 ms if that is
+//!   quicker, so that of a few endpoints one knows soon. No more than [a hundred](ProberSettings::max_at_once) run at once.
+//! - *Tasks.* One for all, which ends with the last handle, and one for each probe that is under way. *Panics:* outside a Tokio runtime, when a
+//!   prober is built; those of probes and of whoever hears of changes are caught. *Cancellation:* see [`Prober::wait_first`].
 
 mod answer;
 mod body;
@@ -99,6 +162,7 @@ mod future;
 mod grpc;
 mod handle;
 mod layer;
+mod prober;
 mod probing;
 mod report;
 mod service;
@@ -115,6 +179,10 @@ pub use self::builder::HealthBuilder;
 pub use self::future::HealthFuture;
 pub use self::handle::Health;
 pub use self::layer::HealthLayer;
+pub use self::prober::{
+    GrpcProbe, HttpProbe, Probe, ProbeFn, ProbedEndpoint, Prober, ProberBuilder, ProberSettings, ProberStats,
+    TcpProbe, probe_fn,
+};
 pub use self::report::{CheckKind, CheckReport, HealthReport, HealthStatus, Impact};
 pub use self::service::{HealthService, NotFound};
 pub use self::settings::{HealthSettings, InvalidHealth};

@@ -99,6 +99,11 @@ impl Observer for MetricsObserver {
                 counter!("stonework.balancer.failovers", "balancer" => balancer, "kind" => kind.name())
                     .increment(1);
             }
+            Event::FitnessChanged { prober, endpoint, to, .. } => {
+                let (prober, endpoint) = (prober.to_string(), endpoint.to_string());
+                counter!("stonework.prober.changes", "prober" => prober, "endpoint" => endpoint, "to" => to.name())
+                    .increment(1);
+            }
             Event::PanicChanged { balancer, tier, begins } => {
                 let (balancer, tier) = (balancer.to_string(), tier.to_string());
                 gauge!("stonework.balancer.panic", "balancer" => balancer, "tier" => tier).set(if *begins {

@@ -119,6 +119,12 @@ impl Recorder {
                     let at = at_of("endpoint", endpoint.as_str(), *at - *start);
                     lines.note(format_args!("{at}: {from}, now {to}: {why}"));
                 }
+                Event::FitnessChanged { endpoint, from, to, output, .. } => {
+                    let at = at_of("endpoint", endpoint.as_str(), *at - *start);
+                    let colon = if output.is_some() { ": " } else { "" };
+                    let output = output.as_deref().unwrap_or_default();
+                    lines.note(format_args!("{at}: {from}, now {to}{colon}{output}"));
+                }
                 Event::FailedOver { endpoint, kind, .. } => {
                     let at = at_of("endpoint", endpoint.as_str(), *at - *start);
                     lines.note(format_args!("{at}: a request came back unsent, and goes to another: {kind}"));

@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use stonework::Call;
+use stonework::balance::Balancer;
 use stonework::base::body::Body;
 use stonework::base::{Backoff, BoxError, ClientAuth, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
@@ -309,20 +310,32 @@ fn require_rows() -> Vec<Row<Http>> {
     ]
 }
 
+/// A balancer of one endpoint, which is a clone of this service.
+fn balancer<S: Clone + Send + Sync + 'static>(inner: S) -> Balancer<S> {
+    Balancer::builder(move |_| inner.clone()).members(["one"]).build().expect("possible")
+}
+
 /// What is a service and no layer.
 pub(crate) fn http_services() -> Vec<Row<Http>> {
+    let balanced = |mode, wrap| Row { layer: "Balancer", mode, traits: WAITS, wrap };
     let row = |mode, wrap| Row { layer: "Pool", mode, traits: WAITS, wrap };
     vec![
         row(".service()", |inner| seal_http(pool(inner).service())),
         row(".service().answer()", |inner| seal_http(pool(inner).service().answer())),
         row(".service().plain()", |inner| seal_http(pool(inner).service().plain())),
+        balanced(".service()", |inner| seal_http(balancer(inner).service())),
+        balanced(".service().plain()", |inner| seal_http(balancer(inner).service().plain())),
     ]
 }
 
 /// The same over requests that are not HTTP.
 pub(crate) fn text_services() -> Vec<Row<Text>> {
     let wrap = |inner| seal_text(pool(inner).service().plain());
-    vec![Row { layer: "Pool", mode: ".service().plain()", traits: WAITS, wrap }]
+    let balanced = |inner| seal_text(balancer(inner).service().classify(is_good).plain());
+    vec![
+        Row { layer: "Pool", mode: ".service().plain()", traits: WAITS, wrap },
+        Row { layer: "Balancer", mode: ".service().plain()", traits: WAITS, wrap: balanced },
+    ]
 }
 
 fn pass_the_body_on() -> Vec<Row<Http>> {

@@ -30,6 +30,8 @@ mod observe;
 mod pieces;
 mod pool;
 mod pool_turns;
+mod probes;
+mod probes_on_sockets;
 mod rate_limit;
 mod redirects;
 mod reopen;

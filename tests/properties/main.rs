@@ -1,6 +1,7 @@
 //! Promises that hold for every input, checked on many random ones.
 
 mod backoff;
+mod balance;
 mod body;
 mod breaker;
 mod budget;

@@ -8,12 +8,13 @@ use http::HeaderName;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy};
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
-use stonework::connect::TcpSettings;
+use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
-use stonework::health::HealthSettings;
+use stonework::health::{HealthSettings, ProberSettings};
 use stonework::jwt::IntrospectSettings;
 use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
 use stonework::oauth::TokenSettings;
@@ -112,6 +113,51 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn outliers()(
+        [base, interval, longest] in [time(), time(), time()],
+        (in_a_row, failed, share) in (1_u32.., 1_u32..=1_000_000, 1_u32..=1_000_000),
+        (few, many, endpoints) in (1_u32.., 1_u32.., 0_usize..1 << 40),
+        // Exact in a text of few digits.
+        deviations in 1_u32..10_000,
+        on in any::<[bool; 3]>(),
+    ) -> OutlierSettings {
+        let ratio = |parts| Ratio::per_million(parts).expect("up to a million");
+        let settings = OutlierSettings::new().base_ejection(base).interval(interval).max_ejection(longest);
+        let settings = settings.max_ejected(ratio(share)).min_endpoints(endpoints);
+        let settings = settings.failure_share_calls(few).success_rate_calls(many);
+        let settings = if on[0] { settings.consecutive_failures(in_a_row) } else { settings.without_consecutive_failures() };
+        let settings = if on[1] { settings.failure_share(ratio(failed)) } else { settings.without_failure_share() };
+        if on[2] { settings.success_rate(f64::from(deviations) / 1_000.0) } else { settings.without_success_rate() }
+    }
+}
+
+prop_compose! {
+    fn balancer()(
+        [check, decay, penalty, slow, wait] in [time(), time(), time(), time(), time()],
+        (backoff, outliers) in (backoff(), prop::option::of(outliers())),
+        (failovers, percent) in (any::<u32>(), 100_u32..),
+        [threshold, least] in [0_u32..=1_000_000, 1_u32..=1_000_000],
+        aggression in 1_u32..10_000,
+        pick in prop::sample::select(vec![Pick::LeastLoaded, Pick::PeakEwma, Pick::WeightedRoundRobin]),
+        on in any::<[bool; 3]>(),
+    ) -> BalancerSettings {
+        let ratio = |parts| Ratio::per_million(parts).expect("up to a million");
+        let when = if on[0] { WhenUnhealthy::FailOpen } else { WhenUnhealthy::FailFast };
+        let settings = BalancerSettings::new().backoff(backoff).check_timeout(check).decay(decay);
+        let settings = settings.penalty(penalty).failovers(failovers).overprovision_percent(percent);
+        let settings = settings.panic_threshold(ratio(threshold)).pick(pick).when_unhealthy(when);
+        let settings = settings.slow_start_least(ratio(least));
+        let settings = settings.slow_start_aggression(f64::from(aggression) / 1_000.0);
+        let settings = if on[1] { settings.slow_start(slow) } else { settings.without_slow_start() };
+        let settings = if on[2] { settings.wait_for_endpoint(wait) } else { settings.without_wait_for_endpoint() };
+        match outliers {
+            Some(outliers) => settings.outliers(outliers),
+            None => settings.without_outliers(),
+        }
+    }
+}
+
+prop_compose! {
     fn client()(
         [connect, deadline, attempt, idle] in [time(), time(), time(), time()],
         off in any::<[bool; 4]>(),
@@ -177,6 +223,24 @@ prop_compose! {
         let interval = timeout + more;
         settings.timeout(timeout).interval(interval).startup_interval(startup).ttl(3 * interval)
     }
+}
+
+prop_compose! {
+    fn prober()(
+        [timeout, more] in [time(), time()],
+        (rise, fall, at_once) in (1_u32.., 1_u32.., 1_usize..1_000_000),
+    ) -> ProberSettings {
+        let settings = ProberSettings::new().rise(rise).fall(fall).max_at_once(at_once);
+        settings.timeout(timeout).interval(timeout + more)
+    }
+}
+
+fn discovery() -> impl Strategy<Value = DiscoverySettings> {
+    let secs = |from: u64| (from..43_200).prop_map(Duration::from_secs);
+    [secs(1), secs(0), secs(0), secs(1)].prop_map(|[least, more, most, timeout]| {
+        let settings = DiscoverySettings::new().min_interval(least).timeout(timeout);
+        settings.interval(least + more).max_interval(least + most)
+    })
 }
 
 fn tokens() -> impl Strategy<Value = TokenSettings> {
@@ -317,7 +381,22 @@ proptest! {
     }
 
     #[test]
+    fn settings_of_probers_come_back_from_a_file_as_they_were_written(settings in prober()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_discoveries_come_back_from_a_file_as_they_were_written(settings in discovery()) {
+        comes_back(&settings);
+    }
+
+    #[test]
     fn settings_of_pools_come_back_from_a_file_as_they_were_written(settings in pool()) {
+        comes_back(&settings);
+    }
+
+    #[test]
+    fn settings_of_balancers_come_back_from_a_file_as_they_were_written(settings in balancer()) {
         comes_back(&settings);
     }
 
@@ -479,6 +558,23 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "delay": "1s" }"#, "`delay`"),
     ] {
         let message = refused::<TcpSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "pick": "best" }"#, "`best`"),
+        (r#"{ "decay": "0s" }"#, "`decay`"),
+        (r#"{ "decay": "off" }"#, "250ms"),
+        (r#"{ "slow_start": "0s" }"#, "without_slow_start"),
+        (r#"{ "slow_start_aggression": 0 }"#, "`slow_start_aggression`"),
+        (r#"{ "wait_for_endpoint": "0s" }"#, "without_wait_for_endpoint"),
+        (r#"{ "overprovision_percent": 99 }"#, "`overprovision_percent` is 99"),
+        (r#"{ "outliers": { "interval": "0s" } }"#, "`interval`"),
+        (r#"{ "outliers": { "success_rate": -1.5 } }"#, "`success_rate`"),
+        (r#"{ "outliers": { "max_ejected": "0%" } }"#, "`max_ejected`"),
+        (r#"{ "outliers": { "often": 1 } }"#, "`often`"),
+        (r#"{ "endpoints": 1 }"#, "`endpoints`"),
+    ] {
+        let message = refused::<BalancerSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

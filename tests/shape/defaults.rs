@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy};
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
-use stonework::connect::TcpSettings;
+use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
-use stonework::health::HealthSettings;
+use stonework::health::{HealthSettings, ProberSettings};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::oauth::TokenSettings;
@@ -42,6 +43,8 @@ pub(crate) fn wrong(rows: &[Row]) -> Complaints {
 /// Settings of the code (the names in a `Debug` of them) that have no row.
 pub(crate) fn missing(rows: &[Row]) -> Complaints {
     let settings = [
+        ("balancer", format!("{:#?}", BalancerSettings::new())),
+        ("outliers", format!("{:#?}", OutlierSettings::new())),
         ("breaker", format!("{:#?}", BreakerSettings::new())),
         ("backoff", format!("{:#?}", Backoff::default())),
         ("budget", format!("{:#?}", BudgetSettings::default())),
@@ -50,6 +53,8 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("fallback", format!("{:#?}", FallbackSettings::new())),
         ("health", format!("{:#?}", HealthSettings::new())),
+        ("prober", format!("{:#?}", ProberSettings::new())),
+        ("discovery", format!("{:#?}", DiscoverySettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
         ("issuer", format!("{:#?}", IssuerSettings::new())),
@@ -64,6 +69,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
     ];
     // Settings within settings have rows of their own.
     let nested = [
+        "balancer `outliers`",
         "resume `backoff`",
         "resume `budget`",
         "retry `backoff`",
@@ -93,6 +99,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let asks = IntrospectSettings::new();
     let shared = SharedLimitSettings::new();
     let breaker = BreakerSettings::new();
+    let (prober, discovery) = (ProberSettings::new(), DiscoverySettings::new());
+    let (balancer, outliers) = (BalancerSettings::new(), OutlierSettings::new());
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
@@ -131,6 +139,15 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "health `successes`" => health.successes(value.parse().ok()?) == health,
         "health `timeout`" => health.timeout(time(value)?) == health,
         "health `ttl`" => health.ttl(time(value)?) == health,
+        "prober `fall`" => prober.fall(value.parse().ok()?) == prober,
+        "prober `interval`" => prober.interval(time(value)?) == prober,
+        "prober `max_at_once`" => prober.max_at_once(value.parse().ok()?) == prober,
+        "prober `rise`" => prober.rise(value.parse().ok()?) == prober,
+        "prober `timeout`" => prober.timeout(time(value)?) == prober,
+        "discovery `interval`" => discovery.interval(time(value)?) == discovery,
+        "discovery `max_interval`" => discovery.max_interval(time(value)?) == discovery,
+        "discovery `min_interval`" => discovery.min_interval(time(value)?) == discovery,
+        "discovery `timeout`" => discovery.timeout(time(value)?) == discovery,
         "introspection `cache`" => asks.cache(value.parse().ok()?) == IntrospectSettings::new(),
         "introspection `cache_ttl`" => asks.cache_ttl(time(value)?) == IntrospectSettings::new(),
         "introspection `leeway`" => asks.leeway(time(value)?) == IntrospectSettings::new(),
@@ -178,6 +195,46 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "oauth `max_lifetime`" => TokenSettings::new().max_lifetime(time(value)?) == TokenSettings::new(),
         "oauth `max_response`" => TokenSettings::new().max_response(bytes(value)?) == TokenSettings::new(),
         "oauth `renewal_pause`" => TokenSettings::new().renewal_pause(time(value)?) == TokenSettings::new(),
+        "balancer `backoff`" => {
+            let (range, jitter) = value.split_once(", ")?;
+            let (base, cap) = range.split_once(" to ")?;
+            let backoff = Backoff::exponential(time(base)?, time(cap)?).ok()?.jitter(Jitter::Equal);
+            jitter == "equal jitter" && balancer.clone().backoff(backoff) == balancer
+        }
+        "balancer `check_timeout`" => balancer.clone().check_timeout(time(value)?) == balancer,
+        "balancer `decay`" => balancer.clone().decay(time(value)?) == balancer,
+        "balancer `failovers`" => balancer.clone().failovers(value.parse().ok()?) == balancer,
+        "balancer `overprovision_percent`" => {
+            balancer.clone().overprovision_percent(value.parse().ok()?) == balancer
+        }
+        "balancer `panic_threshold`" => balancer.clone().panic_threshold(ratio(value)?) == balancer,
+        "balancer `penalty`" => balancer.clone().penalty(time(value)?) == balancer,
+        "balancer `pick`" => value == "`peak_ewma`" && balancer.clone().pick(Pick::PeakEwma) == balancer,
+        "balancer `slow_start`" => balancer.clone().slow_start(time(value)?) == balancer,
+        "balancer `slow_start_aggression`" => {
+            balancer.clone().slow_start_aggression(value.parse().ok()?) == balancer
+        }
+        "balancer `slow_start_least`" => balancer.clone().slow_start_least(ratio(value)?) == balancer,
+        "balancer `wait_for_endpoint`" => balancer.clone().wait_for_endpoint(time(value)?) == balancer,
+        "balancer `when_unhealthy`" => {
+            value == "`fail_open`" && balancer.clone().when_unhealthy(WhenUnhealthy::FailOpen) == balancer
+        }
+        "outliers `base_ejection`" => outliers.clone().base_ejection(time(value)?) == outliers,
+        "outliers `consecutive_failures`" => {
+            outliers.clone().consecutive_failures(value.parse().ok()?) == outliers
+        }
+        "outliers `failure_share`" => outliers.clone().failure_share(ratio(value)?) == outliers,
+        "outliers `failure_share_calls`" => {
+            outliers.clone().failure_share_calls(value.parse().ok()?) == outliers
+        }
+        "outliers `interval`" => outliers.clone().interval(time(value)?) == outliers,
+        "outliers `max_ejected`" => outliers.clone().max_ejected(ratio(value)?) == outliers,
+        "outliers `max_ejection`" => outliers.clone().max_ejection(time(value)?) == outliers,
+        "outliers `min_endpoints`" => outliers.clone().min_endpoints(value.parse().ok()?) == outliers,
+        "outliers `success_rate`" => outliers.clone().success_rate(value.parse().ok()?) == outliers,
+        "outliers `success_rate_calls`" => {
+            outliers.clone().success_rate_calls(value.parse().ok()?) == outliers
+        }
         "breaker `window`" => breaker.clone().window(time(value)?) == breaker,
         "breaker `min_calls`" => breaker.clone().min_calls(value.parse().ok()?) == breaker,
         "breaker `failure_rate`" => breaker.clone().failure_rate(ratio(value)?) == breaker,

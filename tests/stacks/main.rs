@@ -1,6 +1,7 @@
 //! Layers in stacks as they are really built: over other people's clients, under other people's servers, between other
 //! people's layers, and in tasks and combinators that do odd things to futures.
 
+mod balance;
 mod foreign;
 mod grpc;
 mod health;

@@ -38,7 +38,10 @@ pub(super) async fn exchange(
     let mut expects = true;
     let mut replays = 0;
     loop {
-        let mut lease = connection(&host, replays > 0).await?;
+        let mut lease = match connection(&host, replays > 0).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(unsent(error, request, hook)),
+        };
         let mut held = None;
         match lease.connection() {
             Connection::Http1(connection) => {
@@ -73,6 +76,19 @@ pub(super) async fn exchange(
         host.core.replayed.fetch_add(1, Ordering::Relaxed);
         host.core.observe.note(|| Event::RequestReplayed { host: Arc::clone(&host.name) });
     }
+}
+
+/// There is no connection. The request goes back with the error as its caller wrote it: somebody may know another host.
+#[cold]
+fn unsent(error: Error, request: Request<Upload>, hook: Option<Informational>) -> Error {
+    if error.delivery() != Delivery::NotSent {
+        return error;
+    }
+    let mut request = request.map(Upload::into_body);
+    if let Some(hook) = hook {
+        request.extensions_mut().insert(hook);
+    }
+    error.with_request(request)
 }
 
 /// A connection that is ready for a request.

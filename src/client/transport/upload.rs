@@ -53,6 +53,11 @@ impl Upload {
         Self(Some(Box::new(Outbound { body, left, ahead: None, out: Arc::default(), held: None })))
     }
 
+    /// The body of a request that came back unsent, and is not held back.
+    pub(super) fn into_body(self) -> Body {
+        self.0.map_or_else(Body::empty, |upload| upload.body.0)
+    }
+
     /// Tells whether all of it was taken, after it was handed on.
     pub(super) fn watch(&self) -> Watch {
         Watch(self.0.as_ref().map(|upload| Arc::clone(&upload.out)))

@@ -90,7 +90,7 @@ async fn a_check_that_hangs_or_panics_is_a_failure_and_is_made_again() {
     assert_eq!(state(&balancer, "a"), Backoff);
     peers.tell("a", OK);
     peers.tell("b", OK);
-    sleep(3 * SECOND).await;
+    sleep(4 * SECOND).await;
     assert_eq!((state(&balancer, "a"), state(&balancer, "b")), (Ready, Ready));
 }
 

@@ -57,10 +57,10 @@ async fn what_may_have_been_sent_goes_nowhere_else() {
 #[tokio::test(start_paused = true)]
 async fn it_goes_to_so_many_others_and_no_more_and_each_only_once() {
     for (settings, tries) in
-        [(plain(), 4), (plain().failovers(1), 2), (plain().failovers(0), 1), (plain().failovers(99), 6)]
+        [(plain(), 4), (plain().failovers(1), 2), (plain().failovers(0), 1), (plain().failovers(99), 8)]
     {
         let (peers, events) = (Peers::default(), Recorder::new());
-        let names = ["a", "b", "c", "d", "e", "f"];
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         let balancer = peers.named(&names).settings(settings).observer(events.clone()).build().unwrap();
         names.iter().for_each(|name| peers.tell(name, Does::Refuse));
         let mut error = ask(&balancer.service()).await.unwrap_err();
@@ -117,23 +117,28 @@ async fn one_that_fails_to_become_ready_is_left_alone_for_a_while_and_another_is
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_begun_after_the_deadline() {
-    let events = Recorder::new();
-    let slow = service_fn(|request: Request<()>| async {
-        tokio::time::sleep(2 * SECOND).await;
-        Err::<Response<String>, _>(Error::new(Kind::Connect, "no way").with_request(request))
-    });
-    let builder = stonework::balance::Balancer::builder(move |_| slow).members(["a", "b", "c"]);
-    let balancer = builder.observer(events.clone()).build().unwrap();
-    let service = TimeoutLayer::new(3 * SECOND).layer(balancer.service());
-    let (answer, took) = timed(service.oneshot(Request::new(()))).await;
-    assert!(answer.unwrap_err().is_timeout());
-    assert_eq!((took, failovers(&events)), (3 * SECOND, 1));
+    for (limit, others) in [(2 * SECOND, 0), (3 * SECOND, 1)] {
+        let events = Recorder::new();
+        let slow = service_fn(|request: Request<()>| async {
+            tokio::time::sleep(2 * SECOND).await;
+            Err::<Response<String>, _>(Error::new(Kind::Connect, "no way").with_request(request))
+        });
+        let builder = stonework::balance::Balancer::builder(move |_| slow).members(["a", "b", "c"]);
+        let balancer = builder.observer(events.clone()).build().unwrap();
+        let service = TimeoutLayer::new(limit).layer(balancer.service());
+        let (answer, took) = timed(service.oneshot(Request::new(()))).await;
+        let expected = if others == 0 { Kind::Connect } else { Kind::Timeout };
+        assert_eq!(answer.unwrap_err().kind(), expected);
+        assert_eq!((took, failovers(&events)), (limit, others));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_attempt_of_a_retry_avoids_the_endpoints_that_were_tried() {
     let peers = Peers::default();
-    let balancer = peers.named(&["a", "b", "c", "d"]).settings(plain()).build().unwrap();
+    // Of those that have nothing to do it takes any, however they did.
+    let settings = plain().pick(stonework::balance::Pick::LeastLoaded);
+    let balancer = peers.named(&["a", "b", "c", "d"]).settings(settings).build().unwrap();
     ["a", "b"].iter().for_each(|name| peers.tell(name, Does::Answer(500, SECOND / 100)));
     let quick = Backoff::constant(SECOND / 1_000).unwrap();
     let retry = RetryLayer::from(stonework::retry::RetrySettings::new().backoff(quick)).without_budget();

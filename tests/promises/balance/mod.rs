@@ -1,10 +1,13 @@
 //! `stonework::balance`: to whom?
 
 mod discovery;
+mod dns;
 mod endpoints;
 mod failover;
 mod kit;
 mod oracles;
 mod outliers;
 mod picks;
+mod probed;
+mod sockets;
 mod unhealthy;
