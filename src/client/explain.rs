@@ -228,7 +228,7 @@ mod tests {
         let told = |client: Client| client.explain();
         let client = |builder: super::super::ClientBuilder| told(builder.build().expect("valid settings"));
         let value = client(Client::builder().fallback_value(|_| http::Response::default()));
-        let line = "fallback: to a value, on circuit_open, connect, overload, timeout, transport; bodies up to 65536 bytes\n\
+        let line = "fallback: to a value, on circuit_open, connect, no_endpoint, overload, timeout, transport; bodies up to 65536 bytes\n\
                     redirects: up to 10\n\
                     retry: ";
         assert!(value.contains(line), "{value}");
