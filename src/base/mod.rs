@@ -9,6 +9,7 @@
     not(all(
         feature = "breaker",
         feature = "fallback",
+        feature = "idempotency",
         feature = "jwt",
         feature = "limit",
         feature = "metrics",
