@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fate::End;
 use super::{Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway};
-use crate::base::{BoxError, Detach, Place, Rng, deadline};
+use crate::base::{BoxError, Deadline, Detach, Place, Rng, deadline};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
 const SOON: Duration = Duration::from_millis(20);
@@ -94,7 +94,7 @@ impl<S: Store> Core<S> {
 
     /// Writes what became of the work, and tries for as long as a lease lasts: then somebody else may have looked.
     async fn settle_at_last(&self, claim: &Claim, end: &End) {
-        let until = Instant::now() + claim.lease();
+        let until = Deadline::within(claim.lease()).instant();
         for times in 0.. {
             if self.settle(claim, end).await.is_ok() {
                 return;
@@ -107,6 +107,13 @@ impl<S: Store> Core<S> {
             sleep(pause).await;
         }
     }
+
+    /// Gives back what may have been claimed. What was asked for that may still be on its way, so this is done once more.
+    async fn give_back(&self, claim: &Claim) {
+        self.settle_at_last(claim, &End::Release).await;
+        sleep(self.settings.store_timeout).await;
+        self.settle_at_last(claim, &End::Release).await;
+    }
 }
 
 fn grown(times: u32) -> Duration {
@@ -118,34 +125,32 @@ fn grown(times: u32) -> Duration {
 pub(super) struct Open<S: Store> {
     core: Arc<Core<S>>,
     claim: Claim,
-    end: End,
+    /// What is to be written; `None`, as long as it is not known whether it was claimed.
+    end: Option<End>,
     place: Option<Place>,
 }
 
 impl<S: Store> Open<S> {
-    /// One that is about to be made: it is not known yet whether it is, so it is to be released.
+    /// One that is about to be made.
     pub(super) fn asked(core: &Arc<Core<S>>, scope: Scope, claim: &NewClaim, place: Place) -> Self {
-        Self { core: Arc::clone(core), claim: claim.won(scope, 0), end: End::Release, place: Some(place) }
+        Self { core: Arc::clone(core), claim: claim.won(scope, 0), end: None, place: Some(place) }
     }
 
-    /// It is theirs.
+    /// It is theirs. If this is dropped from here on, nobody knows how far it came.
     pub(super) fn won(&mut self, scope: Scope, claim: &NewClaim, fence: u64) {
         self.claim = claim.won(scope, fence);
+        self.end = Some(End::unknown(self.core.settings.after_crash));
     }
 
     pub(super) const fn claim(&self) -> &Claim {
         &self.claim
     }
 
-    /// What is to be written.
-    pub(super) fn becomes(&mut self, end: End) {
-        self.end = end;
-    }
-
-    /// Writes it.
-    pub(super) async fn settle(&self) -> Result<Held, StoreAway> {
+    /// What became of it.
+    pub(super) async fn settle(&mut self, end: End) -> Result<Held, StoreAway> {
+        let end = self.end.insert(end);
         // What has been done has to be written, whether or not anybody still waits for the answer.
-        deadline::detached(self.core.settle(&self.claim, &self.end)).await
+        deadline::detached(self.core.settle(&self.claim, end)).await
     }
 
     /// There is nothing to be written, or it is. The place is for something else.
@@ -161,8 +166,13 @@ impl<S: Store> Drop for Open<S> {
         if Handle::try_current().is_err() {
             return;
         }
-        let (core, claim, end) = (Arc::clone(&self.core), self.claim, self.end.clone());
-        let work = async move { core.settle_at_last(&claim, &end).await };
+        let (core, claim, end) = (Arc::clone(&self.core), self.claim, self.end.take());
+        let work = async move {
+            match end {
+                Some(end) => core.settle_at_last(&claim, &end).await,
+                None => core.give_back(&claim).await,
+            }
+        };
         drop(place.spawn(deadline::detached(work)));
     }
 }

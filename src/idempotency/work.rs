@@ -81,7 +81,8 @@ impl<S: Store, I> Keyed<S, I> {
         };
         let (scope, fingerprint) = self.identify(&request);
         let claim = self.core.claim(fingerprint);
-        let (wait_until, mut times) = (self.wait_until(), 0);
+        let wait_until = Deadline::within(self.core.settings.wait_up_to).instant();
+        let mut times = 0;
         loop {
             let place = match self.core.detach.reserve() {
                 Ok(place) => place,
@@ -119,12 +120,6 @@ impl<S: Store, I> Keyed<S, I> {
         let scope = Scope::new(who, &head.method, &self.route, &self.key);
         let chosen = &self.core.settings.fingerprint_headers;
         (scope, Fingerprint::of(&head.method, &head.uri, &head.headers, chosen, data))
-    }
-
-    fn wait_until(&self) -> Instant {
-        let until = Deadline::within(self.core.settings.wait_up_to);
-        // Told in time that it is in flight, a client knows more than told that the time is over.
-        Deadline::current().map_or(until, |current| until.min(current)).instant()
     }
 
     /// The store does not answer. What it was asked may be done all the same, so it is released when that is dropped.
@@ -183,10 +178,8 @@ where
 {
     let (claim, unknown) = (*open.claim(), End::unknown(core.settings.after_crash));
     request.head.extensions.insert(claim);
-    // From here on it may have been begun, also if this is dropped.
-    open.becomes(unknown.clone());
     let handled = Caught(handle(service, request.request(), core.settings.max_response_body));
-    let (answered, end) = match while_kept(handled, core.keep(&claim)).await {
+    let (answered, end) = match while_kept(handled, deadline::detached(core.keep(&claim))).await {
         Ok((answered, end)) => (answered, end.unwrap_or(unknown)),
         Err(panic) => {
             tracing::error!(panic = message(&*panic), "the handler of a keyed request panicked");
@@ -194,8 +187,7 @@ where
         }
     };
     let answers = matches!(end, End::Finally(Final::Record(_) | Final::TooLarge));
-    open.becomes(end);
-    match open.settle().await {
+    match open.settle(end).await {
         // It is written when the store is back, if that is soon.
         Err(StoreAway) => return answered,
         Ok(Held::Yes) => {}

@@ -1,1 +1,3 @@
 mod conformance;
+mod kit;
+mod layer;
