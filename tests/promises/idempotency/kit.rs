@@ -9,7 +9,8 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
-use stonework::base::BoxError;
+use stonework::Error;
+use stonework::base::{BoxError, Kind};
 use stonework::idempotency::{
     Begun, Claim, Final, Held, IdempotencyLayer, IdempotencyService, IdempotencySettings, MemoryStore,
     NewClaim, Scope, Store,
@@ -17,13 +18,18 @@ use stonework::idempotency::{
 use stonework::testing::{Scripted, Step};
 use tower::{Layer, Service, ServiceExt};
 
-pub(super) type Shop = Scripted<Request<Body>, Response<Body>>;
+pub(super) type Shop = Scripted<Request<Body>, Response<Body>, Error>;
 pub(super) type Served<S> =
     IdempotencyService<Shop, S, stonework::idempotency::ByPath, stonework::base::Problem>;
 
 /// What the shop does with each request, by its number.
-pub(super) fn shop(does: impl Fn(usize) -> Step<Response<Body>> + Send + 'static) -> Shop {
+pub(super) fn shop(does: impl Fn(usize) -> Step<Response<Body>, Error> + Send + 'static) -> Shop {
     Scripted::script(move |number, _| does(number))
+}
+
+/// It fails, and says this.
+pub(super) fn fails(why: &'static str) -> Step<Response<Body>, Error> {
+    Step::Fail(Error::new(Kind::Other, why))
 }
 
 /// One that always takes so long, and says how often it was asked.

@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::panic;
 use std::time::Duration;
 
@@ -5,16 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use stonework::Body;
-use stonework::base::{BoxError, Principal};
+use stonework::base::{BoxError, Kind, Principal};
 use stonework::idempotency::{
     AfterCrash, Disposition, IdempotencyLayer, IdempotencySettings, InvalidIdempotency, MemoryStore,
 };
 use stonework::testing::Step;
+use stonework::{Body, Error};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::kit::{Said, ask, data, keyed, over, pieces, response, said, shop, slow, with};
+use super::kit::{Said, ask, data, fails, keyed, over, pieces, response, said, shop, slow, with};
 use crate::support::{SECOND, timed};
 
 const MS: Duration = Duration::from_millis(1);
@@ -180,7 +181,7 @@ async fn a_key_with_another_request_is_refused_whatever_became_of_the_first() {
     ];
     let shop = shop(|number| match number {
         1 => Step::AnswerAfter(SECOND, response(200, "done")),
-        _ => Step::fail("an accident"),
+        _ => fails("an accident"),
     });
     let service = over(&shop, MemoryStore::new());
     let running = tokio::spawn(service.clone().oneshot(keyed("a")));
@@ -412,12 +413,12 @@ async fn unavailable_with_a_time_to_come_back_is_not_now() {
 async fn an_error_of_the_handler_comes_out_as_it_is_and_nobody_knows_what_was_done() {
     for (after_crash, ran) in [(AfterCrash::FailClosed, 1), (AfterCrash::Rerun, 2)] {
         let shop = shop(|number| match number {
-            1 => Step::fail("the database is gone"),
+            1 => fails("the database is gone"),
             _ => Step::Answer(response(200, "done")),
         });
         let service = with(&shop, MemoryStore::new(), settings().after_crash(after_crash));
         let error = service.clone().oneshot(keyed("a")).await.unwrap_err();
-        assert_eq!(error.to_string(), "the database is gone");
+        assert_eq!(error.source().unwrap().to_string(), "the database is gone");
         let again = ask(&service, keyed("a")).await;
         assert_eq!(again.status, if ran == 1 { 409 } else { 200 });
         assert_eq!(shop.seen().count(), ran);
@@ -485,11 +486,11 @@ async fn an_answer_that_is_too_large_passes_while_it_comes_and_is_said_to_be_don
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_was_not_called_so_its_key_is_free() {
-    let shop = counting().fail_ready(1, "warming up".into());
+    let shop = counting().fail_ready(1, Error::new(Kind::Other, "warming up"));
     let mut service = over(&shop, MemoryStore::new());
     // It is the layer that finds out, inside of the call: nobody asked it before.
     let error = service.call(keyed("a")).await.unwrap_err();
-    assert_eq!(error.to_string(), "warming up");
+    assert_eq!(error.source().unwrap().to_string(), "warming up");
     assert_eq!(ask(&service, keyed("a")).await.body, "number 1");
 }
 
