@@ -56,6 +56,8 @@ mod keyed;
 mod kind;
 mod lane;
 mod limited;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod line;
 mod mode;
 pub(crate) mod nesting;
 mod observe;
@@ -66,6 +68,8 @@ mod peer;
 mod pooled;
 mod principal;
 mod ratio;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 mod refuse;
 mod retry_after;
 mod rng;
@@ -77,6 +81,9 @@ mod token;
 mod waiters;
 mod wire;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::InvalidRedis;
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
 pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use call::{Attempts, Call, Safety};

@@ -69,6 +69,13 @@ pub enum State {
     Ended(Final),
 }
 
+/// What a store has kept for a key cannot be read: a later version of this crate wrote it, or somebody else did. It is not guessed what
+/// it could mean; the key is as one whose store is away, until it is forgotten or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what is kept for a key cannot be read")]
+#[non_exhaustive]
+pub struct InvalidEntry;
+
 /// What a store writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to do each")]

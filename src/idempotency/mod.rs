@@ -71,6 +71,8 @@
 
 mod body;
 mod claim;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod columns;
 pub mod conformance;
 mod core;
 mod digest;
@@ -83,22 +85,40 @@ mod future;
 mod key;
 mod layer;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod service;
 mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod work;
 
 pub use self::body::KeyedBody;
 pub use self::claim::{AfterCrash, Claim, NewClaim, Owner};
 pub use self::digest::{Fingerprint, Scope};
-pub use self::entry::{Change, Entry, State};
+pub use self::entry::{Change, Entry, InvalidEntry, State};
 pub use self::error::{InvalidIdempotency, StoreAway};
 pub use self::fate::Disposition;
 pub use self::future::IdempotencyFuture;
 pub use self::layer::{ByPath, IdempotencyLayer};
 pub use self::memory::{MemoryStore, StoreFull};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::postgres::{PostgresError, PostgresStore};
 pub use self::record::{InvalidRecord, Record};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use self::service::IdempotencyService;
 pub use self::settings::{IdempotencySettings, WhenAway};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::{SqliteError, SqliteStore};
 pub use self::store::{Begun, Final, Held, Store};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::base::InvalidRedis;
