@@ -12,7 +12,7 @@ use super::body::KeyedBody;
 use super::core::Core;
 use super::work::Keyed;
 use super::{IdempotencyFuture, IdempotencySettings, Store, key};
-use crate::Body;
+use crate::base::body::Body;
 use crate::base::{Asked, BoxError, Error, KeyOf, KeyedFault, KeyedRefused, Refuse};
 
 /// Does a keyed request once. See [`IdempotencyLayer`](super::IdempotencyLayer).
@@ -80,7 +80,7 @@ where
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         let (asked, refuse) = (Asked::of(&request), self.refuse.clone());
-        let keyed = Keyed { core, service, route: self.route.key_of(&request).to_string(), key };
+        let keyed = Keyed { core, service, ready: true, route: self.route.key_of(&request).to_string(), key };
         let answer = keyed.answer(request.map(Body::new));
         IdempotencyFuture::keyed(Box::pin(async move {
             let reply = answer.await?;

@@ -17,8 +17,7 @@ use super::fate::{self, Disposition, End};
 use super::{
     Begun, Final, Fingerprint, Held, IdempotencySettings, Record, Scope, Store, StoreAway, WhenAway,
 };
-use crate::Body;
-use crate::base::body::BodyTooLarge;
+use crate::base::body::{Body, BodyTooLarge};
 use crate::base::{
     Caught, Deadline, Error, IDEMPOTENCY_REPLAYED, KeyedFault, KeyedRefused, Kind, Panicked, Place,
     Principal, deadline, message, spawn,
@@ -41,8 +40,9 @@ impl<S, B> Handler<B> for S where
 /// A request with a key, and who does it.
 pub(super) struct Keyed<S, I> {
     pub(super) core: Arc<Core<S>>,
-    /// It was made ready.
     pub(super) service: I,
+    /// Whether it was made so.
+    pub(super) ready: bool,
     pub(super) route: String,
     pub(super) key: String,
 }
@@ -102,6 +102,7 @@ impl<S: Store, I> Keyed<S, I> {
                     }
                     // One that was made ready may have taken the place of another, who could be the one to wait for.
                     self.service = self.service.clone();
+                    self.ready = false;
                     self.core.look_again(scope, times, left).await;
                     times += 1;
                 }
@@ -132,7 +133,7 @@ impl<S: Store, I> Keyed<S, I> {
         match self.core.settings.when_away {
             WhenAway::Refuse => Ok(away_for_now(&self.core.settings, away)),
             WhenAway::DangerouslyRun => {
-                let response = ready_and_call(self.service, request.request()).await;
+                let response = ready_and_call(self.service, self.ready, request.request()).await;
                 Ok(Ok(response.map_err(Called::into_inner)?.map(KeyedBody::passed)))
             }
         }
@@ -149,9 +150,9 @@ impl<S: Store, I> Keyed<S, I> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Send,
     {
-        let Self { core, service, .. } = self;
+        let Self { core, service, ready, .. } = self;
         let detached = core.detached;
-        let work = work(core, service, open, fingerprint, request);
+        let work = work(core, service, ready, open, fingerprint, request);
         if !detached {
             return work.await;
         }
@@ -166,6 +167,7 @@ impl<S: Store, I> Keyed<S, I> {
 async fn work<S, I, B>(
     core: Arc<Core<S>>,
     service: I,
+    ready: bool,
     mut open: Open<S>,
     fingerprint: Fingerprint,
     mut request: Whole,
@@ -178,7 +180,7 @@ where
 {
     let (claim, unknown) = (*open.claim(), End::unknown(core.settings.after_crash));
     request.head.extensions.insert(claim);
-    let handled = Caught(handle(service, request.request(), core.settings.max_response_body));
+    let handled = Caught(handle(service, ready, request.request(), core.settings.max_response_body));
     let (answered, end) = match while_kept(handled, deadline::detached(core.keep(&claim))).await {
         Ok((answered, end)) => (answered, end.unwrap_or(unknown)),
         Err(panic) => {
@@ -289,17 +291,24 @@ impl<E> Called<E> {
     }
 }
 
-async fn ready_and_call<I, B>(mut service: I, request: Request<Body>) -> Result<Response<B>, Called<I::Error>>
+async fn ready_and_call<I, B>(
+    mut service: I,
+    ready: bool,
+    request: Request<Body>,
+) -> Result<Response<B>, Called<I::Error>>
 where
     I: Handler<B>,
 {
-    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Called::NotReady)?;
+    if !ready {
+        poll_fn(|cx| service.poll_ready(cx)).await.map_err(Called::NotReady)?;
+    }
     service.call(request).await.map_err(Called::Failed)
 }
 
 /// Calls the service, and takes as much of its answer as is kept. What is to be written, or `None` if nobody knows.
 async fn handle<I, B>(
     service: I,
+    ready: bool,
     request: Request<Body>,
     most: usize,
 ) -> (Result<Reply<B>, I::Error>, Option<End>)
@@ -307,7 +316,7 @@ where
     I: Handler<B>,
     B: http_body::Body<Data = Bytes>,
 {
-    let mut response = match ready_and_call(service, request).await {
+    let mut response = match ready_and_call(service, ready, request).await {
         Ok(response) => response,
         Err(Called::NotReady(error)) => return (Err(error), Some(End::Release)),
         Err(Called::Failed(error)) => return (Err(error), None),

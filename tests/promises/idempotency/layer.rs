@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::panic;
 use std::time::Duration;
 
@@ -486,12 +487,21 @@ async fn an_answer_that_is_too_large_passes_while_it_comes_and_is_said_to_be_don
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_was_not_called_so_its_key_is_free() {
-    let shop = counting().fail_ready(1, Error::new(Kind::Other, "warming up"));
-    let mut service = over(&shop, MemoryStore::new());
-    // It is the layer that finds out, inside of the call: nobody asked it before.
-    let error = service.call(keyed("a")).await.unwrap_err();
+    let shop = shop(|number| match number {
+        1 => Step::AnswerAfter(SECOND, response(429, "not now")),
+        _ => Step::Answer(response(200, "done")),
+    });
+    let shop = shop.fail_ready(2, Error::new(Kind::Other, "warming up"));
+    let service = with(&shop, MemoryStore::new(), settings().wait_up_to(10 * SECOND));
+    let mut waits = service.clone();
+    poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut waits, cx)).await.unwrap();
+    let first = tokio::spawn(service.clone().oneshot(keyed("a")));
+    sleep(MS).await;
+    // What was made ready for it was given back while it waited, so it is made ready once more.
+    let error = waits.call(keyed("a")).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "warming up");
-    assert_eq!(ask(&service, keyed("a")).await.body, "number 1");
+    assert_eq!(first.await.unwrap().unwrap().status(), 429);
+    assert_eq!(ask(&service, keyed("a")).await.body, "done");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,3 +2,4 @@ mod conformance;
 mod crashes;
 mod kit;
 mod layer;
+mod sockets;
