@@ -646,9 +646,9 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("`attempts`")));
 }
 
-/// The names of all functions of source and tests.
+/// The names of all functions of source, tests and what is tested beside them.
 fn functions() -> BTreeSet<String> {
-    let texts = ["src", "tests"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
     let names = |file: Source| {
         let after = file.text.split("fn ").skip(1).map(|rest| {
             rest.chars()

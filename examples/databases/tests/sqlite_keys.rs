@@ -337,12 +337,15 @@ async fn of_what_is_given_up_while_it_waits_a_begin_is_not_done_and_a_completion
     });
     sleep(50 * MS).await;
     let record = answer("done");
+    first.abort();
     assert!(timeout(20 * MS, store.begin(scope(3), &self::claim())).await.is_err());
     assert!(timeout(20 * MS, store.complete(&claim, &Final::Record(record.encode()))).await.is_err());
     drop(lock);
-    first.await.unwrap();
+    assert!(first.await.unwrap_err().is_cancelled());
     assert_eq!(store.begin(scope(1), &self::claim()).await.unwrap(), ended(&record));
-    begun(&store, scope(3)).await;
+    for number in [2, 3] {
+        begun(&store, scope(number)).await;
+    }
 }
 
 #[tokio::test]
@@ -409,6 +412,21 @@ async fn what_somebody_else_has_written_is_an_error_of_that_key_alone() {
     let error = wrong.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(SqliteError::Entry(InvalidEntry { .. }))), "{error}");
     assert_eq!(right.unwrap(), Begun::Run { fence: 1 });
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_an_error_of_all_that_was_to_be_written_with_it() {
+    let file = File::new();
+    let store = file.store().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON stonework_idempotency WHEN new.scope = zeroblob(32) \
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    file.aside().execute_batch(refuse).unwrap();
+    let (one, other) = (claim(), claim());
+    let (one, other) = tokio::join!(store.begin(scope(1), &one), store.begin(scope(0), &other));
+    let errors = [one.unwrap_err(), other.unwrap_err()].map(|error| error.to_string());
+    assert_eq!(errors, ["SQLite: the disk is full", "SQLite: the disk is full"]);
+    assert_eq!(file.rows(), 0);
+    begun(&store, scope(1)).await;
 }
 
 #[tokio::test]
