@@ -48,6 +48,7 @@
 //! | may it come in? | `limit` | `limit` |
 //! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
 //! | with whose authority? | `oauth` | `oauth` |
+//! | have we done it already? | `idempotency` | `idempotency` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -73,7 +74,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `postgres`, `redis`, `reqwest` and `sqlite`.
 //!
-//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
 use http::{Response, StatusCode};
 
 /// The layout that is written. Whoever reads another one does not guess.
@@ -42,6 +43,11 @@ impl Record {
     pub fn new(response: &Response<Bytes>) -> Self {
         let headers = lasting(response.headers());
         Self { status: response.status(), headers, body: response.body().clone(), trailers: None }
+    }
+
+    /// The same, of its parts.
+    pub(super) fn of(head: &Parts, body: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self { status: head.status, headers: lasting(&head.headers), body, trailers }
     }
 
     /// With these fields behind its body.

@@ -319,7 +319,7 @@ async fn an_answer_for_which_there_is_no_room_is_too_large_and_the_work_is_still
     assert_eq!(
         store.begin(scope(4), &claim(9)).await.unwrap(),
         Begun::Ended(record(10)),
-        "the room is free again"
+        "there is space again"
     );
 }
 

@@ -1,2 +1,6 @@
 mod agreement;
 mod conformance;
+mod crashes;
+mod kit;
+mod layer;
+mod sockets;
