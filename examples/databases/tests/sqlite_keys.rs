@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use agreement::{BY_ITSELF, agrees_with_entry};
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use stonework::base::Rng;
+use stonework::base::{Kind, Rng};
 use stonework::idempotency::conformance::check;
 use stonework::idempotency::{
-    AfterCrash, Begun, Claim, Final, Fingerprint, Held, InvalidEntry, NewClaim, Owner, Record, Scope,
-    SqliteError, SqliteStore, Store,
+    AfterCrash, Begun, Claim, Final, Fingerprint, Held, IdempotencyLayer, InvalidEntry, NewClaim, Owner,
+    Record, Scope, SqliteError, SqliteStore, Store,
 };
+use stonework::{Body, Error};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower::{Layer, ServiceExt, service_fn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -270,6 +273,55 @@ async fn a_record_is_committed_with_what_the_handler_did() {
     assert_eq!(store.release(&claim).await.unwrap(), Held::Ended);
     assert_eq!(store.begin(scope(1), &self::claim()).await.unwrap(), ended(&record));
     assert_eq!(charged(&orders), 1);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Answers,
+    Fails,
+    Panics,
+}
+
+#[tokio::test]
+async fn what_a_handler_has_committed_is_answered_whatever_becomes_of_it_then() {
+    for then in [Then::Answers, Then::Fails, Then::Panics] {
+        let file = File::new();
+        let (store, orders) = (file.store().await, charges(&file));
+        let handler = service_fn({
+            let (store, path) = (store.clone(), file.path());
+            move |request: Request<Body>| {
+                let claim = *Claim::of(request.extensions()).expect("it has a key");
+                let response = Response::builder().status(201).body(Bytes::from("charged")).unwrap();
+                let mut orders = Connection::open(&path).unwrap();
+                let transaction = immediate(&mut orders);
+                transaction.execute("INSERT INTO charges VALUES (1)", ()).unwrap();
+                let held = store.complete_in(&transaction, &claim, &Record::new(&response)).unwrap();
+                assert_eq!(held, Held::Yes);
+                transaction.commit().unwrap();
+                async move {
+                    match then {
+                        Then::Answers => Ok(response.map(Body::from)),
+                        Then::Fails => Err(Error::new(Kind::Other, "its own fault")),
+                        Then::Panics => panic!("in a handler"),
+                    }
+                }
+            }
+        });
+        let service = IdempotencyLayer::new(store).layer(handler);
+        for round in 0..3 {
+            let request = Request::post("/charges").header("idempotency-key", "\"one\"");
+            let asked = service.clone().oneshot(request.body(Body::from("5 EUR")).unwrap());
+            // What panics may be told to the one who asked first.
+            let Ok(Ok(response)) = tokio::spawn(asked).await else {
+                assert!(round == 0 && matches!(then, Then::Panics), "{then:?}, {round}");
+                continue;
+            };
+            assert_eq!(response.status(), 201, "{then:?}, {round}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "charged", "{then:?}, {round}");
+        }
+        assert_eq!(charged(&orders), 1, "{then:?}");
+    }
 }
 
 #[tokio::test]
