@@ -57,6 +57,7 @@ impl<C: Clone> Line<C> {
     }
 
     /// The connection of this number was lost: who asks next makes another.
+    #[cfg(any(test, feature = "postgres"))]
     pub(crate) fn lost(&self, number: u64) {
         let mut state = self.state();
         if number == state.number {

@@ -499,6 +499,13 @@ async fn what_is_no_database_is_refused_and_what_is_broken_is_said() {
 }
 
 #[test]
+fn what_users_hold_can_cross_threads_and_be_moved() {
+    fn holds<T: Send + Sync + Unpin + Clone + std::fmt::Debug>() {}
+    holds::<SqliteStore>();
+    holds::<SqliteError>();
+}
+
+#[test]
 fn a_store_serves_one_runtime_after_the_other() {
     let file = File::new();
     let run = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -466,6 +466,15 @@ async fn what_somebody_else_has_written_is_not_guessed_at() {
     assert!(error.to_string().contains("\"stonework_idempotency\" does not exist"), "{error}");
 }
 
+#[test]
+fn what_users_hold_can_cross_threads_and_be_moved() {
+    fn holds<T: Send + Sync + Unpin + Clone + std::fmt::Debug>() {}
+    holds::<PostgresStore>();
+    holds::<PostgresError>();
+    let config: Config = "host=db.internal user=shop password=secret".parse().unwrap();
+    assert!(!format!("{:?}", PostgresStore::new(config, NoTls)).contains("secret"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_gone_leaves_no_session_behind() {
     let server = some!(Server::shared());
