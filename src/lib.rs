@@ -72,7 +72,7 @@
 //! # Crate features
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
-//! `redis` and `reqwest`.
+//! `postgres`, `redis`, `reqwest` and `sqlite`.
 //!
 //! * `retry`, `timeout` (default), `breaker`, `fallback`, `health`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
@@ -80,7 +80,8 @@
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
 //! * `axum`: handlers of axum take what a token says as an argument.
 //! * `dns`: a resolver that asks name servers itself.
-//! * `redis`: one rate limit for several machines, which share a Redis server.
+//! * `redis`: one rate limit for several machines, which share a Redis server; and, with `idempotency`, keys that they share.
+//! * `sqlite`, `postgres`: idempotency keys in a file of SQLite, which builds C code, its own; or in a PostgreSQL database.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
 //! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.

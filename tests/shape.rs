@@ -50,6 +50,7 @@ const DECIDERS: &[&str] = &[
     "health/grpc.rs",
     "health/tally.rs",
     "health/verdict.rs",
+    "idempotency/columns.rs",
     "idempotency/digest.rs",
     "idempotency/entry.rs",
     "idempotency/fate.rs",
@@ -190,6 +191,26 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("client/decode/decoder.rs", "AsyncRead", "as above"),
     ("client/decode/source.rs", "AsyncBufRead", "as above"),
     ("client/decode/source.rs", "AsyncRead", "as above"),
+    (
+        "idempotency/postgres/store.rs",
+        "Config",
+        "whoever has PostgreSQL connects to it like this, TLS included",
+    ),
+    ("idempotency/postgres/store.rs", "MakeTlsConnect", "as above"),
+    ("idempotency/postgres/store.rs", "Socket", "as above"),
+    ("idempotency/postgres/store.rs", "TlsConnect", "as above"),
+    (
+        "idempotency/postgres/store.rs",
+        "Transaction",
+        "a handler's own transaction, with which a record is committed",
+    ),
+    ("idempotency/postgres/store.rs", "tokio_postgres::Error", "what the same handler has to do with anyway"),
+    (
+        "idempotency/sqlite/store.rs",
+        "Transaction",
+        "a handler's own transaction, with which a record is committed",
+    ),
+    ("idempotency/sqlite/store.rs", "rusqlite::Error", "what the same handler has to do with anyway"),
     (
         "server/listener.rs",
         "AsyncRead",
@@ -567,6 +588,9 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::limit::RateLimiter,
         stonework::limit::Reservation,
         stonework::limit::TrustedProxies,
+        stonework::base::InvalidRedis,
+        stonework::idempotency::InvalidEntry,
+        stonework::idempotency::RedisStore,
         stonework::limit::InvalidRedis,
         stonework::limit::InvalidSharedLimit,
         stonework::limit::KeyTooLong,
@@ -656,9 +680,9 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("`attempts`")));
 }
 
-/// The names of all functions of source and tests.
+/// The names of all functions of source, tests and what is tested beside them.
 fn functions() -> BTreeSet<String> {
-    let texts = ["src", "tests"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
     let names = |file: Source| {
         let after = file.text.split("fn ").skip(1).map(|rest| {
             rest.chars()

@@ -56,6 +56,16 @@ impl<C: Clone> Line<C> {
         }
     }
 
+    /// The connection of this number was lost: who asks next makes another.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn lost(&self, number: u64) {
+        let mut state = self.state();
+        if number == state.number {
+            state.connection = None;
+            state.silent_since = None;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,5 +113,9 @@ mod tests {
         assert_eq!((ask(&line, true), ask(&line, false), ask(&line, true)), (1, 2, 2));
         assert_eq!(line.ask(|_| false, || Err("refused")), Err("refused"));
         assert_eq!(ask(&line, true), 3);
+        line.lost(2);
+        assert_eq!(ask(&line, true), 3, "that was another");
+        line.lost(3);
+        assert_eq!(ask(&line, true), 4);
     }
 }

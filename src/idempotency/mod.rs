@@ -65,6 +65,18 @@
 //! A key belongs to a [`Principal`](crate::base::Principal), so it stands inside of what finds out who it is ([`jwt`](../jwt/index.html)). Where nobody does, all senders are
 //! one: **whoever guesses a key and its request is given the answer.** Tell them apart by [`route`](IdempotencyLayer::route) then.
 //!
+//! # Which store
+//!
+//! | store | feature | what is known | a handler's transaction |
+//! |---|---|---|---|
+//! | [`MemoryStore`] | | by one process, until it ends | |
+//! | `SqliteStore` | `sqlite` | on one machine, after a crash and a power cut | `complete_in` |
+//! | `PostgresStore` | `postgres` | on all machines, as safely as the database keeps it | `complete_in` |
+//! | `RedisStore` | `idempotency` and `redis` | on all machines, as safely as the server keeps it, which is often not after a failover | |
+//!
+//! Each goes by one clock, that of the machine or of the server, so those that ask need not agree on the time. For another one there is [`Entry`], which
+//! decides, and [`conformance`], which checks.
+//!
 //! # Bodies
 //!
 //! The service inside takes requests with a [`Body`](crate::Body): a keyed one is there as a whole, others pass as they come. Trailers pass, too.

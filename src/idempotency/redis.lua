@@ -26,8 +26,9 @@ if ask == 'begin' then
   local asked, after_crash = ARGV[5], ARGV[6]
   -- It becomes that of the one who asks.
   local take = function(fence, state, lease_until, forget_at)
-    redis.call('DEL', KEYS[1])
+    -- First of all what a server whose memory is full refuses: then nothing is done.
     put(forget_at, 'fingerprint', asked, 'owner', owner, 'fence', number(fence), 'state', state, 'lease_until', number(lease_until))
+    redis.call('HDEL', KEYS[1], 'record')
   end
   local run = function(fence)
     -- What was not heard of is remembered for as long as a record is.

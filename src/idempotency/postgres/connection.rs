@@ -64,6 +64,11 @@ impl Connection {
         self.line.heard(number);
     }
 
+    /// The connection of this number was lost.
+    pub(super) fn lost(&self, number: u64) {
+        self.line.lost(number);
+    }
+
     fn make(&self) -> Made {
         let (tell, made) = watch::channel(None);
         let connecting = (self.connect)();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket, Transaction};
 
@@ -183,31 +183,27 @@ impl PostgresStore {
         scope: Scope,
         decide: impl Fn(Option<&Entry>, u64) -> (T, Change),
     ) -> Result<T, PostgresError> {
-        let (mut lost, mut changed) = (false, false);
+        let (mut asked_again, mut changed) = (false, false);
         loop {
             let (number, client) = self.connection.client().await?;
             let tried = attempt(&client, scope, &decide).await;
-            match tried {
-                Err(PostgresError::Postgres(error)) if error.is_closed() && !lost => lost = true,
-                Err(PostgresError::Postgres(error)) if is_to_be_repeated(&error) => {
-                    self.connection.heard(number);
-                    sleep(AGAIN).await;
-                }
-                Ok(None) => {
-                    self.connection.heard(number);
-                    // Somebody was quicker, and has done what is to be done, or is about to do it.
-                    if std::mem::replace(&mut changed, true) {
-                        sleep(AGAIN).await;
+            match &tried {
+                Err(PostgresError::Postgres(error)) if is_lost(error) => {
+                    self.connection.lost(number);
+                    // The server may have done what it was asked. It does no harm to do it twice.
+                    if !std::mem::replace(&mut asked_again, true) {
+                        continue;
                     }
                 }
-                Ok(Some(answer)) => {
-                    self.connection.heard(number);
-                    return Ok(answer);
-                }
-                Err(error) => {
-                    self.connection.heard(number);
-                    return Err(error);
-                }
+                _ => self.connection.heard(number),
+            }
+            match tried {
+                Ok(Some(answer)) => return Ok(answer),
+                // Somebody was quicker, and has done it; or does it at this moment.
+                Ok(None) if !std::mem::replace(&mut changed, true) => {}
+                Ok(None) => sleep(AGAIN).await,
+                Err(PostgresError::Postgres(error)) if is_not_serialized(&error) => sleep(AGAIN).await,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -226,8 +222,14 @@ async fn attempt<T>(
     Ok(written.then_some(answer))
 }
 
-/// Where a server isolates transactions more than it does by default.
-fn is_to_be_repeated(error: &tokio_postgres::Error) -> bool {
+/// The connection has ended, or the server ends it, which is the last that it says.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    error.is_closed() || matches!(severity, Some(Severity::Fatal | Severity::Panic))
+}
+
+/// Where transactions are isolated more than they are by default, one that was quicker is an error.
+fn is_not_serialized(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
 }
 

@@ -59,8 +59,8 @@ trait Step: Send {
 
 struct Asked<T, D> {
     scope: Scope,
-    /// See [`Writer::step`].
-    for_nobody: bool,
+    /// Also if nobody waits for it any more.
+    always: bool,
     decide: Option<D>,
     answer: Result<T, SqliteError>,
     tell: oneshot::Sender<Result<T, SqliteError>>,
@@ -68,7 +68,7 @@ struct Asked<T, D> {
 
 impl<T: Send, D: FnOnce(Option<&Entry>, u64) -> (T, Change) + Send> Step for Asked<T, D> {
     fn is_given_up(&self) -> bool {
-        self.tell.is_closed() && !self.for_nobody
+        self.tell.is_closed() && !self.always
     }
 
     fn take(&mut self, connection: &Connection, now: u64) -> Result<(), Error> {
@@ -107,17 +107,16 @@ impl Writer {
         Self { connection: Mutex::new(connection), waiting: Mutex::default() }
     }
 
-    /// What is decided about an entry, in the order in which it is asked. What is asked `for_nobody`, too, is done when its future is
-    /// dropped as if it had not been.
+    /// What is decided about an entry, in the order in which it is asked. If it is `always` done, then also when its future is dropped.
     pub(super) async fn step<T: Send + 'static>(
         self: &Arc<Self>,
         scope: Scope,
-        for_nobody: bool,
+        always: bool,
         decide: impl FnOnce(Option<&Entry>, u64) -> (T, Change) + Send + 'static,
     ) -> Result<T, SqliteError> {
         let (tell, told) = oneshot::channel();
         let answer = Err(SqliteError::CutOff);
-        self.push(Box::new(Asked { scope, for_nobody, decide: Some(decide), answer, tell }))?;
+        self.push(Box::new(Asked { scope, always, decide: Some(decide), answer, tell }))?;
         told.await.unwrap_or(Err(SqliteError::CutOff))
     }
 
@@ -153,7 +152,8 @@ impl Writer {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now = now();
         table::forget(&transaction, now, steps.len().saturating_mul(FORGOTTEN_EACH))?;
-        for step in steps.iter_mut() {
+        // Some may have been given up while this was waited for.
+        for step in steps.iter_mut().filter(|step| !step.is_given_up()) {
             step.take(&transaction, now)?;
         }
         transaction.commit()
@@ -169,10 +169,6 @@ struct Work {
 impl Work {
     fn run(mut self) {
         while let Some(mut steps) = self.writer.next() {
-            steps.retain(|step| !step.is_given_up());
-            if steps.is_empty() {
-                continue;
-            }
             let ended = self.writer.all_or_none(&mut steps).map_err(SqliteError::from);
             steps.into_iter().for_each(|step| step.tell(ended.clone()));
         }
@@ -190,5 +186,22 @@ impl Drop for Work {
             drop(waiting);
             drop(cut_off);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_on_the_disk() {
+        let file = std::env::temp_dir().join(format!("stonework-writer-{}.db", std::process::id()));
+        let connection = open(&file).unwrap();
+        let text = |name| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(text("journal_mode"), "wal");
+        assert_eq!((number("synchronous"), number("busy_timeout")), (2, 5_000), "2 is `full`");
+        drop(connection);
+        std::fs::remove_file(&file).unwrap();
     }
 }

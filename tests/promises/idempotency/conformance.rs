@@ -12,6 +12,8 @@ use stonework::idempotency::{
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::agreement::{BY_ITSELF, agrees_with_entry};
+
 /// The least that a store has to be; and what it may do wrong.
 struct Simple {
     created: Instant,
@@ -260,6 +262,11 @@ async fn a_store_that_breaks_one_is_told_which() {
             "{breaches:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_store_in_memory_answers_as_an_entry_decides() {
+    agrees_with_entry(&MemoryStore::new(), 0..20, &BY_ITSELF, |_| 0).await;
 }
 
 // ───────────────────────────────────────────────────────────────────────────── the store in memory

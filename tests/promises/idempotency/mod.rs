@@ -1,3 +1,4 @@
+mod agreement;
 mod conformance;
 mod crashes;
 mod kit;
