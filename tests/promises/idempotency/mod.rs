@@ -1,5 +1,6 @@
 mod conformance;
 mod crashes;
+mod detached;
 mod kit;
 mod layer;
 mod sockets;
