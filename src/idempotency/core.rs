@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) struct Core<S> {
     pub(super) detach: Detach,
     pub(super) detached: bool,
     pub(super) rng: Rng,
+    /// Whether the last question was not answered.
+    pub(super) away: AtomicBool,
 }
 
 impl<S: Store> Core<S> {
@@ -43,23 +46,28 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// The store has so long. What it says when it cannot answer is logged.
+    /// The store has so long. That it does not answer, and that it does again, is logged once.
     async fn ask<T>(
         &self,
         what: &'static str,
         asked: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, StoreAway> {
-        match timeout(self.settings.store_timeout, asked).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, what, "the store of the idempotency keys does not answer");
-                Err(StoreAway)
+        let error = match timeout(self.settings.store_timeout, asked).await {
+            Ok(Ok(answer)) => {
+                if self.away.swap(false, Relaxed) {
+                    tracing::info!("the store of the idempotency keys answers again");
+                }
+                return Ok(answer);
             }
-            Err(_) => {
-                tracing::warn!(what, "the store of the idempotency keys takes too long");
-                Err(StoreAway)
-            }
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed.into(),
+        };
+        if self.away.swap(true, Relaxed) {
+            tracing::trace!(%error, what, "the store of the idempotency keys does not answer");
+        } else {
+            tracing::warn!(%error, what, "the store of the idempotency keys does not answer");
         }
+        Err(StoreAway)
     }
 
     /// Lets the store know that the work goes on, until it is lost. It never ends.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::Request;
 use tower_layer::Layer;
@@ -28,6 +29,7 @@ impl<S: Store> IdempotencyLayer<S> {
             detach: Detach::default(),
             detached: true,
             rng: Rng::from_entropy(),
+            away: AtomicBool::new(false),
         };
         Self { core: Arc::new(core), route: ByPath, refuse: Problem, on: true }
     }
@@ -72,13 +74,14 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
     where
         S: Clone,
     {
-        let Core { store, settings, detach, detached, rng } = &*self.core;
+        let Core { store, settings, detach, detached, rng, away: _ } = &*self.core;
         let mut core = Core {
             store: store.clone(),
             settings: settings.clone(),
             detach: detach.clone(),
             detached: *detached,
             rng: rng.clone(),
+            away: AtomicBool::new(false),
         };
         change(&mut core);
         self.core = Arc::new(core);
@@ -87,7 +90,7 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
     /// A key belongs to this route, besides its sender and method; two requests to different routes may have one key and are two. Where
     /// paths have identifiers, and one of them chosen anew is still the same request, this is what they have in common. Default: the path.
     ///
-    /// It is also the place for more that tells senders apart, such as their address where nobody knows who they are: requests without a
+    /// It is also the place for the host, where several are served from one store, and for more that tells senders apart, such as their address where nobody knows who they are: requests without a
     /// [`Principal`](crate::base::Principal) are all from the same one.
     ///
     /// ```
