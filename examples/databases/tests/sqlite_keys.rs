@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use stonework::base::{Kind, Rng};
+use stonework::base::{BoxError, Kind, Rng};
 use stonework::idempotency::conformance::check;
 use stonework::idempotency::{
     AfterCrash, Begun, Claim, Final, Fingerprint, Held, IdempotencyLayer, InvalidEntry, NewClaim, Owner,
@@ -452,15 +452,37 @@ async fn what_is_over_is_deleted_by_and_by() {
     assert_eq!(store.begin(scope(100), &claim()).await.unwrap(), Begun::InFlight);
 }
 
+/// Begins these behind one who waits for a lock, so that they are next, together.
+async fn in_one_transaction(
+    file: &File,
+    store: &SqliteStore,
+    scopes: [Scope; 2],
+) -> [Result<Begun, BoxError>; 2] {
+    let mut other = file.aside();
+    let lock = immediate(&mut other);
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { begun(&store, scope(1000)).await }
+    });
+    sleep(50 * MS).await;
+    let claims = [claim(), claim()];
+    let both = async { tokio::join!(store.begin(scopes[0], &claims[0]), store.begin(scopes[1], &claims[1])) };
+    let unlock = async {
+        sleep(50 * MS).await;
+        drop(lock);
+    };
+    let ((one, another), ()) = tokio::join!(both, unlock);
+    first.await.unwrap();
+    [one, another]
+}
+
 #[tokio::test]
 async fn what_somebody_else_has_written_is_an_error_of_that_key_alone() {
     let file = File::new();
     let store = file.store().await;
     begun(&store, scope(1)).await;
     file.aside().execute("UPDATE stonework_idempotency SET state = 'half done'", ()).unwrap();
-    let (wrong, claim) = (claim(), claim());
-    // At the same time, so in one transaction.
-    let (wrong, right) = tokio::join!(store.begin(scope(1), &wrong), store.begin(scope(2), &claim));
+    let [wrong, right] = in_one_transaction(&file, &store, [scope(1), scope(2)]).await;
     let error = wrong.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(SqliteError::Entry(InvalidEntry { .. }))), "{error}");
     assert_eq!(right.unwrap(), Begun::Run { fence: 1 });
@@ -473,11 +495,10 @@ async fn what_could_not_be_written_is_an_error_of_all_that_was_to_be_written_wit
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON stonework_idempotency WHEN new.scope = zeroblob(32) \
         BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
     file.aside().execute_batch(refuse).unwrap();
-    let (one, other) = (claim(), claim());
-    let (one, other) = tokio::join!(store.begin(scope(1), &one), store.begin(scope(0), &other));
-    let errors = [one.unwrap_err(), other.unwrap_err()].map(|error| error.to_string());
+    let answers = in_one_transaction(&file, &store, [scope(1), scope(0)]).await;
+    let errors = answers.map(|answer| answer.unwrap_err().to_string());
     assert_eq!(errors, ["SQLite: the disk is full", "SQLite: the disk is full"]);
-    assert_eq!(file.rows(), 0);
+    assert_eq!(file.rows(), 1, "that of the one who was first");
     begun(&store, scope(1)).await;
 }
 

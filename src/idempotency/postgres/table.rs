@@ -79,72 +79,73 @@ pub(super) async fn write(
     now: u64,
     change: &Change,
 ) -> Result<bool, Error> {
-    let (entry, read) = match (change, read) {
-        (Change::Keep, _) | (Change::Remove, None) => return Ok(true),
-        (Change::Remove, Some(read)) => (None, Some(read)),
-        (Change::Put(entry), read) => (Some(entry), read),
-    };
-    // An owner, its state and until when that is kept are never the same again with something else in between.
-    const AS_READ: &str = "scope = (SELECT scope FROM stonework_idempotency \
-        WHERE scope = $1 AND owner = $2 AND state = $3 AND forget_at = $4 FOR UPDATE SKIP LOCKED)";
     let scope = &scope.as_bytes()[..];
+    let now = signed(now);
     let before = read.map(Columns::of);
-    let before = before.as_ref().map(|before| (&before.owner[..], before.state, before.forget_at));
-    let after = entry.map(Columns::of);
-    let Some(Columns { fingerprint, owner, fence, state, lease_until, forget_at, record }) = &after else {
-        let Some((owner, state, forget_at)) = before else { return Ok(true) };
-        let values: [&(dyn ToSql + Sync); 4] = [&scope, &owner, &state, &forget_at];
-        let delete = format!("DELETE FROM stonework_idempotency WHERE {AS_READ}");
-        return execute(client, &delete, &values, &AS_READ_TYPES).await;
+    let after = match change {
+        Change::Keep => return Ok(true),
+        Change::Remove => None,
+        Change::Put(entry) => Some(Columns::of(entry)),
     };
-    let (fingerprint, owner, record) = (&fingerprint[..], &owner[..], record.as_deref());
-    match before {
-        Some((old_owner, old_state, old_forget_at)) => {
-            let values: [&(dyn ToSql + Sync); 11] = [
-                &scope,
-                &old_owner,
-                &old_state,
-                &old_forget_at,
-                &fingerprint,
-                &owner,
-                fence,
-                state,
-                lease_until,
-                forget_at,
-                &record,
-            ];
-            let update = format!(
-                "UPDATE stonework_idempotency SET ({COLUMNS}) = ($5, $6, $7, $8, $9, $10, $11) WHERE {AS_READ}"
-            );
-            execute(client, &update, &values, &[&AS_READ_TYPES[..], &COLUMN_TYPES].concat()).await
+    let (statement, values) = match (&before, &after) {
+        (None, None) => return Ok(true),
+        (None, Some(after)) => {
+            let first: [Value<'_>; 2] = [(&scope, Type::BYTEA), (&now, Type::INT8)];
+            (insert(), [&first[..], &all(after)].concat())
         }
-        None => {
-            let now = signed(now);
-            let values: [&(dyn ToSql + Sync); 9] =
-                [&scope, &now, &fingerprint, &owner, fence, state, lease_until, forget_at, &record];
-            let insert = format!(
-                "WITH forgotten AS (DELETE FROM stonework_idempotency WHERE scope IN (SELECT scope \
-                 FROM stonework_idempotency WHERE forget_at <= $2 AND scope <> $1 ORDER BY forget_at \
-                 LIMIT {FORGOTTEN_EACH} FOR UPDATE SKIP LOCKED)) \
-                 INSERT INTO stonework_idempotency (scope, {COLUMNS}) VALUES ($1, $3, $4, $5, $6, $7, $8, $9) \
-                 ON CONFLICT (scope) DO NOTHING"
-            );
-            execute(client, &insert, &values, &[&[Type::BYTEA, Type::INT8][..], &COLUMN_TYPES].concat()).await
-        }
-    }
+        (Some(before), Some(after)) => (update(), [&as_read(&scope, before)[..], &all(after)].concat()),
+        (Some(before), None) => (delete(), as_read(&scope, before).to_vec()),
+    };
+    // With the types of its values said it needs not be prepared: it goes there and back once.
+    Ok(client.execute_typed(&statement, &values).await? == 1)
 }
 
-const AS_READ_TYPES: [Type; 4] = [Type::BYTEA, Type::BYTEA, Type::TEXT, Type::INT8];
-const COLUMN_TYPES: [Type; 7] =
-    [Type::BYTEA, Type::BYTEA, Type::INT8, Type::TEXT, Type::INT8, Type::INT8, Type::BYTEA];
+/// If somebody else has inserted it, nothing is done.
+fn insert() -> String {
+    format!(
+        "WITH forgotten AS (DELETE FROM stonework_idempotency WHERE scope IN (SELECT scope \
+         FROM stonework_idempotency WHERE forget_at <= $2 AND scope <> $1 ORDER BY forget_at \
+         LIMIT {FORGOTTEN_EACH} FOR UPDATE SKIP LOCKED)) \
+         INSERT INTO stonework_idempotency (scope, {COLUMNS}) VALUES ($1, $3, $4, $5, $6, $7, $8, $9) \
+         ON CONFLICT (scope) DO NOTHING"
+    )
+}
 
-/// With the types of its values said, so that it needs not be prepared: it goes there and back once.
-async fn execute(
-    client: &impl GenericClient,
-    statement: &str,
-    values: &[&(dyn ToSql + Sync)],
-    types: &[Type],
-) -> Result<bool, Error> {
-    let typed: Vec<_> = values.iter().copied().zip(types.iter().cloned()).collect();
-    Ok(client.execute_typed(statement, &typed).await? == 1)
+fn update() -> String {
+    format!(
+        "UPDATE stonework_idempotency SET ({COLUMNS}) = ($5, $6, $7, $8, $9, $10, $11) WHERE scope = {AS_READ}"
+    )
+}
+
+fn delete() -> String {
+    format!("DELETE FROM stonework_idempotency WHERE scope = {AS_READ}")
+}
+
+/// An owner, its state and until when that is kept are never the same again with something else in between. What somebody is about to
+/// change is not.
+const AS_READ: &str = "(SELECT scope FROM stonework_idempotency \
+    WHERE scope = $1 AND owner = $2 AND state = $3 AND forget_at = $4 FOR UPDATE SKIP LOCKED)";
+
+type Value<'a> = (&'a (dyn ToSql + Sync), Type);
+
+fn as_read<'a>(scope: &'a &[u8], before: &'a Columns<'_>) -> [Value<'a>; 4] {
+    [
+        (scope, Type::BYTEA),
+        (&before.owner, Type::BYTEA),
+        (&before.state, Type::TEXT),
+        (&before.forget_at, Type::INT8),
+    ]
+}
+
+/// In the order of [`COLUMNS`].
+fn all<'a>(columns: &'a Columns<'_>) -> [Value<'a>; 7] {
+    [
+        (&columns.fingerprint, Type::BYTEA),
+        (&columns.owner, Type::BYTEA),
+        (&columns.fence, Type::INT8),
+        (&columns.state, Type::TEXT),
+        (&columns.lease_until, Type::INT8),
+        (&columns.forget_at, Type::INT8),
+        (&columns.record, Type::BYTEA),
+    ]
 }

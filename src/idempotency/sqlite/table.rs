@@ -58,7 +58,6 @@ pub(super) fn write(connection: &Connection, scope: Scope, change: &Change) -> R
         Change::Put(entry) => entry,
     };
     let Columns { fingerprint, owner, fence, state, lease_until, forget_at, record } = Columns::of(entry);
-    let record = record.as_deref();
     let values = params![scope.as_bytes(), fingerprint, owner, fence, state, lease_until, forget_at, record];
     connection.execute(PUT, values).map(drop)
 }
