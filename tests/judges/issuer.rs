@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A test with tokens for so short has seen enough keys long before that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An issuer that can be found, whose keys sign for three seconds each.
+/// An issuer that can be found, whose keys sign for two seconds each.
 struct Found {
     issuer: Issuer,
     address: String,
@@ -34,7 +34,7 @@ impl Found {
         let address = format!("http://{}{path}", server.local_addr());
         let settings = IssuerSettings::new().max_age(SECOND).publish_ahead(2 * SECOND);
         let builder = Issuer::builder(&address).allow_plain_http().token_type("at+jwt").algorithm(algorithm);
-        let builder = builder.settings(settings.rotate_every(3 * SECOND).token_lifetime(3 * SECOND));
+        let builder = builder.settings(settings.rotate_every(2 * SECOND).token_lifetime(2 * SECOND));
         let issuer = builder.build().unwrap();
         let sets = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&sets);

@@ -22,7 +22,7 @@ const load = async (name) => import(pathToFileURL(require.resolve(name)));
 const { Provider, errors } = await load("oidc-provider");
 const jose = await load("jose");
 
-const ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"];
+const ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
 
 // What tokens can be for: `https://<algorithm>.example` takes those that are signed so, `https://opaque.example` those that say nothing.
 // `https://<algorithm>-3.example` is given those that are good for three seconds.

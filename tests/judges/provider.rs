@@ -14,8 +14,8 @@ use stonework::Body;
 use stonework::base::{Backoff, ClientAuth, Delivery, Error, Kind, TokenFault, TokenRefused};
 use stonework::client::Client;
 use stonework::jwt::{
-    Algorithm, Claims, IntrospectLayer, IntrospectSettings, Introspected, Introspector, JwtLayer, JwtSettings,
-    RemoteKeys, SigningKey, Verifier,
+    Algorithm, Claims, IntrospectLayer, IntrospectSettings, Introspected, Introspector, JwtLayer,
+    JwtSettings, RemoteKeys, SigningKey, Verifier,
 };
 use stonework::oauth::{BearerLayer, NoToken, TokenSettings, TokenSource};
 use stonework::server::Server;
@@ -34,6 +34,17 @@ const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Es384,
     Algorithm::Es512,
     Algorithm::EdDsa,
+];
+/// The resources with tokens that it signs.
+const RESOURCES: [&str; 7] = [
+    "https://rs256.example",
+    "https://ps256.example",
+    "https://es256.example",
+    "https://es384.example",
+    "https://es512.example",
+    EDDSA,
+    // Of the same algorithm, by its newer name (RFC 9864).
+    "https://ed25519.example",
 ];
 const EDDSA: &str = "https://eddsa.example";
 const OPAQUE: &str = "https://opaque.example";
@@ -183,14 +194,13 @@ async fn however_a_client_proves_who_it_is_its_tokens_are_good_with_every_algori
     ];
     all.extend(provider.keyed.clone());
     for (id, auth) in &all {
-        for algorithm in ALGORITHMS {
-            let resource = format!("https://{}.example", algorithm.name().to_lowercase());
-            let source = provider.source(auth.clone(), &resource);
+        for resource in RESOURCES {
+            let source = provider.source(auth.clone(), resource);
             let token = source.token().await.unwrap_or_else(|error| panic!("{id}: {error:#}"));
             assert_eq!(token.scope(), Some("stock:read"));
             assert!(source.stats().good_for.unwrap() <= Duration::from_secs(600));
-            let claims = provider.verifier(&keys, &resource).verify(token.secret()).await;
-            let claims = claims.unwrap_or_else(|error| panic!("{id} {algorithm}: {error:#}"));
+            let claims = provider.verifier(&keys, resource).verify(token.secret()).await;
+            let claims = claims.unwrap_or_else(|error| panic!("{id} {resource}: {error:#}"));
             assert_eq!((claims.subject(), claims.issuer()), (Some(&**id), Some(&*provider.issuer)));
             assert!(claims.principal().has_scope("stock:read"));
             let elsewhere = provider.verifier(&keys, "https://another.example");
@@ -198,7 +208,7 @@ async fn however_a_client_proves_who_it_is_its_tokens_are_good_with_every_algori
         }
     }
     let (sets, tokens) = (provider.asked("/jwks").await, provider.asked("/token").await);
-    assert_eq!((sets, tokens), (1, (all.len() * ALGORITHMS.len()) as u64));
+    assert_eq!((sets, tokens), (1, (all.len() * RESOURCES.len()) as u64));
 }
 
 #[tokio::test]
@@ -208,7 +218,6 @@ async fn who_proves_nothing_gets_no_token_and_is_told_why() {
     for auth in [
         ClientAuth::basic("orders: 1%", "another"),
         ClientAuth::body("billing", "another"),
-        // Whose key is another.
         ClientAuth::private_key("keyed-EdDSA", &provider.issuer, stranger()),
         ClientAuth::private_key("nobody", &provider.issuer, stranger()),
     ] {
@@ -321,18 +330,15 @@ async fn while_the_provider_is_down_a_token_is_used_to_its_end_then_it_is_said_w
     let token = secret(&source).await;
     provider.does("down").await;
 
-    let mut used = 0;
     let error = loop {
         match source.token().await {
             Ok(same) => assert_eq!(same.secret(), token),
             Err(error) => break error,
         }
         assert_eq!(fault(verifier.verify(&token).await), None, "keys are there without it");
-        used += 1;
         sleep(Duration::from_millis(20)).await;
     };
     assert!(begun.elapsed() >= Duration::from_secs(3), "to its end: {:?}", begun.elapsed());
-    assert!(used > 0);
     assert_eq!((error.kind(), error.delivery()), (Kind::Connect, Delivery::NotSent));
     assert!(matches!(error.cause(), Some(NoToken::Failed { .. })), "{error:#}");
     assert!(error.retry_after().is_some());
