@@ -14,7 +14,7 @@ use stonework::Body;
 use stonework::base::{Backoff, ClientAuth, Delivery, Error, Kind, TokenFault, TokenRefused};
 use stonework::client::Client;
 use stonework::jwt::{
-    Algorithm, Claims, IntrospectLayer, IntrospectSettings, Introspected, Introspector, JwtLayer,
+    Algorithm, CannotTell, Claims, IntrospectLayer, IntrospectSettings, Introspected, Introspector, JwtLayer,
     JwtSettings, RemoteKeys, SigningKey, Verifier,
 };
 use stonework::oauth::{BearerLayer, NoToken, TokenSettings, TokenSource};
@@ -347,6 +347,10 @@ async fn while_the_provider_is_down_a_token_is_used_to_its_end_then_it_is_said_w
     let error = call(&source, &origin).await.unwrap_err();
     assert!(error.cause::<NoToken>().is_some());
     assert_eq!((error.delivery(), received.load(Ordering::Relaxed)), (Delivery::NotSent, 0));
+    // Nobody says of a token that it is not good.
+    let introspector = provider.introspector(ClientAuth::basic("api", SECRET), OPAQUE);
+    let error = introspector.check("any").await.unwrap_err();
+    assert_eq!(error.cause::<CannotTell>(), Some(&CannotTell::Revocation));
 
     provider.does("up").await;
     let again = async {
