@@ -1,6 +1,6 @@
 // An identity provider, by the package `oidc-provider`. It says its address, and then obeys, a line at a time, and answers each with a line.
 //
-//     node provider.mjs <folder of packages> <clients, in JSON>
+//     node server.mjs <folder of packages> <clients, in JSON>
 //
 //     counts             how often it was asked for each path, in JSON
 //     rotate             another key signs, and the one before it is still published
