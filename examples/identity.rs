@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
@@ -335,7 +335,7 @@ impl Stranger {
         let own = ours(SigningKey::generate(Algorithm::EdDsa)?)?.sign(&claims("alice"))?;
         let own = own.split_once('.').ok_or("a token has three parts")?.1;
         let elsewhere = Issuer::builder("https://elsewhere.example").key(provider.key()?).build()?;
-        let yesterday = WallClock::fixed_at(SystemTime::now() - Duration::from_secs(86_400));
+        let yesterday = WallClock::fixed_at(WallClock::system().now() - Duration::from_secs(86_400));
         let yesterday = Issuer::builder(&*provider.name).allow_plain_http().clock(yesterday);
         let mut all = vec![
             // `{"alg":"none"}`
