@@ -109,6 +109,7 @@ impl Provider {
         TokenSource::builder(format!("{}/token", self.issuer), auth)
             .scope("stock:read")
             .parameter("resource", resource)
+            .allow_plain_http()
             .settings(TokenSettings::new().backoff(pause))
             .build(Client::new())
             .unwrap()
@@ -138,6 +139,7 @@ impl Provider {
         Introspector::builder(format!("{}/token/introspection", self.issuer), auth)
             .issuer(&self.issuer)
             .audiences([audience])
+            .allow_plain_http()
             // What is called back is to be seen at once.
             .settings(IntrospectSettings::new().without_cache())
             .build(Client::new())

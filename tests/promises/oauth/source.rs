@@ -288,6 +288,10 @@ async fn what_cannot_be_is_refused_and_says_which_field_it_is() {
     for endpoint in ["", "/token", "id.example/token", "ftp://id.example/token", "https:///token"] {
         assert!(build(endpoint, |builder| builder).unwrap().contains("`endpoint`"), "{endpoint}");
     }
+    // Nobody on the way is to read the secret, unless somebody says that nobody can be there.
+    let plain = "http://127.0.0.1:8080/token";
+    assert!(build(plain, |builder| builder).unwrap().contains("`endpoint`"));
+    assert_eq!(build(plain, |builder| builder.allow_plain_http()), None);
     let fine = "https://id.example/token";
     assert_eq!(build(fine, |builder| builder.scope("a b").parameter("resource", "https://x")), None);
     assert!(build(fine, |builder| builder.scope("")).unwrap().contains("`scope`"));
