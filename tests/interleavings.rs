@@ -592,20 +592,20 @@ fn whoever_waits_for_a_key_that_ends_meanwhile_is_woken_or_sees_it() {
     loom::model(|| {
         let store = Keys::new();
         assert_eq!(now(store.begin(KEY, &lasting(1))), Begun::Run { fence: 1 });
-        let woken = std::sync::Arc::new(Woken::default());
-        let waker = std::sync::Arc::clone(&woken).into();
         let mut waits = Box::pin(store.ended(KEY));
-        let mut gives_up = Box::pin(store.ended(KEY));
-        let _ = gives_up.as_mut().poll(&mut Context::from_waker(&waker));
         let ends = store.clone();
         let ends = thread::spawn(move || now(ends.complete(&lasting(1).won(KEY, 1), &done())));
-        let gone = thread::spawn(move || drop(gives_up));
-        let waker_of_its_own = std::sync::Arc::new(Woken::default());
-        let waker = std::sync::Arc::clone(&waker_of_its_own).into();
+        let other = store.clone();
+        let gone = thread::spawn(move || {
+            let mut gives_up = Box::pin(other.ended(KEY));
+            let _ = gives_up.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+        });
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = std::sync::Arc::clone(&woken).into();
         let early = waits.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
         assert_eq!(ends.join().unwrap(), Held::Yes);
         gone.join().unwrap();
-        let was_woken = waker_of_its_own.0.load(std::sync::atomic::Ordering::SeqCst);
+        let was_woken = woken.0.load(std::sync::atomic::Ordering::SeqCst);
         assert!(early || was_woken, "nobody told it");
         assert!(early || waits.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     });

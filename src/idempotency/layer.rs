@@ -90,8 +90,9 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
     /// A key belongs to this route, besides its sender and method; two requests to different routes may have one key and are two. Where
     /// paths have identifiers, and one of them chosen anew is still the same request, this is what they have in common. Default: the path.
     ///
-    /// It is also the place for the host, where several are served from one store, and for more that tells senders apart, such as their address where nobody knows who they are: requests without a
-    /// [`Principal`](crate::base::Principal) are all from the same one.
+    /// It is also the place for the host, where several are served from one store, and for more that tells senders apart, such as
+    /// their address where nobody knows who they are: requests without a [`Principal`](crate::base::Principal), or with one that has no name,
+    /// are all from the same one.
     ///
     /// ```
     /// use http::Request;
