@@ -18,9 +18,12 @@ use crate::idempotency::{Begun, Claim, Entry, Final, Held, InvalidEntry, NewClai
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let file = std::env::temp_dir().join(format!("stonework-doc-{}.db", std::process::id()));
+/// # let folder = std::env::temp_dir().join(format!("stonework-doc-{}", std::process::id()));
+/// # std::fs::create_dir(&folder)?;
+/// # let file = folder.join("keys.db");
 /// let store = SqliteStore::open(&file).await?;
-/// # drop((store, std::fs::remove_file(&file)));
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder)?;
 /// # Ok(()) }
 /// ```
 ///
@@ -127,7 +130,9 @@ impl SqliteStore {
     /// # async fn main() {
     /// # use std::time::Duration;
     /// # use stonework::{base::Rng, idempotency::*};
-    /// # let file = std::env::temp_dir().join(format!("stonework-doc-in-{}.db", std::process::id()));
+    /// # let folder = std::env::temp_dir().join(format!("stonework-doc-in-{}", std::process::id()));
+    /// # std::fs::create_dir(&folder).unwrap();
+    /// # let file = folder.join("keys.db");
     /// # let store = SqliteStore::open(&file).await.unwrap();
     /// # let mut orders = Connection::open(&file).unwrap();
     /// # orders.execute_batch("CREATE TABLE charges (cents INTEGER)").unwrap();
@@ -143,7 +148,8 @@ impl SqliteStore {
     /// # let response = charge(&store, &mut orders, &new.won(scope, 1)).unwrap();
     /// # let Begun::Ended(Final::Record(bytes)) = store.begin(scope, &new).await.unwrap() else { panic!() };
     /// # assert_eq!(Record::decode(&bytes).unwrap().response().body(), response.body());
-    /// # let _ = std::fs::remove_file(&file);
+    /// # drop((store, orders));
+    /// # let _ = std::fs::remove_dir_all(&folder);
     /// # }
     /// ```
     ///
