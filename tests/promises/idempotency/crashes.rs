@@ -226,9 +226,12 @@ async fn a_handler_may_commit_its_answer_with_what_it_did() {
     }
 }
 
+/// What a handler says when it has committed.
+type Then = fn(Response<Body>) -> Result<Response<Body>, BoxError>;
+
 #[tokio::test(start_paused = true)]
 async fn what_was_committed_counts_whatever_the_handler_says_then() {
-    let thens: [fn(Response<Body>) -> Result<Response<Body>, BoxError>; 3] = [
+    let thens: [Then; 3] = [
         |_| Err("the connection was lost".into()),
         |_| Ok(response(500, "an accident")),
         |_| panic!("on purpose"),

@@ -172,13 +172,16 @@ async fn a_key_belongs_to_its_sender_method_and_route() {
     assert_eq!(ask(&service, other).await.status, 200);
 }
 
+/// Makes another request of one.
+type Change = fn(&mut Request<Body>);
+
 #[tokio::test(start_paused = true)]
 async fn a_key_with_another_request_is_refused_whatever_became_of_the_first() {
-    let change: [&dyn Fn(&mut Request<Body>); 4] = [
-        &|request| *request.body_mut() = Body::from("500 EUR"),
-        &|request| *request.body_mut() = Body::empty(),
-        &|request| *request.uri_mut() = "/charges?twice".parse().unwrap(),
-        &|request| _ = request.headers_mut().insert("content-type", HeaderValue::from_static("text/html")),
+    let change: [Change; 4] = [
+        |request| *request.body_mut() = Body::from("500 EUR"),
+        |request| *request.body_mut() = Body::empty(),
+        |request| *request.uri_mut() = "/charges?twice".parse().unwrap(),
+        |request| _ = request.headers_mut().insert("content-type", HeaderValue::from_static("text/html")),
     ];
     let shop = shop(|number| match number {
         1 => Step::AnswerAfter(SECOND, response(200, "done")),
