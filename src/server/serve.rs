@@ -100,11 +100,11 @@ impl<L: Listener> Server<L> {
     /// Serve until somebody asks to stop: a [handle](Server::handle), or a [signal](ServerBuilder::stop_on_signals). Then
     /// stop without cutting off what was begun, in phases:
     ///
-    /// 1. For the time of the [lame duck](ServerSettings::lame_duck) everything goes on, but readiness fails.
+    /// 1. For the time of the [lame duck](super::ServerSettings::lame_duck) everything goes on, but readiness fails.
     /// 2. What lies in the queue of the port is taken, and the port closed. Idle connections are closed; the others are told that
     ///    this is their last request, with `Connection: close` or GOAWAY. Whoever waits for
     ///    [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as long as the
-    ///    [drain](ServerSettings::drain_timeout) lasts.
+    ///    [drain](super::ServerSettings::drain_timeout) lasts.
     /// 3. What is left is dropped, and counted in the [`ShutdownReport`]. [Detached](ServerBuilder::detach) work is counted, and goes on.
     ///
     /// Who asks again ends the phase under way. A request that its client sent into a connection while it was being closed
