@@ -49,6 +49,7 @@
 //! | may it come in? | `limit` | `limit` |
 //! | who sends it? | `jwt` | `jwt`, or `jwt-rust-crypto` |
 //! | with whose authority? | `oauth` | `oauth` |
+//! | have we done it already? | `idempotency` | `idempotency` |
 //! | what happened? | `observe` | `observe` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
@@ -73,15 +74,16 @@
 //! # Crate features
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
-//! `redis` and `reqwest`.
+//! `postgres`, `redis`, `reqwest` and `sqlite`.
 //!
-//! * `retry`, `timeout` (default), `balance`, `breaker`, `fallback`, `health`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `balance`, `breaker`, `fallback`, `health`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
 //! * `axum`: handlers of axum take what a token says as an argument.
 //! * `dns`: a resolver that asks name servers itself.
-//! * `redis`: one rate limit for several machines, which share a Redis server.
+//! * `redis`: one rate limit for several machines, which share a Redis server; and, with `idempotency`, keys that they share.
+//! * `sqlite`, `postgres`: idempotency keys in a file of SQLite, which builds C code, its own; or in a PostgreSQL database.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
 //! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.
@@ -123,6 +125,9 @@ pub mod health;
 #[cfg_attr(docsrs, doc(cfg(feature = "pool")))]
 pub mod pool;
 
+#[cfg(feature = "idempotency")]
+#[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+pub mod idempotency;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;

@@ -19,6 +19,7 @@ use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
+use stonework::idempotency::{IdempotencyLayer, MemoryStore};
 use stonework::limit::{
     Admission, ConcurrencyLimitLayer, ForwardingHeader, KeyedConcurrencyLimiter, KeyedRateLimiter, Quota,
     RateLimitLayer, RateLimiter, TrustedProxies,
@@ -350,6 +351,29 @@ async fn the_fields_of_a_rate_limit_cost_what_they_are_made_of() {
     let answering = RateLimitLayer::new(Quota::per_hour(1_000_000)).expect("valid").answer();
     // The list of limits and the box they are kept in, two texts, two values, and the map of the head.
     assert_eq!(allocations(answering.layer(AtOnce), get), 8);
+}
+
+#[tokio::test]
+async fn a_request_without_a_key_costs_nothing_and_one_with_a_key_what_it_keeps() {
+    let layer = IdempotencyLayer::new(MemoryStore::new()).attached();
+    let post = |key: Option<HeaderValue>| {
+        let mut request =
+            Request::post("http://example.test/").body(Content::from("in memory")).expect("valid");
+        request.headers_mut().extend(key.map(|key| (stonework::base::IDEMPOTENCY_KEY, key)));
+        request
+    };
+    assert_eq!(allocations(layer.layer(AtOnce), get), 0);
+    assert_eq!(allocations(layer.layer(AtOnce), || post(None)), 0);
+    assert_eq!(
+        allocations(layer.clone().when(false).layer(AtOnce), || post(Some(HeaderValue::from_static("a")))),
+        0
+    );
+    let again = allocations(layer.layer(AtOnce), || post(Some(HeaderValue::from_static("a"))));
+    let number = std::sync::atomic::AtomicU64::new(0);
+    let next = || HeaderValue::from(number.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let first = allocations(layer.layer(AtOnce), || post(Some(next())));
+    // The head and its body, the route, the key and the call in its box; what is kept of it, and the map that has it.
+    assert_eq!((again, first), (9, 13));
 }
 
 #[test]

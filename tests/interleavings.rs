@@ -10,6 +10,9 @@ use loom::thread;
 use stonework::balance::{Balancer, BalancerSettings, OutlierSettings};
 use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, EndpointState, Outcome, Plain, Ratio};
 use stonework::breaker::{Breaker, BreakerSettings};
+use stonework::idempotency::{
+    AfterCrash, Begun, Final, Fingerprint, Held, MemoryStore as Keys, NewClaim, Owner, Scope, Store,
+};
 use stonework::limit::{
     Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
 };
@@ -515,6 +518,97 @@ fn what_is_put_back_while_the_last_handle_goes_is_closed_once() {
         drop(pool);
         release.join().unwrap();
         assert_eq!(closed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── idempotency keys
+
+const KEY: Scope = Scope::from_bytes([1; 32]);
+
+/// By this owner, whose lease is over at once.
+fn claim(owner: u8) -> NewClaim {
+    NewClaim {
+        fingerprint: Fingerprint::from_bytes([2; 32]),
+        owner: Owner::from_bytes([owner; 16]),
+        lease: Duration::ZERO,
+        keep: Duration::from_secs(3600),
+        after_crash: AfterCrash::Rerun,
+    }
+}
+
+/// By this owner, for as long as a model takes.
+fn lasting(owner: u8) -> NewClaim {
+    NewClaim { lease: Duration::from_secs(3600), ..claim(owner) }
+}
+
+/// A store in memory answers at once.
+fn now<T>(asked: impl Future<Output = Result<T, stonework::base::BoxError>>) -> T {
+    let mut asked = std::pin::pin!(asked);
+    match asked.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+        Poll::Ready(answer) => answer.expect("it is there"),
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn done() -> Final {
+    Final::Record("done".into())
+}
+
+#[test]
+fn of_three_who_begin_at_once_one_runs() {
+    loom::model(|| {
+        let store = Keys::new();
+        let begin = |owner| {
+            let store = store.clone();
+            thread::spawn(move || now(store.begin(KEY, &lasting(owner))) == Begun::Run { fence: 1 })
+        };
+        let threads: Vec<_> = (1..3).map(begin).collect();
+        let own = now(store.begin(KEY, &lasting(3))) == Begun::Run { fence: 1 };
+        assert_eq!(count(threads) + usize::from(own), 1);
+    });
+}
+
+#[test]
+fn who_comes_late_and_who_takes_over_are_never_both_told_that_it_is_theirs() {
+    loom::model(|| {
+        let store = Keys::new();
+        assert_eq!(now(store.begin(KEY, &claim(1))), Begun::Run { fence: 1 });
+        let late = store.clone();
+        let late = thread::spawn(move || now(late.complete(&claim(1).won(KEY, 1), &done())));
+        let renews = store.clone();
+        let renews = thread::spawn(move || now(renews.renew(&claim(1).won(KEY, 1))));
+        let taken = now(store.begin(KEY, &claim(2)));
+        let (late, renewed) = (late.join().unwrap(), renews.join().unwrap());
+        match taken {
+            Begun::Run { fence: 2 } => assert_eq!(late, Held::Lost),
+            Begun::Ended(end) => assert_eq!((end, late), (done(), Held::Yes)),
+            other => panic!("{other:?}"),
+        }
+        assert!(renewed != Held::Ended || late == Held::Yes);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_key_that_ends_meanwhile_is_woken_or_sees_it() {
+    loom::model(|| {
+        let store = Keys::new();
+        assert_eq!(now(store.begin(KEY, &lasting(1))), Begun::Run { fence: 1 });
+        let mut waits = Box::pin(store.ended(KEY));
+        let ends = store.clone();
+        let ends = thread::spawn(move || now(ends.complete(&lasting(1).won(KEY, 1), &done())));
+        let other = store.clone();
+        let gone = thread::spawn(move || {
+            let mut gives_up = Box::pin(other.ended(KEY));
+            let _ = gives_up.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+        });
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = std::sync::Arc::clone(&woken).into();
+        let early = waits.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert_eq!(ends.join().unwrap(), Held::Yes);
+        gone.join().unwrap();
+        let was_woken = woken.0.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(early || was_woken, "nobody told it");
+        assert!(early || waits.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     });
 }
 

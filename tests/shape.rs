@@ -63,6 +63,12 @@ const DECIDERS: &[&str] = &[
     "health/prober/streak.rs",
     "health/tally.rs",
     "health/verdict.rs",
+    "idempotency/columns.rs",
+    "idempotency/digest.rs",
+    "idempotency/entry.rs",
+    "idempotency/fate.rs",
+    "idempotency/key.rs",
+    "idempotency/record.rs",
     "jwt/active.rs",
     "jwt/algorithm.rs",
     "jwt/base64url.rs",
@@ -128,6 +134,7 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("balance/handle.rs", "a shell: what is known now"),
     ("base/budget.rs", "a budget's time begins when it is made"),
     ("base/clock.rs", "the home of clocks"),
+    ("base/line.rs", "a shell: what a connection was heard of"),
     ("base/scope.rs", "takes the one reading that layers share"),
     ("base/deadline.rs", "turns a length into an instant"),
     ("breaker/core.rs", "a shell: what surrounds the deciding circuit"),
@@ -146,6 +153,10 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("health/prober/task.rs", "a shell: probes endpoints when it is time"),
     ("health/probing.rs", "a shell: runs checks when it is time"),
     ("health/state.rs", "a shell: what surrounds the deciding tally"),
+    ("idempotency/conformance.rs", "a script of time"),
+    ("idempotency/core.rs", "a shell: how long it is tried to reach a store"),
+    ("idempotency/memory.rs", "a shell: a store goes by its own clock"),
+    ("idempotency/work.rs", "a shell: how long a request waits for another"),
     ("jwt/issuer/builder.rs", "a shell: the first key signs now"),
     ("jwt/issuer/handle.rs", "a shell: what surrounds the deciding rotation"),
     ("jwt/remote/builder.rs", "a shell: the first fetch is now"),
@@ -157,7 +168,6 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("limit/shared/conformance.rs", "a script of time"),
     ("limit/shared/limiter.rs", "a shell: what surrounds the deciding presence"),
     ("limit/shared/memory.rs", "a shell: a store goes by its own clock"),
-    ("limit/shared/redis.rs", "a shell: what a connection was heard of"),
     ("limit/rate/keyed.rs", "a shell: what is taken by hand is taken now"),
     ("limit/rate/limiter.rs", "as above"),
     ("oauth/source.rs", "a shell: what surrounds the deciding cache"),
@@ -203,6 +213,26 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("client/decode/source.rs", "AsyncBufRead", "as above"),
     ("client/decode/source.rs", "AsyncRead", "as above"),
     (
+        "idempotency/postgres/store.rs",
+        "Config",
+        "whoever has PostgreSQL connects to it like this, TLS included",
+    ),
+    ("idempotency/postgres/store.rs", "MakeTlsConnect", "as above"),
+    ("idempotency/postgres/store.rs", "Socket", "as above"),
+    ("idempotency/postgres/store.rs", "TlsConnect", "as above"),
+    (
+        "idempotency/postgres/store.rs",
+        "Transaction",
+        "a handler's own transaction, with which a record is committed",
+    ),
+    ("idempotency/postgres/store.rs", "tokio_postgres::Error", "what the same handler has to do with anyway"),
+    (
+        "idempotency/sqlite/store.rs",
+        "Transaction",
+        "a handler's own transaction, with which a record is committed",
+    ),
+    ("idempotency/sqlite/store.rs", "rusqlite::Error", "what the same handler has to do with anyway"),
+    (
         "server/listener.rs",
         "AsyncRead",
         "what a connection is on tokio, which the server needs anyway; decision 0010",
@@ -238,6 +268,7 @@ const INSERTS: &[(&str, &str)] = &[
     ("client/redirect/trail.rs", "an extension of the response, where a redirect was followed"),
     ("client/transport/exchange.rs", "what was taken out of a request that came back unsent"),
     ("fallback/mark.rs", "an extension of the response, where a call has failed"),
+    ("idempotency/work.rs", "what a handler commits with, as one of any framework can take it"),
     (
         "jwt/introspect_layer.rs",
         "who sends it and what their server says, as handlers and limits can take it",
@@ -603,6 +634,9 @@ fn what_users_hold_can_cross_threads_and_be_moved() {
         stonework::limit::RateLimiter,
         stonework::limit::Reservation,
         stonework::limit::TrustedProxies,
+        stonework::base::InvalidRedis,
+        stonework::idempotency::InvalidEntry,
+        stonework::idempotency::RedisStore,
         stonework::limit::InvalidRedis,
         stonework::limit::InvalidSharedLimit,
         stonework::limit::KeyTooLong,
@@ -695,9 +729,9 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("`attempts`")));
 }
 
-/// The names of all functions of source and tests.
+/// The names of all functions of source, tests and what is tested beside them.
 fn functions() -> BTreeSet<String> {
-    let texts = ["src", "tests"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
     let names = |file: Source| {
         let after = file.text.split("fn ").skip(1).map(|rest| {
             rest.chars()

@@ -36,7 +36,7 @@ enum Proof {
     Key { audience: Arc<str>, key: Arc<dyn Sign> },
 }
 
-/// A private key that signs, wherever it is kept. Whoever has a key implements it: in memory, or a call to what has one.
+/// A private key that signs, wherever it is kept: a `jwt::SigningKey`, or one of your own, in memory or behind a call to what has it.
 ///
 /// It is called for each request to an authorization server, seldom, and should not take long.
 ///

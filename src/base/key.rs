@@ -10,6 +10,10 @@ use super::Rng;
 /// (draft-ietf-httpapi-idempotency-key-header). Its value is an [`IdempotencyKey`].
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The response header that says, with `true`, that this is the answer that a request with the same key was given before:
+/// nothing was done this time.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// The longest key in bytes: what common APIs store.
 const LONGEST: usize = 255;
 
@@ -142,6 +146,9 @@ pub enum InvalidKey {
     /// It has more than 255 bytes.
     #[error("the header `Idempotency-Key` must not exceed 255 bytes")]
     TooLong,
+    /// It is neither a string in quotes (RFC 8941, section 3.3.3) nor one without any. Only a server looks so closely.
+    #[error("the header `Idempotency-Key` must be one string, in quotes or without any")]
+    Unreadable,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
         feature = "balance",
         feature = "breaker",
         feature = "fallback",
+        feature = "idempotency",
         feature = "jwt",
         feature = "limit",
         feature = "metrics",
@@ -32,6 +33,7 @@ pub mod body;
 mod bounded_map;
 mod budget;
 mod call;
+mod caught;
 mod circuit;
 mod client_address;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
@@ -40,6 +42,7 @@ mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
 pub mod deadline;
+mod detach;
 mod endpoint;
 mod error;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
@@ -51,9 +54,12 @@ mod host;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
 mod key;
+mod keyed;
 mod kind;
 mod lane;
 mod limited;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod line;
 mod mode;
 pub(crate) mod nesting;
 mod observe;
@@ -64,6 +70,8 @@ mod peer;
 mod pooled;
 mod principal;
 mod ratio;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 mod refuse;
 mod retry_after;
 mod rng;
@@ -76,9 +84,13 @@ mod tracing_observer;
 mod waiters;
 mod wire;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::InvalidRedis;
 pub use backoff::{Backoff, Delays, InvalidBackoff, Jitter, Schedule};
 pub use budget::{Budget, BudgetSettings, BudgetStats, Withdrawal};
 pub use call::{Attempts, Call, Safety};
+pub use caught::Panicked;
 pub use circuit::{CircuitReason, CircuitState, ProbeEnding};
 pub use client_address::{ByClient, ClientAddress, Network};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
@@ -89,13 +101,15 @@ pub use clock::WallClock;
 #[cfg_attr(docsrs, doc(cfg(feature = "backoff")))]
 pub use compat::FromBackoff;
 pub use deadline::{Deadline, Elapsed, Phase};
+pub use detach::{Detach, DetachFull, Detached};
 pub use endpoint::{EndpointId, EndpointReason, EndpointState, Fitness};
 pub use error::{BoxError, Error};
 pub use grpc::{ClassifyGrpc, GrpcStatus};
 pub use health::HealthState;
 pub use hop::{ATTEMPT, DO_NOT_RETRY};
 pub use host::{ByHost, HostPort, KeyOf};
-pub use key::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, KeyFormat};
+pub use key::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, IdempotencyKey, InvalidKey, KeyFormat};
+pub use keyed::{KeyedFault, KeyedRefused};
 pub use kind::{Delivery, Kind};
 pub use limited::RateLimited;
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
@@ -124,6 +138,8 @@ pub(crate) use self::bounded_map::BoundedMap;
 #[cfg(feature = "retry")]
 pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
+pub(crate) use self::caught::{Caught, message};
+pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::lane::{lane, lanes};

@@ -9,6 +9,7 @@ use super::body::BodyTooLarge;
 use super::error::Error;
 use super::grpc::GrpcStatus;
 use super::hop;
+use super::keyed::{KeyedFault, KeyedRefused};
 use super::kind::Kind;
 use super::limited::RateLimited;
 use super::retry_after::{PUSHBACK, Pushback, RetryAfter};
@@ -80,6 +81,7 @@ pub trait Refuse {
 /// | [`Overload`](Kind::Overload), where a [rate limit](super::RateLimited) refused | 429 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), [`Invalid`](Kind::Invalid) | 400 | 3, `INVALID_ARGUMENT` |
 /// | [`Invalid`](Kind::Invalid), where it was for a [token](super::TokenRefused) | 401, 403 or 400 | 16, `UNAUTHENTICATED`, or 7, `PERMISSION_DENIED` |
+/// | [`Invalid`](Kind::Invalid), where it was for an [`Idempotency-Key`](super::KeyedFault) | 409, 422 or 400 | see there |
 /// | [`Body`](Kind::Body), where it was [too large](super::body::BodyTooLarge) | 413 | 8, `RESOURCE_EXHAUSTED` |
 /// | [`Body`](Kind::Body), where the [server](crate::server) waited for it for too long | 408 | 4, `DEADLINE_EXCEEDED` |
 /// | [`Connect`](Kind::Connect), [`Transport`](Kind::Transport) | 502 | 14, `UNAVAILABLE` |
@@ -88,7 +90,7 @@ pub trait Refuse {
 /// [`Error::retry_after`] becomes `Retry-After`, rounded up to whole seconds, and for gRPC `grpc-retry-pushback-ms`. A
 /// refusal because of overload that has no such advice asks [not to be tried again here](super::DO_NOT_RETRY). Neither
 /// the error's sources nor anything of the request is shown, but for the name of a
-/// [timeout header](super::TimeoutHeader) that cannot be read.
+/// [timeout header](super::TimeoutHeader) or an `Idempotency-Key` that cannot be read.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct Problem;
@@ -137,6 +139,11 @@ fn token(error: &Error) -> Option<&TokenRefused> {
     if error.kind() == Kind::Invalid { error.cause() } else { None }
 }
 
+fn keyed(error: &Error) -> Option<KeyedFault> {
+    let refused: Option<&KeyedRefused> = if error.kind() == Kind::Invalid { error.cause() } else { None };
+    refused.map(KeyedRefused::fault)
+}
+
 /// The type of a problem that draft-ietf-httpapi-ratelimit-headers gives to a used up quota.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -152,11 +159,12 @@ fn problem(error: &Error) -> Response<Bytes> {
         Kind::Other => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let status = token(error).map_or(status, TokenRefused::status);
+    let status = keyed(error).map_or(status, KeyedFault::status);
     let title = status.canonical_reason().unwrap_or_default();
     // All texts are ours and hold nothing that JSON would have to escape; nor has the name of a limit.
     let (kind, violated) = match error.cause::<RateLimited>() {
         Some(limited) => (QUOTA_EXCEEDED, format!(r#","violated-policies":["{}"]"#, limited.policy())),
-        None => ("about:blank", String::new()),
+        None => (keyed(error).map_or("about:blank", KeyedFault::problem_type), String::new()),
     };
     let body = format!(
         r#"{{"type":"{kind}","title":"{title}","status":{},"detail":"{}"{violated}}}"#,
@@ -185,6 +193,7 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
         Kind::Overload if error.cause::<RateLimited>().is_some() => GrpcStatus::ResourceExhausted,
         kind => GrpcStatus::from(kind),
     };
+    let status = keyed(error).map_or(status, KeyedFault::grpc_status);
     headers.insert("grpc-status", HeaderValue::from(status.code()));
     // gRPC wants a percent sign escaped; no text of ours has one, unless a header is named so.
     let message = HeaderValue::try_from(detail(error).replace('%', "%25"));
@@ -196,6 +205,9 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
 fn detail(error: &Error) -> Cow<'static, str> {
     if let Some(refused) = token(error) {
         return Cow::Borrowed(refused.detail());
+    }
+    if let Some(fault) = keyed(error) {
+        return Cow::Owned(fault.to_string());
     }
     match error.cause::<InvalidTimeout>() {
         Some(invalid) => Cow::Owned(invalid.to_string()),

@@ -112,8 +112,7 @@ pub(super) enum Asked {
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Introspected, Error>> + Send>>;
 
 impl Introspector {
-    /// Asks there, as this client. `endpoint` is the whole address of the server's introspection endpoint. Over anything but `https` tokens
-    /// and secrets can be read on the way (RFC 7662, section 4).
+    /// Asks there, as this client. `endpoint` is the whole address of the server's introspection endpoint, which begins with `https:`.
     pub fn builder(endpoint: impl Into<String>, auth: ClientAuth) -> IntrospectorBuilder {
         IntrospectorBuilder::new(endpoint.into(), auth)
     }

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::sync::Mutex;
 
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::active::Terms;
 use super::cache::Cache;
 use super::introspect::Shared;
+use super::remote::address;
 use super::{Backend, IntrospectSettings, Introspector, InvalidJwt};
 use crate::base::body::Body;
 use crate::base::{Ask, BoxError, ClientAuth, Observe, Observer, Rng, WallClock, scope};
@@ -23,6 +24,7 @@ pub struct IntrospectorBuilder {
     backend: Backend,
     clock: WallClock,
     observe: Observe,
+    plain: bool,
     rng: Rng,
     settings: IntrospectSettings,
 }
@@ -37,6 +39,7 @@ impl IntrospectorBuilder {
             backend: Backend::default(),
             clock: WallClock::default(),
             observe: Observe::default(),
+            plain: false,
             rng: Rng::default(),
             settings: IntrospectSettings::new(),
         }
@@ -58,6 +61,13 @@ impl IntrospectorBuilder {
     /// Who has to have issued them. The server has to say it, in `iss`. Default: whoever the server answers for.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Also ask at an address that begins with `http:`, where whoever is on the way reads the tokens and the secret, and says what is active: for
+    /// tests, and for what stays within one machine. Default: `https` alone (RFC 7662, section 4).
+    pub const fn allow_plain_http(mut self) -> Self {
+        self.plain = true;
         self
     }
 
@@ -103,7 +113,7 @@ impl IntrospectorBuilder {
         S::Future: Send + 'static,
         B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
     {
-        let Self { endpoint, auth, audiences, issuer, backend, clock, observe, rng, settings } = self;
+        let Self { endpoint, auth, audiences, issuer, backend, clock, observe, plain, rng, settings } = self;
         settings.check()?;
         let empty = |field| InvalidJwt::Empty { field };
         let audiences = audiences.ok_or(empty("audiences"))?;
@@ -114,10 +124,7 @@ impl IntrospectorBuilder {
         if issuer.as_ref().is_some_and(String::is_empty) {
             return Err(empty("issuer"));
         }
-        let endpoint: Uri = endpoint.parse().map_err(|_| InvalidJwt::Unwritable { field: "endpoint" })?;
-        if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
-            return Err(InvalidJwt::Unwritable { field: "endpoint" });
-        }
+        let endpoint = address(&endpoint, plain).ok_or(InvalidJwt::Address { field: "endpoint" })?;
         let terms = Terms {
             issuer: issuer.map(Into::into),
             audiences: audiences.map(|all| all.into_iter().map(Into::into).collect()),

@@ -16,13 +16,15 @@ pub(super) struct Granted {
     pub(super) lifetime: Option<Duration>,
 }
 
-/// The words of RFC 6749, section 5.2, and of section 4.1.2.1 those that servers write here as well.
-const WORDS: [&str; 9] = [
+/// The words of RFC 6749, section 5.2, and of section 4.1.2.1 those that servers write here as well; of RFC 8707, section 2, what they say
+/// of a `resource` that they do not know.
+const WORDS: [&str; 10] = [
     "access_denied",
     "invalid_client",
     "invalid_grant",
     "invalid_request",
     "invalid_scope",
+    "invalid_target",
     "server_error",
     "temporarily_unavailable",
     "unauthorized_client",
@@ -240,6 +242,7 @@ mod tests {
                 r#"{"error":"invalid_client","error_description":"the secret hush"}"#,
                 "the server gives no token: status 401, `invalid_client`",
             ),
+            (400, r#"{"error":"invalid_target"}"#, "the server gives no token: status 400, `invalid_target`"),
             (400, r#"{"error":"hush"}"#, "the server gives no token: status 400"),
             (400, "<html>hush", "the server gives no token: status 400"),
             (302, "", "the server gives no token: status 302"),

@@ -20,6 +20,7 @@ pub struct TokenSourceBuilder {
     auth: ClientAuth,
     scope: Option<String>,
     parameters: Vec<(String, String)>,
+    plain: bool,
     settings: TokenSettings,
     clock: WallClock,
     rng: Rng,
@@ -32,6 +33,7 @@ impl TokenSourceBuilder {
             auth,
             scope: None,
             parameters: Vec::new(),
+            plain: false,
             settings: TokenSettings::new(),
             clock: WallClock::default(),
             rng: Rng::default(),
@@ -47,6 +49,13 @@ impl TokenSourceBuilder {
     /// Something else that the server wants to be told, such as `resource` (RFC 8707) or `audience`.
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Also ask at an address that begins with `http:`, where whoever is on the way reads the secret and the tokens: for tests, and for what
+    /// stays within one machine. Default: `https` alone (RFC 6749, section 3.2).
+    pub const fn allow_plain_http(mut self) -> Self {
+        self.plain = true;
         self
     }
 
@@ -83,10 +92,10 @@ impl TokenSourceBuilder {
         S::Future: Send + 'static,
         B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
     {
-        let Self { endpoint, auth, scope, parameters, settings, clock, rng } = self;
+        let Self { endpoint, auth, scope, parameters, plain, settings, clock, rng } = self;
         settings.check()?;
         let endpoint: Uri = endpoint.parse().map_err(|_| InvalidOauth::Address { field: "endpoint" })?;
-        if Origin::of(&endpoint).is_none() {
+        if Origin::of(&endpoint).is_none_or(|origin| !plain && !origin.is_secure()) {
             return Err(InvalidOauth::Address { field: "endpoint" });
         }
         let mut grant = String::new();

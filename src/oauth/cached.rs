@@ -97,9 +97,9 @@ impl<W: Clone> Cached<W> {
         (Look::Wait(on), Some(begin))
     }
 
-    /// This token was refused. Nothing, if there is no hope for another now. Those who come with the same one wait for the same fetch, and once in a while is enough: a server that
-    /// refuses whatever it is shown is not to make us ask for a token with each request. Until there is another, the old one stays: if one
-    /// server errs, it is good for the others.
+    /// This token was refused. Nothing, if there is no hope for another now. Those who come with the same one wait for the same fetch, and once
+    /// in a while is enough: a server that refuses whatever it is shown is not to make us ask for a token with each request. Until there is
+    /// another, the old one stays: if one server errs, it is good for the others.
     pub(super) fn renew(
         &mut self,
         refused: &AccessToken,

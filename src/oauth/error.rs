@@ -143,8 +143,9 @@ impl std::error::Error for CallFailed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOauth {
-    /// It is no address: `https://` or `http://`, a host, and, of an origin, nothing else but a port.
-    #[error("`{field}` is no address with a scheme and a host, or has what it must not have")]
+    /// It is no address: `https://` (`http://` of an origin, and where that was allowed), a host, and, of an origin, nothing else but a
+    /// port.
+    #[error("`{field}` is no address that can be used: `https://...`")]
     Address {
         /// The name of the field.
         field: &'static str,

@@ -26,6 +26,11 @@ impl Origin {
         Self::of(&uri).filter(|_| is_bare && is_anonymous)
     }
 
+    /// Whether nobody on the way can read what goes there.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
     /// Whether this goes there. What does not say where it goes does not.
     pub(super) fn has(&self, uri: &Uri) -> bool {
         parts(uri).is_some_and(|(is_secure, host, port)| {

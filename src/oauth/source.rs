@@ -65,8 +65,7 @@ impl Waiting {
 }
 
 impl TokenSource {
-    /// Asks for tokens there, as this client. `endpoint` is the whole address of the server's token endpoint. Over anything but `https` the
-    /// secret can be read on the way (RFC 6749, section 3.2).
+    /// Asks for tokens there, as this client. `endpoint` is the whole address of the server's token endpoint, which begins with `https:`.
     pub fn builder(endpoint: impl Into<String>, auth: ClientAuth) -> TokenSourceBuilder {
         TokenSourceBuilder::new(endpoint.into(), auth)
     }

@@ -6,13 +6,13 @@ use std::path::Path;
 use tokio::net::TcpListener;
 
 use super::admission::Admission;
-use super::control::MaybeTls;
+use super::control::{Control, MaybeTls};
 use super::error::Reason;
 use super::signals::Signals;
 #[cfg(unix)]
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
-use crate::base::{Network, Observe, Observer};
+use crate::base::{Detach, Network, Observe, Observer};
 use crate::health::Health;
 use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter};
 
@@ -22,6 +22,7 @@ use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter};
 pub struct ServerBuilder {
     settings: ServerSettings,
     concurrency: Option<ConcurrencyLimiter>,
+    detached: Vec<Detach>,
     health: Option<Health>,
     observe: Observe,
     rates: Option<KeyedRateLimiter<Network>>,
@@ -52,6 +53,24 @@ impl ServerBuilder {
     /// ```
     pub fn concurrency_limiter(mut self, limiter: ConcurrencyLimiter) -> Self {
         self.concurrency = Some(limiter);
+        self
+    }
+
+    /// Wait for this work, too, when the server stops: what goes on when its clients have gone. It is closed when the last connection
+    /// is, and has the rest of the [drain](ServerSettings::drain_timeout) to end; what has not ended then is counted in the
+    /// [`ShutdownReport`](super::ShutdownReport), and left running. May be called several times. Default: none.
+    ///
+    /// ```
+    /// use stonework::base::Detach;
+    /// use stonework::server::{DetachLayer, Server};
+    ///
+    /// let detach = Detach::default();
+    /// let builder = Server::builder().detach(detach.clone());
+    /// let layer = DetachLayer::new(detach).answer();
+    /// # let _ = (builder, layer);
+    /// ```
+    pub fn detach(mut self, detach: Detach) -> Self {
+        self.detached.push(detach);
         self
     }
 
@@ -178,6 +197,7 @@ impl ServerBuilder {
 
     fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
         let admission = Admission::new(&self.settings, self.concurrency, self.rates);
-        Server::new(listener, self.settings, admission, self.health, self.observe, signals, self.tls)
+        let control = Control::new(self.settings, self.health, self.observe, self.detached, self.tls);
+        Server::new(listener, control, admission, signals)
     }
 }

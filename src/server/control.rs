@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::ServerSettings;
 use super::crowd::Crowd;
 use super::tasks::Leavers;
-use crate::base::{Event, Observe, ServerPhase};
+use crate::base::{Detach, Event, Observe, ServerPhase};
 use crate::health::Health;
 
 /// How connections are secured, if they are.
@@ -23,6 +23,8 @@ pub(super) struct Control {
     pub(super) health: Option<Health>,
     pub(super) observe: Observe,
     pub(super) crowd: Arc<Crowd>,
+    /// Work that is waited for, too.
+    pub(super) detached: Vec<Detach>,
     pub(super) leavers: Arc<Leavers>,
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
@@ -41,6 +43,7 @@ impl Control {
         settings: ServerSettings,
         health: Option<Health>,
         observe: Observe,
+        detached: Vec<Detach>,
         tls: MaybeTls,
     ) -> Arc<Self> {
         let crowd = Crowd::new(settings.max_connections, settings.max_connections_per_address);
@@ -49,6 +52,7 @@ impl Control {
             health,
             observe,
             crowd,
+            detached,
             leavers: Arc::default(),
             tls,
             asked: watch::Sender::new(0),

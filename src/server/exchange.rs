@@ -2,17 +2,13 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use pin_project::pin_project;
 use tower_service::Service;
 
 use super::arriving::{Arrival, Arriving};
@@ -23,7 +19,7 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, Error, Event, Kind, Problem, Refuse, ServerPhase};
+use crate::base::{Asked, BodyTooSlow, Caught, Error, Event, Kind, Problem, Refuse, ServerPhase, message};
 use crate::health;
 
 /// One request through a clone of the service that was made ready for it.
@@ -154,27 +150,7 @@ where
 }
 
 fn report(connection: &Shared, panic: &(dyn Any + Send)) {
-    let text = panic.downcast_ref::<&str>().copied();
-    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    let message = message(panic);
     tracing::error!(panic = message, "a handler panicked");
     connection.control.tell(|| Event::HandlerPanicked { message: message.into() });
-}
-
-/// A future that ends with what it panicked with.
-///
-/// It is not polled again then, and dropped: what it left half done can only be seen through what it shares with others,
-/// who see the same after any panic of a task.
-#[pin_project]
-struct Caught<F>(#[pin] F);
-
-impl<F: Future> Future for Caught<F> {
-    type Output = Result<F::Output, Box<dyn Any + Send>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let work = self.project().0;
-        match panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
-            Ok(result) => result.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
 }

@@ -112,6 +112,7 @@ mod builder;
 mod connection;
 mod control;
 mod crowd;
+mod detach;
 mod error;
 mod exchange;
 mod explain;
@@ -140,6 +141,7 @@ mod unix;
 mod wire;
 
 pub use self::builder::ServerBuilder;
+pub use self::detach::{DetachFuture, DetachLayer, DetachService};
 pub use self::error::{BindError, InvalidServer};
 pub use self::listener::Listener;
 pub use self::serve::Server;

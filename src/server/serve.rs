@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::admission::Admission;
 use super::connection;
-use super::control::{Control, MaybeTls};
+use super::control::Control;
 use super::explain;
 #[cfg(feature = "tls")]
 use super::handshake;
@@ -23,10 +23,9 @@ use super::listener::{accept, is_of_one_connection};
 use super::shared::Shared;
 use super::signals::Signals;
 use super::wire::{Plain, Wire};
-use super::{BindError, Listener, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
+use super::{BindError, Listener, ServerBuilder, ServerHandle, ShutdownReport};
 use crate::Body;
-use crate::base::{BoxError, CloseReason, Observe, Peer, Rng, ServerPhase};
-use crate::health::Health;
+use crate::base::{BoxError, CloseReason, Detach, Peer, Rng, ServerPhase};
 
 /// Somewhere to listen, and how what comes will be served. See the [module](super).
 #[derive(Debug)]
@@ -68,14 +67,10 @@ impl Server {
 impl<L> Server<L> {
     pub(super) fn new(
         listener: L,
-        settings: ServerSettings,
+        control: Arc<Control>,
         admission: Admission,
-        health: Option<Health>,
-        observe: Observe,
         signals: Option<Signals>,
-        tls: MaybeTls,
     ) -> Self {
-        let control = Control::new(settings, health, observe, tls);
         Self { listener, control, admission, signals, rng: Rng::default() }
     }
 }
@@ -105,12 +100,12 @@ impl<L: Listener> Server<L> {
     /// Serve until somebody asks to stop: a [handle](Server::handle), or a [signal](ServerBuilder::stop_on_signals). Then
     /// stop without cutting off what was begun, in phases:
     ///
-    /// 1. For the time of the [lame duck](ServerSettings::lame_duck) everything goes on, but readiness fails.
+    /// 1. For the time of the [lame duck](super::ServerSettings::lame_duck) everything goes on, but readiness fails.
     /// 2. What lies in the queue of the port is taken, and the port closed. Idle connections are closed; the others are told that
     ///    this is their last request, with `Connection: close` or GOAWAY. Whoever waits for
     ///    [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as long as the
-    ///    [drain](ServerSettings::drain_timeout) lasts.
-    /// 3. What is left is dropped, and counted in the [`ShutdownReport`].
+    ///    [drain](super::ServerSettings::drain_timeout) lasts.
+    /// 3. What is left is dropped, and counted in the [`ShutdownReport`]. [Detached](ServerBuilder::detach) work is counted, and goes on.
     ///
     /// Who asks again ends the phase under way. A request that its client sent into a connection while it was being closed
     /// is lost, as RFC 9112, section 9.3.1, has it: the client sees the connection closed, and nothing was done.
@@ -215,6 +210,10 @@ where
                 note(ended);
             }
             control.crowd.empty().await;
+            for detach in &control.detached {
+                detach.close();
+                detach.ended().await;
+            }
         };
         tokio::select! {
             biased;
@@ -232,7 +231,10 @@ where
         control.leavers.gone().await;
         let (finished, aborted) = control.counts();
         let upgraded = control.crowd.count();
-        ShutdownReport { finished, aborted, connections_aborted, upgraded, took: begun.elapsed() }
+        control.detached.iter().for_each(Detach::close);
+        let detached = control.detached.iter().map(Detach::running).sum();
+        let took = begun.elapsed();
+        ShutdownReport { finished, aborted, connections_aborted, detached, upgraded, took }
     }
 
     /// Takes connections until `over` is done.

@@ -109,6 +109,8 @@ pub struct ShutdownReport {
     pub aborted: u64,
     /// Connections that were cut off then, those of the requests above included.
     pub connections_aborted: usize,
+    /// Work that was [detached](super::ServerBuilder::detach) and had not ended then. It ends by itself, or when the process does.
+    pub detached: usize,
     /// Upgraded connections that were still open then. They belong to their handlers, and end when those or the process do.
     pub upgraded: usize,
     /// From the beginning of the shutdown to its end.

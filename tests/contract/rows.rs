@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::balance::Balancer;
 use stonework::base::body::Body;
-use stonework::base::{Backoff, BoxError, ClientAuth, Error, Kind, Outcome, TimeoutHeader};
+use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
+use stonework::idempotency::{self, IdempotencyLayer};
 use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
 };
@@ -27,6 +29,7 @@ use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::observe::SpanLayer;
 use stonework::pool::{Manage, Pool, PoolSettings};
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
+use stonework::server::DetachLayer;
 use stonework::timeout::{
     AttemptTimeoutLayer, BodyLimits, ReceiveDeadlineLayer, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer,
     SendDeadlineLayer, TimedBody, TimeoutLayer,
@@ -289,6 +292,7 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         wrap: |inner| seal_http(bearer().layer(inner).map_request(without_token)),
     });
     rows.extend(require_rows());
+    rows.extend(keyed_rows());
     rows.extend(around_the_body! {
         RequestBodyLimitLayer LimitedBody "" = RequestBodyLimitLayer::new(1_000);
         RequestBodyLimitLayer LimitedBody ".answer()" = RequestBodyLimitLayer::new(1_000).answer();
@@ -297,6 +301,39 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
     });
     rows
+}
+
+/// Above a service that takes the body of this crate. One that is keyed is another each time: what is kept is a story of its own.
+fn keyed_rows() -> Vec<Row<Http>> {
+    fn bare(
+        inner: Boxed<Http>,
+    ) -> impl Service<Request<Body>, Response = HttpAnswer, Error = BoxError, Future: Send> + Clone + Send + Sync
+    {
+        inner.map_request(|request: Request<Body>| request.map(|_| Full::from("content")))
+    }
+    let row = |mode, wrap| Row { layer: "IdempotencyLayer", mode, traits: TELLS, wrap };
+    vec![
+        row(".attached()", |inner| seal_http(idempotency().layer(bare(inner)))),
+        row(".when(false)", |inner| {
+            seal_http(idempotency().when(false).layer(bare(inner)).map_request(with_key))
+        }),
+        row(".attached() of a keyed request", |inner| {
+            seal_http(idempotency().layer(bare(inner)).map_request(with_key))
+        }),
+    ]
+}
+
+fn idempotency() -> IdempotencyLayer<idempotency::MemoryStore> {
+    // What is detached is not dropped with its future, which is what the script is about.
+    IdempotencyLayer::new(idempotency::MemoryStore::new()).attached()
+}
+
+fn with_key(mut request: HttpRequest) -> HttpRequest {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let key = format!("key-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    request.headers_mut().insert("idempotency-key", key.parse().expect("a key"));
+    *request.method_mut() = http::Method::POST;
+    request
 }
 
 /// Below what finds out who is asking.
@@ -411,6 +448,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         ConcurrencyLimitLayer "::keyed().except()" = ConcurrencyLimitLayer::keyed(places_by_key(), path).except(is_probe) => WAITS;
         ConcurrencyLimitLayer ".until_head()" = places().until_head() => WAITS;
         ConcurrencyLimitLayer ".when(false)" = places().when(false) => TELLS;
+        // The same.
+        DetachLayer ".when(false)" = DetachLayer::new(Detach::default()).when(false) => TELLS;
         BearerLayer "" = bearer() => WAITS;
         BearerLayer ".when(false)" = bearer().when(false) => TELLS;
         SpanLayer "::call()" = SpanLayer::call() => TELLS;

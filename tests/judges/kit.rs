@@ -19,7 +19,7 @@ use stonework::limit::RequestBodyLimitLayer;
 use stonework::server::{Server, ServerBuilder, ServerHandle, ShutdownReport};
 use stonework::testing::Recorder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -101,15 +101,31 @@ pub(crate) fn text(output: Output) -> String {
 pub(crate) struct Talking {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Talking {
     pub(crate) fn start(program: &str, args: &[&str]) -> Self {
+        Self::with(program, args, Stdio::null())
+    }
+
+    /// One that is [told](Self::tell) what to do.
+    pub(crate) fn obeying(program: &str, args: &[&str]) -> Self {
+        Self::with(program, args, Stdio::piped())
+    }
+
+    fn with(program: &str, args: &[&str], stdin: Stdio) -> Self {
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(args).stdin(stdin).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { stdin: child.stdin.take(), child, lines }
+    }
+
+    /// Say this, in a line.
+    pub(crate) async fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("it can be told something");
+        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("it listens");
     }
 
     /// The next line; none, if it has ended well.

@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 
 /// A server on a port of its own, that keeps nothing.
-struct Redis {
-    port: u16,
+pub(crate) struct Redis {
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 
 impl Redis {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut redis = Self::nowhere();
         redis.begin().await;
         redis
@@ -41,7 +41,7 @@ impl Redis {
         Self { port, child: None }
     }
 
-    async fn begin(&mut self) {
+    pub(crate) async fn begin(&mut self) {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
@@ -56,7 +56,7 @@ impl Redis {
         assert_eq!(self.says("PING").await, "+PONG");
     }
 
-    async fn die(&mut self) {
+    pub(crate) async fn die(&mut self) {
         self.child.take().unwrap().kill().await.unwrap();
     }
 
@@ -70,7 +70,7 @@ impl Redis {
         RedisStore::open(format!("redis://127.0.0.1:{}", self.port)).unwrap()
     }
 
-    async fn says(&self, command: &str) -> String {
+    pub(crate) async fn says(&self, command: &str) -> String {
         says(self.port, &format!("{command}\r\n")).await
     }
 
@@ -84,7 +84,7 @@ impl Redis {
     }
 }
 
-async fn says(port: u16, command: &str) -> String {
+pub(crate) async fn says(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(format!("{command}QUIT\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();

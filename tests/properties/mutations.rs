@@ -2,7 +2,7 @@
 
 use stonework::base::Rng;
 
-use crate::{oauth_parsers, parsers, token_parsers};
+use crate::{keyed_parsers, oauth_parsers, parsers, token_parsers};
 
 const MUTATIONS: u32 = 100_000;
 
@@ -31,6 +31,14 @@ const RETRY_AFTER: &[&[u8]] = &[
     b"Fri, 31 Dec 9999 23:59:60 GMT",
     b"Tuesday, 29-Feb-00 24:00:00 GMT",
     "１２０".as_bytes(),
+];
+
+const RECORDS: &[&[u8]] = &[
+    b"\x01\x00\xc8\0\0\0\0\0\0\0\0\0",
+    b"\x01\x00\xc9\0\0\0\x01\0\0\0\x01a\0\0\0\x01b\0\0\0\x02cd\0",
+    b"\x01\x01\x94\0\0\0\x02\0\0\0\x08location\0\0\0\x02/7\0\0\0\x01x\0\0\0\0\0\0\0\x04body\x01\0\0\0\x01\0\0\0\x05x-sum\0\0\0\x017",
+    b"\x01\x00\xc8\0\0\0\0\0\0\0\x0cbinary \0\xff\x80\x01\n\x01\0\0\0\0",
+    b"\x02\x00\xc8\0\0\0\0\0\0\0\0\0",
 ];
 
 const KEYS: &[&[u8]] = &[
@@ -234,6 +242,18 @@ fn mutations_of_a_retry_after_and_its_dates_do_no_harm() {
 #[test]
 fn mutations_of_an_idempotency_key_do_no_harm() {
     survives(parsers::idempotency_key, KEYS);
+}
+
+#[test]
+fn mutations_of_the_key_of_a_request_do_no_harm() {
+    // Each of them goes through the whole layer.
+    survives_so_many(MUTATIONS / 5, 0.1, keyed_parsers::key, KEYS);
+}
+
+#[test]
+fn mutations_of_a_kept_answer_do_no_harm() {
+    // One length that is another one, and it is none.
+    survives_so_many(MUTATIONS, 0.02, keyed_parsers::record, RECORDS);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use stonework::client::ClientSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
+use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
 use stonework::oauth::TokenSettings;
@@ -57,6 +58,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("discovery", format!("{:#?}", DiscoverySettings::new())),
         ("body", format!("{:#?}", BodyLimits::new())),
         ("client", format!("{:#?}", ClientSettings::new())),
+        ("idempotency", format!("{:#?}", IdempotencySettings::new())),
         ("issuer", format!("{:#?}", IssuerSettings::new())),
         ("jwt", format!("{:#?}", JwtSettings::new())),
         ("remote keys", format!("{:#?}", RemoteKeysSettings::new())),
@@ -101,6 +103,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let breaker = BreakerSettings::new();
     let (prober, discovery) = (ProberSettings::new(), DiscoverySettings::new());
     let (balancer, outliers) = (BalancerSettings::new(), OutlierSettings::new());
+    let keys = IdempotencySettings::new();
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
@@ -148,6 +151,25 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "discovery `max_interval`" => discovery.max_interval(time(value)?) == discovery,
         "discovery `min_interval`" => discovery.min_interval(time(value)?) == discovery,
         "discovery `timeout`" => discovery.timeout(time(value)?) == discovery,
+        "idempotency `after_crash`" => {
+            value == "`fail_closed`" && keys.clone().after_crash(AfterCrash::FailClosed) == keys
+        }
+        "idempotency `fingerprint_headers`" => {
+            keys.clone().fingerprint_headers([value.trim_matches('`').parse().ok()?]) == keys
+        }
+        "idempotency `lease`" => keys.clone().lease(time(value)?) == keys,
+        "idempotency `max_request_body`" => keys.clone().max_request_body(bytes(value)?) == keys,
+        "idempotency `max_response_body`" => keys.clone().max_response_body(bytes(value)?) == keys,
+        "idempotency `methods`" => {
+            let methods: Option<Vec<_>> = value.split(", ").map(|name| name.parse().ok()).collect();
+            keys.clone().methods(methods?) == keys
+        }
+        "idempotency `record`" => keys.clone().record(time(value)?) == keys,
+        "idempotency `required`" => value == "off" && keys.clone().required(false) == keys,
+        "idempotency `retry_after`" => keys.clone().retry_after(time(value)?) == keys,
+        "idempotency `store_timeout`" => keys.clone().store_timeout(time(value)?) == keys,
+        "idempotency `wait_up_to`" => value == "off" && keys.clone().wait_up_to(Duration::ZERO) == keys,
+        "idempotency `when_away`" => value == "`refuse`" && keys.clone().when_away(KeysAway::Refuse) == keys,
         "introspection `cache`" => asks.cache(value.parse().ok()?) == IntrospectSettings::new(),
         "introspection `cache_ttl`" => asks.cache_ttl(time(value)?) == IntrospectSettings::new(),
         "introspection `leeway`" => asks.leeway(time(value)?) == IntrospectSettings::new(),

@@ -4,6 +4,7 @@ mod balance;
 mod breaker;
 mod client;
 mod flaws;
+mod idempotency;
 mod jwt;
 mod limit;
 mod measure;
@@ -24,7 +25,7 @@ use report::{Comparison, Report};
 static ALLOCATOR: measure::Counting = measure::Counting;
 
 const USAGE: &str = "usage: stonework-peers report [--json FILE] [NAME…] | check [NAME…] | memory [KEYS] | \
-                     queue | server | client | flaws [NAME…]";
+                     queue | server | client | idempotency | flaws [NAME…]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +44,11 @@ fn main() -> ExitCode {
             println!("{}", report.markdown());
             return verdict(&report.missed());
         }
-        // On runtimes of its own.
+        // On runtimes of their own.
+        ["idempotency"] => {
+            println!("{}", idempotency::Report::measure().markdown());
+            return ExitCode::SUCCESS;
+        }
         ["queue"] => {
             let report = pool::queue::Report::measure();
             println!("{}", report.markdown());

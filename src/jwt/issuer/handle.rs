@@ -102,7 +102,7 @@ impl Issuer {
             lifetime,
         };
         let mut token = message(said, claims)?;
-        let signature = key.sign(token.as_bytes(), shared.backend).ok_or(NotSigned::Backend)?;
+        let signature = key.sign_with(token.as_bytes(), shared.backend).ok_or(NotSigned::Backend)?;
         token.push('.');
         token.push_str(&base64url::encode(&signature));
         Ok(token)

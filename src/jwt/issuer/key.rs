@@ -2,7 +2,8 @@ use std::fmt;
 
 use jsonwebtoken::EncodingKey;
 
-use crate::base::KeyFault;
+use super::NotSigned;
+use crate::base::{BoxError, KeyFault, Sign};
 use crate::jwt::jwk;
 use crate::jwt::{Algorithm, Backend, Key, base64url, pem};
 
@@ -14,6 +15,19 @@ use crate::jwt::{Algorithm, Backend, Key, base64url, pem};
 ///
 /// let key = SigningKey::generate(Algorithm::Es256)?;
 /// assert_eq!(key.public().id(), Some(key.id()));
+/// # Ok::<(), stonework::base::KeyFault>(())
+/// ```
+///
+/// A client can prove with one who it is (`private_key_jwt`), to servers that have been given its public half:
+///
+/// ```
+/// use stonework::base::ClientAuth;
+/// use stonework::jwt::{Algorithm, SigningKey};
+///
+/// let key = SigningKey::generate(Algorithm::EdDsa)?;
+/// let registered = format!(r#"{{"keys":[{}]}}"#, key.public_jwk());
+/// let auth = ClientAuth::private_key("orders", "https://id.example", key);
+/// # let _ = (registered, auth);
 /// # Ok::<(), stonework::base::KeyFault>(())
 /// ```
 ///
@@ -112,8 +126,24 @@ impl SigningKey {
     }
 
     /// Over these bytes.
-    pub(super) fn sign(&self, message: &[u8], backend: Backend) -> Option<Vec<u8>> {
+    pub(super) fn sign_with(&self, message: &[u8], backend: Backend) -> Option<Vec<u8>> {
         backend.sign(self.algorithm, &self.private, message)
+    }
+}
+
+/// By the [default](Backend::default) backend.
+impl Sign for SigningKey {
+    fn algorithm(&self) -> &str {
+        self.algorithm.name()
+    }
+
+    /// Its name, always: whoever has its public half calls it the same.
+    fn key_id(&self) -> Option<&str> {
+        Some(self.id())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BoxError> {
+        self.sign_with(message, Backend::default()).ok_or_else(|| NotSigned::Backend.into())
     }
 }
 

@@ -42,7 +42,7 @@ pub(in crate::jwt) fn issuer_address(issuer: &str, plain: bool) -> Option<Uri> {
 }
 
 /// `https`, or `http` if that was allowed, with a host and nobody's name or password.
-pub(super) fn address(text: &str, plain: bool) -> Option<Uri> {
+pub(in crate::jwt) fn address(text: &str, plain: bool) -> Option<Uri> {
     // The parser would leave a fragment out.
     let uri: Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
     let scheme = uri.scheme_str()?;

@@ -15,7 +15,7 @@ mod schedule;
 mod settings;
 
 pub use self::builder::RemoteKeysBuilder;
-pub(super) use self::document::issuer_address;
+pub(super) use self::document::{address, issuer_address};
 use self::error::NotKeys;
 pub use self::handle::RemoteKeys;
 pub use self::settings::RemoteKeysSettings;

@@ -18,6 +18,9 @@ pub use self::limiter::{DecidedBy, SharedAllowed, SharedRateLimiter};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{InvalidRedis, RedisStore};
+pub use self::redis::RedisStore;
 pub use self::settings::{SharedLimitSettings, WhenAway};
 pub use self::store::{QuotaStore, Refill, Shortage, Standing, Taken};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::base::InvalidRedis;

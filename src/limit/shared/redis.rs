@@ -1,26 +1,17 @@
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind};
-use tokio::time::Instant;
+use redis::{RedisResult, Script};
 
 use super::{KeyTooLong, QuotaStore, Refill, Shortage, Taken};
-use crate::base::BoxError;
+use crate::base::redis::{Misread, Redis, valid_prefix};
+use crate::base::{BoxError, InvalidRedis};
 
 const TAKE: &str = include_str!("take.lua");
 
 /// The longest key, in bytes: a name, a backslash, and what a caller says fit.
 const LONGEST_KEY: usize = 640;
-const LONGEST_PREFIX: usize = 128;
-
-/// How long a connection may take to be made, however short a time its callers have.
-const CONNECTING: Duration = Duration::from_secs(1);
-
-/// So long after a question that nothing was heard of, the connection is given up for a new one.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Quotas in a Redis server, or one that speaks like it (Valkey), of version 5 or later.
 ///
@@ -54,40 +45,8 @@ pub struct RedisStore {
 }
 
 struct Shared {
-    client: Client,
+    redis: Redis,
     script: Script,
-    line: Mutex<Line>,
-}
-
-#[derive(Default)]
-struct Line {
-    manager: Option<ConnectionManager>,
-    /// How many there were before.
-    number: u64,
-    /// When the first question was asked since the last answer.
-    silent_since: Option<Instant>,
-}
-
-/// Settings of a [`RedisStore`] that cannot be. None quotes the URL, in which there may be a password.
-///
-/// ```
-/// use stonework::limit::{InvalidRedis, RedisStore};
-///
-/// assert_eq!(RedisStore::open("quotas.internal").unwrap_err(), InvalidRedis::Url);
-/// assert_eq!(RedisStore::open("rediss://quotas.internal").unwrap_err(), InvalidRedis::Tls);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidRedis {
-    /// The prefix has a brace, or more than 128 bytes.
-    #[error("a prefix has no braces, and at most {LONGEST_PREFIX} bytes")]
-    Prefix,
-    /// The URL asks for TLS.
-    #[error("TLS is not possible here: the URL begins with `redis:`, `valkey:` or `unix:`")]
-    Tls,
-    /// The URL is none of a Redis server.
-    #[error("the URL is not of the form `redis://user:password@host:port/database`")]
-    Url,
 }
 
 impl RedisStore {
@@ -98,15 +57,7 @@ impl RedisStore {
     ///
     /// [`InvalidRedis`].
     pub fn open(url: impl AsRef<str>) -> Result<Self, InvalidRedis> {
-        let url = url.as_ref();
-        if ["rediss:", "valkeys:"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(InvalidRedis::Tls);
-        }
-        let info = url.into_connection_info().map_err(|_| InvalidRedis::Url)?;
-        // Questions are small, and each is waited for.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(|_| InvalidRedis::Url)?;
-        let shared = Shared { client, script: Script::new(TAKE), line: Mutex::default() };
+        let shared = Shared { redis: Redis::open(url.as_ref())?, script: Script::new(TAKE) };
         Ok(Self { shared: Arc::new(shared), prefix: "stonework:".into() })
     }
 
@@ -116,11 +67,7 @@ impl RedisStore {
     ///
     /// [`InvalidRedis::Prefix`], if it has a brace, or more than 128 bytes.
     pub fn prefix(self, prefix: impl AsRef<str>) -> Result<Self, InvalidRedis> {
-        let prefix = prefix.as_ref();
-        if prefix.len() > LONGEST_PREFIX || prefix.contains(['{', '}']) {
-            return Err(InvalidRedis::Prefix);
-        }
-        Ok(Self { prefix: prefix.into(), ..self })
+        Ok(Self { prefix: valid_prefix(prefix.as_ref())?.into(), ..self })
     }
 
     /// One Redis key for each quota. What stands in braces decides in which part of a cluster they are: the same.
@@ -156,60 +103,8 @@ impl RedisStore {
                 invocation.arg(nanos / 1000).arg(nanos % 1000);
             }
         }
-        let mut asked_again = false;
-        loop {
-            let (number, mut manager) = self.shared.manager()?;
-            match invocation.invoke_async(&mut manager).await {
-                Err(error) if is_to_be_repeated(&error) && !asked_again => asked_again = true,
-                answer => {
-                    self.shared.line().heard(number);
-                    return answer;
-                }
-            }
-        }
+        self.shared.redis.ask(&invocation).await
     }
-}
-
-impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The connection over which something is asked now, and its number.
-    fn manager(&self) -> RedisResult<(u64, ConnectionManager)> {
-        let now = Instant::now();
-        let mut line = self.line();
-        let since = *line.silent_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= SILENCE {
-            line.manager = None;
-            line.silent_since = Some(now);
-        }
-        if line.manager.is_none() {
-            // Once: the next question tries again, and only one that has time does.
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(CONNECTING))
-                .set_number_of_retries(0)
-                .set_response_timeout(None);
-            line.number += 1;
-            line.manager = Some(ConnectionManager::new_lazy_with_config(self.client.clone(), config)?);
-        }
-        let manager = line.manager.clone().expect("it was there or made");
-        Ok((line.number, manager))
-    }
-}
-
-impl Line {
-    fn heard(&mut self, number: u64) {
-        if number == self.number {
-            self.silent_since = None;
-        }
-    }
-}
-
-/// The connection was lost; or the server was told to forget its scripts, just after it had been given this one.
-fn is_to_be_repeated(error: &RedisError) -> bool {
-    let no_script = ErrorKind::Server(ServerErrorKind::NoScript);
-    error.is_connection_dropped() || error.kind() == no_script
 }
 
 impl QuotaStore for RedisStore {
@@ -240,10 +135,6 @@ impl QuotaStore for RedisStore {
         })
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the server answered something else than what was asked")]
-struct Misread;
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ mod remembered;
 mod remote;
 mod remote_outage;
 mod settings;
-mod tokens;
+pub(crate) mod tokens;
 mod vectors;
 
 use std::time::{Duration, SystemTime};

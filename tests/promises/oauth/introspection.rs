@@ -306,8 +306,13 @@ async fn for_whom_tokens_have_to_be_is_decided_when_it_is_made_and_what_cannot_b
     assert!(wrong(builder().audiences([""; 0]).build(provider.clone())).contains("`audiences`"));
     assert!(wrong(builder().any_audience().issuer("").build(provider.clone())).contains("`issuer`"));
     assert!(builder().any_audience().build(provider.clone()).is_ok());
-    let nowhere = Introspector::builder("/introspect", ClientAuth::basic("api", SECRET)).any_audience();
-    assert!(wrong(nowhere.build(provider.clone())).contains("`endpoint`"));
+    let at = |place: &str| Introspector::builder(place, ClientAuth::basic("api", SECRET)).any_audience();
+    for nowhere in
+        ["/introspect", "", "ftp://id.example/", "http://id.example/introspect", "https://a:b@id.example/"]
+    {
+        assert!(wrong(at(nowhere).build(provider.clone())).contains("`endpoint`"), "{nowhere}");
+    }
+    assert!(at("http://127.0.0.1:8080/").allow_plain_http().build(provider.clone()).is_ok());
     for (field, settings) in [
         ("cache", IntrospectSettings::new().cache(1)),
         ("cache_ttl", IntrospectSettings::new().cache_ttl(Duration::ZERO)),

@@ -2,9 +2,10 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use stonework::base::{Sign, WallClock};
-use stonework::jwt::{Algorithm, JwtSettings, Key, Verifier};
+use stonework::jwt::{Algorithm, JwtSettings, Key, SigningKey, Verifier};
 
 use super::*;
+use crate::jwt::tokens::encode;
 
 const ENDPOINT: &str = "https://id.example/token?tenant=1";
 
@@ -95,6 +96,30 @@ async fn a_key_signs_a_token_for_each_request_which_is_good_for_a_minute() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 3, "each has a name of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_an_issuer_signs_as_well_and_says_its_name() {
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+        let key = SigningKey::generate(algorithm).unwrap();
+        let verifier = Verifier::builder()
+            .keys(key.public().clone())
+            .algorithms([algorithm])
+            .issuer("orders")
+            .audience("https://id.example")
+            .build()
+            .unwrap();
+        let id = key.id().to_owned();
+        let provider = Provider::hourly();
+        let auth = ClientAuth::private_key("orders", "https://id.example", key);
+        good(&TokenSource::builder(ENDPOINT, auth).build(provider.clone()).unwrap()).await;
+        let form = provider.last().form;
+        let (_, assertion) = form.rsplit_once('=').unwrap();
+        let claims = verifier.verify(assertion).await.expect("the server takes it");
+        assert_eq!(claims.subject(), Some("orders"));
+        let header = format!(r#"{{"alg":"{algorithm}","kid":"{id}","typ":"JWT"}}"#);
+        assert_eq!(assertion.split('.').next(), Some(&*encode(header)));
+    }
 }
 
 struct Broken;

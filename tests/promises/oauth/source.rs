@@ -170,6 +170,14 @@ async fn a_server_that_refuses_is_asked_more_and_more_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_a_resource_is_unknown_to_the_server_is_told() {
+    let said = r#"{"error":"invalid_target","error_description":"unknown"}"#.to_owned();
+    let (error, why) = bad(&Provider::new(Says::Status(400, None, said)).source()).await;
+    let NoToken::Refused { why, .. } = why else { panic!("{why:?}") };
+    assert_eq!((error.kind(), why.error()), (Kind::Invalid, Some("invalid_target")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_good_for_as_long_as_the_server_says_within_a_second_and_a_day() {
     for (more, good_for) in [
         (r#","expires_in":60"#, MINUTE),
@@ -280,6 +288,10 @@ async fn what_cannot_be_is_refused_and_says_which_field_it_is() {
     for endpoint in ["", "/token", "id.example/token", "ftp://id.example/token", "https:///token"] {
         assert!(build(endpoint, |builder| builder).unwrap().contains("`endpoint`"), "{endpoint}");
     }
+    // Nobody on the way is to read the secret, unless somebody says that nobody can be there.
+    let plain = "http://127.0.0.1:8080/token";
+    assert!(build(plain, |builder| builder).unwrap().contains("`endpoint`"));
+    assert_eq!(build(plain, |builder| builder.allow_plain_http()), None);
     let fine = "https://id.example/token";
     assert_eq!(build(fine, |builder| builder.scope("a b").parameter("resource", "https://x")), None);
     assert!(build(fine, |builder| builder.scope("")).unwrap().contains("`scope`"));

@@ -1,7 +1,21 @@
 //! The pool over a real PostgreSQL: sessions that the server kills, queries that their callers give up, and a server that goes away.
+//! And idempotency keys in it.
 //!
 //! They are skipped where there is none, which is said; with `STONEWORK_JUDGES=1` they fail instead.
 
+/// A server, or the end of this test.
+macro_rules! some {
+    ($server:expr) => {
+        match $server {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+#[path = "../../../../tests/promises/idempotency/agreement.rs"]
+mod agreement;
+mod keys;
 mod kit;
 
 use std::process::Command;
@@ -15,16 +29,6 @@ use stonework::pool::ConnectFailed;
 use stonework_databases::Session;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-
-/// A server, or the end of this test.
-macro_rules! some {
-    ($server:expr) => {
-        match $server {
-            Some(server) => server,
-            None => return,
-        }
-    };
-}
 
 async fn kill(aside: &Session, pid: i32) {
     aside.query("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();

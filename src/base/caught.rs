@@ -1,0 +1,49 @@
+//! Work that may panic.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use super::error::Error;
+use super::kind::Kind;
+
+/// A future that ends with what it panicked with.
+///
+/// It is not polled again then, and dropped: what it left half done can only be seen through what it shares with others,
+/// who see the same after any panic of a task.
+#[pin_project]
+pub(crate) struct Caught<F>(#[pin] pub(crate) F);
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let work = self.project().0;
+        match panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+            Ok(result) => result.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// What it said, if it said something.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}
+
+/// The work panicked, or its runtime was shut down before it had ended. It stands at the end of the chain of an [`Error`] of kind
+/// [`Other`](Kind::Other), of which [`Problem`](super::Problem) makes 500. Example: [`Detach`](super::Detach).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the work did not come to its end")]
+#[non_exhaustive]
+pub struct Panicked;
+
+impl From<Panicked> for Error {
+    fn from(panicked: Panicked) -> Self {
+        Self::new(Kind::Other, panicked)
+    }
+}

@@ -1,0 +1,186 @@
+//! What a layer and its services share: the store, and how it is asked.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::fate::End;
+use super::{Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway};
+use crate::base::{BoxError, Deadline, Detach, Place, Rng, deadline};
+
+/// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
+const SOON: Duration = Duration::from_millis(20);
+const LATE: Duration = Duration::from_secs(1);
+
+pub(super) struct Core<S> {
+    pub(super) store: S,
+    pub(super) settings: IdempotencySettings,
+    pub(super) detach: Detach,
+    pub(super) detached: bool,
+    pub(super) rng: Rng,
+    /// Whether the last question was not answered.
+    pub(super) away: AtomicBool,
+}
+
+impl<S: Store> Core<S> {
+    pub(super) fn claim(&self, fingerprint: Fingerprint) -> NewClaim {
+        let IdempotencySettings { lease, record, after_crash, .. } = self.settings;
+        NewClaim { fingerprint, owner: Owner::new(&self.rng), lease, keep: record, after_crash }
+    }
+
+    pub(super) async fn begin(&self, scope: Scope, claim: &NewClaim) -> Result<Begun, StoreAway> {
+        self.ask("begin", self.store.begin(scope, claim)).await
+    }
+
+    /// Writes what became of the work, once.
+    pub(super) async fn settle(&self, claim: &Claim, end: &End) -> Result<Held, StoreAway> {
+        match end {
+            End::Release => self.ask("release", self.store.release(claim)).await,
+            End::Finally(end) => self.ask("complete", self.store.complete(claim, end)).await,
+        }
+    }
+
+    /// The store has so long. That it does not answer, and that it does again, is logged once.
+    async fn ask<T>(
+        &self,
+        what: &'static str,
+        asked: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, StoreAway> {
+        let error = match timeout(self.settings.store_timeout, asked).await {
+            Ok(Ok(answer)) => {
+                if self.away.swap(false, Relaxed) {
+                    tracing::info!("the store of the idempotency keys answers again");
+                }
+                return Ok(answer);
+            }
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed.into(),
+        };
+        if self.away.swap(true, Relaxed) {
+            tracing::trace!(%error, what, "the store of the idempotency keys does not answer");
+        } else {
+            tracing::warn!(%error, what, "the store of the idempotency keys does not answer");
+        }
+        Err(StoreAway)
+    }
+
+    /// Lets the store know that the work goes on, until it is lost. It never ends.
+    pub(super) async fn keep(&self, claim: &Claim) {
+        loop {
+            sleep(claim.lease() / 3).await;
+            match self.ask("renew", self.store.renew(claim)).await {
+                // The next one may come in time.
+                Ok(Held::Yes) | Err(StoreAway) => {}
+                // The handler has ended it itself.
+                Ok(Held::Ended) => break,
+                Ok(Held::Lost) => {
+                    tracing::warn!(scope = ?claim.scope(), "a keyed request was taken for lost while it was being done");
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Waits until it is worth to look again for what is in flight: until it may have ended, or for a while that grows.
+    pub(super) async fn look_again(&self, scope: Scope, times: u32, left: Duration) {
+        let most = grown(times);
+        let pause = most / 2 + self.rng.duration_below(most / 2);
+        let (mut ended, mut pause) = (pin!(self.store.ended(scope)), pin!(sleep(pause.min(left))));
+        poll_fn(|cx| {
+            let ready = ended.as_mut().poll(cx).is_ready() || pause.as_mut().poll(cx).is_ready();
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Writes what became of the work, and tries for as long as a lease lasts: then somebody else may have looked.
+    async fn settle_at_last(&self, claim: &Claim, end: &End) {
+        let until = Deadline::within(claim.lease()).instant();
+        for times in 0.. {
+            if self.settle(claim, end).await.is_ok() {
+                return;
+            }
+            let pause = grown(times);
+            if Instant::now() + pause >= until {
+                tracing::error!(scope = ?claim.scope(), "it could not be stored what became of a keyed request");
+                return;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Gives back what may have been claimed. What was asked for that may still be on its way, so this is done once more.
+    async fn give_back(&self, claim: &Claim) {
+        self.settle_at_last(claim, &End::Release).await;
+        sleep(self.settings.store_timeout).await;
+        self.settle_at_last(claim, &End::Release).await;
+    }
+}
+
+fn grown(times: u32) -> Duration {
+    SOON.saturating_mul(1 << times.min(10)).min(LATE)
+}
+
+/// A claim, from before it is made until it is written what became of it. Whoever drops it before that, because they do not go on
+/// or could not write, leaves that to a task.
+pub(super) struct Open<S: Store> {
+    core: Arc<Core<S>>,
+    claim: Claim,
+    /// What is to be written; `None`, as long as it is not known whether it was claimed.
+    end: Option<End>,
+    place: Option<Place>,
+}
+
+impl<S: Store> Open<S> {
+    /// One that is about to be made.
+    pub(super) fn asked(core: &Arc<Core<S>>, scope: Scope, claim: &NewClaim, place: Place) -> Self {
+        Self { core: Arc::clone(core), claim: claim.won(scope, 0), end: None, place: Some(place) }
+    }
+
+    /// It is theirs. If this is dropped from here on, nobody knows how far it came.
+    pub(super) fn won(&mut self, scope: Scope, claim: &NewClaim, fence: u64) {
+        self.claim = claim.won(scope, fence);
+        self.end = Some(End::unknown(self.core.settings.after_crash));
+    }
+
+    pub(super) const fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// What became of it.
+    pub(super) async fn settle(&mut self, end: End) -> Result<Held, StoreAway> {
+        let end = self.end.insert(end);
+        // What has been done has to be written, whether or not anybody still waits for the answer.
+        deadline::detached(self.core.settle(&self.claim, end)).await
+    }
+
+    /// There is nothing to be written, or it is. The place is for something else.
+    pub(super) fn over(mut self) -> Option<Place> {
+        self.place.take()
+    }
+}
+
+impl<S: Store> Drop for Open<S> {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        // Where everything ends nothing can be written any more; the lease tells those who ask.
+        if Handle::try_current().is_err() {
+            return;
+        }
+        let (core, claim, end) = (Arc::clone(&self.core), self.claim, self.end.take());
+        let work = async move {
+            match end {
+                Some(end) => core.settle_at_last(&claim, &end).await,
+                None => core.give_back(&claim).await,
+            }
+        };
+        drop(place.spawn(deadline::detached(work)));
+    }
+}

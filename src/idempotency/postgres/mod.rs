@@ -1,0 +1,7 @@
+//! Keys in a PostgreSQL database.
+
+mod connection;
+mod store;
+mod table;
+
+pub use self::store::{PostgresError, PostgresStore};

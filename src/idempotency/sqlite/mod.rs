@@ -1,0 +1,7 @@
+//! Keys in a file of SQLite.
+
+mod store;
+mod table;
+mod writer;
+
+pub use self::store::{SqliteError, SqliteStore};

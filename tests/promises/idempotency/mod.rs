@@ -1,0 +1,7 @@
+mod agreement;
+mod conformance;
+mod crashes;
+mod detached;
+mod kit;
+mod layer;
+mod sockets;
