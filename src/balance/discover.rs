@@ -75,7 +75,7 @@ pub fn watch() -> (MemberSender, MemberWatch) {
     (MemberSender(sender), MemberWatch(receiver))
 }
 
-/// Sends lists of endpoints. See [`watch`].
+/// Sends lists of endpoints. See [`watch()`].
 #[derive(Clone, Debug)]
 pub struct MemberSender(watch::Sender<Option<Vec<Member>>>);
 
@@ -87,7 +87,7 @@ impl MemberSender {
     }
 }
 
-/// Hears of lists of endpoints. See [`watch`].
+/// Hears of lists of endpoints. See [`watch()`].
 #[derive(Clone, Debug)]
 pub struct MemberWatch(watch::Receiver<Option<Vec<Member>>>);
 

@@ -161,7 +161,8 @@ async fn the_next_attempt_of_a_retry_avoids_the_endpoints_that_were_tried() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_of_a_plain_operation_avoids_them_too() {
     let peers = Peers::default();
-    let balancer = peers.named(&["a", "b"]).settings(plain()).build().unwrap();
+    let settings = plain().pick(stonework::balance::Pick::LeastLoaded);
+    let balancer = peers.named(&["a", "b"]).settings(settings).build().unwrap();
     peers.tell("a", Does::Break);
     for _ in 0..50 {
         let before = peers.calls("a");
