@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn where_scores_are_equal_or_tell_nothing_the_shares_are_the_weights() {
-        let all: [&[u32]; 4] = [&[1, 1, 1, 1, 1], &[1, 3], &[1, 2, 5], &[10, 1, 1, 1]];
+        let all: [&[u32]; 4] = [&[1, 1, 1, 1, 1], &[1, 3], &[1, 2, 7], &[10, 1, 1, 1]];
         let noise = Rng::seeded(8);
         for weights in all {
             let shares: Vec<f64> = weights.iter().copied().map(f64::from).collect();

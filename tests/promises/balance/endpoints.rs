@@ -53,6 +53,35 @@ async fn a_dead_one_costs_no_call_and_is_never_picked_before_it_can_be_reached()
     assert_eq!((picked("a") + picked("c"), picked("b")), (500, 0));
 }
 
+/// Calls that fail one after the other cost a second each, and are forgotten within minutes.
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_back_gets_its_share_whatever_its_last_calls_have_cost() {
+    let peers = Peers::default();
+    let builder = peers.named(&["a", "b"]).check(AtPeer::connects).settings(plain().backoff(pauses()));
+    let balancer = builder.build().unwrap();
+    let answers = Does::Answer(200, Duration::from_millis(10));
+    peers.tell("a", answers);
+    peers.tell("b", Does::Break);
+    let service = balancer.service();
+    sleep(SECOND / 10).await;
+    while state(&balancer, "b") == Ready {
+        let calls = (0..20).map(|_| ask(&service));
+        let failed = futures_util::future::join_all(calls).await.iter().any(Result::is_err);
+        if failed {
+            peers.tell("b", Does::Refuse);
+        }
+    }
+    peers.tell("b", answers);
+    sleep(2 * SECOND).await;
+    assert_eq!(state(&balancer, "b"), Ready);
+    let before = peers.calls("b");
+    for _ in 0..100 {
+        ask(&service).await.unwrap();
+    }
+    let share = peers.calls("b") - before;
+    assert!((30..=70).contains(&share), "{share} of 100");
+}
+
 #[tokio::test(start_paused = true)]
 async fn pauses_grow_until_it_answers_and_begin_anew_then() {
     let (peers, events) = (Peers::default(), Recorder::new());
