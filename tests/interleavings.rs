@@ -3,6 +3,7 @@
 //! Run with `RUSTFLAGS="--cfg stonework_loom" cargo test --release --test interleavings`.
 #![cfg(stonework_loom)]
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -364,6 +365,93 @@ fn no_more_than_the_limit_get_in_however_they_race() {
         let threads: Vec<_> = (0..2).map(ask).collect();
         assert!(count(threads) >= 1, "one of them was first");
         assert_eq!(limiter.in_flight(), 0);
+    });
+}
+
+/// A call that waits in the queue that never gets old, and what its task would be woken by.
+struct Queues {
+    call: Option<
+        Pin<Box<<Gated<Nothing, Concurrency<ConcurrencyLimiter>, Plain> as tower::Service<()>>::Future>>,
+    >,
+    woken: std::sync::Arc<Woken>,
+}
+
+impl Queues {
+    fn on(limiter: &ConcurrencyLimiter) -> Self {
+        let mut service = ConcurrencyLimitLayer::from(limiter.clone()).queue().plain().layer(Nothing);
+        let call = Some(Box::pin(tower::Service::call(&mut service, ())));
+        Self { call, woken: std::sync::Arc::default() }
+    }
+
+    /// Whether the call has come in and ended, with a permit that it gave back.
+    fn has_ended(&mut self) -> bool {
+        // Timers are asked for, and never fire.
+        static TIMERS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+        let timers = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = TIMERS.get_or_init(timers).enter();
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        let Some(call) = &mut self.call else { return true };
+        match call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => false,
+            Poll::Ready(answer) => {
+                answer.expect("nobody is refused");
+                self.call = None;
+                true
+            }
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_stands_in_line_is_called_when_the_last_permit_comes_back_whenever_that_is() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let leave = thread::spawn(move || drop(permit));
+        let mut queues = Queues::on(&limiter);
+        let at_once = queues.has_ended();
+        leave.join().unwrap();
+        assert!(at_once || (queues.was_woken() && queues.has_ended()), "nobody called");
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    });
+}
+
+#[test]
+fn a_permit_is_not_lost_when_who_stands_in_line_for_it_goes() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut first, mut second) = (Queues::on(&limiter), Queues::on(&limiter));
+        assert!(!first.has_ended() && !second.has_ended());
+        let leave = thread::spawn(move || drop(permit));
+        let go = thread::spawn(move || drop(first));
+        leave.join().unwrap();
+        go.join().unwrap();
+        assert!(second.was_woken() && second.has_ended());
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    });
+}
+
+#[test]
+fn who_waits_in_turn_and_who_stands_in_line_are_both_let_in_and_nobody_twice() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut turn, mut line) = (Waits::on(&limiter), Queues::on(&limiter));
+        assert!(!turn.is_ready() && !line.has_ended());
+        let leave = thread::spawn(move || drop(permit));
+        let raising = limiter.clone();
+        let raise = thread::spawn(move || raising.set_limit(2));
+        leave.join().unwrap();
+        raise.join().unwrap();
+        assert!(turn.was_woken() && turn.is_ready());
+        assert!(line.was_woken() && line.has_ended());
+        drop(turn);
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
     });
 }
 
