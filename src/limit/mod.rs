@@ -111,6 +111,7 @@ mod gate;
 mod rate;
 mod shared;
 mod table;
+mod throttle;
 
 pub use self::address::{
     ClientAddressLayer, ClientAddressService, ForwardingHeader, InvalidProxies, TrustedProxies,
@@ -130,3 +131,7 @@ pub use self::rate::{
     RateLimiter, Reservation,
 };
 pub use self::shared::*;
+pub use self::throttle::{
+    AdaptiveThrottle, AdaptiveThrottleLayer, AdaptiveThrottleService, InvalidThrottle, KeyedAdaptiveThrottle,
+    Sent, ThrottleSettings, Throttled, ThrottledFuture, Throttles,
+};

@@ -44,6 +44,7 @@ mod shared_limit;
 mod shutdown;
 mod storms;
 mod support;
+mod throttle;
 mod timeout;
 #[cfg(feature = "tls")]
 mod tls;
