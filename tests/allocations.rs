@@ -21,8 +21,9 @@ use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
 use stonework::idempotency::{IdempotencyLayer, MemoryStore};
 use stonework::limit::{
-    Admission, ConcurrencyLimitLayer, ForwardingHeader, KeyedConcurrencyLimiter, KeyedRateLimiter, Quota,
-    RateLimitLayer, RateLimiter, TrustedProxies,
+    AdaptiveThrottle, AdaptiveThrottleLayer, Admission, ConcurrencyLimitLayer, ForwardingHeader,
+    KeyedConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter, ServerQuotaLayer,
+    TrustedProxies,
 };
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
@@ -313,6 +314,15 @@ async fn a_download_that_does_not_break_off_costs_the_copy_of_its_head_if_it_can
     };
     assert_eq!(allocations_of_a_download(resume.clone(), with_a_range), 0);
     assert_eq!(allocations_of_a_download(resume.when(false), empty), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_client_does_not_hold_back_allocates_nothing() {
+    assert_eq!(allocations(AdaptiveThrottleLayer::default().layer(AtOnce), with_headers), 0);
+    assert_eq!(allocations(AdaptiveThrottleLayer::from(AdaptiveThrottle::default()).layer(AtOnce), get), 0);
+    assert_eq!(allocations(ServerQuotaLayer::new().layer(AtOnce), with_headers), 0);
+    let waits = ServerQuotaLayer::new().wait_up_to(Duration::from_secs(1));
+    assert_eq!(allocations(waits.layer(AtOnce), get), 0);
 }
 
 #[tokio::test(start_paused = true)]

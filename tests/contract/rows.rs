@@ -21,9 +21,10 @@ use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
 };
 use stonework::limit::{
-    Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter,
-    LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer,
-    SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
+    AdaptiveThrottle, AdaptiveThrottleLayer, Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed,
+    KeyedConcurrencyLimiter, KeyedRateLimiter, LimitedBody, MemoryStore, Quota, RateLimitLayer,
+    RequestBodyLimitLayer, ResponseBodyLimitLayer, ServerQuotaLayer, SharedRateLimitLayer, SharedRateLimiter,
+    TrustedProxies,
 };
 use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::observe::SpanLayer;
@@ -439,6 +440,12 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SharedRateLimitLayer "::keyed().answer()" = shared().answer() => WAITS;
         SharedRateLimitLayer "::keyed().cost().except().plain()" = shared().cost(|_: &HttpRequest| 2).except(is_probe).plain() => WAITS;
         SharedRateLimitLayer "::keyed().when(false)" = shared().when(false) => TELLS;
+        AdaptiveThrottleLayer "" = AdaptiveThrottleLayer::default() => TELLS;
+        AdaptiveThrottleLayer "::from(one)" = AdaptiveThrottleLayer::from(AdaptiveThrottle::default()) => TELLS;
+        AdaptiveThrottleLayer ".when(false)" = AdaptiveThrottleLayer::default().when(false) => TELLS;
+        ServerQuotaLayer "" = ServerQuotaLayer::new() => WAITS;
+        ServerQuotaLayer ".wait_up_to()" = ServerQuotaLayer::new().wait_up_to(PAUSE) => WAITS;
+        ServerQuotaLayer ".when(false)" = ServerQuotaLayer::new().when(false) => TELLS;
         ConcurrencyLimitLayer "" = places() => WAITS;
         ConcurrencyLimitLayer ".answer()" = places().answer() => WAITS;
         ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
@@ -480,6 +487,7 @@ pub(crate) fn text() -> Vec<Row<Text>> {
         ConcurrencyLimitLayer ".admission(Backpressure).plain()" = places().admission(Admission::Backpressure).plain() => TELLS;
         ConcurrencyLimitLayer "::keyed().plain()" = ConcurrencyLimitLayer::keyed(places_by_key(), String::clone).plain() => WAITS;
         BreakerLayer ".plain()" = BreakerLayer::new().classify(is_good).plain() => TELLS;
+        AdaptiveThrottleLayer "::from(one)" = AdaptiveThrottleLayer::from(AdaptiveThrottle::default()).classify(is_good) => TELLS;
         BreakersLayer ".plain()" = keyed_by_text().classify(is_good).plain() => TELLS;
     }
 }

@@ -40,6 +40,7 @@ mod resume;
 mod retry;
 mod review_limits;
 mod server;
+mod server_quota;
 mod shared_limit;
 mod shutdown;
 mod storms;

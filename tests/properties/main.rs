@@ -15,6 +15,7 @@ mod mutations;
 mod oauth_parsers;
 mod parsers;
 mod pool;
+mod quota_parsers;
 mod ratio;
 mod resume;
 mod retry;

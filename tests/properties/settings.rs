@@ -16,7 +16,7 @@ use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
 use stonework::jwt::IntrospectSettings;
-use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
+use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, ThrottleSettings, TrustedProxies};
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -290,6 +290,15 @@ fn quota() -> impl Strategy<Value = Quota> {
     })
 }
 
+fn throttle() -> impl Strategy<Value = ThrottleSettings> {
+    // In sixteenths, as above.
+    (16_u32..1_600, time(), any::<u32>(), 0_u32..1_000_000).prop_map(|(sixteenths, window, least, most)| {
+        let most = Ratio::per_million(most).expect("at most a whole");
+        let settings = ThrottleSettings::new().multiplier(f64::from(sixteenths) / 16.0).max_rejection(most);
+        settings.window(window.max(Duration::from_secs(1))).min_requests(least)
+    })
+}
+
 fn concurrency() -> impl Strategy<Value = ConcurrencySettings> {
     (1_usize..1 << 31, prop::option::of(0_usize..1 << 40)).prop_map(|(limit, queue)| {
         let settings = ConcurrencySettings::new(limit);
@@ -429,6 +438,11 @@ proptest! {
     }
 
     #[test]
+    fn settings_of_throttles_come_back_from_a_file_as_they_were_written(settings in throttle()) {
+        comes_back(&settings);
+    }
+
+    #[test]
     fn limits_of_a_server_and_a_client_come_back_from_a_file_as_they_were_written(
         quota in quota(), concurrency in concurrency(), trusted in proxies(), wait in time(), off in any::<[bool; 3]>(),
     ) {
@@ -462,6 +476,19 @@ proptest! {
 
 fn refused<T: DeserializeOwned + Debug>(text: &str) -> String {
     serde_json::from_str::<T>(text).expect_err(text).to_string()
+}
+
+#[test]
+fn a_throttle_that_cannot_be_is_refused_by_the_name_of_the_field() {
+    for (text, named) in [
+        (r#"{ "multiplier": 0.5 }"#, "`multiplier`"),
+        (r#"{ "max_rejection": "100%" }"#, "`max_rejection`"),
+        (r#"{ "window": "10ms" }"#, "`window`"),
+        (r#"{ "k": 2 }"#, "`k`"),
+    ] {
+        let message = refused::<ThrottleSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
 }
 
 #[test]

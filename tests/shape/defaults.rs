@@ -11,7 +11,9 @@ use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
 use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
-use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
+use stonework::limit::{
+    ConcurrencySettings, SharedLimitSettings, ThrottleSettings, TrustedProxies, WhenAway,
+};
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -68,6 +70,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
+        ("throttle", format!("{:#?}", ThrottleSettings::new())),
     ];
     // Settings within settings have rows of their own.
     let nested = [
@@ -99,7 +102,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let issuer = IssuerSettings::new();
     let remote = RemoteKeysSettings::new();
     let asks = IntrospectSettings::new();
-    let shared = SharedLimitSettings::new();
+    let (shared, throttle) = (SharedLimitSettings::new(), ThrottleSettings::new());
     let breaker = BreakerSettings::new();
     let (prober, discovery) = (ProberSettings::new(), DiscoverySettings::new());
     let (balancer, outliers) = (BalancerSettings::new(), OutlierSettings::new());
@@ -361,6 +364,10 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "shared limit `pause`" => shared.pause(time(value)?) == shared,
         "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
         "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,
+        "throttle `max_rejection`" => throttle.max_rejection(ratio(value)?) == throttle,
+        "throttle `min_requests`" => throttle.min_requests(value.parse().ok()?) == throttle,
+        "throttle `multiplier`" => throttle.multiplier(value.parse().ok()?) == throttle,
+        "throttle `window`" => throttle.window(time(value)?) == throttle,
         "send deadline `margin`" => {
             let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
             format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())
