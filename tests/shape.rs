@@ -241,6 +241,10 @@ const EXPOSED: &[(&str, &str, &str)] = &[
         "a handler's own transaction, with which a record is committed",
     ),
     ("idempotency/sqlite/store.rs", "rusqlite::Error", "what the same handler has to do with anyway"),
+    ("limit/quota/announced.rs", "EntryVisitor", "a private type implements it to read a list"),
+    ("limit/quota/announced.rs", "ItemVisitor", "as above"),
+    ("limit/quota/announced.rs", "ListVisitor", "as above"),
+    ("limit/quota/announced.rs", "ParameterVisitor", "as above"),
     (
         "server/listener.rs",
         "AsyncRead",
