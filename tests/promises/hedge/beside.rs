@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -52,7 +53,7 @@ async fn of_several_each_begins_a_delay_after_the_one_before_and_there_are_no_mo
 #[tokio::test(start_paused = true)]
 async fn with_no_delay_all_go_out_at_once() {
     let backend = Backend::steps([after(30, 200), after(20, 200), after(10, 200)]);
-    let (seen, service) = (backend.seen(), over(&backend, fixed().fixed_delay(0 * MS).attempts(3)));
+    let (seen, service) = (backend.seen(), over(&backend, fixed().fixed_delay(Duration::ZERO).attempts(3)));
     let (answer, took) = timed(status(&service)).await;
     assert_eq!((answer, took, seen.count()), (200, 10 * MS, 3));
 }
