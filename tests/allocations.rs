@@ -19,6 +19,7 @@ use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
+use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::idempotency::{IdempotencyLayer, MemoryStore};
 use stonework::limit::{
     AdaptiveThrottle, AdaptiveThrottleLayer, Admission, ConcurrencyLimitLayer, ForwardingHeader,
@@ -214,6 +215,26 @@ async fn a_retry_allocates_nothing_but_the_copy_of_the_head() {
         request
     };
     assert_eq!(allocations(service, never), 0, "a request that is sent once is not copied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_is_not_fired_allocates_nothing_but_the_copy_of_the_head() {
+    let copies = |request: fn() -> Request<Content>| {
+        let request = request();
+        measure(|| drop(std::hint::black_box((request.headers().clone(), request.uri().clone())))).count_total
+    };
+    let layer = HedgeLayer::from(HedgeSettings::new().fixed_delay(Duration::from_secs(1)));
+    assert_eq!(allocations(layer.clone().layer(AtOnce), get), copies(get));
+    assert_eq!(allocations(layer.clone().layer(AtOnce), with_headers), copies(with_headers));
+    let post = || {
+        let mut request = with_headers();
+        *request.method_mut() = http::Method::POST;
+        request
+    };
+    assert_eq!(allocations(layer.layer(AtOnce), post), 0, "a request that is sent once is not copied");
+    // Inside of a retry, before anything was learned.
+    let both = ServiceBuilder::new().layer(RetryLayer::new()).layer(HedgeLayer::new()).service(AtOnce);
+    assert_eq!(allocations(both, with_headers), copies(with_headers), "the copy of the retry");
 }
 
 #[tokio::test(start_paused = true)]

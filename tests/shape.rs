@@ -63,6 +63,8 @@ const DECIDERS: &[&str] = &[
     "health/prober/streak.rs",
     "health/tally.rs",
     "health/verdict.rs",
+    "hedge/decide.rs",
+    "hedge/quantile.rs",
     "idempotency/columns.rs",
     "idempotency/digest.rs",
     "idempotency/entry.rs",
@@ -157,6 +159,8 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("health/prober/task.rs", "a shell: probes endpoints when it is time"),
     ("health/probing.rs", "a shell: runs checks when it is time"),
     ("health/state.rs", "a shell: what surrounds the deciding tally"),
+    ("hedge/handle.rs", "a shell: what is counted begins when it is made"),
+    ("hedge/progress.rs", "a shell: what the future knows of its call"),
     ("idempotency/conformance.rs", "a script of time"),
     ("idempotency/core.rs", "a shell: how long it is tried to reach a store"),
     ("idempotency/memory.rs", "a shell: a store goes by its own clock"),
@@ -750,7 +754,7 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     let rows = defaults::rows(page, "## Settings");
     assert_eq!(defaults::wrong(&rows).len(), 3);
     assert!(defaults::missing(&rows).iter().any(|line| line.contains("client `deadline`")));
-    assert!(!defaults::missing(&rows).iter().any(|line| line.contains("`attempts`")));
+    assert!(!defaults::missing(&rows).iter().any(|line| line.contains("retry `attempts`")));
 }
 
 /// The names of all functions of source, tests and what is tested beside them.

@@ -10,6 +10,7 @@
         feature = "balance",
         feature = "breaker",
         feature = "fallback",
+        feature = "hedge",
         feature = "idempotency",
         feature = "jwt",
         feature = "limit",

@@ -16,6 +16,7 @@ use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcom
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
+use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::idempotency::{self, IdempotencyLayer};
 use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
@@ -47,16 +48,21 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 const GRANTED: (&str, Duration) = ("40S", Duration::from_secs(40));
 /// The pause before each retry.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+/// How long a call is waited for before the next begins beside it.
+pub(crate) const HEDGE: Duration = Duration::from_secs(5);
 
-const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false };
-const ATTEMPT_LIMIT: Traits = Traits { always_ready: false, limit: Some(ATTEMPT), retries: false };
-const GRANTED_LIMIT: Traits = Traits { always_ready: true, limit: Some(GRANTED.1), retries: false };
+const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false, hedges: false };
+const ATTEMPT_LIMIT: Traits =
+    Traits { always_ready: false, limit: Some(ATTEMPT), retries: false, hedges: false };
+const GRANTED_LIMIT: Traits =
+    Traits { always_ready: true, limit: Some(GRANTED.1), retries: false, hedges: false };
 /// Adds nothing to how a call goes.
-const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false };
-const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
+const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false, hedges: false };
+const HEDGES: Traits = Traits { always_ready: false, limit: None, retries: false, hedges: true };
+const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true, hedges: false };
 
 /// Waits within the call, and adds no limit.
-const WAITS: Traits = Traits { always_ready: true, limit: None, retries: false };
+const WAITS: Traits = Traits { always_ready: true, limit: None, retries: false, hedges: false };
 
 const fn off(traits: Traits) -> Traits {
     Traits { limit: None, ..traits }
@@ -73,6 +79,10 @@ fn send() -> SendDeadlineLayer {
 fn retry() -> RetryLayer {
     let backoff = Backoff::constant(PAUSE).expect("more than zero");
     RetryLayer::from(RetrySettings::new().backoff(backoff))
+}
+
+fn hedge() -> HedgeLayer {
+    HedgeLayer::from(HedgeSettings::new().attempts(3).fixed_delay(HEDGE))
 }
 
 /// Without checks, and so without a task.
@@ -396,6 +406,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
         RetryLayer "" = retry() => RETRIES;
+        HedgeLayer "" = hedge() => HEDGES;
+        HedgeLayer ".when(false)" = hedge().when(false) => TELLS;
         FallbackLayer "::service()" = FallbackLayer::service(unasked()).on([Kind::CircuitOpen]) => WAITS;
         FallbackLayer "::service().when(false)" = FallbackLayer::service(unasked()).when(false) => WAITS;
         FallbackLayer "::value()" = FallbackLayer::value(no_value).on([Kind::CircuitOpen]) => WAITS;

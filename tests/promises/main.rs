@@ -21,6 +21,7 @@ mod delivery;
 mod fallback;
 mod grpc;
 mod health;
+mod hedge;
 mod idempotency;
 mod jwt;
 mod limits_on_sockets;

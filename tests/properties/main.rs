@@ -7,6 +7,7 @@ mod breaker;
 mod budget;
 mod connect;
 mod forwarded;
+mod hedge;
 mod idempotency;
 mod key;
 mod keyed_parsers;

@@ -9,6 +9,7 @@ use stonework::client::ClientSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
+use stonework::hedge::HedgeSettings;
 use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{
@@ -55,6 +56,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("fallback", format!("{:#?}", FallbackSettings::new())),
+        ("hedge", format!("{:#?}", HedgeSettings::new())),
         ("health", format!("{:#?}", HealthSettings::new())),
         ("prober", format!("{:#?}", ProberSettings::new())),
         ("discovery", format!("{:#?}", DiscoverySettings::new())),
@@ -84,6 +86,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         "client `breaker`",
         "client `fallback`",
         "client `retry`",
+        "hedge `budget`",
     ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
@@ -99,6 +102,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let hedge = HedgeSettings::new();
+    // As the page has it: each row leaves the others as they are.
+    let hedged = BudgetSettings::default().floor_per_second(0).ratio(Ratio::percent(5));
     let issuer = IssuerSettings::new();
     let remote = RemoteKeysSettings::new();
     let asks = IntrospectSettings::new();
@@ -130,6 +136,24 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
         "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "hedge `attempt_header`" => {
+            hedge.clone().attempt_header(value.trim_matches('`').parse().ok()?) == hedge
+        }
+        "hedge `attempts`" => hedge.clone().attempts(value.parse().ok()?) == hedge,
+        "hedge `fixed_delay`" => value == "off" && hedge.clone().without_fixed_delay() == hedge,
+        "hedge `max_retry_after`" => hedge.clone().max_retry_after(time(value)?) == hedge,
+        "hedge `min_calls`" => hedge.clone().min_calls(value.parse().ok()?) == hedge,
+        "hedge `quantile`" => hedge.clone().quantile(value.replace(' ', "").parse().ok()?) == hedge,
+        "hedge `repeatable_paths`" => value == "none" && hedge.clone().repeatable_paths([""; 0]) == hedge,
+        "hedge `replay_cap`" => hedge.clone().replay_cap(bytes(value)?) == hedge,
+        "hedge `window`" => hedge.clone().window(time(value)?) == hedge,
+        "hedge budget `reserve`" => hedge.clone().budget(hedged.reserve(value.parse().ok()?)) == hedge,
+        "hedge budget `floor_per_second`" => {
+            hedge.clone().budget(hedged.floor_per_second(value.parse().ok()?)) == hedge
+        }
+        "hedge budget `ratio`" => {
+            hedge.clone().budget(hedged.ratio(value.replace(' ', "").parse().ok()?)) == hedge
+        }
         "fallback `on`" => {
             let words: Vec<_> = value.split(", ").map(|word| word.trim_matches('`')).collect();
             let read = serde_json::from_value(serde_json::json!({ "on": words }));
@@ -310,6 +334,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `deadline`" => client.clone().deadline(time(value)?) == client,
         "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
         "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
+        "client `hedge`" => value == "off" && format!("{client:?}").contains("hedge: None"),
         "client `resume`" => value == "off" && format!("{client:?}").contains("resume: None"),
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
         "client `connection_lifetime`" => client.clone().connection_lifetime(time(value)?) == client,
