@@ -3,7 +3,6 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project::pin_project;
 use tokio::time::Instant;
@@ -14,7 +13,7 @@ use super::handle::Server;
 use super::ledger::NotYet;
 use crate::base::{Alarm, Deadline, Error, KeyOf, scope};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Gate, Keyed, Turned};
+use crate::limit::gate::{Entered, Entry, Gate, Keyed, Turned, Wait};
 
 /// Lets requests out as far as their server has said that it takes them. See [`ServerQuotaLayer`](super::ServerQuotaLayer).
 pub struct ServerQuota<K, F>(pub(super) Keyed<ServerQuotas<K>, F>);
@@ -38,26 +37,33 @@ impl<Req, F: KeyOf<Req>> Gate<Req> for ServerQuota<F::Key, F> {
     type Turn = QuotaWait<F::Key>;
 
     #[inline]
-    fn enter(&self, request: &Req, patience: Duration, _: bool) -> Entered<(), Self::Turn> {
+    fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<(), Self::Turn> {
         let Keyed { limiter: quotas, key } = &self.0;
         if quotas.is_silent() {
             return Entered::silently(Entry::In(()));
         }
         let now = scope::now();
+        let latest = match wait {
+            Wait::InTurn(patience) if !patience.is_zero() => {
+                let latest = Deadline::after(now, patience).instant();
+                scope::deadline().map_or(latest, |deadline| deadline.min(latest))
+            }
+            _ => now,
+        };
         let server = quotas.server(key.key_of(request), now);
-        let Err(not_yet) = quotas.admit(&server, now) else { return Entered::silently(Entry::In(())) };
-        let latest = scope::earlier(Some(Deadline::after(now, patience).instant()), scope::deadline());
-        let latest = latest.unwrap_or(now);
-        if patience.is_zero() || not_yet.until > latest {
-            return Entered::silently(Entry::Out(refusal(not_yet, now)));
-        }
-        let (quotas, at, alarm) = (quotas.clone(), not_yet.until, Alarm::new());
-        Entered::silently(Entry::Wait(QuotaWait { quotas, server, at, latest, alarm }))
+        let entry = match quotas.admit(&server, now, latest) {
+            Ok(()) => Entry::In(()),
+            Err(NotYet { until: at, waits: true, .. }) => {
+                Entry::Wait(QuotaWait { quotas: quotas.clone(), server, at, latest, alarm: Alarm::new() })
+            }
+            Err(not_yet) => Entry::Out(refusal(not_yet, now)),
+        };
+        Entered::silently(entry)
     }
 }
 
 #[cold]
-fn refusal(NotYet { policy, until }: NotYet, now: Instant) -> Error {
+fn refusal(NotYet { policy, until, .. }: NotYet, now: Instant) -> Error {
     QuotaUsedUp::new(policy, until.saturating_duration_since(now)).into()
 }
 
@@ -81,12 +87,10 @@ impl<K: Hash + Eq + Clone> Future for QuotaWait<K> {
             ready!(this.alarm.as_mut().poll_until(cx, *this.at));
             // Others may have come first, or the server has said more meanwhile.
             let now = Instant::now();
-            match this.quotas.admit(this.server, now) {
+            match this.quotas.admit(this.server, now, *this.latest) {
                 Ok(()) => return Poll::Ready(Turned::silently(Ok(()))),
-                Err(not_yet) if not_yet.until > *this.latest => {
-                    return Poll::Ready(Turned::silently(Err(refusal(not_yet, now))));
-                }
-                Err(not_yet) => *this.at = not_yet.until,
+                Err(NotYet { until, waits: true, .. }) => *this.at = until,
+                Err(not_yet) => return Poll::Ready(Turned::silently(Err(refusal(not_yet, now)))),
             }
         }
     }

@@ -137,8 +137,9 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
         server
     }
 
-    pub(super) fn admit(&self, server: &Server<K>, now: Instant) -> Result<(), NotYet> {
-        server.ledger().admit(now, self.shared.longest)
+    /// Ask for one that can wait until `latest`.
+    pub(super) fn admit(&self, server: &Server<K>, now: Instant, latest: Instant) -> Result<(), NotYet> {
+        server.ledger().admit(now, latest, self.shared.longest)
     }
 
     /// Hear what an answer says of limits, to the request of this number. Most say nothing.

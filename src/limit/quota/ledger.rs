@@ -9,7 +9,8 @@ use super::announced::{Id, Limit, MOST};
 
 /// Those that come back at a reset come at this distance, where the server has not said how many it takes in which time.
 const GAP: Duration = Duration::from_millis(10);
-/// And at this one at most, whatever it has said.
+/// And at these, whatever it has said: so no more wait than there are milliseconds.
+const SHORTEST_GAP: Duration = Duration::from_millis(1);
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// No time is longer, so that it can be counted.
 const FAR_AWAY: Duration = Duration::from_secs(3650 * 86_400);
@@ -17,8 +18,10 @@ const FAR_AWAY: Duration = Duration::from_secs(3650 * 86_400);
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     limits: Vec<Known>,
-    /// The next who is told to come back is told to come then.
+    /// The next who waits, waits until then.
     turn: Option<Instant>,
+    /// The next who does not is told to come back then.
+    told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct Known {
 pub(super) struct NotYet {
     pub(super) policy: Option<Arc<str>>,
     pub(super) until: Instant,
+    /// Whether it is to wait until then; else it is refused.
+    pub(super) waits: bool,
 }
 
 /// What an answer has said, and when it was asked for.
@@ -58,8 +63,9 @@ impl Ledger {
         self.limits.is_empty()
     }
 
-    /// Take a request's part of every limit, if there is one left of each. A server is not believed for longer than `longest` at a time.
-    pub(super) fn admit(&mut self, now: Instant, longest: Duration) -> Result<(), NotYet> {
+    /// Take a request's part of every limit, if there is one left of each; if not, it can wait until `latest`. A server is not believed for
+    /// longer than `longest` at a time.
+    pub(super) fn admit(&mut self, now: Instant, latest: Instant, longest: Duration) -> Result<(), NotYet> {
         self.limits.retain_mut(|known| known.goes_on(now, longest));
         let full = self.limits.iter().filter(|known| known.left == 0).max_by_key(|known| known.until);
         let Some(full) = full else {
@@ -68,17 +74,23 @@ impl Ledger {
             }
             return Ok(());
         };
-        let gap = full.policy.map_or(GAP, |(amount, per)| {
-            per.div_f64(amount.max(1) as f64).clamp(Duration::from_nanos(1), LONGEST_GAP)
-        });
-        // One after another, and not all at the instant of the reset; who comes after very many begins anew.
+        let gap = full
+            .policy
+            .map_or(GAP, |(amount, per)| per.div_f64(amount.max(1) as f64).clamp(SHORTEST_GAP, LONGEST_GAP));
+        // One after another, and not all at the instant of the reset.
+        let policy = full.id.as_ref().map(|id| Arc::clone(&id.name));
+        let first = full.until;
+        let turn = self.turn.map_or(first, |turn| turn.max(first));
+        if turn <= latest && turn > now {
+            self.turn = Some(turn + gap);
+            return Err(NotYet { policy, until: turn, waits: true });
+        }
+        // Who is refused may never come. So after as many as are admitted in the time of the quota, it begins anew.
         let spread =
             full.policy.map_or(LONGEST_GAP, |(_, per)| per.clamp(LONGEST_GAP, longest.max(LONGEST_GAP)));
-        let turn = self.turn.filter(|turn| *turn >= full.until && *turn - full.until <= spread);
-        let until = turn.unwrap_or(full.until);
-        let policy = full.id.as_ref().map(|id| Arc::clone(&id.name));
-        self.turn = Some(until + gap);
-        Err(NotYet { policy, until })
+        let told = self.told.filter(|told| *told >= first && *told - first <= spread).unwrap_or(first);
+        self.told = Some(told + gap);
+        Err(NotYet { policy, until: told, waits: false })
     }
 
     pub(super) fn hear(&mut self, now: Instant, heard: &Heard<'_>, longest: Duration) {
@@ -160,9 +172,14 @@ mod tests {
         Heard { limits, refused_for: None, number, last }
     }
 
+    /// Ask for one that cannot wait.
+    fn admit(ledger: &mut Ledger, now: Instant) -> Result<(), NotYet> {
+        ledger.admit(now, now, MINUTE)
+    }
+
     /// How many go at this instant.
     fn admitted(ledger: &mut Ledger, now: Instant) -> usize {
-        (0..1_000).take_while(|_| ledger.admit(now, MINUTE).is_ok()).count()
+        (0..1_000).take_while(|_| admit(ledger, now).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,7 +188,7 @@ mod tests {
         assert_eq!(admitted(&mut ledger, now), 1_000, "nothing is known");
         ledger.hear(now, &heard(&[limit("a", 3, 10, Some((5, 20)))], 1, 1), MINUTE);
         assert_eq!(admitted(&mut ledger, now), 3);
-        let NotYet { policy, until } = ledger.admit(now, MINUTE).unwrap_err();
+        let NotYet { policy, until, .. } = admit(&mut ledger, now).unwrap_err();
         assert_eq!(policy.as_deref(), Some("a"));
         // One was told to come at the reset already. They come at a distance of four seconds, at most of one.
         assert_eq!(until, now + 11 * SECOND);
@@ -201,7 +218,7 @@ mod tests {
         assert_eq!(admitted(&mut ledger, now), 2);
         assert_eq!(admitted(&mut ledger, now + SECOND), 2);
         assert_eq!(admitted(&mut ledger, now + 2 * SECOND), 1, "of the hour");
-        let NotYet { policy, .. } = ledger.admit(now + 3 * SECOND, MINUTE).unwrap_err();
+        let NotYet { policy, .. } = admit(&mut ledger, now + 3 * SECOND).unwrap_err();
         assert_eq!(policy.as_deref(), Some("hour"));
     }
 
@@ -216,8 +233,8 @@ mod tests {
             let (mut ledger, now) = (Ledger::default(), Instant::now());
             let heard = Heard { limits: &limits, refused_for: Some(5 * SECOND), number: 1, last: 1 };
             ledger.hear(now, &heard, MINUTE);
-            assert_eq!(ledger.admit(now, MINUTE).unwrap_err().until, now + until * SECOND, "{limits:?}");
-            assert!(ledger.admit(now + 5 * SECOND, MINUTE).is_ok(), "{limits:?}");
+            assert_eq!(admit(&mut ledger, now).unwrap_err().until, now + until * SECOND, "{limits:?}");
+            assert!(admit(&mut ledger, now + 5 * SECOND).is_ok(), "{limits:?}");
         }
     }
 
@@ -225,10 +242,27 @@ mod tests {
     async fn one_request_finds_out_whether_a_server_that_asks_for_very_long_still_means_it() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.hear(now, &heard(&[limit("a", 0, u64::MAX, Some((1, u64::MAX)))], 1, 1), MINUTE);
-        assert_eq!(ledger.admit(now, MINUTE).unwrap_err().until, now + MINUTE);
+        assert_eq!(admit(&mut ledger, now).unwrap_err().until, now + MINUTE);
         for minute in 1..5 {
             assert_eq!(admitted(&mut ledger, now + minute * MINUTE), 1);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_than_are_admitted_in_the_time_that_they_would() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.hear(now, &heard(&[limit("a", 0, 10, Some((20, 10)))], 1, 1), MINUTE);
+        for _ in 0..1_000 {
+            let told = admit(&mut ledger, now).unwrap_err();
+            assert!(!told.waits && told.until <= now + 20 * SECOND + SECOND / 2, "they may never come");
+        }
+        let wait = |ledger: &mut Ledger| ledger.admit(now, now + 15 * SECOND, MINUTE).unwrap_err();
+        for turn in 0..11 {
+            let until = now + 10 * SECOND + turn * SECOND / 2;
+            let NotYet { until: at, waits, .. } = wait(&mut ledger);
+            assert_eq!((at, waits), (until, true));
+        }
+        assert!((0..1_000).all(|_| !wait(&mut ledger).waits));
     }
 
     #[tokio::test(start_paused = true)]
@@ -262,13 +296,13 @@ mod tests {
             }
             let mut first = None;
             for _ in 0..1_000 {
-                if let Err(NotYet { until, .. }) = ledger.admit(now, MINUTE) {
+                if let Err(NotYet { until, .. }) = admit(&mut ledger, now) {
                     first.get_or_insert(until);
                     prop_assert!(until > now && until <= now + 2 * MINUTE + 2 * SECOND);
                 }
             }
             if let Some(until) = first {
-                prop_assert!(ledger.admit(until, MINUTE).is_ok());
+                prop_assert!(admit(&mut ledger, until).is_ok());
             }
         }
     }

@@ -14,6 +14,7 @@ mod endpoints;
 mod even;
 mod slow_one;
 mod supermarket;
+mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn play() -> Result<Verdict, BoxError> {
     let mut verdict = Verdict::default();
     supermarket::play(seeds, &folder, &mut verdict)?;
     slow_one::play(seeds, &folder, &mut verdict)?;
+    tail::play(seeds, &folder, &mut verdict)?;
     black_hole::play(seeds, &folder, &mut verdict)?;
     even::play(seeds, &mut verdict);
     println!("\nplots: {}, as balance-*.svg", folder.display());
