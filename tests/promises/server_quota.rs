@@ -148,9 +148,10 @@ async fn one_server_that_is_used_up_holds_back_nothing_that_is_for_another() {
         Ok::<_, Infallible>(if is_small { says(r#""a";r=0;t=60"#) } else { answer(200) })
     });
     let quotas = ServerQuotas::new();
-    let service = ServerQuotaLayer::from(quotas.clone()).layer(inner);
-    let ask = async |uri: &str| service.clone().oneshot(to(uri)).await.is_ok();
-    assert!(ask("http://small.test/").await && ask("http://large.test/").await);
+    // One service for all, which remembers the server that it called last.
+    let mut service = ServerQuotaLayer::from(quotas.clone()).layer(inner);
+    let mut ask = async |uri: &str| service.ready().await.unwrap().call(to(uri)).await.is_ok();
+    assert!(ask("http://large.test/").await && ask("http://small.test/").await);
     assert!(!ask("http://small.test/other").await && !ask("http://SMALL.test:80/").await);
     assert!(ask("http://large.test/").await && ask("http://small.test:81/").await);
     assert_eq!(quotas.len(), 3);
