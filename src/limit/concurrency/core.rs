@@ -19,6 +19,8 @@ pub(super) struct Core {
     queues: Mutex<Queues>,
     /// How many may wait; as many as may be in flight, if nothing is said.
     longest: Option<usize>,
+    /// The same for those in line; as many as can be served in time, if nothing is said.
+    longest_line: Option<usize>,
     adapts: Option<Adapts>,
     // Statistics and estimates are no part of the guarantee, so the model checker need not explore them.
     refused: std::sync::atomic::AtomicU64,
@@ -71,11 +73,10 @@ pub(super) enum Joined {
 
 impl Core {
     /// The settings were checked.
-    pub(super) fn new(settings: &ConcurrencySettings) -> Self {
+    pub(super) fn new(settings: &ConcurrencySettings, rng: Rng) -> Self {
         let (limit, longest, adapts) = match &settings.limit {
             Limit::Fixed(limit) => (*limit, Some(settings.queue.unwrap_or(*limit)), None),
             Limit::Adaptive(adaptive) => {
-                let rng = Rng::from_entropy();
                 let control = Control::new(adaptive, Instant::now(), rng.unit());
                 (control.limit(), settings.queue, Some(Adapts { control: Mutex::new(control), rng }))
             }
@@ -84,6 +85,7 @@ impl Core {
             state: AtomicU64::new(State::new(limit).0),
             queues: Mutex::new(Queues { waiters: Waiters::new(), line: Line::new() }),
             longest,
+            longest_line: settings.queue,
             adapts,
             refused: std::sync::atomic::AtomicU64::new(0),
             service_time: std::sync::atomic::AtomicU64::new(0),
@@ -202,7 +204,7 @@ impl Core {
             return Turn::Entered;
         }
         let patience = Patience::of(self.service_time(), self.state().limit());
-        let joined = queues.line.join((now, latest), patience, priority, self.longest(), waker);
+        let joined = queues.line.join((now, latest), patience, priority, self.longest_line, waker);
         self.tell_whether_any_wait(&queues);
         drop(queues);
         match joined {

@@ -17,9 +17,11 @@ use crate::base::Priority;
 /// How long one waits at most under load; more, if those in flight leave so rarely that hardly anybody would be there when one does.
 const TARGET: Duration = Duration::from_millis(5);
 /// It is so many times the time between two that leave.
-const TURNS: u32 = 3;
+const TURNS: u32 = 8;
 /// And no more than this.
 const LONGEST_TARGET: Duration = Duration::from_millis(100);
+/// Nobody serves faster, as far as the length of the queue is concerned.
+const SHORTEST_TURN: Duration = Duration::from_micros(10);
 /// So many targets are an interval.
 const INTERVAL: u32 = 20;
 
@@ -28,14 +30,18 @@ const INTERVAL: u32 = 20;
 pub(super) struct Patience {
     target: Duration,
     interval: Duration,
+    /// As many as can be served in an interval.
+    places: usize,
 }
 
 impl Patience {
     /// If a call takes so long, and so many are in flight.
     pub(super) fn of(service_time: Duration, in_flight: usize) -> Self {
         let turn = service_time / u32::try_from(in_flight.max(1)).unwrap_or(u32::MAX);
-        let target = (turn * TURNS).clamp(TARGET, LONGEST_TARGET);
-        Self { target, interval: target * INTERVAL }
+        let target = turn.saturating_mul(TURNS).clamp(TARGET, LONGEST_TARGET);
+        let interval = target * INTERVAL;
+        let places = interval.as_nanos() / turn.max(SHORTEST_TURN).as_nanos();
+        Self { target, interval, places: usize::try_from(places).unwrap_or(usize::MAX).max(1) }
     }
 }
 
@@ -100,14 +106,14 @@ impl Line {
         }
     }
 
-    /// Wait, unless that is of no use: until `latest` at most. No more wait than `longest`; under load whoever came first makes room, and
+    /// Wait, unless that is of no use: until `latest` at most. No more wait than `longest`, or than can be served in an interval; under load whoever came first makes room, and
     /// batch makes room for others at any time.
     pub(super) fn join(
         &mut self,
         (now, latest): (Instant, Option<Instant>),
         patience: Patience,
         priority: Priority,
-        longest: usize,
+        longest: Option<usize>,
         waker: &Waker,
     ) -> Option<Joined> {
         let is_loaded = self.is_loaded(now);
@@ -117,7 +123,7 @@ impl Line {
             return None;
         }
         let mut put_out = None;
-        if self.len() >= longest {
+        if self.len() >= longest.unwrap_or(patience.places) {
             let is_batch = priority == Priority::Batch;
             let leaves = match self.batch.first_key_value() {
                 Some((number, _)) if !is_batch || is_loaded => Some(*number),
@@ -196,7 +202,7 @@ mod tests {
         Patience { target: Duration::from_millis(5), interval: Duration::from_millis(100) };
 
     fn join(line: &mut Line, now: Instant, priority: Priority, longest: usize) -> Option<u64> {
-        line.join((now, None), USUAL, priority, longest, Waker::noop()).map(|joined| joined.number)
+        line.join((now, None), USUAL, priority, Some(longest), Waker::noop()).map(|joined| joined.number)
     }
 
     /// Who is called, in order, all at this time.
@@ -214,12 +220,15 @@ mod tests {
 
     #[test]
     fn one_waits_a_few_turns_under_load_and_twenty_times_that_before() {
-        let ms = |patience: Patience| (patience.target.as_millis(), patience.interval.as_millis());
-        assert_eq!(ms(Patience::of(MS, 100)), (5, 100));
-        assert_eq!(ms(Patience::of(100 * MS, 30)), (9, 199), "10 ms, but for rounding");
-        assert_eq!(ms(Patience::of(10_000 * MS, 1)), (100, 2_000));
-        assert_eq!(ms(Patience::of(Duration::MAX, usize::MAX)), (100, 2_000));
-        assert_eq!(ms(Patience::of(Duration::ZERO, 0)), (5, 100));
+        let told = |patience: Patience| {
+            let Patience { target, interval, places } = patience;
+            (target.as_millis(), interval.as_millis(), places)
+        };
+        assert_eq!(told(Patience::of(MS, 100)), (5, 100, 10_000));
+        assert_eq!(told(Patience::of(100 * MS, 40)), (20, 400, 160));
+        assert_eq!(told(Patience::of(10_000 * MS, 1)), (100, 2_000, 1), "one can wait at any rate");
+        assert_eq!(told(Patience::of(Duration::MAX, usize::MAX)).0, 100);
+        assert_eq!(told(Patience::of(Duration::ZERO, 0)), (5, 100, 10_000));
     }
 
     #[test]
@@ -237,7 +246,7 @@ mod tests {
         let first = join(&mut line, now + 200 * MS, Priority::Interactive, 9).unwrap();
         let second = join(&mut line, now + 250 * MS, Priority::Interactive, 9).unwrap();
         let joined =
-            line.join((now + 301 * MS, None), USUAL, Priority::Interactive, 9, Waker::noop()).unwrap();
+            line.join((now + 301 * MS, None), USUAL, Priority::Interactive, Some(9), Waker::noop()).unwrap();
         assert_eq!(joined.until, now + 306 * MS, "nobody waits for long under load");
         let order = called(&mut line, &[first, second, joined.number], now + 302 * MS);
         assert_eq!(order, [joined.number, second]);
@@ -247,9 +256,9 @@ mod tests {
     #[test]
     fn whoever_cannot_finish_in_time_does_not_wait() {
         let (now, mut line) = (Instant::now(), Line::new());
-        assert!(line.join((now, Some(now)), USUAL, Priority::Interactive, 9, Waker::noop()).is_none());
+        assert!(line.join((now, Some(now)), USUAL, Priority::Interactive, Some(9), Waker::noop()).is_none());
         let soon = Some(now + 10 * MS);
-        let joined = line.join((now, soon), USUAL, Priority::Interactive, 9, Waker::noop()).unwrap();
+        let joined = line.join((now, soon), USUAL, Priority::Interactive, Some(9), Waker::noop()).unwrap();
         assert_eq!(Some(joined.until), soon);
         assert!(line.call(now + 10 * MS).is_none(), "it would begin too late");
     }
