@@ -61,7 +61,7 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
     #[must_use]
     pub fn get(&self, key: &K) -> ConcurrencyLimiter {
         let Shared { settings, table } = &*self.shared;
-        let make = || Arc::new(Core::new(settings.limit, settings.queue_or_default()));
+        let make = || Arc::new(Core::new(settings));
         let core = table.with(key, (), make, |core, ()| Arc::clone(core));
         ConcurrencyLimiter::of(core.expect("there is always a place"))
     }
