@@ -22,6 +22,10 @@ pub(super) struct Group<B>(Mutex<HashMap<Key, Arc<Flight<B>>>>);
 pub(super) type Work<B> = Pin<Box<dyn Future<Output = End<B>> + Send>>;
 
 /// How it ended.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an answer's head is this large, and a box would be an allocation"
+)]
 pub(super) enum End<B> {
     /// For all.
     Whole(Arc<Whole>),
@@ -54,6 +58,10 @@ struct State<B> {
     stage: Stage<B>,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an answer's head is this large, and a box would be an allocation"
+)]
 enum Stage<B> {
     /// The work is not there while somebody drives it.
     Running {
@@ -76,6 +84,10 @@ pub(super) struct Member<B> {
 }
 
 /// What a member gets.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an answer's head is this large, and a box would be an allocation"
+)]
 pub(super) enum Got<B> {
     Answer(Result<Response<Coalesced<B>>, Error>),
     /// Nothing that could be shared: its own request has to be sent.
