@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | once more? | [`retry`] | `retry`, on by default |
 //! | ask a second one? | `hedge` | `hedge` |
+//! | does somebody ask for this already? | `coalesce` | `coalesce` |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
 //! | and if it fails? | `fallback` | `fallback` |
 //! | to whom? | `balance` | `balance` |
@@ -78,7 +79,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `postgres`, `redis`, `reqwest` and `sqlite`.
 //!
-//! * `retry`, `timeout` (default), `balance`, `breaker`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `balance`, `breaker`, `coalesce`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
@@ -101,6 +102,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "coalesce")]
+#[cfg_attr(docsrs, doc(cfg(feature = "coalesce")))]
+pub mod coalesce;
 #[cfg(feature = "hedge")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hedge")))]
 pub mod hedge;

@@ -45,6 +45,7 @@ const DECIDERS: &[&str] = &[
     "client/redirect/reference.rs",
     "breaker/verdict.rs",
     "breaker/window.rs",
+    "coalesce/decide.rs",
     "connect/basic.rs",
     "connect/discovery/schedule.rs",
     "connect/eyeballs.rs",

@@ -9,6 +9,7 @@
     not(all(
         feature = "balance",
         feature = "breaker",
+        feature = "coalesce",
         feature = "fallback",
         feature = "hedge",
         feature = "idempotency",

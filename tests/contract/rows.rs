@@ -14,6 +14,7 @@ use stonework::balance::Balancer;
 use stonework::base::body::Body;
 use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcome, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
+use stonework::coalesce::CoalesceLayer;
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
 use stonework::hedge::{HedgeLayer, HedgeSettings};
@@ -302,6 +303,14 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         traits: WAITS,
         wrap: |inner| seal_http(bearer().layer(inner).map_request(without_token)),
     });
+    rows.push(Row {
+        layer: "CoalesceLayer",
+        mode: " of requests that could be shared",
+        traits: WAITS,
+        wrap: |inner| {
+            seal_http(CoalesceLayer::new().layer(inner.map_request(as_it_was)).map_request(harmless))
+        },
+    });
     rows.extend(require_rows());
     rows.extend(keyed_rows());
     rows.extend(around_the_body! {
@@ -312,6 +321,21 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
     });
     rows
+}
+
+/// A request that could be shared. Each is another one: that they are shared is a story of its own.
+fn harmless(mut request: HttpRequest) -> HttpRequest {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    request.headers_mut().insert("number", number.into());
+    *request.method_mut() = http::Method::GET;
+    request.map(|_| Full::default())
+}
+
+fn as_it_was(mut request: HttpRequest) -> HttpRequest {
+    request.headers_mut().remove("number");
+    *request.method_mut() = http::Method::PUT;
+    request.map(|_| Full::from("content"))
 }
 
 /// Above a service that takes the body of this crate. One that is keyed is another each time: what is kept is a story of its own.
@@ -405,6 +429,8 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SendDeadlineLayer ".answer()" = send().answer() => TELLS;
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
+        CoalesceLayer "" = CoalesceLayer::new() => WAITS;
+        CoalesceLayer ".when(false)" = CoalesceLayer::new().when(false) => WAITS;
         RetryLayer "" = retry() => RETRIES;
         HedgeLayer "" = hedge() => HEDGES;
         HedgeLayer ".when(false)" = hedge().when(false) => TELLS;

@@ -11,6 +11,7 @@ mod client;
 mod client_address;
 mod client_bodies;
 mod client_tonic;
+mod coalesce;
 mod collect;
 mod concurrency_limit;
 mod connect;

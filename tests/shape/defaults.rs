@@ -6,6 +6,7 @@ use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy}
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::coalesce::CoalesceSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
@@ -56,6 +57,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("fallback", format!("{:#?}", FallbackSettings::new())),
+        ("coalesce", format!("{:#?}", CoalesceSettings::new())),
         ("hedge", format!("{:#?}", HedgeSettings::new())),
         ("health", format!("{:#?}", HealthSettings::new())),
         ("prober", format!("{:#?}", ProberSettings::new())),
@@ -136,6 +138,12 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
         "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "coalesce `ignored_headers`" => {
+            let names = value.split(", ").map(|name| name.trim_matches('`').parse());
+            let names: Vec<http::HeaderName> = names.collect::<Result<_, _>>().ok()?;
+            CoalesceSettings::new().ignored_headers(names) == CoalesceSettings::new()
+        }
+        "coalesce `max_body`" => CoalesceSettings::new().max_body(bytes(value)?) == CoalesceSettings::new(),
         "hedge `attempt_header`" => {
             hedge.clone().attempt_header(value.trim_matches('`').parse().ok()?) == hedge
         }
