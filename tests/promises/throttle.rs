@@ -302,7 +302,9 @@ async fn there_are_no_more_throttles_than_there_may_be_and_those_in_use_are_kept
     let throttles = KeyedAdaptiveThrottle::new(ThrottleSettings::new()).unwrap().max_keys(10);
     let kept = throttles.get(&0);
     for _ in 0..100 {
-        kept.try_send().ok().map(|sent| sent.settle(Outcome::Overload));
+        if let Ok(sent) = kept.try_send() {
+            sent.settle(Outcome::Overload);
+        }
     }
     for key in 0..10_000 {
         assert!(throttles.try_send(&key).is_ok() || key == 0);
@@ -330,7 +332,7 @@ async fn it_works_over_any_service_and_can_be_switched_off() {
     let by_parity = |number: &u32| number % 2;
     let layer = AdaptiveThrottleLayer::keyed(KeyedAdaptiveThrottle::default(), by_parity).classify(judge);
     let service = layer.layer(service_fn(|number: u32| async move {
-        Ok::<_, Infallible>(if number % 2 == 0 { "busy" } else { "here" }.to_owned())
+        Ok::<_, Infallible>(if number.is_multiple_of(2) { "busy" } else { "here" }.to_owned())
     }));
     for number in 0..200 {
         let answer = service.clone().oneshot(number).await;
