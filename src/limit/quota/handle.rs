@@ -23,7 +23,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// What servers have said of their limits, for each host and port unless told otherwise. A handle, shared by cloning; see
 /// [`ServerQuotaLayer`](super::ServerQuotaLayer).
 ///
-/// Of each server at most eight limits are remembered, and at most 1024 servers; one that nobody calls for ten minutes (to twenty) is forgotten.
+/// Of each server at most eight limits are remembered, and at most 1024 servers; one that nobody calls for ten minutes (to twenty) is
+/// forgotten.
 ///
 /// ```
 /// use std::time::Duration;

@@ -9,7 +9,8 @@ use crate::limit::Admission;
 use crate::limit::gate::{Gated, Keyed, Settings};
 
 /// Keeps to what servers say of their limits: in the fields `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers),
-/// and with 429 and `Retry-After`. For clients; see "A client that holds back" in the [module](crate::limit). It takes `http::Request` and `http::Response`.
+/// and with 429 and `Retry-After`. For clients; see "A client that holds back" in the [module](crate::limit). It takes `http::Request`
+/// and `http::Response`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -42,15 +43,16 @@ use crate::limit::gate::{Gated, Keyed, Settings};
 /// ```
 ///
 /// When nothing is left of a limit, requests to its server are refused here until there is more, or [wait](Self::wait_up_to). What is
-/// left is what the server has said, less what was sent since the request that it said it to: it may not have seen that yet. When the time is over, there is as
-/// much as the policy says; without one, everything is sent until the server says more. Those that come back are told
-/// different instants, one after another, so that they do not all come at once.
+/// left is what the server has said, less what was sent since the request that it said it to: it may not have seen that yet. When the
+/// time is over, there is as much as the policy says; without one, everything is sent until the server says more. Those that come back
+/// are told different instants, one after another, so that they do not all come at once.
 ///
-/// What a server says is about itself alone, and it is not believed for longer than [a minute](ServerQuotas::longest) at a time. What is malformed, or
-/// counted in something else than requests, says nothing.
+/// What a server says is about itself alone, and it is not believed for longer than [a minute](ServerQuotas::longest) at a time. What is
+/// malformed, or counted in something else than requests, says nothing.
 ///
-/// *Errors:* of kind [`Overload`](crate::base::Kind::Overload) with [`QuotaUsedUp`](super::QuotaUsedUp) at the end, not sent, with the request handed
-/// back and the time to come back; else those of the inner service. *Readiness and cloning:* always ready; clones know the same.
+/// *Errors:* of kind [`Overload`](crate::base::Kind::Overload) with [`QuotaUsedUp`](super::QuotaUsedUp) at the end, not sent, with the
+/// request handed back and the time to come back; else those of the inner service. *Readiness and cloning:* always ready; clones know the
+/// same.
 /// *Cancellation:* who is dropped while waiting has taken nothing.
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct ServerQuotaLayer<K = HostPort, F = ByHost> {
@@ -88,8 +90,8 @@ impl<K, F: Clone> ServerQuotaLayer<K, F> {
 }
 
 impl<K, F> ServerQuotaLayer<K, F> {
-    /// Let a request for which nothing is left wait until there is more, so long at most and until the deadline in scope. Whoever would have to wait longer
-    /// is refused at once. Default: it is refused at once.
+    /// Let a request for which nothing is left wait until there is more, so long at most and until the deadline in scope. Whoever would
+    /// have to wait longer is refused at once. Default: it is refused at once.
     pub fn wait_up_to(mut self, patience: Duration) -> Self {
         self.settings.admission = Admission::WaitUpTo(patience);
         self

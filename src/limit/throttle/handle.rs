@@ -12,8 +12,8 @@ use crate::base::{Ratio, Rng, scope};
 /// Holds back what a service would only refuse, by what it took lately. It is a handle: its clones share what was counted.
 ///
 /// **Guarantee.** A request is not sent with the chance `max(0, (requests − K · accepts) / (requests + 1))`, counted over the last two
-/// minutes, and never with more than nine tenths. Under an overload a service gets about `K` times what it takes, and nobody has to wait or be
-/// told by it. As long as it takes at least one in `K`, nothing is held back.
+/// minutes, and never with more than nine tenths. Under an overload a service gets about `K` times what it takes, and nobody has to wait
+/// or be told by it. As long as it takes at least one in `K`, nothing is held back.
 ///
 /// ```
 /// use stonework::base::{Outcome, Rng};

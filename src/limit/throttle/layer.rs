@@ -22,8 +22,9 @@ use crate::limit::Keyed;
 /// # Ok(()) }
 /// ```
 ///
-/// *Errors:* of kind [`Overload`](crate::base::Kind::Overload) with [`Throttled`] at the end, not sent, with the request handed back, and not to be
-/// repeated; else those of the inner service. *Readiness and cloning:* as ready as the inner service; clones share what was counted.
+/// *Errors:* of kind [`Overload`](crate::base::Kind::Overload) with [`Throttled`] at the end, not sent, with the request handed back, and
+/// not to be repeated; else those of the inner service. *Readiness and cloning:* as ready as the inner service; clones share what was
+/// counted.
 /// *Cancellation:* a call that is dropped counts for nothing, or as refused if its deadline had passed.
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct AdaptiveThrottleLayer<T = Keyed<KeyedAdaptiveThrottle, ByHost>, C = ClassifyHttp> {

@@ -8,7 +8,8 @@ use super::handle::Shared;
 use super::window::At;
 use crate::base::{Delivery, Kind, Outcome};
 
-/// A request that was sent and is counted, from [`AdaptiveThrottle::try_send`](super::AdaptiveThrottle::try_send). It is to be said how it went.
+/// A request that was sent and is counted, from [`AdaptiveThrottle::try_send`](super::AdaptiveThrottle::try_send). It is to be said how
+/// it went.
 ///
 /// Dropped without [`settle`](Self::settle), also by a panic, it counts for nothing, as if it had not been sent; but where the
 /// [`Deadline`](crate::base::Deadline) has passed that it had, nobody took it.

@@ -3,8 +3,9 @@ use std::time::Duration;
 use super::InvalidThrottle;
 use crate::base::Ratio;
 
-/// When a client holds back: the settings of an [`AdaptiveThrottle`](super::AdaptiveThrottle). With the feature `serde` they can be read from a
-/// file and written to one: durations as `"2m"`, shares as `"90%"`; an unknown field or an impossible value is an error that names the field.
+/// When a client holds back: the settings of an [`AdaptiveThrottle`](super::AdaptiveThrottle). With the feature `serde` they can be read
+/// from a file and written to one: durations as `"2m"`, shares as `"90%"`; an unknown field or an impossible value is an error that names
+/// the field.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,15 +40,16 @@ impl ThrottleSettings {
         }
     }
 
-    /// How much more is sent than the service takes: with 2 it is never sent more than twice as much, so that at most half of what it gets is refused there, and with
-    /// 1.1 a tenth more. Less finds out later that it has recovered, more costs it more. Default: 2.
+    /// How much more is sent than the service takes: with 2 it is never sent more than twice as much, so that at most half of what it
+    /// gets is refused there, and with 1.1 a tenth more. Less finds out later that it has recovered, more costs it more. Default: 2.
     pub const fn multiplier(mut self, multiplier: f64) -> Self {
         self.multiplier = multiplier;
         self
     }
 
-    /// How long what was counted counts. It is divided into 24 stretches, of which one after another is forgotten. It has to be longer than nearly all calls take;
-    /// and with the default multiplier, what is sent after a total overload grows about twofold in each half of it. Default: 2 min.
+    /// How long what was counted counts. It is divided into 24 stretches, of which one after another is forgotten. It has to be longer
+    /// than nearly all calls take; and with the default multiplier, what is sent after a total overload grows about twofold in each half
+    /// of it. Default: 2 min.
     pub const fn window(mut self, length: Duration) -> Self {
         self.window = length;
         self

@@ -14,8 +14,8 @@ use crate::base::sync::{AtomicU64, Ordering};
 
 /// Stretches that the window consists of, the present one among them.
 const STRETCHES: u32 = 24;
-/// In so many of the newest, a request that nobody has answered yet is taken for one that will be: whoever has just begun, or has suddenly more to
-/// ask, has no answers yet. In older ones it was not taken.
+/// In so many of the newest, a request that nobody has answered yet is taken for one that will be: whoever has just begun, or has
+/// suddenly more to ask, has no answers yet. In older ones it was not taken.
 const YOUNG: u32 = 2;
 
 #[derive(Debug)]

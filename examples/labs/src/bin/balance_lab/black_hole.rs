@@ -1,6 +1,6 @@
-//! One that fails at once. Whoever looks at speed or at the number of calls alone takes it for the best: that is known of nearly every balancer
-//! (as in kubernetes/ingress-nginx, issue 5540). Ten endpoints that take 20 ms, of which one fails after 1 ms for half of a minute; a
-//! thousand calls a second. By turns it gets one in ten.
+//! One that fails at once. Whoever looks at speed or at the number of calls alone takes it for the best: that is known of nearly every
+//! balancer (as in kubernetes/ingress-nginx, issue 5540). Ten endpoints that take 20 ms, of which one fails after 1 ms for half of a
+//! minute; a thousand calls a second. By turns it gets one in ten.
 
 use std::path::Path;
 use std::time::Duration;

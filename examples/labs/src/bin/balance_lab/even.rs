@@ -1,7 +1,7 @@
-//! Who gets how much. What Finagle's own tests ask of its balancers (`P2CSuite`, `P2CPeakEwmaTest`), with a millisecond for each of their ticks: a
-//! hundred endpoints and a hundred thousand calls. Of calls that do not end, each has its part within a ten-thousandth of all; of calls that
-//! take equally long, within five; one that has not answered yet is asked once; and one that takes twice as long gets half as
-//! much at least, where what was measured is forgotten soon.
+//! Who gets how much. What Finagle's own tests ask of its balancers (`P2CSuite`, `P2CPeakEwmaTest`), with a millisecond for each of their
+//! ticks: a hundred endpoints and a hundred thousand calls. Of calls that do not end, each has its part within a ten-thousandth of all;
+//! of calls that take equally long, within five; one that has not answered yet is asked once; and one that takes twice as long gets half
+//! as much at least, where what was measured is forgotten soon.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,8 +72,8 @@ fn counted(
     (balancer, counts)
 }
 
-/// How far the furthest is from the first, by their mean loads: each call finds one more there than the one before it, so that is half of what
-/// they have in the end.
+/// How far the furthest is from the first, by their mean loads: each call finds one more there than the one before it, so that is half of
+/// what they have in the end.
 fn furthest(counts: &Counts) -> f64 {
     let load = |count: &AtomicU64| count.load(Relaxed) as f64 / 2.0;
     counts.iter().map(|count| (load(count) - load(&counts[0])).abs()).fold(0.0, f64::max)

@@ -7,7 +7,8 @@
 //!
 //!     cargo run --release --package stonework-labs --bin balance_lab [--seeds N] [FOLDER]
 //!
-//! It takes some tens of seconds with twenty seeds, writes a plot of each experiment into the folder, and ends with exit code 0 if every claim held.
+//! It takes some tens of seconds with twenty seeds, writes a plot of each experiment into the folder, and ends with exit code 0 if every
+//! claim held.
 
 mod black_hole;
 mod endpoints;

@@ -1,7 +1,7 @@
-//! The better of two. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001: many servers, each a queue, at a load of λ,
-//! and calls that take a second on average. In the limit of many servers, calls are there for Σ λ^(2^i − 2) seconds on average, where it
-//! is 1/(1 − λ) at random; and λ^(2^k − 1) of the queues have k calls or more. A hundred servers are not many enough for that: what they
-//! come to is told by a Markov chain, which knows nothing of the layers.
+//! The better of two. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001: many servers, each a queue, at a load
+//! of λ, and calls that take a second on average. In the limit of many servers, calls are there for Σ λ^(2^i − 2) seconds on average,
+//! where it is 1/(1 − λ) at random; and λ^(2^k − 1) of the queues have k calls or more. A hundred servers are not many enough for that:
+//! what they come to is told by a Markov chain, which knows nothing of the layers.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! Ask a second one. Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013: whoever needs a hundred answers, of which one in a hundred is slow, is
-//! slow two times of three (1 − 0.99^100 = 63 %). Asking a second replica after a while made the slowest reads of a table, at 99.9 %, 74 ms in
-//! place of 1 800 ms, for 2 % more requests.
+//! Ask a second one. Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013: whoever needs a hundred answers, of which one in a hundred
+//! is slow, is slow two times of three (1 − 0.99^100 = 63 %). Asking a second replica after a while made the slowest reads of a table, at
+//! 99.9 %, 74 ms in place of 1 800 ms, for 2 % more requests.
 //!
-//! Here a leaf takes 10 ms, and one in a hundred between 0.1 and 2 s; which of them is by chance, so a second one helps. Nobody says how long to
-//! wait before it: that is learned. Of a hundred calls, one needs a leaf of which both replicas are slow: what is told at 99 % lies at the very edge of
-//! those, so it is told of all runs together, and of twenty at least.
+//! Here a leaf takes 10 ms, and one in a hundred between 0.1 and 2 s; which of them is by chance, so a second one helps. Nobody says how
+//! long to wait before it: that is learned. Of a hundred calls, one needs a leaf of which both replicas are slow: what is told at 99 %
+//! lies at the very edge of those, so it is told of all runs together, and of twenty at least.
 
 use std::path::Path;
 use std::time::Duration;
