@@ -14,7 +14,8 @@ use stonework::hedge::HedgeSettings;
 use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{
-    ConcurrencySettings, SharedLimitSettings, ThrottleSettings, TrustedProxies, WhenAway,
+    AdaptiveSettings, Algorithm, ConcurrencySettings, SharedLimitSettings, ThrottleSettings, TrustedProxies,
+    WhenAway,
 };
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
@@ -101,6 +102,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 }
 
 fn holds(name: &str, value: &str) -> Option<bool> {
+    let adaptive = AdaptiveSettings::new();
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
@@ -389,6 +391,12 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `trusted_proxies`" => {
             value == "none" && server.clone().trusted_proxies(TrustedProxies::none()) == server
         }
+        "adaptive `algorithm`" => {
+            value == "Gradient2" && adaptive.algorithm(Algorithm::Gradient2) == adaptive
+        }
+        "adaptive `initial`" => adaptive.initial(value.parse().ok()?) == adaptive,
+        "adaptive `min`" => adaptive.min(value.parse().ok()?) == adaptive,
+        "adaptive `max`" => adaptive.max(value.parse().ok()?) == adaptive,
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
