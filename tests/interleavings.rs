@@ -15,7 +15,8 @@ use stonework::idempotency::{
     AfterCrash, Begun, Final, Fingerprint, Held, MemoryStore as Keys, NewClaim, Owner, Scope, Store,
 };
 use stonework::limit::{
-    Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
+    AdaptiveThrottle, Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota,
+    RateLimiter, ThrottleSettings,
 };
 use stonework::pool::{Manage, Pool, PoolSettings, Pooled};
 use tokio::time::Instant;
@@ -772,5 +773,27 @@ fn of_two_endpoints_that_fail_at_once_one_is_left_out_and_one_is_not() {
         let stats = balancer.stats();
         let left_out = stats.endpoints().iter().filter(|one| one.state() == EndpointState::Ejected).count();
         assert_eq!(left_out, 1);
+    });
+}
+
+#[test]
+fn what_threads_ask_of_a_throttle_at_once_is_counted_once_each() {
+    loom::model(|| {
+        let settings = ThrottleSettings::new().min_requests(0).max_rejection(Ratio::percent(99));
+        let throttle = AdaptiveThrottle::new(settings).unwrap();
+        // Whether it is sent or held back, nobody takes it.
+        let refused = |throttle: &AdaptiveThrottle| {
+            if let Ok(sent) = throttle.try_send() {
+                sent.settle(Outcome::Overload);
+            }
+        };
+        let other = throttle.clone();
+        let thread = thread::spawn(move || refused(&other));
+        // One that was taken back, as if it had not been.
+        drop(throttle.try_send());
+        refused(&throttle);
+        thread.join().unwrap();
+        let all = [2.0 / 3.0, 3.0 / 4.0].map(|share| Ratio::try_from(share).unwrap());
+        assert!(all.contains(&throttle.chance()), "{}", throttle.chance());
     });
 }
