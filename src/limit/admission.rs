@@ -28,7 +28,8 @@ pub enum Admission {
     /// not for as long as that, the last comes first, since its caller is still there, and nobody waits longer than a few milliseconds. A
     /// call whose [deadline](crate::base::Deadline) leaves it less time than calls take does not wait, nor begin. What is
     /// [less important](crate::limit::ConcurrencyLimitLayer::priority) comes last. Those times, 5 and 100 ms, are longer where calls leave
-    /// less often: three turns and sixty, up to 100 ms and 2 s. A limiter says how many may wait.
+    /// less often: eight turns and 160, up to 100 ms and 2 s. As many may wait as can be served in the longer time, unless the limiter
+    /// [says](crate::limit::ConcurrencySettings::queue) how many.
     ///
     /// It is for limits on how much is in flight; a limit on rates refuses at once.
     Queue,

@@ -1,3 +1,4 @@
+use std::mem;
 use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub(super) struct Core {
     queues: Mutex<Queues>,
     /// How many may wait; as many as may be in flight, if nothing is said.
     longest: Option<usize>,
+    /// The same for those in line; as many as can be served in time, if nothing is said.
+    longest_line: Option<usize>,
     adapts: Option<Adapts>,
     // Statistics and estimates are no part of the guarantee, so the model checker need not explore them.
     refused: std::sync::atomic::AtomicU64,
@@ -34,7 +37,7 @@ struct Adapts {
 /// Those who wait in the order of arrival come before those in line.
 struct Queues {
     waiters: Waiters,
-    line: Line,
+    line: Line<Waker>,
 }
 
 impl Queues {
@@ -71,11 +74,10 @@ pub(super) enum Joined {
 
 impl Core {
     /// The settings were checked.
-    pub(super) fn new(settings: &ConcurrencySettings) -> Self {
+    pub(super) fn new(settings: &ConcurrencySettings, rng: Rng) -> Self {
         let (limit, longest, adapts) = match &settings.limit {
             Limit::Fixed(limit) => (*limit, Some(settings.queue.unwrap_or(*limit)), None),
             Limit::Adaptive(adaptive) => {
-                let rng = Rng::from_entropy();
                 let control = Control::new(adaptive, Instant::now(), rng.unit());
                 (control.limit(), settings.queue, Some(Adapts { control: Mutex::new(control), rng }))
             }
@@ -84,6 +86,7 @@ impl Core {
             state: AtomicU64::new(State::new(limit).0),
             queues: Mutex::new(Queues { waiters: Waiters::new(), line: Line::new() }),
             longest,
+            longest_line: settings.queue,
             adapts,
             refused: std::sync::atomic::AtomicU64::new(0),
             service_time: std::sync::atomic::AtomicU64::new(0),
@@ -202,7 +205,7 @@ impl Core {
             return Turn::Entered;
         }
         let patience = Patience::of(self.service_time(), self.state().limit());
-        let joined = queues.line.join((now, latest), patience, priority, self.longest(), waker);
+        let joined = queues.line.join((now, latest), patience, priority, self.longest_line, waker.clone());
         self.tell_whether_any_wait(&queues);
         drop(queues);
         match joined {
@@ -218,9 +221,15 @@ impl Core {
 
     /// How it stands with this one in line.
     pub(super) fn turn(&self, number: u64, waker: &Waker) -> Turn {
-        let (stands, _before) = self.queues().line.stay(number, waker);
-        match stands {
-            Stands::Waits => Turn::Waits(None),
+        let mut queues = self.queues();
+        match queues.line.stands(number) {
+            Stands::Waits(waits) if waits.will_wake(waker) => Turn::Waits(None),
+            Stands::Waits(waits) => {
+                let _before = mem::replace(waits, waker.clone());
+                // It is dropped where nobody holds the lock.
+                drop(queues);
+                Turn::Waits(None)
+            }
             Stands::IsCalled => Turn::Entered,
             Stands::IsPutOut => Turn::InVain,
         }
@@ -229,12 +238,12 @@ impl Core {
     /// Wait in line no more.
     pub(super) fn leave_queue(&self, number: u64) {
         let mut queues = self.queues();
-        let (stands, _waker) = queues.line.leave(number);
-        if stands == Stands::Waits {
+        let stands = queues.line.leave(number);
+        if matches!(stands, Stands::Waits(_)) {
             self.tell_whether_any_wait(&queues);
         }
         drop(queues);
-        if stands == Stands::IsCalled {
+        if matches!(stands, Stands::IsCalled) {
             // And never noticed.
             self.leave();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::waiting::Waiting;
 use super::{ConcurrencySettings, InvalidConcurrency, Overloaded, Permit, Queued};
-use crate::base::{Deadline, Priority, scope};
+use crate::base::{Deadline, Priority, Rng, scope};
 
 /// A limit on how much is in flight at once: its clones share it, and every layer and service made from one of them is a view of
 /// the same limit. Another limit is another `ConcurrencyLimiter`.
@@ -37,9 +37,18 @@ impl ConcurrencyLimiter {
     ///
     /// [`InvalidConcurrency`], if it is zero, or the bounds of an adaptive limit are in no order.
     pub fn new(settings: impl Into<ConcurrencySettings>) -> Result<Self, InvalidConcurrency> {
+        Self::with_rng(settings, Rng::from_entropy())
+    }
+
+    /// The same with chance from there, for simulations that can be repeated: it says when an adaptive limit dips.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_rng(settings: impl Into<ConcurrencySettings>, rng: Rng) -> Result<Self, InvalidConcurrency> {
         let settings = settings.into();
         settings.check()?;
-        Ok(Self { core: Arc::new(Core::new(&settings)) })
+        Ok(Self { core: Arc::new(Core::new(&settings, rng)) })
     }
 
     pub(super) const fn of(core: Arc<Core>) -> Self {
@@ -71,7 +80,11 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// The same, where somebody wants to know how long it takes.
+    pub(in crate::limit) fn is_adaptive(&self) -> bool {
+        self.core.is_adaptive()
+    }
+
+    /// A permit, where somebody wants to know how long it takes.
     pub(in crate::limit) fn try_acquire_timed(&self) -> Option<Permit> {
         self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core), true))
     }

@@ -53,7 +53,7 @@ impl Permit {
     /// # Ok(()) }
     /// ```
     pub fn answered(&mut self) {
-        self.end(|after| Ending::Answered(after));
+        self.end(Ending::Answered);
     }
 
     /// It was not done in time, or was refused because there is too much to do: an adaptive limit falls, if that happens often. See

@@ -47,7 +47,7 @@ impl Queued {
                 if let Some((number, until)) = place {
                     self.place = Some(Place { number, until });
                 }
-                return Poll::Pending;
+                Poll::Pending
             }
             Turn::Entered => {
                 self.place = None;

@@ -46,11 +46,16 @@ impl ConcurrencySettings {
     }
 
     /// How many may wait, where waiting is allowed: see [`Admission::WaitUpTo`](crate::limit::Admission::WaitUpTo). Default: as
-    /// many as may be in flight, so that whoever waits is served in the time that one round takes. Zero lets nobody wait.
+    /// many as may be in flight, so that whoever waits is served in the time that one round takes; in the
+    /// [queue that never gets old](crate::limit::Admission::Queue), as many as can be served in time. Zero lets nobody wait.
     #[must_use]
     pub const fn queue(mut self, waiting: usize) -> Self {
         self.queue = Some(waiting);
         self
+    }
+
+    pub(in crate::limit) const fn is_adaptive(&self) -> bool {
+        matches!(self.limit, Limit::Adaptive(_))
     }
 
     pub(crate) const fn check(&self) -> Result<(), InvalidConcurrency> {
