@@ -11,6 +11,7 @@ use loom::thread;
 use stonework::balance::{Balancer, BalancerSettings, OutlierSettings};
 use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, EndpointState, Outcome, Plain, Ratio};
 use stonework::breaker::{Breaker, BreakerSettings};
+use stonework::coalesce::{CoalesceFuture, CoalesceLayer};
 use stonework::idempotency::{
     AfterCrash, Begun, Final, Fingerprint, Held, MemoryStore as Keys, NewClaim, Owner, Scope, Store,
 };
@@ -492,7 +493,7 @@ type Got = Result<Pooled<ByHand>, stonework::Error>;
 
 /// Somebody who wants one, polled by hand.
 struct Gets {
-    getting: std::pin::Pin<Box<dyn Future<Output = Got> + Send>>,
+    getting: Pin<Box<dyn Future<Output = Got> + Send>>,
     woken: std::sync::Arc<Woken>,
 }
 
@@ -795,5 +796,102 @@ fn what_threads_ask_of_a_throttle_at_once_is_counted_once_each() {
         thread.join().unwrap();
         let all = [2.0 / 3.0, 3.0 / 4.0].map(|share| Ratio::try_from(share).unwrap());
         assert!(all.contains(&throttle.chance()), "{}", throttle.chance());
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── one call for all
+
+type Asked = http::Request<http_body_util::Empty<bytes::Bytes>>;
+type Answer = http::Response<http_body_util::Empty<bytes::Bytes>>;
+type Call =
+    CoalesceFuture<WhenTold, http_body_util::Empty<bytes::Bytes>, http_body_util::Empty<bytes::Bytes>>;
+
+/// A service that answers when it is told to.
+#[derive(Clone, Default)]
+struct WhenTold(std::sync::Arc<loom::sync::Mutex<(bool, Option<std::task::Waker>)>>);
+
+impl WhenTold {
+    fn tell(&self) {
+        let waker = {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            state.1.take()
+        };
+        waker.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+impl tower::Service<Asked> for WhenTold {
+    type Response = Answer;
+    type Error = std::convert::Infallible;
+    type Future = Self;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Asked) -> Self {
+        self.clone()
+    }
+}
+
+impl Future for WhenTold {
+    type Output = Result<Answer, std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(Ok(Answer::default()));
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// One who asks, and what their task would be woken by.
+struct Asks {
+    call: Pin<Box<Call>>,
+    woken: std::sync::Arc<Woken>,
+}
+
+impl Asks {
+    fn of(service: &mut impl tower::Service<Asked, Future = Call>) -> Self {
+        Self { call: Box::pin(service.call(Asked::default())), woken: std::sync::Arc::default() }
+    }
+
+    /// Whether the answer is there.
+    fn poll(&mut self) -> bool {
+        self.woken.0.store(false, std::sync::atomic::Ordering::SeqCst);
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        match self.call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => answer.map(|answer| assert_eq!(answer.status(), 200)).is_ok(),
+            Poll::Pending => false,
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_shares_a_call_is_told_of_its_answer_although_another_drives_it_and_leaves_at_any_moment() {
+    loom::model(|| {
+        let told = WhenTold::default();
+        let mut service = CoalesceLayer::new().layer(told.clone());
+        let (mut one, mut other) = (Asks::of(&mut service), Asks::of(&mut service));
+        let leaves = thread::spawn(move || {
+            one.poll();
+            drop(one);
+        });
+        let tells = thread::spawn(move || told.tell());
+        let mut answered = other.poll();
+        leaves.join().unwrap();
+        tells.join().unwrap();
+        if !answered {
+            assert!(other.was_woken(), "nobody else is left");
+            answered = other.poll();
+        }
+        assert!(answered);
     });
 }
