@@ -53,6 +53,7 @@ mod hop;
 mod host;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
+mod ip_network;
 mod key;
 mod keyed;
 mod kind;
@@ -142,6 +143,7 @@ pub(crate) use self::caught::{Caught, message};
 pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
+pub(crate) use self::ip_network::{IpNetwork, NetworkFlaw};
 pub(crate) use self::lane::{lane, lanes};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::principal::Grants;
