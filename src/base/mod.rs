@@ -41,6 +41,7 @@ mod client_auth;
 mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
+pub(crate) mod context;
 pub mod deadline;
 mod detach;
 mod endpoint;
@@ -74,14 +75,18 @@ mod ratio;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod refuse;
+mod request_id;
 mod retry_after;
 mod rng;
+mod route;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
 mod timings;
 mod token;
+mod trace;
 mod tracing_observer;
+mod trusted_peers;
 mod waiters;
 mod wire;
 
@@ -121,14 +126,18 @@ pub use pooled::PoolClose;
 pub use principal::{ByPrincipal, Principal, PrincipalId, PrincipalKey};
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
+pub use request_id::{InvalidRequestId, RequestId, X_REQUEST_ID};
 pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 #[cfg(feature = "limit")]
 pub(crate) use rng::UnforeseenHash;
+pub use route::Route;
 pub use served::{CloseReason, ServerPhase};
 pub use timings::Timings;
 pub use token::{KeyFault, TokenFault, TokenRefused};
+pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 pub use tracing_observer::TracingObserver;
+pub use trusted_peers::{InvalidPeers, TrustedPeers};
 pub use wire::{InvalidTimeout, TimeoutHeader};
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]

@@ -47,7 +47,7 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
 }
 
 /// Any text can be a method. Only those that everybody knows are shown, so that a peer cannot make up new values.
-fn method(method: &Method) -> &'static str {
+pub(super) fn method(method: &Method) -> &'static str {
     match *method {
         Method::CONNECT => "CONNECT",
         Method::DELETE => "DELETE",
@@ -89,7 +89,7 @@ pub(super) fn dropped(span: &Span) {
 }
 
 /// What kind of error it is, if it is one of ours or a boxed one with one of ours inside; else what type it has.
-fn error_type<E: 'static>(error: &E) -> &'static str {
+pub(super) fn error_type<E: 'static>(error: &E) -> &'static str {
     let error: &dyn Any = error;
     let kind = match error.downcast_ref::<Error>() {
         Some(ours) => Some(ours.kind()),

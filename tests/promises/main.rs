@@ -36,6 +36,7 @@ mod probes_on_sockets;
 mod rate_limit;
 mod redirects;
 mod reopen;
+mod requests;
 mod resume;
 mod retry;
 mod review_limits;
