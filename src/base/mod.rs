@@ -138,7 +138,7 @@ pub use token::{KeyFault, TokenFault, TokenRefused};
 pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 pub use tracing_observer::TracingObserver;
 pub use trusted_peers::{InvalidPeers, TrustedPeers};
-pub use wire::{InvalidTimeout, TimeoutHeader};
+pub use wire::{InvalidTimeout, TIMEOUT_MS, TimeoutHeader};
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 pub(crate) use self::ask::Ask;

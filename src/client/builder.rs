@@ -15,14 +15,17 @@ use super::transport::{Transport, Wired};
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
 use crate::base::{
-    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, WallClock,
+    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, TIMEOUT_MS,
+    WallClock,
 };
 use crate::breaker::{Breakers, BreakersLayer, Judging};
 use crate::connect::Connector;
 use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
-use crate::observe::SpanLayer;
+use crate::observe::{PropagateLayer, Propagation, SpanLayer};
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
-use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
+use crate::timeout::{
+    AttemptTimeoutLayer, ResponseBodyTimeoutLayer, SendDeadlineLayer, TimedBody, TimeoutLayer,
+};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
 ///
@@ -295,7 +298,7 @@ impl ClientBuilder {
             &settings,
             connector.unwrap_or_default(),
             observe,
-            rng.unwrap_or_else(Rng::from_entropy),
+            rng.clone().unwrap_or_else(Rng::from_entropy),
         );
         let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(transport.clone());
         let limits = Limits::new(&settings, concurrency, rates);
@@ -303,8 +306,16 @@ impl ClientBuilder {
         let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
         let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
         let collect = collect.when(settings.collect_within.is_some());
-        let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
-        let calls = option_layer(retry).layer(SpanLayer::attempt().layer(one));
+        // Inside of the limit on an attempt, which is what the server has; outside of the circuit, which is not to blame for a call without time.
+        let header = settings.deadline_header.clone();
+        let tell = SendDeadlineLayer::by_kind(header.clone().unwrap_or(TIMEOUT_MS)).when(header.is_some());
+        let one = attempt.layer(tell.layer(collect.layer(wire).map_response(collected as fn(_) -> _)));
+        let named = |layer: PropagateLayer| match &rng {
+            Some(rng) => layer.rng(rng.clone()),
+            None => layer,
+        };
+        let names = named(PropagateLayer::attempt()).when(settings.propagation != Propagation::Off);
+        let calls = option_layer(retry).layer(names.layer(SpanLayer::attempt().layer(one)));
         // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
         let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
         // Outside of `retry`, so that what another attempt can help is helped so.
@@ -313,7 +324,8 @@ impl ClientBuilder {
             None => Either::Right(calls),
         };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
-        let calls = SpanLayer::call().layer(whole.layer(calls));
+        let begins = named(PropagateLayer::call()).when(settings.propagation == Propagation::Begin);
+        let calls = begins.layer(SpanLayer::call().layer(whole.layer(calls)));
         let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
         #[cfg(feature = "decompression")]
         let stack = super::decode::Decode::new(stack, settings.decompression);

@@ -24,6 +24,8 @@
 //! | `server.address`, `server.port`, `url.scheme` | both | from the URI, if it says |
 //! | `http.request.resend_count` | attempt | 1 for the second attempt, 2 for the third; absent from the first |
 //! | `http.response.status_code` | both | the status, if there was a response |
+//! | `trace_id` | both | the trace that the call belongs to, if it belongs to one; see [`PropagateLayer`] |
+//! | `span_id` | attempt | its own, as the headers that are sent say it |
 //! | `error.type` | both | the status from 400 on; the [`Kind`](crate::base::Kind) of an error of this crate, or of a boxed error around one, in lower case; of any other error its type; `dropped` |
 //! | `otel.kind` | both | `client` |
 //! | `otel.status_code` | both | `ERROR` where there is an `error.type`; else absent |
@@ -88,12 +90,14 @@ pub use self::metrics::MetricsObserver;
 #[cfg(feature = "prometheus")]
 #[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
 pub use self::prometheus::{Prometheus, PrometheusRefused, PrometheusService};
-pub use self::propagate::{Propagate, PropagateFuture, PropagateLayer};
+pub use self::propagate::{Propagate, PropagateFuture, PropagateLayer, Propagation};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::received::ServerMetricsLayer;
 pub use self::received::{
     AccessLogLayer, Exchange, Received, ReceivedFuture, RequestIdLayer, RequestSpanLayer, TraceLayer,
 };
+#[cfg(feature = "server")]
+pub(crate) use self::received::{Log, Naming, Parts, Tracing};
 pub use self::route::{RouteLayer, Routed};
 pub use self::service::Spanned;

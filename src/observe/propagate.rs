@@ -109,6 +109,33 @@ impl<S> Layer<S> for PropagateLayer {
     }
 }
 
+/// What a client tells the next hop of a request's names. See [`PropagateLayer`].
+///
+/// With the feature `serde` it is read from a file as `"off"`, `"pass-on"` or `"begin"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Propagation {
+    /// Nothing.
+    Off,
+    /// What is in scope: the names of the request that a server is answering.
+    #[default]
+    PassOn,
+    /// The same, and a call that belongs to no trace begins one.
+    Begin,
+}
+
+/// In a few words.
+impl fmt::Display for Propagation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::PassOn => "request id and trace are passed on",
+            Self::Begin => "request id and trace are passed on, and a call without one begins a trace",
+        })
+    }
+}
+
 /// Tells the next hop what a request is called. See [`PropagateLayer`].
 #[derive(Debug)]
 pub struct Propagate<S> {

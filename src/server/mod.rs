@@ -121,6 +121,7 @@ mod file;
 mod greeting;
 #[cfg(feature = "tls")]
 mod handshake;
+mod inside;
 mod listener;
 mod outgoing;
 mod pace;

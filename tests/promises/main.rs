@@ -1,5 +1,6 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod assembled;
 mod assembled_limits;
 mod balance;
 mod body_limit;

@@ -160,11 +160,21 @@ async fn a_layer_that_is_switched_off_names_nothing() {
 
 // ───────────────────────────────────────────────────────────────────────────── a line for each
 
-type Line = HashMap<&'static str, String>;
+pub(crate) type Line = HashMap<&'static str, String>;
 
 /// Keeps the lines of the access log.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<Line>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<Line>>>);
+
+impl Lines {
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Line> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 struct Reading<'a>(&'a mut Line);
 
@@ -206,8 +216,7 @@ impl tracing::Subscriber for Lines {
 fn written(work: impl Future<Output = ()>) -> Vec<Line> {
     let lines = Lines::default();
     virtually(lines.clone(), work);
-    let lines = lines.0.lock().unwrap();
-    lines.clone()
+    lines.all()
 }
 
 fn virtually(subscriber: impl tracing::Subscriber + Send + Sync, work: impl Future<Output = ()>) {
@@ -278,7 +287,7 @@ where
     Some(status)
 }
 
-fn field<'a>(lines: &'a [Line], name: &str) -> Vec<Option<&'a str>> {
+pub(crate) fn field<'a>(lines: &'a [Line], name: &str) -> Vec<Option<&'a str>> {
     lines.iter().map(|line| line.get(name).map(String::as_str)).collect()
 }
 

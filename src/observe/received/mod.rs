@@ -17,4 +17,6 @@ pub use self::future::ReceivedFuture;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::layers::ServerMetricsLayer;
 pub use self::layers::{AccessLogLayer, RequestIdLayer, RequestSpanLayer, TraceLayer};
+#[cfg(feature = "server")]
+pub(crate) use self::parts::{Log, Naming, Parts, Tracing};
 pub use self::service::Received;

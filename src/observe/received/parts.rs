@@ -36,6 +36,12 @@ pub(crate) struct Log {
 }
 
 impl Parts {
+    /// Whether a request is better off with it.
+    #[cfg(feature = "server")]
+    pub(crate) const fn does_anything(&self) -> bool {
+        self.request_id.is_some() || self.trace.is_some() || self.watches()
+    }
+
     /// Whether anything is told of the end.
     pub(super) const fn watches(&self) -> bool {
         self.span || self.log.is_some() || self.metrics
