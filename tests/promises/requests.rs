@@ -406,7 +406,7 @@ fn a_line_has_the_names_the_client_and_the_route_whatever_the_order_of_the_layer
     });
     assert_eq!(field(&lines, "http.route"), [Some("/users/{id}"); 2]);
     assert_eq!(field(&lines, "client.address"), [Some("192.0.2.7"); 2]);
-    assert!(lines[0].get("request_id").is_none() && lines[0].get("trace_id").is_none());
+    assert!(!lines[0].contains_key("request_id") && !lines[0].contains_key("trace_id"));
     assert_eq!(
         (lines[1]["request_id"].len(), lines[1]["trace_id"].len(), lines[1]["span_id"].len()),
         (32, 32, 16)
