@@ -158,7 +158,9 @@ impl Client {
     ///     "deadline: 8s for the whole call\n\
     ///      redirects: up to 10\n\
     ///      retry: off\n\
+    ///      names: request id and trace are passed on\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
+    ///      time left: told in stonework-timeout-ms, by gRPC in grpc-timeout\n\
     ///      collect: only where a request asks\n\
     ///      breaker: off\n\
     ///      response body: 30s of silence\n\
