@@ -71,6 +71,7 @@ mod outcome;
 mod peer;
 mod pooled;
 mod principal;
+mod priority;
 mod ratio;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -124,6 +125,7 @@ pub use outcome::{Classify, ClassifyHttp, Outcome};
 pub use peer::Peer;
 pub use pooled::PoolClose;
 pub use principal::{ByPrincipal, Principal, PrincipalId, PrincipalKey};
+pub use priority::Priority;
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use request_id::{InvalidRequestId, RequestId, X_REQUEST_ID};

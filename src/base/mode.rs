@@ -12,7 +12,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -181,6 +181,11 @@ pub trait Hold<Req, Res, E, G>: sealed::Sealed {
     fn err(&self, error: E) -> Self::Error;
     /// The error as a classifier wants it, where it is one of ours.
     fn judged(error: &Self::Error) -> Option<&Error>;
+    /// The head of a response, where responses have one.
+    fn head(response: &Res) -> Option<(StatusCode, &HeaderMap)> {
+        let _ = response;
+        None
+    }
     /// End the call from here.
     ///
     /// # Errors
@@ -223,6 +228,10 @@ where
 
     fn judged(error: &Error) -> Option<&Error> {
         Some(error)
+    }
+
+    fn head(response: &Response<ResBody>) -> Option<(StatusCode, &HeaderMap)> {
+        Some((response.status(), response.headers()))
     }
 
     fn end(&self, _: Asked, error: Error) -> Result<Self::Response, Error> {
@@ -292,6 +301,10 @@ where
 
     fn judged(_: &E) -> Option<&Error> {
         None
+    }
+
+    fn head(response: &Response<ResBody>) -> Option<(StatusCode, &HeaderMap)> {
+        Some((response.status(), response.headers()))
     }
 
     fn end(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {

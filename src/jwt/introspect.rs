@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::active::{self, Doubt, Introspected, Terms};
 use super::cache::{Cache, Hash};
+use super::gate::{Started, Waiting};
 use super::{Backend, CannotTell, IntrospectSettings, IntrospectorBuilder};
 use crate::base::{
     Ask, ClientAuth, Deadline, Error, Event, Observe, RetryAfter, Rng, TokenFault, TokenRefused, WallClock,
@@ -79,14 +79,14 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct Questions {
-    under_way: HashMap<Hash, Waiting>,
+    under_way: HashMap<Hash, Asking>,
     /// Until then nobody is asked.
     away: Option<Instant>,
 }
 
 /// What those have who wait for an answer.
 #[derive(Clone)]
-struct Waiting {
+struct Asking {
     told: watch::Receiver<Option<Told>>,
     /// What gets it, as soon as it has begun.
     work: Option<AbortHandle>,
@@ -101,15 +101,6 @@ enum Unsure {
     /// And when to come back.
     Unknown(Duration),
 }
-
-/// How far it went at once.
-pub(super) enum Asked {
-    Now(Result<Introspected, Error>),
-    Later(Answering),
-}
-
-/// Until it is known whether a token is good.
-pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Introspected, Error>> + Send>>;
 
 impl Introspector {
     /// Asks there, as this client. `endpoint` is the whole address of the server's introspection endpoint, which begins with `https:`.
@@ -133,8 +124,8 @@ impl Introspector {
     /// Outside a Tokio runtime with timers.
     pub async fn check(&self, token: &str) -> Result<Introspected, Error> {
         match self.start(token.as_bytes()) {
-            Asked::Now(result) => result,
-            Asked::Later(answering) => answering.await,
+            Started::Done(result) => result,
+            Started::Waits(answering) => answering.await,
         }
     }
 
@@ -144,19 +135,19 @@ impl Introspector {
         self.0.shared.cache.as_ref().map_or(0, Cache::len)
     }
 
-    pub(super) fn start(&self, token: &[u8]) -> Asked {
+    pub(super) fn start(&self, token: &[u8]) -> Started<Introspected> {
         let shared = &self.0.shared;
         if token.len() > shared.settings.max_token_size {
-            return Asked::Now(Err(self.refuse(TokenFault::TooLong)));
+            return Started::Done(Err(self.refuse(TokenFault::TooLong)));
         }
         let token = match std::str::from_utf8(token) {
             Ok(token) if !token.is_empty() && token.bytes().all(|byte| matches!(byte, b'!'..=b'~')) => token,
-            _ => return Asked::Now(Err(self.refuse(TokenFault::Malformed))),
+            _ => return Started::Done(Err(self.refuse(TokenFault::Malformed))),
         };
         let (hash, now) = (shared.backend.sha256(token.as_bytes()), Instant::now());
         if let Some(found) = shared.cache.as_ref().and_then(|cache| cache.get(&hash, now)) {
             let in_time = found.in_time(shared.since_1970(), shared.terms.leeway);
-            return Asked::Now(in_time.map(|()| found).map_err(|fault| self.refuse(fault)));
+            return Started::Done(in_time.map(|()| found).map_err(|fault| self.refuse(fault)));
         }
         let mut begun = None;
         let waiting = {
@@ -171,7 +162,7 @@ impl Introspector {
                     None => {
                         let (sender, told) = watch::channel(None);
                         begun = Some(sender);
-                        let on = Waiting { told, work: None };
+                        let on = Asking { told, work: None };
                         questions.under_way.insert(hash, on.clone());
                         Ok(on)
                     }
@@ -187,12 +178,12 @@ impl Introspector {
             }
         }
         match waiting {
-            Ok(on) => Asked::Later(self.wait(on)),
-            Err(after) => Asked::Now(Err(CannotTell::Revocation.error(after))),
+            Ok(on) => Started::Waits(self.wait(on)),
+            Err(after) => Started::Done(Err(CannotTell::Revocation.error(after))),
         }
     }
 
-    fn wait(&self, mut on: Waiting) -> Answering {
+    fn wait(&self, mut on: Asking) -> Waiting<Introspected> {
         // The handle stays as long as somebody waits, and with it the work.
         let this = self.clone();
         Box::pin(async move {

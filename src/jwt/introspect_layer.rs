@@ -1,18 +1,14 @@
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, header};
+use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::checked::CheckedFuture;
-use super::introspect::Asked;
-use super::introspect_future::Call;
-use super::service::in_realm;
-use super::{IntrospectFuture, Introspected, Introspector, InvalidJwt, bearer};
-use crate::base::{Answer, Http, Mode, Plain, Problem, TokenFault};
+use super::gate::{Gate, Judge, Started};
+use super::{Introspected, Introspector, InvalidJwt, JwtFuture};
+use crate::base::{Answer, Error, Http, Mode, Plain, Problem, TokenFault};
 
 /// Lets requests in whose token is good, as the server says that issued it: a token in `Authorization: Bearer …` (RFC 6750), and nowhere
 /// else. Below it, each request has [`Introspected`] and a [`Principal`](crate::base::Principal) among its extensions, so that
@@ -31,29 +27,20 @@ use crate::base::{Answer, Http, Mode, Plain, Problem, TokenFault};
 /// ```
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct IntrospectLayer<M = Http> {
-    terms: Terms<M>,
-}
-
-/// What a layer and its services know.
-struct Terms<M> {
-    /// Nothing, if the layer is switched off.
-    introspector: Option<Introspector>,
-    mode: M,
-    optional: bool,
-    realm: Option<Arc<str>>,
+    gate: Gate<Introspector, M>,
 }
 
 impl IntrospectLayer {
     /// Those that are good to this introspector.
     pub const fn new(introspector: Introspector) -> Self {
-        Self { terms: Terms { introspector: Some(introspector), mode: Http, optional: false, realm: None } }
+        Self { gate: Gate { judge: Some(introspector), mode: Http, optional: false, realm: None } }
     }
 }
 
 impl<M> IntrospectLayer<M> {
     /// Let requests without a token in as well. One that has a token that is not good is refused as ever.
     pub const fn optional(mut self) -> Self {
-        self.terms.optional = true;
+        self.gate.optional = true;
         self
     }
 
@@ -63,7 +50,7 @@ impl<M> IntrospectLayer<M> {
     ///
     /// [`InvalidJwt`], if it is empty, or has characters other than visible ASCII and spaces, a quote or a backslash.
     pub fn realm(mut self, realm: impl Into<Arc<str>>) -> Result<Self, InvalidJwt> {
-        self.terms.realm = Some(super::require::realm(realm.into())?);
+        self.gate.realm = Some(super::require::realm(realm.into())?);
         Ok(self)
     }
 
@@ -85,40 +72,25 @@ impl<M> IntrospectLayer<M> {
     /// With `false`, switch the layer off; its type stays the same. **Everybody is then let in.**
     pub fn when(mut self, on: bool) -> Self {
         if !on {
-            self.terms.introspector = None;
+            self.gate.judge = None;
         }
         self
     }
 
     fn mode<N>(self, mode: N) -> IntrospectLayer<N> {
-        let Terms { introspector, mode: _, optional, realm } = self.terms;
-        IntrospectLayer { terms: Terms { introspector, mode, optional, realm } }
-    }
-}
-
-impl<M: Clone> Clone for Terms<M> {
-    fn clone(&self) -> Self {
-        let Self { introspector, mode, optional, realm } = self;
-        Self {
-            introspector: introspector.clone(),
-            mode: mode.clone(),
-            optional: *optional,
-            realm: realm.clone(),
-        }
+        IntrospectLayer { gate: self.gate.mode(mode) }
     }
 }
 
 impl<M: Clone> Clone for IntrospectLayer<M> {
     fn clone(&self) -> Self {
-        Self { terms: self.terms.clone() }
+        Self { gate: self.gate.clone() }
     }
 }
 
 impl<M> fmt::Debug for IntrospectLayer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntrospectLayer")
-            .field("introspector", &self.terms.introspector)
-            .finish_non_exhaustive()
+        f.debug_struct("IntrospectLayer").field("introspector", &self.gate.judge).finish_non_exhaustive()
     }
 }
 
@@ -126,19 +98,19 @@ impl<S, M: Clone> Layer<S> for IntrospectLayer<M> {
     type Service = IntrospectService<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        IntrospectService { inner, terms: self.terms.clone() }
+        IntrospectService { inner, gate: self.gate.clone() }
     }
 }
 
 /// Lets requests in whose token is good. See [`IntrospectLayer`].
 pub struct IntrospectService<S, M = Http> {
     inner: S,
-    terms: Terms<M>,
+    gate: Gate<Introspector, M>,
 }
 
 impl<S: Clone, M: Clone> Clone for IntrospectService<S, M> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), terms: self.terms.clone() }
+        Self { inner: self.inner.clone(), gate: self.gate.clone() }
     }
 }
 
@@ -149,67 +121,39 @@ where
 {
     type Response = M::Response;
     type Error = M::Error;
-    type Future = IntrospectFuture<S, B, M>;
+    type Future = JwtFuture<S, B, Introspected, M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
-        if self.terms.introspector.is_some() {
-            // It is decided in the call, which waits for the inner service, too: who may not come in need not wait for it.
-            return Poll::Ready(Ok(()));
-        }
-        self.inner.poll_ready(cx).map_err(|error| self.terms.mode.fail(error))
+        self.gate.poll_ready(&mut self.inner, cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (asked, mode) = (self.terms.mode.ask(&request), self.terms.mode.clone());
-        let Some(introspector) = &self.terms.introspector else {
-            return IntrospectFuture::checked(CheckedFuture::called(self.inner.call(request), asked, mode));
-        };
-        let started = match bearer::token(request.headers(), request.uri().query()) {
-            Ok(Some(token)) => Some(introspector.start(token)),
-            Ok(None) if self.terms.optional => None,
-            Ok(None) => Some(Asked::Now(Err(introspector.refuse(TokenFault::Missing)))),
-            Err(fault) => Some(Asked::Now(Err(introspector.refuse(fault)))),
-        };
-        match started {
-            Some(Asked::Later(work)) => {
-                let (service, realm) = (self.take(), self.terms.realm.clone());
-                IntrospectFuture::asking(work, Call { service, request, asked, mode, realm })
-            }
-            Some(Asked::Now(Err(error))) => {
-                let error = in_realm(self.terms.realm.as_ref(), error);
-                IntrospectFuture::checked(CheckedFuture::refused(error, asked, mode))
-            }
-            Some(Asked::Now(Ok(found))) => {
-                admit(&mut request, found);
-                IntrospectFuture::checked(CheckedFuture::admitted(self.take(), request, asked, mode))
-            }
-            None => IntrospectFuture::checked(CheckedFuture::admitted(self.take(), request, asked, mode)),
-        }
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.gate.call(&mut self.inner, request)
     }
 }
 
-impl<S: Clone, M> IntrospectService<S, M> {
-    /// The service that is called, with a clone in its place.
-    fn take(&mut self) -> S {
-        let clone = self.inner.clone();
-        mem::replace(&mut self.inner, clone)
-    }
-}
+impl Judge for Introspector {
+    type Found = Introspected;
 
-/// Who sends it, for all below; and its token stays out of their logs.
-pub(super) fn admit<B>(request: &mut Request<B>, found: Introspected) {
-    if let Some(field) = request.headers_mut().get_mut(header::AUTHORIZATION) {
-        field.set_sensitive(true);
+    fn start(&self, token: &[u8]) -> Started<Introspected> {
+        Self::start(self, token)
     }
-    request.extensions_mut().insert(found.principal());
-    request.extensions_mut().insert(found);
+
+    fn refuse(&self, fault: TokenFault) -> Error {
+        Self::refuse(self, fault)
+    }
+
+    fn leave<B>(request: &mut Request<B>, found: Introspected) {
+        request.extensions_mut().insert(found.principal());
+        request.extensions_mut().insert(found);
+    }
 }
 
 impl<S: fmt::Debug, M> fmt::Debug for IntrospectService<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IntrospectService")
             .field("inner", &self.inner)
-            .field("introspector", &self.terms.introspector)
+            .field("introspector", &self.gate.judge)
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::error::InvalidJwt;
-use super::service::Settings;
+use super::gate::Gate;
 use super::{JwtService, Verifier};
 use crate::base::{Answer, Http, Plain, Problem};
 
@@ -14,13 +14,13 @@ use crate::base::{Answer, Http, Plain, Problem};
 /// Below it, each request has [`Claims`](super::Claims) and a [`Principal`](crate::base::Principal) among its extensions.
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct JwtLayer<T = (), M = Http> {
-    settings: Settings<T, M>,
+    gate: Gate<Verifier<T>, M>,
 }
 
 impl<T> JwtLayer<T> {
     /// Those that are good to this verifier.
     pub const fn new(verifier: Verifier<T>) -> Self {
-        Self { settings: Settings { verifier: Some(verifier), mode: Http, optional: false, realm: None } }
+        Self { gate: Gate { judge: Some(verifier), mode: Http, optional: false, realm: None } }
     }
 }
 
@@ -28,7 +28,7 @@ impl<T, M> JwtLayer<T, M> {
     /// Let requests without a token in as well, which then have no claims. One that has a token that is not good is refused as ever.
     /// Routes that need one say so: [`RequireLayer`](super::RequireLayer), or a handler that takes claims.
     pub const fn optional(mut self) -> Self {
-        self.settings.optional = true;
+        self.gate.optional = true;
         self
     }
 
@@ -38,7 +38,7 @@ impl<T, M> JwtLayer<T, M> {
     ///
     /// [`InvalidJwt`], if it is empty, or has characters other than visible ASCII and spaces, a quote or a backslash.
     pub fn realm(mut self, realm: impl Into<Arc<str>>) -> Result<Self, InvalidJwt> {
-        self.settings.realm = Some(super::require::realm(realm.into())?);
+        self.gate.realm = Some(super::require::realm(realm.into())?);
         Ok(self)
     }
 
@@ -49,18 +49,18 @@ impl<T, M> JwtLayer<T, M> {
 
     /// Refuse with a response made by `refuse`. See [`Refuse`](crate::base::Refuse).
     pub fn answer_with<R>(self, refuse: R) -> JwtLayer<T, Answer<R>> {
-        JwtLayer { settings: self.settings.mode(Answer::with(refuse)) }
+        JwtLayer { gate: self.gate.mode(Answer::with(refuse)) }
     }
 
     /// Refuse with an error, whatever the type of the response.
     pub fn plain(self) -> JwtLayer<T, Plain> {
-        JwtLayer { settings: self.settings.mode(Plain) }
+        JwtLayer { gate: self.gate.mode(Plain) }
     }
 
     /// With `false`, switch the layer off; its type stays the same. **Everybody is then let in**, and handlers that take claims refuse all.
     pub fn when(mut self, on: bool) -> Self {
         if !on {
-            self.settings.verifier = None;
+            self.gate.judge = None;
         }
         self
     }
@@ -68,13 +68,13 @@ impl<T, M> JwtLayer<T, M> {
 
 impl<T, M: Clone> Clone for JwtLayer<T, M> {
     fn clone(&self) -> Self {
-        Self { settings: self.settings.clone() }
+        Self { gate: self.gate.clone() }
     }
 }
 
 impl<T, M> fmt::Debug for JwtLayer<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwtLayer").field("verifier", &self.settings.verifier).finish_non_exhaustive()
+        f.debug_struct("JwtLayer").field("verifier", &self.gate.judge).finish_non_exhaustive()
     }
 }
 
@@ -82,6 +82,6 @@ impl<S, T, M: Clone> Layer<S> for JwtLayer<T, M> {
     type Service = JwtService<S, T, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        JwtService::with(inner, self.settings.clone())
+        JwtService::with(inner, self.gate.clone())
     }
 }

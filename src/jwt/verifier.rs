@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::cache::{Cache, Hash};
 use super::check::in_time;
 use super::claims::{Claims, TokenInfo, Verified};
+use super::gate::Started;
 use super::keys::Looking;
 use super::trusted::Trusted;
 use super::verify::{Rules, Wrong};
@@ -91,15 +91,6 @@ where
     }
 }
 
-/// How far it went at once.
-pub(super) enum Started<T> {
-    Done(Result<Claims<T>, Error>),
-    Waits(Waiting<T>),
-}
-
-/// Until it is known whether a token is good.
-pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = Result<Claims<T>, Error>> + Send>>;
-
 impl Verifier {
     /// The first of its steps.
     pub fn builder() -> VerifierBuilder {
@@ -136,7 +127,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         self.0.trusted.keys()
     }
 
-    pub(super) fn start(&self, token: &[u8]) -> Started<T> {
+    pub(super) fn start(&self, token: &[u8]) -> Started<Claims<T>> {
         match self.look(token) {
             Err(Wrong::NoKey(id)) => match self.look_for(token, &id) {
                 Some(looking) => {

@@ -103,6 +103,7 @@
 //! call that came in has taken stays taken, also if its service never became ready. *Readiness and cloning:* layers that limit rates or concurrency are always ready, but for
 //! [`Admission::Backpressure`]; a clone has no reservation. Those that limit bodies are as ready as the inner service.
 
+mod adaptive;
 mod address;
 mod admission;
 mod body;
@@ -112,6 +113,7 @@ mod rate;
 mod shared;
 mod table;
 
+pub use self::adaptive::{AdaptiveSettings, Algorithm};
 pub use self::address::{
     ClientAddressLayer, ClientAddressService, ForwardingHeader, InvalidProxies, TrustedProxies,
 };
@@ -122,7 +124,7 @@ pub use self::body::{
 };
 pub use self::concurrency::{
     Concurrency, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings,
-    InvalidConcurrency, KeyedConcurrencyLimiter, Overloaded, Permit,
+    InvalidConcurrency, KeyedConcurrencyLimiter, Overloaded, Permit, Prioritized,
 };
 pub use self::gate::{Except, Gate, Gated, GatedFuture, Keyed};
 pub use self::rate::{

@@ -1,19 +1,64 @@
 use std::sync::PoisonError;
 use std::task::Waker;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::ConcurrencySettings;
+use super::line::{Joined as InLine, Line, Patience, Stands};
+use super::settings::Limit;
 use super::state::State;
-use crate::base::Waiters;
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::base::{Priority, Rng, Waiters};
+use crate::limit::adaptive::{Control, Ending};
 
 /// What the clones of a limiter share.
 pub(super) struct Core {
     /// Whoever says that somebody waits, or that nobody does, holds the lock.
     state: AtomicU64,
-    waiters: Mutex<Waiters>,
-    /// How many may wait.
-    longest: usize,
-    // Statistics are no part of the guarantee, so the model checker need not explore them.
+    queues: Mutex<Queues>,
+    /// How many may wait; as many as may be in flight, if nothing is said.
+    longest: Option<usize>,
+    /// The same for those in line; as many as can be served in time, if nothing is said.
+    longest_line: Option<usize>,
+    adapts: Option<Adapts>,
+    // Statistics and estimates are no part of the guarantee, so the model checker need not explore them.
     refused: std::sync::atomic::AtomicU64,
+    /// How long calls take, in nanoseconds, where anybody wants to know.
+    service_time: std::sync::atomic::AtomicU64,
+}
+
+struct Adapts {
+    control: Mutex<Control>,
+    rng: Rng,
+}
+
+/// Those who wait in the order of arrival come before those in line.
+struct Queues {
+    waiters: Waiters,
+    line: Line,
+}
+
+impl Queues {
+    fn call(&mut self) -> Option<Waker> {
+        match self.waiters.call() {
+            Some((_, waker)) => Some(waker),
+            None if self.line.is_empty() => None,
+            None => self.line.call(Instant::now()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.waiters.len() + self.line.len()
+    }
+}
+
+/// How it stands with one in line.
+pub(super) enum Turn {
+    Entered,
+    InVain,
+    /// With the number and until when, if these are new.
+    Waits(Option<(u64, Instant)>),
 }
 
 /// What became of the wish to wait.
@@ -27,12 +72,23 @@ pub(super) enum Joined {
 }
 
 impl Core {
-    pub(super) fn new(limit: usize, longest: usize) -> Self {
+    /// The settings were checked.
+    pub(super) fn new(settings: &ConcurrencySettings, rng: Rng) -> Self {
+        let (limit, longest, adapts) = match &settings.limit {
+            Limit::Fixed(limit) => (*limit, Some(settings.queue.unwrap_or(*limit)), None),
+            Limit::Adaptive(adaptive) => {
+                let control = Control::new(adaptive, Instant::now(), rng.unit());
+                (control.limit(), settings.queue, Some(Adapts { control: Mutex::new(control), rng }))
+            }
+        };
         Self {
             state: AtomicU64::new(State::new(limit).0),
-            waiters: Mutex::new(Waiters::new()),
+            queues: Mutex::new(Queues { waiters: Waiters::new(), line: Line::new() }),
             longest,
+            longest_line: settings.queue,
+            adapts,
             refused: std::sync::atomic::AtomicU64::new(0),
+            service_time: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -41,8 +97,8 @@ impl Core {
         State(self.state.load(Ordering::Acquire))
     }
 
-    fn waiters(&self) -> MutexGuard<'_, Waiters> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Change the state to what `next` makes of it, if that is anything.
@@ -65,6 +121,10 @@ impl Core {
         self.change(State::enter).is_some()
     }
 
+    pub(super) fn try_enter_batch(&self) -> bool {
+        self.change(State::enter_batch).is_some()
+    }
+
     /// One less in flight, or the next one in its place.
     #[inline]
     pub(super) fn leave(&self) {
@@ -75,80 +135,170 @@ impl Core {
 
     #[cold]
     fn hand_on(&self) {
-        let mut waiters = self.waiters();
+        let mut queues = self.queues();
         // While the limit is lower than it was, nobody takes the place.
         let fits = self.state().in_flight() <= self.state().limit();
-        let next = if fits { waiters.call() } else { None };
-        let any = waiters.len() > 0;
+        let next = if fits { queues.call() } else { None };
+        let any = queues.len() > 0;
         self.change(|state| {
             let state = state.with_waiters(any);
             Some(if next.is_some() { state } else { state.one_less() })
         });
-        drop(waiters);
-        if let Some((_, next)) = next {
+        drop(queues);
+        if let Some(next) = next {
             next.wake();
         }
     }
 
     /// Wait behind all others, unless there is room, or too many wait. Whoever is `unbounded` cannot be refused.
     pub(super) fn join(&self, waker: &Waker, unbounded: bool) -> Joined {
-        let mut waiters = self.waiters();
-        if waiters.len() >= self.longest && !unbounded {
+        let mut queues = self.queues();
+        if queues.waiters.len() >= self.longest() && !unbounded {
             return Joined::Full;
         }
-        // Somebody may have left meanwhile, who did not see anybody wait.
-        let is_first = waiters.len() == 0;
+        if self.enter_first(&queues) { Joined::Entered } else { Joined::Waits(queues.waiters.join(waker)) }
+    }
+
+    /// Enter if nobody waits: somebody may have left meanwhile, who did not see anybody wait. Else somebody waits now.
+    fn enter_first(&self, queues: &Queues) -> bool {
+        let is_first = queues.len() == 0;
         let mut has_entered = false;
         self.change(|state| {
             has_entered = is_first && state.has_room();
             Some(if has_entered { state.one_more() } else { state.with_waiters(true) })
         });
-        if has_entered { Joined::Entered } else { Joined::Waits(waiters.join(waker)) }
+        has_entered
     }
 
     /// Whether it is one's turn. Then one has entered.
     pub(super) fn is_called(&self, number: u64, waker: &Waker) -> bool {
         // Another waker than before is dropped here, when nobody holds the lock.
-        let (stays, _before) = self.waiters().stay(number, waker);
+        let (stays, _before) = self.queues().waiters.stay(number, waker);
         !stays
     }
 
     /// Wait no more.
     pub(super) fn give_up(&self, number: u64) {
-        let mut waiters = self.waiters();
-        let place = waiters.leave(number);
+        let mut queues = self.queues();
+        let place = queues.waiters.leave(number);
         if place.is_some() {
-            let any = waiters.len() > 0;
-            self.change(|state| Some(state.with_waiters(any)));
+            self.tell_whether_any_wait(&queues);
         }
-        drop(waiters);
+        drop(queues);
         if place.is_none() {
             // It was called, and never noticed.
             self.leave();
         }
     }
 
-    pub(super) fn set_limit(&self, limit: usize) {
-        let mut waiters = self.waiters();
-        self.change(|state| Some(state.with_limit(limit)));
-        let mut called = Vec::new();
-        while waiters.len() > 0 && self.state().has_room() {
-            // While somebody waits, nobody else enters; one may leave.
-            self.change(|state| Some(state.one_more()));
-            called.extend(waiters.call());
-        }
-        let any = waiters.len() > 0;
+    fn tell_whether_any_wait(&self, queues: &Queues) {
+        let any = queues.len() > 0;
         self.change(|state| Some(state.with_waiters(any)));
-        drop(waiters);
-        called.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    pub(super) const fn longest(&self) -> usize {
-        self.longest
+    /// Wait in line, unless there is room, or it is no use.
+    pub(super) fn queue(&self, priority: Priority, latest: Option<Instant>, waker: &Waker) -> Turn {
+        let now = Instant::now();
+        let mut queues = self.queues();
+        if self.enter_first(&queues) {
+            return Turn::Entered;
+        }
+        let patience = Patience::of(self.service_time(), self.state().limit());
+        let joined = queues.line.join((now, latest), patience, priority, self.longest_line, waker);
+        self.tell_whether_any_wait(&queues);
+        drop(queues);
+        match joined {
+            None => Turn::InVain,
+            Some(InLine { number, until, put_out }) => {
+                if let Some(put_out) = put_out {
+                    put_out.wake();
+                }
+                Turn::Waits(Some((number, until)))
+            }
+        }
+    }
+
+    /// How it stands with this one in line.
+    pub(super) fn turn(&self, number: u64, waker: &Waker) -> Turn {
+        let (stands, _before) = self.queues().line.stay(number, waker);
+        match stands {
+            Stands::Waits => Turn::Waits(None),
+            Stands::IsCalled => Turn::Entered,
+            Stands::IsPutOut => Turn::InVain,
+        }
+    }
+
+    /// Wait in line no more.
+    pub(super) fn leave_queue(&self, number: u64) {
+        let mut queues = self.queues();
+        let (stands, _waker) = queues.line.leave(number);
+        if stands == Stands::Waits {
+            self.tell_whether_any_wait(&queues);
+        }
+        drop(queues);
+        if stands == Stands::IsCalled {
+            // And never noticed.
+            self.leave();
+        }
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.change_limit(limit).into_iter().for_each(Waker::wake);
+    }
+
+    /// Who is let in by that is woken by the caller, who may hold a lock.
+    fn change_limit(&self, limit: usize) -> Vec<Waker> {
+        let mut queues = self.queues();
+        self.change(|state| Some(state.with_limit(limit)));
+        let mut called = Vec::new();
+        while queues.len() > 0 && self.state().has_room() {
+            let Some(next) = queues.call() else { break };
+            // While somebody waits, nobody else enters; one may leave.
+            self.change(|state| Some(state.one_more()));
+            called.push(next);
+        }
+        self.tell_whether_any_wait(&queues);
+        called
+    }
+
+    pub(super) const fn is_adaptive(&self) -> bool {
+        self.adapts.is_some()
+    }
+
+    /// A call has ended. `in_flight` were so many when it began.
+    pub(super) fn ended(&self, now: Instant, ending: Ending, in_flight: usize) {
+        if let Ending::Answered(latency) = ending {
+            self.learn_service_time(latency);
+        }
+        let Some(Adapts { control, rng }) = &self.adapts else { return };
+        let called = {
+            let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+            let thinks = control.ended(now, ending, in_flight, rng.unit());
+            // Under the lock, so that no older limit comes last.
+            if thinks { self.change_limit(control.limit()) } else { Vec::new() }
+        };
+        called.into_iter().for_each(Waker::wake);
+    }
+
+    /// A moving average: one in eight. Of two that are told at the same moment one may be lost, which is no matter.
+    fn learn_service_time(&self, latency: Duration) {
+        let latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        let known = self.service_time.load(std::sync::atomic::Ordering::Relaxed);
+        let next = if known == 0 { latency } else { known - known / 8 + latency / 8 };
+        self.service_time.store(next, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How long calls take; nothing, until that is known.
+    pub(super) fn service_time(&self) -> Duration {
+        Duration::from_nanos(self.service_time.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(super) fn longest(&self) -> usize {
+        self.longest.unwrap_or_else(|| self.state().limit())
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiters().len()
+        self.queues().len()
     }
 
     #[cold]

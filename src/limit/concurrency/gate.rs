@@ -6,11 +6,11 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tokio::time::Instant;
 
-use super::waiting::{QueueIsFull, Waiting};
-use super::{ConcurrencyLimiter, KeyedConcurrencyLimiter, Overloaded, Permit};
-use crate::base::{Alarm, Deadline, KeyOf, scope};
+use super::waiting::Waiting;
+use super::{ConcurrencyLimiter, KeyedConcurrencyLimiter, Overloaded, Permit, Prioritized, Queued};
+use crate::base::{Alarm, Deadline, KeyOf, Priority, scope};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Except, Gate, Keyed, Reserved, Slot, Turned};
+use crate::limit::gate::{Entered, Entry, Except, Gate, Keyed, Reserved, Slot, Turned, Wait};
 
 /// What limits how many requests are in flight: a [`ConcurrencyLimiter`], and what is made from limiters by
 /// [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer). There is no need for another.
@@ -22,6 +22,12 @@ pub trait ConcurrencyLimit<Req>: Sealed {
     #[doc(hidden)]
     fn of_all(&self) -> Option<&ConcurrencyLimiter> {
         None
+    }
+    /// How much this request matters.
+    #[doc(hidden)]
+    fn priority(&self, request: &Req) -> Priority {
+        let _ = request;
+        Priority::Interactive
     }
     /// Whether readiness may have reserved for this one in vain.
     #[doc(hidden)]
@@ -63,10 +69,39 @@ where
         self.limit.of_all()
     }
 
+    fn priority(&self, request: &Req) -> Priority {
+        self.limit.priority(request)
+    }
+
     fn is_exempt(&self, request: &Req) -> bool {
         (self.exempt)(request) || self.limit.is_exempt(request)
     }
 }
+
+impl<Req, L, F> ConcurrencyLimit<Req> for Prioritized<L, F>
+where
+    L: ConcurrencyLimit<Req>,
+    F: Fn(&Req) -> Priority,
+{
+    fn with<R>(&self, request: &Req, work: impl FnOnce(&ConcurrencyLimiter) -> R) -> Option<R> {
+        self.limit.with(request, work)
+    }
+
+    fn of_all(&self) -> Option<&ConcurrencyLimiter> {
+        self.limit.of_all()
+    }
+
+    fn priority(&self, request: &Req) -> Priority {
+        (self.priority)(request)
+    }
+
+    fn is_exempt(&self, request: &Req) -> bool {
+        // What is never refused needs no permit.
+        self.limit.is_exempt(request) || (self.priority)(request) == Priority::Health
+    }
+}
+
+impl<L, F> Sealed for Prioritized<L, F> {}
 
 /// Lets so many calls in at once. See [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer).
 #[derive(Clone, Debug)]
@@ -79,11 +114,25 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
     type Turn = PermitTurn;
 
     #[inline]
-    fn enter(&self, request: &Req, patience: Duration, _: bool) -> Entered<Option<Permit>, PermitTurn> {
-        let entry = self.0.with(request, |limiter| match limiter.try_acquire() {
-            Some(permit) => Entry::In(Some(permit)),
-            None if patience > Duration::ZERO => Entry::Wait(PermitTurn::new(limiter, patience)),
-            None => Entry::Out(limiter.refuse().into()),
+    fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<Option<Permit>, PermitTurn> {
+        let priority = self.0.priority(request);
+        if priority == Priority::Health {
+            return Entered::silently(Entry::In(None));
+        }
+        let entry = self.0.with(request, |limiter| {
+            let permit = match (wait, priority) {
+                (Wait::Not, Priority::Batch) => limiter.try_acquire_batch(),
+                (Wait::InQueue, _) => limiter.try_acquire_timed(),
+                _ => limiter.try_acquire(),
+            };
+            match (permit, wait) {
+                (Some(permit), _) => Entry::In(Some(permit)),
+                (None, Wait::InTurn(patience)) if patience > Duration::ZERO => {
+                    Entry::Wait(PermitTurn::new(limiter, patience))
+                }
+                (None, Wait::InQueue) => Entry::Wait(PermitTurn::queued(limiter, priority)),
+                (None, _) => Entry::Out(limiter.refuse().into()),
+            }
         });
         Entered::silently(entry.unwrap_or(Entry::In(None)))
     }
@@ -109,7 +158,7 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
         match std::mem::take(&mut slot.0) {
             Reserved::Permit(_) if self.0.is_exempt(request) => Entered::silently(Entry::In(None)),
             Reserved::Permit(permit) => Entered::silently(Entry::In(Some(permit))),
-            _ => self.enter(request, Duration::ZERO, tells),
+            _ => self.enter(request, Wait::Not, tells),
         }
     }
 }
@@ -119,17 +168,46 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
 #[pin_project]
 pub struct PermitTurn {
     limiter: ConcurrencyLimiter,
-    waiting: Waiting,
-    until: Instant,
+    place: Place,
     #[pin]
     alarm: Alarm,
+}
+
+enum Place {
+    InTurn(Waiting, Instant),
+    InQueue(Queued),
 }
 
 impl PermitTurn {
     fn new(limiter: &ConcurrencyLimiter, patience: Duration) -> Self {
         let until = Deadline::after(scope::now(), patience).in_scope().instant();
-        let waiting = limiter.waiting(false);
-        Self { limiter: limiter.clone(), waiting, until, alarm: Alarm::new() }
+        Self::at(limiter, Place::InTurn(limiter.waiting(false), until))
+    }
+
+    fn queued(limiter: &ConcurrencyLimiter, priority: Priority) -> Self {
+        Self::at(limiter, Place::InQueue(limiter.queued(priority)))
+    }
+
+    fn at(limiter: &ConcurrencyLimiter, place: Place) -> Self {
+        Self { limiter: limiter.clone(), place, alarm: Alarm::new() }
+    }
+}
+
+impl Place {
+    /// The permit, if it is its turn; nothing, if it waits in vain.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
+        match self {
+            Self::InTurn(waiting, _) => waiting.poll(cx).map(Result::ok),
+            Self::InQueue(queued) => queued.poll(cx).map(Result::ok),
+        }
+    }
+
+    /// Until when it waits, once it does.
+    fn until(&self) -> Option<Instant> {
+        match self {
+            Self::InTurn(_, until) => Some(*until),
+            Self::InQueue(queued) => queued.until(),
+        }
     }
 }
 
@@ -138,10 +216,13 @@ impl Future for PermitTurn {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.waiting.poll(cx) {
-            Poll::Ready(Ok(permit)) => return Poll::Ready(Turned::silently(Ok(Some(permit)))),
-            Poll::Ready(Err(QueueIsFull)) => {}
-            Poll::Pending => ready!(this.alarm.poll_until(cx, *this.until)),
+        match this.place.poll(cx) {
+            Poll::Ready(Some(permit)) => return Poll::Ready(Turned::silently(Ok(Some(permit)))),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                let until = this.place.until().expect("who waits knows until when");
+                ready!(this.alarm.poll_until(cx, until));
+            }
         }
         let refused: Overloaded = this.limiter.refuse();
         Poll::Ready(Turned::silently(Err(refused.into())))
@@ -150,6 +231,6 @@ impl Future for PermitTurn {
 
 impl fmt::Debug for PermitTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PermitTurn").field("until", &self.until).finish_non_exhaustive()
+        f.debug_struct("PermitTurn").field("until", &self.place.until()).finish_non_exhaustive()
     }
 }

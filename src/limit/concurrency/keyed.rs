@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::{ConcurrencyLimiter, ConcurrencySettings, InvalidConcurrency, Permit};
+use crate::base::Rng;
 use crate::limit::table::{Cell, Table};
 
 /// A limit on how much is in flight at once for each key: a client, a tenant, a host. Its clones share the limits.
@@ -27,6 +28,8 @@ pub struct KeyedConcurrencyLimiter<K> {
 
 struct Shared<K> {
     settings: ConcurrencySettings,
+    /// For all of them.
+    rng: Rng,
     table: Table<K, Arc<Core>>,
 }
 
@@ -48,7 +51,7 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
     pub fn new(settings: impl Into<ConcurrencySettings>) -> Result<Self, InvalidConcurrency> {
         let settings = settings.into();
         settings.check()?;
-        let shared = Shared { settings, table: Table::new(usize::MAX) };
+        let shared = Shared { settings, rng: Rng::from_entropy(), table: Table::new(usize::MAX) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -60,8 +63,8 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
     /// The limit of this key. As long as this or a clone of it is kept, so is what is known of the key.
     #[must_use]
     pub fn get(&self, key: &K) -> ConcurrencyLimiter {
-        let Shared { settings, table } = &*self.shared;
-        let make = || Arc::new(Core::new(settings.limit, settings.queue_or_default()));
+        let Shared { settings, rng, table } = &*self.shared;
+        let make = || Arc::new(Core::new(settings, rng.clone()));
         let core = table.with(key, (), make, |core, ()| Arc::clone(core));
         ConcurrencyLimiter::of(core.expect("there is always a place"))
     }

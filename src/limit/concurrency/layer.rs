@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use super::{
     Concurrency, ConcurrencyLimiter, ConcurrencySettings, InvalidConcurrency, KeyedConcurrencyLimiter,
+    Prioritized,
 };
 use crate::base::{Answer, Http, Plain, Problem};
 use crate::limit::Admission;
@@ -92,6 +93,45 @@ impl<L, M> ConcurrencyLimitLayer<L, M> {
     pub fn except<F>(self, exempt: F) -> ConcurrencyLimitLayer<Except<L, F>, M> {
         let settings = self.settings.map(|Concurrency(limit)| Concurrency(Except { limit, exempt }));
         ConcurrencyLimitLayer { settings }
+    }
+
+    /// Let `priority` say how much a request matters: when there is too much to do, what matters less is refused first. Default: all matter
+    /// the same.
+    ///
+    /// | priority | where nobody waits | in the [queue](Admission::Queue) |
+    /// |---|---|---|
+    /// | [`Health`](crate::base::Priority::Health) | always comes in, and does not count | likewise |
+    /// | [`Interactive`](crate::base::Priority::Interactive) | comes in as long as there is room | comes before batch, and takes its place in a full queue |
+    /// | [`Batch`](crate::base::Priority::Batch) | keeps off the last tenth of the room | comes when nobody else waits |
+    ///
+    /// Where calls wait [in the order of arrival](Self::wait_up_to), only `Health` makes a difference.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use stonework::base::Priority;
+    /// use stonework::limit::{Admission, AdaptiveSettings, ConcurrencyLimitLayer};
+    ///
+    /// # fn main() -> Result<(), stonework::limit::InvalidConcurrency> {
+    /// let layer = ConcurrencyLimitLayer::new(AdaptiveSettings::new())?
+    ///     .admission(Admission::Queue)
+    ///     .priority(|request: &Request<axum::body::Body>| match request.uri().path() {
+    ///         "/healthz" => Priority::Health,
+    ///         "/export" => Priority::Batch,
+    ///         _ => Priority::Interactive,
+    ///     })
+    ///     .answer();
+    /// # let _ = layer;
+    /// # Ok(()) }
+    /// ```
+    pub fn priority<F>(self, priority: F) -> ConcurrencyLimitLayer<Prioritized<L, F>, M> {
+        let settings = self.settings.map(|Concurrency(limit)| Concurrency(Prioritized { limit, priority }));
+        ConcurrencyLimitLayer { settings }
+    }
+
+    /// Let calls for which there is no room wait in a queue that never gets old: [`Admission::Queue`].
+    pub fn queue(mut self) -> Self {
+        self.settings.admission = Admission::Queue;
+        self
     }
 
     /// Count a call until the head of its response has come, and not its body: where bodies are large, and cost the service nothing.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::waiting::Waiting;
-use super::{ConcurrencySettings, InvalidConcurrency, Overloaded, Permit};
-use crate::base::Deadline;
+use super::{ConcurrencySettings, InvalidConcurrency, Overloaded, Permit, Queued};
+use crate::base::{Deadline, Priority, Rng, scope};
 
 /// A limit on how much is in flight at once: its clones share it, and every layer and service made from one of them is a view of
 /// the same limit. Another limit is another `ConcurrencyLimiter`.
@@ -31,15 +31,24 @@ pub struct ConcurrencyLimiter {
 }
 
 impl ConcurrencyLimiter {
-    /// So many at once. As many more may wait, where waiting is allowed at all: see [`ConcurrencySettings`].
+    /// So many at once, or as many as latency allows. As many more may wait, where waiting is allowed at all: see [`ConcurrencySettings`].
     ///
     /// # Errors
     ///
-    /// [`InvalidConcurrency`], if it is zero.
+    /// [`InvalidConcurrency`], if it is zero, or the bounds of an adaptive limit are in no order.
     pub fn new(settings: impl Into<ConcurrencySettings>) -> Result<Self, InvalidConcurrency> {
+        Self::with_rng(settings, Rng::from_entropy())
+    }
+
+    /// The same with chance from there, for simulations that can be repeated: it says when an adaptive limit dips.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_rng(settings: impl Into<ConcurrencySettings>, rng: Rng) -> Result<Self, InvalidConcurrency> {
         let settings = settings.into();
         settings.check()?;
-        Ok(Self { core: Arc::new(Core::new(settings.limit, settings.queue_or_default())) })
+        Ok(Self { core: Arc::new(Core::new(&settings, rng)) })
     }
 
     pub(super) const fn of(core: Arc<Core>) -> Self {
@@ -50,7 +59,7 @@ impl ConcurrencyLimiter {
     #[inline]
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit> {
-        self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core)))
+        self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core), false))
     }
 
     /// Wait for a permit behind all who wait already, until the [deadline](Deadline) in scope and at most `patience`. Dropping the
@@ -71,6 +80,25 @@ impl ConcurrencyLimiter {
         }
     }
 
+    /// The same, where somebody wants to know how long it takes.
+    pub(in crate::limit) fn try_acquire_timed(&self) -> Option<Permit> {
+        self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core), true))
+    }
+
+    /// Unless so little room is left that it is kept for what matters more.
+    pub(in crate::limit) fn try_acquire_batch(&self) -> Option<Permit> {
+        self.core.try_enter_batch().then(|| Permit::entered(Arc::clone(&self.core), false))
+    }
+
+    /// A place in the queue that never gets old, for a call that is of no use after its deadline.
+    pub(in crate::limit) fn queued(&self, priority: Priority) -> Queued {
+        let latest = scope::deadline().map(|deadline| {
+            // None that cannot finish in time begins.
+            deadline.checked_sub(self.core.service_time()).unwrap_or(deadline)
+        });
+        Queued::new(Arc::clone(&self.core), priority, latest)
+    }
+
     pub(in crate::limit) fn waiting(&self, unbounded: bool) -> Waiting {
         Waiting::new(Arc::clone(&self.core), unbounded)
     }
@@ -81,14 +109,15 @@ impl ConcurrencyLimiter {
         Overloaded::new(self.limit())
     }
 
-    /// How many may be in flight.
+    /// How many may be in flight: of an adaptive limit, just now.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.core.state().limit()
     }
 
     /// Change how many may be in flight, for all clones. More are let in at once, in the order in which they wait; fewer means that
-    /// nobody takes the place of those who leave, until there are few enough. Zero lets nobody in.
+    /// nobody takes the place of those who leave, until there are few enough. Zero lets nobody in. An adaptive limit changes it
+    /// again as soon as it has learnt something.
     pub fn set_limit(&self, limit: usize) {
         self.core.set_limit(limit);
     }
@@ -105,7 +134,7 @@ impl ConcurrencyLimiter {
         self.core.waiting()
     }
 
-    /// How many may wait.
+    /// How many may wait: of an adaptive limit, just now.
     #[must_use]
     pub fn longest_queue(&self) -> usize {
         self.core.longest()

@@ -2,7 +2,7 @@
 //! locks or reads a clock.
 
 /// As much as fits: 31 bits.
-pub(super) const MOST: usize = 0x7fff_ffff;
+pub(in crate::limit) const MOST: usize = 0x7fff_ffff;
 
 const WAITING: u64 = 1 << 63;
 const LIMIT: u32 = 32;
@@ -47,6 +47,12 @@ impl State {
         if self.has_room() && !self.has_waiters() { Some(self.one_more()) } else { None }
     }
 
+    /// One more, if a tenth of the room is left then.
+    pub(super) const fn enter_batch(self) -> Option<Self> {
+        let kept = self.limit().div_ceil(10);
+        if self.in_flight() + kept < self.limit() { self.enter() } else { None }
+    }
+
     pub(super) const fn one_more(self) -> Self {
         Self(self.0 + 1)
     }
@@ -59,6 +65,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batch_keeps_off_the_last_tenth() {
+        let admitted =
+            |limit| std::iter::successors(Some(State::new(limit)), |state| state.enter_batch()).count() - 1;
+        assert_eq!([100, 20, 10, 5, 2, 1].map(admitted), [90, 18, 9, 4, 1, 0]);
+    }
 
     #[test]
     fn the_parts_of_the_number_do_not_touch_each_other() {

@@ -37,7 +37,7 @@ impl Waiting {
             return Poll::Pending;
         }
         self.number = 0;
-        Poll::Ready(Ok(Permit::entered(Arc::clone(&self.core))))
+        Poll::Ready(Ok(Permit::entered(Arc::clone(&self.core), false)))
     }
 }
 

@@ -2,9 +2,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+
 use super::Fields;
 use crate::base::body::Guard;
-use crate::base::{Alarm, Error};
+use crate::base::{Alarm, Delivery, Error, GrpcStatus, Kind};
 use crate::limit::concurrency::Waiting;
 use crate::limit::{Permit, Reservation};
 
@@ -15,12 +17,12 @@ use crate::limit::{Permit, Reservation};
 )]
 pub trait Gate<Req>: sealed::Sealed {
     /// What is kept until the call has ended.
-    type Pass: Guard + Default;
+    type Pass: Pass;
     /// A place in the queue.
     type Turn: Future<Output = Turned<Self::Pass>>;
 
     /// Ask to be let in. With `tells`, say in fields how things stand.
-    fn enter(&self, request: &Req, patience: Duration, tells: bool) -> Entered<Self::Pass, Self::Turn>;
+    fn enter(&self, request: &Req, wait: Wait, tells: bool) -> Entered<Self::Pass, Self::Turn>;
 
     /// Reserve for a request that nobody has seen yet. What cannot, is ready.
     fn poll_reserve(&self, slot: &mut Slot, cx: &mut Context<'_>) -> Poll<()> {
@@ -31,8 +33,72 @@ pub trait Gate<Req>: sealed::Sealed {
     /// Come in with what was reserved, or as without it, if there is nothing.
     fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<Self::Pass, Self::Turn> {
         let _ = slot;
-        self.enter(request, Duration::ZERO, tells)
+        self.enter(request, Wait::Not, tells)
     }
+}
+
+/// What is kept until a call has ended.
+#[allow(unnameable_types, reason = "only those inside handle it")]
+pub trait Pass: Guard + Default {
+    /// Whether it wants to know how the call went.
+    const WATCHES: bool = false;
+
+    /// The head of the response has come, or an error.
+    fn saw(&mut self, seen: Seen) {
+        let _ = seen;
+    }
+}
+
+impl Pass for () {}
+
+/// What became of a call, as far as it tells how much there is to do.
+#[allow(unnameable_types, reason = "only those inside handle it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It took as long as it took.
+    Answer,
+    /// It took too long, or was refused for there being too much to do.
+    TooLate,
+    /// Nothing of that kind.
+    Nothing,
+}
+
+impl Seen {
+    /// `None`, where responses have no head.
+    pub(super) fn in_head(head: Option<(StatusCode, &HeaderMap)>) -> Self {
+        let Some((status, headers)) = head else { return Self::Answer };
+        match GrpcStatus::of(headers) {
+            Some(GrpcStatus::Ok) | None => {}
+            Some(GrpcStatus::DeadlineExceeded | GrpcStatus::Unavailable) => return Self::TooLate,
+            Some(_) => return Self::Nothing,
+        }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Self::TooLate,
+            StatusCode::NOT_IMPLEMENTED => Self::Answer,
+            StatusCode::TOO_MANY_REQUESTS => Self::Nothing,
+            _ if status.is_server_error() => Self::Nothing,
+            _ => Self::Answer,
+        }
+    }
+
+    /// `None`, where errors are foreign.
+    pub(super) fn in_error(error: Option<&Error>) -> Self {
+        match error.map(|error| (error.kind(), error.delivery())) {
+            Some((Kind::Timeout, _)) => Self::TooLate,
+            // What refused it here says nothing about the other side.
+            Some((Kind::Overload, delivery)) if delivery != Delivery::NotSent => Self::TooLate,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// How to wait where there is no room.
+#[allow(unnameable_types, reason = "only those inside handle it")]
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    Not,
+    InTurn(Duration),
+    InQueue,
 }
 
 /// What became of a call at a [`Gate`].

@@ -7,8 +7,8 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{Fields, Turned};
-use crate::base::body::{Guard, HoldUntil};
+use super::{Fields, Pass, Seen, Turned};
+use crate::base::body::HoldUntil;
 use crate::base::{Asked, Error, Hold, NOBODY};
 
 /// A call that has to come in first. See [`Gated`](super::Gated).
@@ -121,7 +121,7 @@ impl<S, Req, P, T, M> Future for GatedFuture<S, Req, P, T, M>
 where
     S: Service<Req>,
     Req: Send + 'static,
-    P: Guard,
+    P: Pass,
     T: Future<Output = Turned<P>>,
     M: Hold<Req, S::Response, S::Error, P>,
 {
@@ -134,10 +134,13 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Called { answer, pass } => {
                     let answer = ready!(answer.poll(cx));
-                    let pass = pass.take().expect("a future is polled until it is ready");
+                    let mut pass = pass.take().expect("a future is polled until it is ready");
                     let Call { asked, mode, until_head, .. } = &*this.call;
                     return Poll::Ready(match answer {
                         Ok(response) => {
+                            if P::WATCHES {
+                                pass.saw(Seen::in_head(M::head(&response)));
+                            }
                             // Nobody needs to know when a body ends for which nothing is kept.
                             let until = if *until_head || !mem::needs_drop::<P>() {
                                 HoldUntil::Head
@@ -148,7 +151,13 @@ where
                             this.call.tell::<Req, S::Response, S::Error, P>(&mut response);
                             Ok(response)
                         }
-                        Err(error) => Err(mode.err(error)),
+                        Err(error) => {
+                            let error = mode.err(error);
+                            if P::WATCHES {
+                                pass.saw(Seen::in_error(M::judged(&error)));
+                            }
+                            Err(error)
+                        }
                     });
                 }
                 StateProjection::Refused { error } => {

@@ -11,6 +11,6 @@ pub use self::future::GatedFuture;
 pub use self::key::{Except, Keyed};
 pub use self::service::Gated;
 
-pub(super) use self::entry::{Entered, Entry, Reserved, Slot, Turned, sealed};
+pub(super) use self::entry::{Entered, Entry, Pass, Reserved, Seen, Slot, Turned, Wait, sealed};
 pub(super) use self::fields::{Fields, Standing};
 pub(super) use self::service::Settings;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::future::Call;
-use super::{Entered, Entry, Gate, GatedFuture, Slot};
+use super::{Entered, Entry, Gate, GatedFuture, Slot, Wait};
 use crate::base::{Hold, Http};
 use crate::limit::Admission;
 
@@ -109,8 +109,9 @@ where
         let tells = *tells && M::ANSWERS;
         let Entered { entry, fields } = match admission {
             Admission::Backpressure => gate.redeem(&mut self.slot, &request, tells),
-            Admission::WaitUpTo(patience) => gate.enter(&request, *patience, tells),
-            Admission::Reject => gate.enter(&request, Duration::ZERO, tells),
+            Admission::WaitUpTo(patience) => gate.enter(&request, Wait::InTurn(*patience), tells),
+            Admission::Queue => gate.enter(&request, Wait::InQueue, tells),
+            Admission::Reject => gate.enter(&request, Wait::Not, tells),
         };
         let call = call(fields);
         match entry {

@@ -12,7 +12,9 @@ use super::pace::nanos;
 use super::{Allowed, KeyedRateLimiter, Policy, RateLimiter};
 use crate::base::{Alarm, Deadline, Error, KeyOf, RateLimited, scope};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Except, Fields, Gate, Keyed, Reserved, Slot, Standing, Turned};
+use crate::limit::gate::{
+    Entered, Entry, Except, Fields, Gate, Keyed, Reserved, Slot, Standing, Turned, Wait,
+};
 
 /// What limits the rate of requests: a [`RateLimiter`], and what is made from limiters by
 /// [`RateLimitLayer`](crate::limit::RateLimitLayer). There is no need for another.
@@ -332,9 +334,12 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
     type Turn = QuotaTurn<Req, L>;
 
     #[inline]
-    fn enter(&self, request: &Req, patience: Duration, tells: bool) -> Entered<(), Self::Turn> {
+    fn enter(&self, request: &Req, wait: Wait, tells: bool) -> Entered<(), Self::Turn> {
         let now = scope::now();
-        let patience = if patience.is_zero() { 0 } else { until_deadline(now, patience) };
+        let patience = match wait {
+            Wait::InTurn(patience) if !patience.is_zero() => until_deadline(now, patience),
+            _ => 0,
+        };
         match self.0.take(request, 1, now, patience) {
             Ok(ticket) if !tells && L::wait(&ticket) == 0 => Entered::silently(Entry::In(())),
             Ok(ticket) => self.admitted(ticket, now, tells),
@@ -371,7 +376,7 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
             // It was not used while it was its turn. Used now, it would come on top of what was saved up since.
             (Reserved::Quota(reservation), _) if reservation.has_lapsed(scope::now()) => {
                 drop(reservation);
-                self.enter(request, Duration::MAX, tells)
+                self.enter(request, Wait::InTurn(Duration::MAX), tells)
             }
             (Reserved::Quota(reservation), Some(limiter)) => {
                 let allowed = reservation.spend();
@@ -381,7 +386,7 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
                     fields: tells.then(|| Fields::of(std::iter::once(standing()))),
                 }
             }
-            _ => self.enter(request, Duration::ZERO, tells),
+            _ => self.enter(request, Wait::Not, tells),
         }
     }
 }

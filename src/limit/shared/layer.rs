@@ -1,14 +1,15 @@
 use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tower_layer::Layer;
 
 use super::{SharedRateLimiter, Taken};
 use crate::base::{Answer, Http, KeyOf, Plain, Problem};
 use crate::limit::gate::sealed::Sealed;
-use crate::limit::gate::{Entered, Entry, Except, Fields, Gate, Gated, Keyed, Settings, Standing, Turned};
+use crate::limit::gate::{
+    Entered, Entry, Except, Fields, Gate, Gated, Keyed, Settings, Standing, Turned, Wait,
+};
 use crate::limit::rate::{Costs, Plan};
 
 /// Limits how many calls there are in which time, for each key and over all machines that share the store. See the
@@ -140,7 +141,7 @@ impl<Req, L: SharedLimit<Req>> Gate<Req> for SharedRate<L> {
     type Pass = ();
     type Turn = StoreTurn;
 
-    fn enter(&self, request: &Req, _: Duration, tells: bool) -> Entered<(), StoreTurn> {
+    fn enter(&self, request: &Req, _: Wait, tells: bool) -> Entered<(), StoreTurn> {
         Entered::silently(match self.0.question(request) {
             None => Entry::In(()),
             Some((limiter, key, cost)) => Entry::Wait(StoreTurn(Box::pin(async move {

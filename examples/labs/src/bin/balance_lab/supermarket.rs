@@ -1,0 +1,184 @@
+//! The better of two. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001: many servers, each a queue, at a load of λ,
+//! and calls that take a second on average. In the limit of many servers, calls are there for Σ λ^(2^i − 2) seconds on average, where it
+//! is 1/(1 − λ) at random; and λ^(2^k − 1) of the queues have k calls or more. A hundred servers are not many enough for that: what they
+//! come to is told by a Markov chain, which knows nothing of the layers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use stonework::Error;
+use stonework::balance::{Balancer, BalancerSettings, Member, Pick};
+use stonework::base::{BoxError, EndpointId, Outcome, Rng};
+use stonework_labs::{Chart, Line, Mean, Verdict, Workers, chance, draw, each_seed, poisson};
+use tokio::time::{Instant, sleep};
+use tower::{ServiceExt, service_fn};
+
+const SERVERS: usize = 100;
+const SECOND: Duration = Duration::from_secs(1);
+/// Until the queues are as long as they will be.
+const WARM_UP: Duration = Duration::from_secs(100);
+/// Loads, and how long each is watched: the higher, the slower what one sees changes.
+const LOADS: [(f64, u32); 3] = [(0.5, 200), (0.7, 200), (0.9, 600)];
+/// Queues are counted up to this length.
+const LONGEST: usize = 10;
+
+struct Run {
+    /// How long calls were there, in seconds.
+    mean: f64,
+    /// Which part of the queues had so many calls or more.
+    longer: [f64; LONGEST],
+}
+
+pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(), BoxError> {
+    println!("\nA. the better of two: how long calls are there in seconds, at {SERVERS} servers\n");
+    println!("    load | the less loaded of two | in theory | by turns       | at random, in theory");
+    let (mut means, mut tails) = (Vec::new(), Vec::new());
+    for (load, seconds) in LOADS {
+        let [of_two, by_turns] = [Pick::LeastLoaded, Pick::WeightedRoundRobin]
+            .map(|pick| each_seed(seeds, |seed| run(pick, load, WARM_UP + SECOND * seconds, seed)));
+        let [mean, slower] = [&of_two, &by_turns].map(|runs| over(runs, |run| run.mean));
+        println!(
+            "    {load:>4} | {:<22} | {:<9.3} | {:<14} | {:.3}",
+            format!("{mean:.3}"),
+            in_theory(load),
+            format!("{slower:.3}"),
+            1.0 / (1.0 - load)
+        );
+        means.push(mean);
+        tails = vec![("by turns", by_turns), ("the less loaded of two", of_two)];
+    }
+
+    let (load, _) = LOADS[LOADS.len() - 1];
+    let (mean, long) = (means[LOADS.len() - 1], over(&tails[1].1, |run| run.longer[5]));
+    let (chain_mean, chain) = chain(load, seeds);
+    println!(
+        "\n    at {load}, queues with five calls or more: {long:.4}, in theory {:.4}; the chain of {SERVERS}: {:.4}, and {chain_mean:.3} s",
+        longer_in_theory(load, 5),
+        chain[5]
+    );
+    let off = 100.0 * (mean.mean / in_theory(load) - 1.0);
+    verdict.claim(off.abs() <= 3.0, &format!("within 3 % of the limit of many servers: {off:+.1} %"));
+    let off = 100.0 * (mean.mean / chain_mean - 1.0);
+    verdict.claim(off.abs() <= 2.5, &format!("within 2.5 % of the chain of as many: {off:+.1} %"));
+    let off = 100.0 * (long.mean / chain[5] - 1.0);
+    verdict.claim(off.abs() <= 15.0, &format!("and so many long queues as that, within 15 %: {off:+.1} %"));
+
+    let mut lines = Vec::new();
+    for (name, runs) in &tails {
+        lines.push(line(name, |calls| over(runs, |run| run.longer[calls]).mean));
+    }
+    lines.push(line("of two, by the chain", |calls| chain[calls]));
+    lines.push(line("of two, in theory", |calls| longer_in_theory(load, calls)));
+    let chart = Chart {
+        title: format!("queues with so many calls or more, at {load} of what the servers can do"),
+        x: "calls".into(),
+        y: "% of the queues".into(),
+        most: Some(100.0),
+        lines,
+    };
+    draw(&folder.join("balance-of-two.svg"), &[chart])
+}
+
+fn line(name: &str, part: impl Fn(usize) -> f64) -> Line {
+    Line {
+        name: name.into(),
+        points: (0..LONGEST).map(|calls| (calls as f64, 100.0 * part(calls))).collect(),
+    }
+}
+
+fn over(runs: &[Run], what: impl Fn(&Run) -> f64) -> Mean {
+    Mean::of(&runs.iter().map(what).collect::<Vec<_>>())
+}
+
+fn in_theory(load: f64) -> f64 {
+    (1..20).map(|i| load.powf(2_f64.powi(i) - 2.0)).sum()
+}
+
+fn longer_in_theory(load: f64, calls: usize) -> f64 {
+    load.powf(2_f64.powi(calls as i32) - 1.0)
+}
+
+/// The same hundred servers as a chain: a call comes to the shorter of two queues, or one of the servers ends one, if it has any. As long as
+/// the runs together. Says how long calls are there, and which part of the queues has so many or more.
+fn chain(load: f64, seeds: u64) -> (f64, [f64; LONGEST]) {
+    const STEPS: u64 = 200_000;
+    const EACH: u64 = 50;
+    let (rng, count) = (Rng::seeded(7), SERVERS as u64);
+    let (mut queues, mut seen) = ([0_usize; SERVERS], [0_u64; 64]);
+    let (mut calls, mut looks) = (0, 0.0);
+    for step in 0..STEPS * (seeds + 1) {
+        let first = rng.below(count) as usize;
+        if rng.unit() < load / (load + 1.0) {
+            let second = (first + 1 + rng.below(count - 1) as usize) % SERVERS;
+            queues[if queues[second] < queues[first] { second } else { first }] += 1;
+        } else {
+            queues[first] = queues[first].saturating_sub(1);
+        }
+        // Once it has warmed up.
+        if step > STEPS && step % EACH == 0 {
+            looks += count as f64;
+            for queue in queues {
+                calls += queue;
+                seen[queue.min(63)] += 1;
+            }
+        }
+    }
+    let longer = std::array::from_fn(|calls| seen[calls..].iter().sum::<u64>() as f64 / looks);
+    // By Little's law.
+    (calls as f64 / looks / load, longer)
+}
+
+async fn run(pick: Pick, load: f64, time: Duration, seed: u64) -> Run {
+    let rng = Rng::seeded(seed);
+    let servers: Vec<_> = (0..SERVERS).map(|_| Workers::new(1)).collect();
+    let (all, lengths) = (servers.clone(), rng.clone());
+    let endpoint = move |id: &EndpointId| {
+        let server = all[id.as_str().parse::<usize>().expect("a number")].clone();
+        let rng = lengths.clone();
+        service_fn(move |_: ()| {
+            let (server, work) = (server.clone(), chance::exponential(&rng, 1.0));
+            async move {
+                server.work(work).await;
+                Ok::<_, Error>(())
+            }
+        })
+    };
+    let balancer = Balancer::builder(endpoint)
+        .members((0..SERVERS).map(|at| Member::new(at.to_string())))
+        .settings(BalancerSettings::new().pick(pick).without_slow_start().without_outliers())
+        .rng(Rng::seeded(seed + 1_000))
+        .build()
+        .expect("these settings are possible");
+    let service = balancer.service().classify(|_: Result<&(), &Error>| Outcome::Success).plain();
+
+    let looks = tokio::spawn(look(servers, time));
+    let took = poisson(&rng, load * SERVERS as f64, time, |at| {
+        let service = service.clone();
+        async move {
+            let asked = Instant::now();
+            service.oneshot(()).await.expect("every call is answered");
+            (at >= WARM_UP).then(|| asked.elapsed().as_secs_f64())
+        }
+    })
+    .await;
+    let counted: Vec<f64> = took.into_iter().flatten().collect();
+    let mean = counted.iter().sum::<f64>() / counted.len() as f64;
+    Run { mean, longer: looks.await.expect("it does not panic") }
+}
+
+/// How long the queues are, each second.
+async fn look(servers: Vec<Workers>, time: Duration) -> [f64; LONGEST] {
+    let (mut longer, mut looks) = ([0.0; LONGEST], 0.0);
+    let begin = Instant::now();
+    sleep(WARM_UP).await;
+    while begin.elapsed() < time {
+        sleep(SECOND).await;
+        looks += SERVERS as f64;
+        for (waiting, busy) in servers.iter().map(Workers::load) {
+            for count in &mut longer[..LONGEST.min(waiting + busy + 1)] {
+                *count += 1.0;
+            }
+        }
+    }
+    longer.map(|count| count / looks)
+}

@@ -1,0 +1,47 @@
+//! Too much to do. What the published experiments on overload say, and what the layers here do in them, in virtual time.
+//!
+//! *The problem:* a server that was overwhelmed for ten seconds can stay so for ever, busy with requests whose callers have gone; and nobody
+//! knows the number that a limit on concurrency should have, which changes with every release.
+//!
+//! *What to look at:* each experiment is a module that begins with what was published; its tables have the same beside what came out here.
+//!
+//!     cargo run --release --package stonework-labs --bin overload_lab [--seeds N] [FOLDER]
+//!
+//! It takes a few minutes with twenty seeds, writes a plot of each experiment into the folder, and ends with exit code 0 if every claim held.
+
+mod adaptive;
+mod metastable;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use stonework::base::BoxError;
+use stonework_labs::Verdict;
+
+fn main() -> ExitCode {
+    match play() {
+        Ok(verdict) => verdict.end(),
+        Err(error) => {
+            println!("\nverdict: the experiments could not be made: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play() -> Result<Verdict, BoxError> {
+    let (mut seeds, mut folder) = (20, std::env::temp_dir());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--seeds" {
+            seeds = words.next().ok_or("--seeds N")?.parse()?;
+        } else {
+            folder = PathBuf::from(word);
+        }
+    }
+    println!("means over {seeds} seeds, with 95 % intervals");
+    let mut verdict = Verdict::default();
+    metastable::play(seeds, &folder, &mut verdict)?;
+    adaptive::play(seeds, &folder, &mut verdict)?;
+    println!("\nplots: {}, as overload-*.svg", folder.display());
+    Ok(verdict)
+}
