@@ -3,7 +3,7 @@
 //! | how much | a layer | a handle that is shared by cloning |
 //! |---|---|---|
 //! | in which time | [`RateLimitLayer`] | [`RateLimiter`]; for each key [`KeyedRateLimiter`] |
-//! | at once | [`ConcurrencyLimitLayer`] | [`ConcurrencyLimiter`]; for each key [`KeyedConcurrencyLimiter`] |
+//! | at once | [`ConcurrencyLimitLayer`] | [`ConcurrencyLimiter`], also one that [finds out](AdaptiveSettings) how many; for each key [`KeyedConcurrencyLimiter`] |
 //! | in a body | [`RequestBodyLimitLayer`], [`ResponseBodyLimitLayer`] | |
 //! | and who is asking | [`ClientAddressLayer`] with [`TrustedProxies`] | |
 //!
@@ -68,6 +68,23 @@
 //!
 //! A call is in flight until the body of its response has ended, was dropped or has failed; or until its head, by
 //! [choice](ConcurrencyLimitLayer::until_head). Upgraded connections count until their head.
+//!
+//! Who does not know how many a service can do at once, and who does, has it [found out](AdaptiveSettings) from how long calls take; such
+//! a limit follows the service when that changes. Behind it, [`Admission::Queue`] is a queue that never gets old: after an overload the
+//! service is well as soon as it can be, since it does not work for callers who have left.
+//! [Priorities](ConcurrencyLimitLayer::priority) say who is refused first.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use stonework::limit::{AdaptiveSettings, ConcurrencyLimitLayer};
+//!
+//! # fn main() -> Result<(), stonework::limit::InvalidConcurrency> {
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(ConcurrencyLimitLayer::new(AdaptiveSettings::new())?.queue().answer());
+//! # let _ = app;
+//! # Ok(()) }
+//! ```
 //!
 //! # How large
 //!

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use stonework::Call;
 use stonework::balance::Balancer;
 use stonework::base::body::Body;
-use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcome, TimeoutHeader};
+use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcome, Priority, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
@@ -21,9 +21,9 @@ use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
 };
 use stonework::limit::{
-    Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter,
-    LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer,
-    SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
+    AdaptiveSettings, Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter,
+    KeyedRateLimiter, LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer,
+    ResponseBodyLimitLayer, SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
 };
 use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::observe::{
@@ -200,6 +200,11 @@ fn places() -> ConcurrencyLimitLayer {
 
 fn rates<K: std::hash::Hash + Eq + Clone>() -> KeyedRateLimiter<K> {
     KeyedRateLimiter::new(WIDE).expect("a valid quota")
+}
+
+fn found_places() -> ConcurrencyLimitLayer {
+    let settings = AdaptiveSettings::new().max(1_000_000).initial(1_000_000);
+    ConcurrencyLimitLayer::new(settings).expect("possible settings")
 }
 
 fn places_by_key<K: std::hash::Hash + Eq + Clone>() -> KeyedConcurrencyLimiter<K> {
@@ -446,6 +451,9 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         ConcurrencyLimitLayer ".answer()" = places().answer() => WAITS;
         ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
         ConcurrencyLimitLayer ".wait_up_to()" = places().wait_up_to(PAUSE) => WAITS;
+        ConcurrencyLimitLayer ".queue()" = places().queue() => WAITS;
+        ConcurrencyLimitLayer ".priority()" = places().priority(|_: &_| Priority::Interactive) => WAITS;
+        ConcurrencyLimitLayer "(adaptive).queue().answer()" = found_places().queue().answer() => WAITS;
         ConcurrencyLimitLayer ".admission(Backpressure)" = places().admission(Admission::Backpressure) => TELLS;
         ConcurrencyLimitLayer ".admission(Backpressure).except(all)" = places().admission(Admission::Backpressure).except(is_content) => TELLS;
         ConcurrencyLimitLayer "::keyed().except()" = ConcurrencyLimitLayer::keyed(places_by_key(), path).except(is_probe) => WAITS;
@@ -495,6 +503,7 @@ pub(crate) fn text() -> Vec<Row<Text>> {
         RateLimitLayer ".admission(Backpressure).plain()" = rate().admission(Admission::Backpressure).plain() => TELLS;
         RateLimitLayer "::keyed().plain()" = RateLimitLayer::keyed(rates(), String::clone).plain() => WAITS;
         ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
+        ConcurrencyLimitLayer "(adaptive).queue().plain()" = found_places().queue().plain() => WAITS;
         ConcurrencyLimitLayer ".admission(Backpressure).plain()" = places().admission(Admission::Backpressure).plain() => TELLS;
         ConcurrencyLimitLayer "::keyed().plain()" = ConcurrencyLimitLayer::keyed(places_by_key(), String::clone).plain() => WAITS;
         BreakerLayer ".plain()" = BreakerLayer::new().classify(is_good).plain() => TELLS;

@@ -1,5 +1,6 @@
 //! Promises that a user can rely on, one file for each module.
 
+mod adaptive_limit;
 mod assembled;
 mod assembled_limits;
 mod balance;
@@ -29,6 +30,7 @@ mod multiply;
 mod nested;
 mod oauth;
 mod observe;
+mod overload_queue;
 mod pieces;
 mod pool;
 mod pool_turns;

@@ -11,7 +11,9 @@ use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
 use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
-use stonework::limit::{ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway};
+use stonework::limit::{
+    AdaptiveSettings, Algorithm, ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway,
+};
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -93,6 +95,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
 }
 
 fn holds(name: &str, value: &str) -> Option<bool> {
+    let adaptive = AdaptiveSettings::new();
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
@@ -381,6 +384,12 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `trusted_proxies`" => {
             value == "none" && server.clone().trusted_proxies(TrustedProxies::none()) == server
         }
+        "adaptive `algorithm`" => {
+            value == "Gradient2" && adaptive.algorithm(Algorithm::Gradient2) == adaptive
+        }
+        "adaptive `initial`" => adaptive.initial(value.parse().ok()?) == adaptive,
+        "adaptive `min`" => adaptive.min(value.parse().ok()?) == adaptive,
+        "adaptive `max`" => adaptive.max(value.parse().ok()?) == adaptive,
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),

@@ -27,8 +27,6 @@ const PROPORTION: f64 = 1.1;
 const LONG_AGO: u32 = 64;
 /// What is known weighs as much as so many calls, at most.
 const MEMORY: f64 = 200.0;
-/// What is learnt at other times weighs so much.
-const ASIDE: f64 = 0.1;
 /// A latency that differs by more than so many of its standard errors is another one, and not the same badly measured.
 const SURPRISE: f64 = 3.0;
 /// No more than this share of calls that time out is taken for usual.
@@ -144,9 +142,9 @@ impl Baseline {
         };
         if is_low && (!has_queue || latency < known.latency) {
             known.learn(latency, seen);
-        } else if latency * seen.error < known.latency {
-            // It is less than that even with a queue.
-            known.latency *= (latency / known.latency).powf(ASIDE);
+        } else {
+            // It is no more than what is seen even with a queue, as far as that is more than chance.
+            known.latency = known.latency.min(latency * seen.error * seen.error);
         }
         let is_worse = !is_low && self.worst.is_none_or(|worst| latency > worst.latency);
         let replaces = is_worse || self.worst.is_some_and(|worst| worst.windows >= LONG_AGO);

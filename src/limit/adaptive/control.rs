@@ -101,3 +101,101 @@ impl Control {
         self.limit = self.rule.next(self.limit, &seen, &usual).clamp(self.min, self.max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A server of so many workers, with as many calls in flight as may be, all the time, and what the limit was after each.
+    struct Server {
+        control: Control,
+        now: Instant,
+        workers: usize,
+        work: Duration,
+        limits: Vec<usize>,
+    }
+
+    impl Server {
+        fn new(workers: usize, work: Duration) -> Self {
+            let now = Instant::now();
+            let control = Control::new(&AdaptiveSettings::new(), now, 0.5);
+            Self { control, now, workers, work, limits: Vec::new() }
+        }
+
+        fn run(&mut self, calls: usize) {
+            for _ in 0..calls {
+                let in_flight = self.control.limit();
+                let busy = in_flight.min(self.workers);
+                self.now += self.work / u32::try_from(busy).unwrap();
+                let latency = self.work.mul_f64(in_flight as f64 / busy as f64);
+                self.control.ended(self.now, Ending::Answered(latency), in_flight, 0.5);
+                self.limits.push(self.control.limit());
+            }
+        }
+
+        fn last(&self, calls: usize) -> &[usize] {
+            &self.limits[self.limits.len() - calls..]
+        }
+    }
+
+    #[test]
+    fn the_limit_is_thought_about_as_often_as_calls_tell_something() {
+        let (begin, settings) = (Instant::now(), AdaptiveSettings::new());
+        // So many calls, so far apart, each so long, from the first look to the second: then it is known how long calls take.
+        let looks_after = |apart: Duration, work: Duration| {
+            let mut control = Control::new(&settings, begin, 0.5);
+            let mut looks =
+                (1..).filter(|calls| control.ended(begin + apart * *calls, Ending::Answered(work), 20, 0.5));
+            let first = looks.next().unwrap();
+            looks.next().unwrap() - first
+        };
+        assert_eq!(looks_after(MS, MS), 100, "100 ms");
+        assert_eq!(looks_after(MS, 500 * MS), 500, "as long as a call");
+        assert_eq!(looks_after(10 * MS, 60_000 * MS), 100, "a second");
+        assert_eq!(looks_after(50 * MS, MS), 30, "so many calls");
+    }
+
+    #[test]
+    fn it_dips_now_and_then_where_many_are_always_in_flight_and_learns_from_it() {
+        let mut server = Server::new(50, 100 * MS);
+        server.run(500 * 60);
+        let (least, most) =
+            (server.last(20_000).iter().min().unwrap(), server.last(20_000).iter().max().unwrap());
+        assert!((90..=130).contains(most), "twice as many as there are workers: {most}");
+        assert!(*least < 70, "{least}");
+        let low = server.last(20_000).iter().filter(|limit| **limit < 80).count();
+        assert!(low < 400, "{low} of 20 000 calls were made in a dip");
+        // Calls become slower: it is not overload for ever.
+        server.work = 300 * MS;
+        server.run(167 * 60);
+        assert!(server.last(1_000).iter().all(|limit| *limit >= 45), "{:?}", server.last(10));
+        // And faster.
+        server.work = 30 * MS;
+        server.run(1_667 * 60);
+        let most = server.last(20_000).iter().max().unwrap();
+        assert!((80..=150).contains(most), "{most}");
+    }
+
+    #[test]
+    fn whatever_calls_do_the_limit_stays_within_its_bounds() {
+        let settings = AdaptiveSettings::new().min(3).max(40);
+        let begin = Instant::now();
+        for algorithm in [Algorithm::Gradient2, Algorithm::Vegas] {
+            let mut rng = fastrand::Rng::with_seed(1);
+            let (mut control, mut now) = (Control::new(&settings.algorithm(algorithm), begin, 0.5), begin);
+            for _ in 0..200_000 {
+                now += Duration::from_micros(rng.u64(..20_000));
+                let length = Duration::from_nanos(rng.u64(..) >> rng.u32(..64));
+                let ending = match rng.u8(..3) {
+                    0 => Ending::Answered(length),
+                    1 => Ending::TooLate,
+                    _ => Ending::GivenUp(length),
+                };
+                control.ended(now, ending, rng.usize(..100), rng.f64());
+                assert!((3..=40).contains(&control.limit()), "{control:?}");
+            }
+        }
+    }
+}

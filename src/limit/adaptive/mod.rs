@@ -8,5 +8,6 @@ mod settings;
 mod vegas;
 mod window;
 
-pub(in crate::limit) use self::control::{Control, Ending};
 pub use self::settings::{AdaptiveSettings, Algorithm};
+
+pub(super) use self::control::{Control, Ending};

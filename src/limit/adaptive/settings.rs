@@ -49,6 +49,12 @@ pub enum Algorithm {
 /// A share of calls that is too late also when few are in flight is usual, up to one half, and does not lower the limit: so one part of
 /// a service that hangs does not take the rest with it.
 ///
+/// A call counts until its head, which is as long as it is measured: an event stream that stays open takes nobody's place, and neither does
+/// a body that is read slowly.
+///
+/// *Not for:* services many of whose calls wait for something to happen before they answer (long polls). They look like work, and like slow
+/// work when nothing happens; [exempt](crate::limit::ConcurrencyLimitLayer::except) them.
+///
 /// To learn how long calls take without a queue, the limit dips now and then, if few calls are never in flight by chance: after 4 s, after
 /// 12 and every 32, for a few tenths of a second, to three fifths, or as much lower as there is a queue.
 ///

@@ -1,3 +1,4 @@
+use std::mem;
 use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Duration;
@@ -36,7 +37,7 @@ struct Adapts {
 /// Those who wait in the order of arrival come before those in line.
 struct Queues {
     waiters: Waiters,
-    line: Line,
+    line: Line<Waker>,
 }
 
 impl Queues {
@@ -204,7 +205,7 @@ impl Core {
             return Turn::Entered;
         }
         let patience = Patience::of(self.service_time(), self.state().limit());
-        let joined = queues.line.join((now, latest), patience, priority, self.longest_line, waker);
+        let joined = queues.line.join((now, latest), patience, priority, self.longest_line, waker.clone());
         self.tell_whether_any_wait(&queues);
         drop(queues);
         match joined {
@@ -220,9 +221,15 @@ impl Core {
 
     /// How it stands with this one in line.
     pub(super) fn turn(&self, number: u64, waker: &Waker) -> Turn {
-        let (stands, _before) = self.queues().line.stay(number, waker);
-        match stands {
-            Stands::Waits => Turn::Waits(None),
+        let mut queues = self.queues();
+        match queues.line.stands(number) {
+            Stands::Waits(waits) if waits.will_wake(waker) => Turn::Waits(None),
+            Stands::Waits(waits) => {
+                let _before = mem::replace(waits, waker.clone());
+                // It is dropped where nobody holds the lock.
+                drop(queues);
+                Turn::Waits(None)
+            }
             Stands::IsCalled => Turn::Entered,
             Stands::IsPutOut => Turn::InVain,
         }
@@ -231,12 +238,12 @@ impl Core {
     /// Wait in line no more.
     pub(super) fn leave_queue(&self, number: u64) {
         let mut queues = self.queues();
-        let (stands, _waker) = queues.line.leave(number);
-        if stands == Stands::Waits {
+        let stands = queues.line.leave(number);
+        if matches!(stands, Stands::Waits(_)) {
             self.tell_whether_any_wait(&queues);
         }
         drop(queues);
-        if stands == Stands::IsCalled {
+        if matches!(stands, Stands::IsCalled) {
             // And never noticed.
             self.leave();
         }

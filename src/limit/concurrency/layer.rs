@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -13,7 +14,8 @@ use crate::limit::gate::{Except, Gated, Keyed, Settings};
 
 /// Limits how many calls are in flight at once. See the [module](crate::limit).
 ///
-/// A call is in flight until the body of its response has ended, unless it is said to [end with the head](Self::until_head). All
+/// A call is in flight until the body of its response has ended, unless it is said to [end with the head](Self::until_head), or the limit
+/// is [adaptive](crate::limit::AdaptiveSettings). All
 /// services made by one layer, by its clones, or from one [`ConcurrencyLimiter`] share the limit.
 ///
 /// ```
@@ -50,11 +52,12 @@ impl ConcurrencyLimitLayer {
 
 impl From<ConcurrencyLimiter> for ConcurrencyLimitLayer {
     fn from(limiter: ConcurrencyLimiter) -> Self {
-        Self { settings: Settings::new(Concurrency(limiter), Http) }
+        let until_head = limiter.is_adaptive();
+        Self { settings: Settings { until_head, ..Settings::new(Concurrency(limiter), Http) } }
     }
 }
 
-impl<K, F> ConcurrencyLimitLayer<Keyed<KeyedConcurrencyLimiter<K>, F>> {
+impl<K: Hash + Eq + Clone, F> ConcurrencyLimitLayer<Keyed<KeyedConcurrencyLimiter<K>, F>> {
     /// With a limit for each key: see [`KeyOf`](crate::base::KeyOf).
     ///
     /// ```
@@ -68,8 +71,9 @@ impl<K, F> ConcurrencyLimitLayer<Keyed<KeyedConcurrencyLimiter<K>, F>> {
     /// # let _ = layer;
     /// # Ok(()) }
     /// ```
-    pub const fn keyed(limiter: KeyedConcurrencyLimiter<K>, key: F) -> Self {
-        Self { settings: Settings::new(Concurrency(Keyed { limiter, key }), Http) }
+    pub fn keyed(limiter: KeyedConcurrencyLimiter<K>, key: F) -> Self {
+        let until_head = limiter.settings().is_adaptive();
+        Self { settings: Settings { until_head, ..Settings::new(Concurrency(Keyed { limiter, key }), Http) } }
     }
 }
 
@@ -102,7 +106,7 @@ impl<L, M> ConcurrencyLimitLayer<L, M> {
     /// |---|---|---|
     /// | [`Health`](crate::base::Priority::Health) | always comes in, and does not count | likewise |
     /// | [`Interactive`](crate::base::Priority::Interactive) | comes in as long as there is room | comes before batch, and takes its place in a full queue |
-    /// | [`Batch`](crate::base::Priority::Batch) | keeps off the last tenth of the room | comes when nobody else waits |
+    /// | [`Batch`](crate::base::Priority::Batch) | keeps off the last tenth of the limit | comes when nobody else waits |
     ///
     /// Where calls wait [in the order of arrival](Self::wait_up_to), only `Health` makes a difference.
     ///
@@ -134,7 +138,8 @@ impl<L, M> ConcurrencyLimitLayer<L, M> {
         self
     }
 
-    /// Count a call until the head of its response has come, and not its body: where bodies are large, and cost the service nothing.
+    /// Count a call until the head of its response has come, and not its body: where bodies are large, and cost the service nothing. So it
+    /// is at any rate with an [adaptive](crate::limit::AdaptiveSettings) limit, which does not know how long bodies may take.
     pub fn until_head(mut self) -> Self {
         self.settings.until_head = true;
         self

@@ -80,7 +80,11 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// The same, where somebody wants to know how long it takes.
+    pub(in crate::limit) fn is_adaptive(&self) -> bool {
+        self.core.is_adaptive()
+    }
+
+    /// A permit, where somebody wants to know how long it takes.
     pub(in crate::limit) fn try_acquire_timed(&self) -> Option<Permit> {
         self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core), true))
     }

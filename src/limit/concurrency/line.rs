@@ -6,8 +6,6 @@
 //! order reversed under load after Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
-use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -45,10 +43,11 @@ impl Patience {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    interactive: BTreeMap<u64, Place>,
-    batch: BTreeMap<u64, Place>,
+/// `T` is what those who wait leave here, to be called by.
+#[derive(Debug)]
+pub(super) struct Line<T> {
+    interactive: BTreeMap<u64, Place<T>>,
+    batch: BTreeMap<u64, Place<T>>,
     /// Who was put out, and has not noticed yet.
     put_out: BTreeSet<u64>,
     last: u64,
@@ -58,27 +57,28 @@ pub(super) struct Line {
 }
 
 #[derive(Debug)]
-struct Place {
-    waker: Waker,
+struct Place<T> {
+    waits: T,
     until: Instant,
 }
 
 /// A number in the queue, until when to wait, and whoever was put out for it.
 #[derive(Debug)]
-pub(super) struct Joined {
+pub(super) struct Joined<T> {
     pub(super) number: u64,
     pub(super) until: Instant,
-    pub(super) put_out: Option<Waker>,
+    pub(super) put_out: Option<T>,
 }
 
+/// How it stands with one that waited, as far as anybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stands {
-    Waits,
+pub(super) enum Stands<W> {
+    Waits(W),
     IsCalled,
     IsPutOut,
 }
 
-impl Line {
+impl<T> Line<T> {
     pub(super) const fn new() -> Self {
         Self {
             interactive: BTreeMap::new(),
@@ -114,8 +114,8 @@ impl Line {
         patience: Patience,
         priority: Priority,
         longest: Option<usize>,
-        waker: &Waker,
-    ) -> Option<Joined> {
+        waits: T,
+    ) -> Option<Joined<T>> {
         let is_loaded = self.is_loaded(now);
         let wait = if is_loaded { patience.target } else { patience.interval };
         let until = latest.map_or(now + wait, |latest| latest.min(now + wait));
@@ -135,19 +135,19 @@ impl Line {
         self.last += 1;
         let number = self.last;
         let queue = if priority == Priority::Batch { &mut self.batch } else { &mut self.interactive };
-        queue.insert(number, Place { waker: waker.clone(), until });
+        queue.insert(number, Place { waits, until });
         self.busy_since.get_or_insert(now);
         self.patience = Some(patience);
         Some(Joined { number, until, put_out })
     }
 
-    fn put_out(&mut self, number: u64) -> Option<Waker> {
+    fn put_out(&mut self, number: u64) -> Option<T> {
         let place = self.take(number)?;
         self.put_out.insert(number);
-        Some(place.waker)
+        Some(place.waits)
     }
 
-    fn take(&mut self, number: u64) -> Option<Place> {
+    fn take(&mut self, number: u64) -> Option<Place<T>> {
         let place = self.interactive.remove(&number).or_else(|| self.batch.remove(&number));
         if self.is_empty() {
             self.busy_since = None;
@@ -157,7 +157,7 @@ impl Line {
 
     /// Whose turn it is; nobody's only if nobody waits any more. Whoever waited too long does not get it, and finds that out by itself: it
     /// is woken at that time.
-    pub(super) fn call(&mut self, now: Instant) -> Option<Waker> {
+    pub(super) fn call(&mut self, now: Instant) -> Option<T> {
         let is_loaded = self.is_loaded(now);
         loop {
             let queue = if self.interactive.is_empty() { &self.batch } else { &self.interactive };
@@ -165,32 +165,32 @@ impl Line {
             let number = *next?.0;
             let place = self.take(number)?;
             if place.until > now {
-                return Some(place.waker);
+                return Some(place.waits);
             }
             self.put_out.insert(number);
         }
     }
 
-    /// How it stands with this one, who is woken by this waker from now on. The one it had before, if it is another, is dropped by the
-    /// caller, who may hold a lock.
-    pub(super) fn stay(&mut self, number: u64, waker: &Waker) -> (Stands, Option<Waker>) {
+    /// How it stands with this one, who may leave something else to be called by.
+    pub(super) fn stands(&mut self, number: u64) -> Stands<&mut T> {
         let place = self.interactive.get_mut(&number).or_else(|| self.batch.get_mut(&number));
         match place {
-            Some(place) if place.waker.will_wake(waker) => (Stands::Waits, None),
-            Some(place) => (Stands::Waits, Some(mem::replace(&mut place.waker, waker.clone()))),
-            None if self.put_out.remove(&number) => (Stands::IsPutOut, None),
-            None => (Stands::IsCalled, None),
+            Some(place) => Stands::Waits(&mut place.waits),
+            None => gone(&mut self.put_out, number),
         }
     }
 
-    /// Wait no more. Says whether one was waiting; whoever was not may have been called. The waker is dropped by the caller.
-    pub(super) fn leave(&mut self, number: u64) -> (Stands, Option<Waker>) {
+    /// Wait no more. Whoever was not waiting any longer may have been called.
+    pub(super) fn leave(&mut self, number: u64) -> Stands<T> {
         match self.take(number) {
-            Some(place) => (Stands::Waits, Some(place.waker)),
-            None if self.put_out.remove(&number) => (Stands::IsPutOut, None),
-            None => (Stands::IsCalled, None),
+            Some(place) => Stands::Waits(place.waits),
+            None => gone(&mut self.put_out, number),
         }
     }
+}
+
+fn gone<W>(put_out: &mut BTreeSet<u64>, number: u64) -> Stands<W> {
+    if put_out.remove(&number) { Stands::IsPutOut } else { Stands::IsCalled }
 }
 
 #[cfg(test)]
@@ -199,19 +199,18 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
     const USUAL: Patience =
-        Patience { target: Duration::from_millis(5), interval: Duration::from_millis(100) };
+        Patience { target: Duration::from_millis(5), interval: Duration::from_millis(100), places: 1_000 };
 
-    fn join(line: &mut Line, now: Instant, priority: Priority, longest: usize) -> Option<u64> {
-        line.join((now, None), USUAL, priority, Some(longest), Waker::noop()).map(|joined| joined.number)
+    fn join(line: &mut Line<()>, now: Instant, priority: Priority, longest: usize) -> Option<u64> {
+        line.join((now, None), USUAL, priority, Some(longest), ()).map(|joined| joined.number)
     }
 
     /// Who is called, in order, all at this time.
-    fn called(line: &mut Line, numbers: &[u64], now: Instant) -> Vec<u64> {
+    fn called(line: &mut Line<()>, numbers: &[u64], now: Instant) -> Vec<u64> {
         let mut order = Vec::new();
         while line.call(now).is_some() {
-            let is_called = |number: &&u64| {
-                !order.contains(*number) && line.stay(**number, Waker::noop()).0 == Stands::IsCalled
-            };
+            let is_called =
+                |number: &&u64| !order.contains(*number) && line.stands(**number) == Stands::IsCalled;
             let number = numbers.iter().find(is_called).copied();
             order.push(number.expect("somebody was called"));
         }
@@ -245,20 +244,19 @@ mod tests {
 
         let first = join(&mut line, now + 200 * MS, Priority::Interactive, 9).unwrap();
         let second = join(&mut line, now + 250 * MS, Priority::Interactive, 9).unwrap();
-        let joined =
-            line.join((now + 301 * MS, None), USUAL, Priority::Interactive, Some(9), Waker::noop()).unwrap();
+        let joined = line.join((now + 301 * MS, None), USUAL, Priority::Interactive, Some(9), ()).unwrap();
         assert_eq!(joined.until, now + 306 * MS, "nobody waits for long under load");
         let order = called(&mut line, &[first, second, joined.number], now + 302 * MS);
         assert_eq!(order, [joined.number, second]);
-        assert_eq!(line.leave(first).0, Stands::IsPutOut, "it has waited for too long");
+        assert_eq!(line.leave(first), Stands::IsPutOut, "it has waited for too long");
     }
 
     #[test]
     fn whoever_cannot_finish_in_time_does_not_wait() {
         let (now, mut line) = (Instant::now(), Line::new());
-        assert!(line.join((now, Some(now)), USUAL, Priority::Interactive, Some(9), Waker::noop()).is_none());
+        assert!(line.join((now, Some(now)), USUAL, Priority::Interactive, Some(9), ()).is_none());
         let soon = Some(now + 10 * MS);
-        let joined = line.join((now, soon), USUAL, Priority::Interactive, Some(9), Waker::noop()).unwrap();
+        let joined = line.join((now, soon), USUAL, Priority::Interactive, Some(9), ()).unwrap();
         assert_eq!(Some(joined.until), soon);
         assert!(line.call(now + 10 * MS).is_none(), "it would begin too late");
     }
@@ -269,7 +267,7 @@ mod tests {
         let batch = [0; 2].map(|_| join(&mut line, now, Priority::Batch, 2).unwrap());
         assert_eq!(join(&mut line, now, Priority::Batch, 2), None, "it is full");
         let first = join(&mut line, now, Priority::Interactive, 2).unwrap();
-        assert_eq!(line.stay(batch[0], Waker::noop()).0, Stands::IsPutOut);
+        assert_eq!(line.stands(batch[0]), Stands::IsPutOut);
         assert_eq!(called(&mut line, &[batch[1], first], now + MS), [first, batch[1]]);
     }
 
@@ -280,10 +278,10 @@ mod tests {
         let second = join(&mut line, now, Priority::Interactive, 2).unwrap();
         assert_eq!(join(&mut line, now + 99 * MS, Priority::Interactive, 2), None);
         let third = join(&mut line, now + 100 * MS, Priority::Interactive, 2).unwrap();
-        assert_eq!(line.stay(first, Waker::noop()).0, Stands::IsPutOut);
+        assert_eq!(line.stands(first), Stands::IsPutOut);
         assert_eq!(line.len(), 2);
-        assert_eq!(line.leave(second).0, Stands::Waits);
-        assert_eq!(line.leave(third).0, Stands::Waits);
+        assert_eq!(line.leave(second), Stands::Waits(()));
+        assert_eq!(line.leave(third), Stands::Waits(()));
         assert!(line.is_empty() && line.busy_since.is_none());
     }
 }

@@ -54,6 +54,10 @@ impl ConcurrencySettings {
         self
     }
 
+    pub(in crate::limit) const fn is_adaptive(&self) -> bool {
+        matches!(self.limit, Limit::Adaptive(_))
+    }
+
     pub(crate) const fn check(&self) -> Result<(), InvalidConcurrency> {
         match &self.limit {
             Limit::Adaptive(settings) => settings.check(),

@@ -47,7 +47,7 @@ impl State {
         if self.has_room() && !self.has_waiters() { Some(self.one_more()) } else { None }
     }
 
-    /// One more, if a tenth of the room is left then.
+    /// One more, if a tenth of the limit is left then.
     pub(super) const fn enter_batch(self) -> Option<Self> {
         let kept = self.limit().div_ceil(10);
         if self.in_flight() + kept < self.limit() { self.enter() } else { None }
