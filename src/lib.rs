@@ -77,20 +77,21 @@
 //! # Crate features
 //!
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
-//! `postgres`, `redis`, `reqwest` and `sqlite`.
+//! `postgres`, `prometheus`, `redis`, `reqwest` and `sqlite`.
 //!
 //! * `retry`, `timeout` (default), `balance`, `breaker`, `coalesce`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
-//! * `axum`: handlers of axum take what a token says as an argument.
+//! * `axum`: handlers of axum take what a token says as an argument, and routes are known by what a router of axum has matched.
 //! * `dns`: a resolver that asks name servers itself.
 //! * `redis`: one rate limit for several machines, which share a Redis server; and, with `idempotency`, keys that they share.
 //! * `sqlite`, `postgres`: idempotency keys in a file of SQLite, which builds C code, its own; or in a PostgreSQL database.
 //! * `reqwest`: the layers over a [`reqwest::Client`](https://docs.rs/reqwest).
 //! * `decompression`: responses that servers have compressed, decoded where a setting asks for it. Builds C code: zstd's.
 //! * `tls`: TLS with rustls, for `connect` and `server`. Builds C code: AWS-LC.
-//! * `metrics`: an observer that counts with the [`metrics`](https://docs.rs/metrics) facade.
+//! * `metrics`: an observer and a layer that count with the [`metrics`](https://docs.rs/metrics) facade.
+//! * `prometheus`: a service that Prometheus scrapes.
 //! * `serde`: settings can be read from a file, with durations such as `"250ms"`.
 //! * `backoff`: any [`backoff::backoff::Backoff`](https://docs.rs/backoff) serves as a retry schedule. That crate is
 //!   unmaintained (RUSTSEC-2025-0012) and brings `instant` (RUSTSEC-2024-0384): a landing place for those who leave it.

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::caught::{Caught, Panicked, message};
+use super::context;
 use super::deadline;
 use super::error::Error;
 use super::kind::{Delivery, Kind};
@@ -44,7 +45,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// # Ok(()) }
 /// ```
 ///
-/// The work takes along the [deadline](super::Deadline) that is in scope where it is spawned, and the span. It sees the deadline, and is not ended by
+/// The work takes along the [deadline](super::Deadline) that is in scope where it is spawned, the [names](super::RequestId) of the request, and the span. It sees the deadline, and is not ended by
 /// it. A panic inside is logged, with `tracing::error!`, also if nobody listens.
 ///
 /// A server waits for it when it stops: see [`ServerBuilder::detach`](../server/struct.ServerBuilder.html#method.detach).
@@ -197,7 +198,7 @@ impl Place {
     }
 }
 
-/// Run `work`, which has a [`Place`] of its own. It must be called where the work belongs: its deadline and its span are those that are in scope
+/// Run `work`, which has a [`Place`] of its own. It must be called where the work belongs: its deadline, its names and its span are those that are in scope
 /// there.
 pub(crate) fn spawn<F>(work: F) -> Detached<F::Output>
 where
@@ -209,7 +210,7 @@ where
             Panicked
         })
     };
-    Detached { task: tokio::spawn(deadline::carry(work).in_current_span()) }
+    Detached { task: tokio::spawn(deadline::carry(context::carry(work)).in_current_span()) }
 }
 
 impl Drop for Place {

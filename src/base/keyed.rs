@@ -61,6 +61,18 @@ impl KeyedFault {
         }
     }
 
+    /// One word, for labels.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InFlight => "in_flight",
+            Self::Indeterminate => "indeterminate",
+            Self::Invalid(_) => "invalid",
+            Self::Mismatch => "mismatch",
+            Self::Missing => "missing",
+            Self::NotKept => "not_kept",
+        }
+    }
+
     pub(crate) const fn grpc_status(self) -> GrpcStatus {
         match self {
             Self::InFlight => GrpcStatus::Aborted,

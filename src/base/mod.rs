@@ -43,6 +43,7 @@ mod client_auth;
 mod clock;
 #[cfg(feature = "backoff")]
 mod compat;
+pub(crate) mod context;
 pub mod deadline;
 mod detach;
 mod endpoint;
@@ -55,6 +56,7 @@ mod hop;
 mod host;
 #[cfg(feature = "serde")]
 pub(crate) mod human;
+mod ip_network;
 mod key;
 mod keyed;
 mod kind;
@@ -76,14 +78,18 @@ mod ratio;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod refuse;
+mod request_id;
 mod retry_after;
 mod rng;
+mod route;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
 mod timings;
 mod token;
+mod trace;
 mod tracing_observer;
+mod trusted_peers;
 mod waiters;
 mod wire;
 
@@ -124,15 +130,19 @@ pub use principal::{ByPrincipal, Principal, PrincipalId, PrincipalKey};
 pub use priority::Priority;
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
+pub use request_id::{InvalidRequestId, RequestId, X_REQUEST_ID};
 pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 #[cfg(feature = "limit")]
 pub(crate) use rng::UnforeseenHash;
+pub use route::Route;
 pub use served::{CloseReason, ServerPhase};
 pub use timings::Timings;
 pub use token::{KeyFault, TokenFault, TokenRefused};
+pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 pub use tracing_observer::TracingObserver;
-pub use wire::{InvalidTimeout, TimeoutHeader};
+pub use trusted_peers::{InvalidPeers, TrustedPeers};
+pub use wire::{InvalidTimeout, TIMEOUT_MS, TimeoutHeader};
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 pub(crate) use self::ask::Ask;
@@ -146,6 +156,7 @@ pub(crate) use self::caught::{Caught, message};
 pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
+pub(crate) use self::ip_network::{IpNetwork, NetworkFlaw};
 pub(crate) use self::lane::{lane, lanes};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::principal::Grants;

@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::circuit::{CircuitReason, CircuitState, ProbeEnding};
 use super::endpoint::{EndpointId, EndpointReason, EndpointState, Fitness};
 use super::health::HealthState;
+use super::keyed::KeyedFault;
 use super::kind::{Delivery, Kind};
 use super::outcome::Outcome;
 use super::pooled::PoolClose;
@@ -276,6 +277,19 @@ pub enum Event {
         /// How many were left out.
         skipped: usize,
     },
+    /// The answer to a keyed request that was done before was given again.
+    #[non_exhaustive]
+    KeyedReplayed {},
+    /// A keyed request was refused, and not done.
+    #[non_exhaustive]
+    KeyedRefused {
+        /// Why.
+        why: KeyedFault,
+    },
+    /// A keyed request was taken for lost while it was being done, since its store had not heard of it for too long. Whoever asks again may find it
+    /// done by somebody else, or that nobody knows.
+    #[non_exhaustive]
+    KeyedLost {},
     /// A pool has closed an object.
     #[non_exhaustive]
     PoolClosed {

@@ -68,6 +68,10 @@ impl Observer for TracingObserver {
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
             }
+            Event::KeyedReplayed {} => tracing::debug!("keyed request answered as before"),
+            Event::KeyedRefused { why } => tracing::debug!(%why, "keyed request refused"),
+            // The module tells it itself.
+            Event::KeyedLost {} => {}
             Event::PoolClosed { pool, why } => tracing::debug!(%pool, %why, "pool closed one"),
             Event::PoolConnected { pool, took } => tracing::debug!(%pool, ?took, "pool connected"),
             Event::PoolConnectFailed { pool, kind, again_in } => {

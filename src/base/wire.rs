@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// The header in which the assembled client says how much time is left, in whole milliseconds, unless its settings name another; and in which the
+/// assembled server reads it. A call of gRPC says the same in `grpc-timeout`.
+pub const TIMEOUT_MS: HeaderName = HeaderName::from_static("stonework-timeout-ms");
+
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The most that eight digits hold.
 const EIGHT_DIGITS: u128 = 99_999_999;

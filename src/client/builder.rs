@@ -15,15 +15,18 @@ use super::transport::{Transport, Wired};
 use super::{Client, ClientSettings, InvalidClient};
 use crate::base::body::{Body, Held};
 use crate::base::{
-    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, WallClock,
+    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, TIMEOUT_MS,
+    WallClock,
 };
 use crate::breaker::{Breakers, BreakersLayer, Judging};
 use crate::connect::Connector;
 use crate::hedge::HedgeLayer;
 use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
-use crate::observe::SpanLayer;
+use crate::observe::{PropagateLayer, Propagation, SpanLayer};
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer, RetrySettings};
-use crate::timeout::{AttemptTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody, TimeoutLayer};
+use crate::timeout::{
+    AttemptTimeoutLayer, ResponseBodyTimeoutLayer, SendDeadlineLayer, TimedBody, TimeoutLayer,
+};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
 ///
@@ -311,7 +314,7 @@ impl ClientBuilder {
             &settings,
             connector.unwrap_or_default(),
             observe,
-            rng.unwrap_or_else(Rng::from_entropy),
+            rng.clone().unwrap_or_else(Rng::from_entropy),
         );
         let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(transport.clone());
         let limits = Limits::new(&settings, concurrency, rates);
@@ -319,9 +322,17 @@ impl ClientBuilder {
         let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
         let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
         let collect = collect.when(settings.collect_within.is_some());
-        let one = attempt.layer(collect.layer(wire).map_response(collected as fn(_) -> _));
+        // Inside of the limit on an attempt, which is what the server has; outside of the circuit, which is not to blame for a call without time.
+        let header = settings.deadline_header.clone();
+        let tell = SendDeadlineLayer::by_kind(header.clone().unwrap_or(TIMEOUT_MS)).when(header.is_some());
+        let one = attempt.layer(tell.layer(collect.layer(wire).map_response(collected as fn(_) -> _)));
+        let named = |layer: PropagateLayer| match &rng {
+            Some(rng) => layer.rng(rng.clone()),
+            None => layer,
+        };
+        let names = named(PropagateLayer::attempt()).when(settings.propagation != Propagation::Off);
         // Outside of the limit on an attempt, so that each of those under way has its own; inside of `retry`, which sees one result.
-        let attempts = option_layer(hedge).layer(SpanLayer::attempt().layer(one));
+        let attempts = option_layer(hedge).layer(names.layer(SpanLayer::attempt().layer(one)));
         let calls = option_layer(retry).layer(attempts);
         // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
         let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
@@ -331,7 +342,8 @@ impl ClientBuilder {
             None => Either::Right(calls),
         };
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
-        let calls = SpanLayer::call().layer(whole.layer(calls));
+        let begins = named(PropagateLayer::call()).when(settings.propagation == Propagation::Begin);
+        let calls = begins.layer(SpanLayer::call().layer(whole.layer(calls)));
         let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
         #[cfg(feature = "decompression")]
         let stack = super::decode::Decode::new(stack, settings.decompression);

@@ -36,6 +36,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         connect_timeout,
         connection_lifetime,
         deadline,
+        deadline_header,
         expect_continue,
         #[cfg(feature = "decompression")]
         decompression,
@@ -49,6 +50,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         max_response_body: _, // no layer: it limits the helpers that collect
         max_waiting,
         pool_timeout,
+        propagation,
         queue_timeout,
         rate_limit: _, // likewise
         redirects,
@@ -88,12 +90,17 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         Some(hedge) => writeln!(text, "hedge: {hedge}")?,
         None => {}
     }
+    writeln!(text, "names: {propagation}")?;
     match (attempt_timeout, deadline) {
         (Some(limit), Some(deadline)) if deadline < limit => {
             writeln!(text, "attempt timeout: {deadline:?} ({limit:?}, cut to the deadline)")?;
         }
         (Some(limit), _) => writeln!(text, "attempt timeout: {limit:?}")?,
         (None, _) => writeln!(text, "attempt timeout: off")?,
+    }
+    match deadline_header {
+        Some(name) => writeln!(text, "time left: told in {name}, by gRPC in grpc-timeout")?,
+        None => writeln!(text, "time left: not told")?,
     }
     match collect_within {
         Some(bytes) => writeln!(text, "collect: bodies of up to {bytes} bytes, within the attempt")?,
@@ -185,7 +192,9 @@ mod tests {
              redirects: up to 10\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\
+             names: request id and trace are passed on\n\
              attempt timeout: 10s\n\
+             time left: told in stonework-timeout-ms, by gRPC in grpc-timeout\n\
              collect: only where a request asks\n\
              breaker: by host and port; opens at 50% failures, of at least 20 calls in 10s; \
              open times with equal jitter from 5s to 30s; 1 at a time to probe, each up to 10s\n\
@@ -201,6 +210,8 @@ mod tests {
         let settings = ClientSettings::new()
             .without_deadline()
             .without_attempt_timeout()
+            .without_deadline_header()
+            .propagation(crate::observe::Propagation::Off)
             .without_breaker()
             .without_idle_connections()
             .without_connection_lifetime()
@@ -216,7 +227,9 @@ mod tests {
              redirects: not followed\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              no budget; Retry-After up to 60s; bodies up to 65536 bytes\n\
+             names: off\n\
              attempt timeout: off\n\
+             time left: not told\n\
              collect: only where a request asks\n\
              breaker: off\n\
              response body: any silence\n\

@@ -9,6 +9,7 @@ use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::hedge::HedgeSettings;
 use crate::limit::{ConcurrencySettings, Quota};
+use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -24,6 +25,7 @@ pub(super) struct Fields {
     connect_timeout: Duration,
     connection_lifetime: OrOff<Human>,
     deadline: OrOff<Human>,
+    deadline_header: OrOff<String>,
     expect_continue: OrOff<u64>,
     #[cfg(feature = "decompression")]
     decompression: bool,
@@ -37,6 +39,7 @@ pub(super) struct Fields {
     max_response_body: usize,
     max_waiting: usize,
     pool_timeout: OrOff<Human>,
+    propagation: Propagation,
     queue_timeout: OrOff<Human>,
     rate_limit: OrOff<Quota>,
     redirects: OrOff<u32>,
@@ -61,6 +64,7 @@ impl From<ClientSettings> for Fields {
             connect_timeout: settings.connect_timeout,
             connection_lifetime: settings.connection_lifetime.map(Human).into(),
             deadline: settings.deadline.map(Human).into(),
+            deadline_header: settings.deadline_header.map(|name| name.to_string()).into(),
             expect_continue: settings.expect_continue.into(),
             #[cfg(feature = "decompression")]
             decompression: settings.decompression,
@@ -74,6 +78,7 @@ impl From<ClientSettings> for Fields {
             max_response_body: settings.max_response_body,
             max_waiting: settings.max_waiting,
             pool_timeout: settings.pool_timeout.map(Human).into(),
+            propagation: settings.propagation,
             queue_timeout: settings.queue_timeout.map(Human).into(),
             rate_limit: settings.rate_limit.into(),
             redirects: settings.redirects.into(),
@@ -88,6 +93,8 @@ impl TryFrom<Fields> for ClientSettings {
 
     fn try_from(fields: Fields) -> Result<Self, InvalidClient> {
         let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
+        let header = fields.deadline_header.into_option().map(|name| name.parse());
+        let header = header.transpose().map_err(|_| InvalidClient::DeadlineHeader)?;
         let settings = Self {
             attempt_timeout: limit(fields.attempt_timeout),
             body: fields.body,
@@ -97,6 +104,7 @@ impl TryFrom<Fields> for ClientSettings {
             connect_timeout: fields.connect_timeout,
             connection_lifetime: limit(fields.connection_lifetime),
             deadline: limit(fields.deadline),
+            deadline_header: header,
             expect_continue: fields.expect_continue.into_option(),
             #[cfg(feature = "decompression")]
             decompression: fields.decompression,
@@ -110,6 +118,7 @@ impl TryFrom<Fields> for ClientSettings {
             max_response_body: fields.max_response_body,
             max_waiting: fields.max_waiting,
             pool_timeout: limit(fields.pool_timeout),
+            propagation: fields.propagation,
             queue_timeout: limit(fields.queue_timeout),
             rate_limit: fields.rate_limit.into_option(),
             redirects: fields.redirects.into_option(),

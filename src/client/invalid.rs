@@ -21,6 +21,9 @@ pub enum InvalidClient {
     /// No limit can have these settings.
     #[error("`concurrency`: {0}")]
     Concurrency(#[source] InvalidConcurrency),
+    /// It is no name of a header.
+    #[error("`deadline_header` is not a valid header name; to do without, say \"off\"")]
+    DeadlineHeader,
     /// No limit can have this quota.
     #[error("`rate_limit`: {0}")]
     RateLimit(#[source] InvalidQuota),

@@ -19,9 +19,9 @@ use crate::base::{BoxError, ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
 use crate::exchange::{InvalidRequest, sendable};
 use crate::hedge::{Hedge, HedgeService};
-use crate::observe::Spanned;
+use crate::observe::{Propagate, Spanned};
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
-use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, TimedBody, Timeout};
+use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, SendDeadline, TimedBody, Timeout};
 
 /// Outermost, so that all below, what resumes a download among it, deals with the bytes that were sent.
 #[cfg(feature = "decompression")]
@@ -29,10 +29,10 @@ pub(super) type Stack = super::decode::Decode<Resuming>;
 #[cfg(not(feature = "decompression"))]
 pub(super) type Stack = Resuming;
 pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
-type Spans = Spanned<Timeout<Either<Boxed, Calls>>>;
+type Spans = Propagate<Spanned<Timeout<Either<Boxed, Calls>>>>;
 pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
 type Attempts = Either<HedgeService<Attempt, Judge>, Attempt>;
-type Attempt = Spanned<AttemptTimeout<Unified<Collect<Guarded>, Collected<Body>>>>;
+type Attempt = Propagate<Spanned<AttemptTimeout<SendDeadline<Unified<Collect<Guarded>, Collected<Body>>>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
@@ -161,7 +161,9 @@ impl Client {
     ///     "deadline: 8s for the whole call\n\
     ///      redirects: up to 10\n\
     ///      retry: off\n\
+    ///      names: request id and trace are passed on\n\
     ///      attempt timeout: 8s (10s, cut to the deadline)\n\
+    ///      time left: told in stonework-timeout-ms, by gRPC in grpc-timeout\n\
     ///      collect: only where a request asks\n\
     ///      breaker: off\n\
     ///      response body: 30s of silence\n\

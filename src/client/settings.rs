@@ -1,10 +1,14 @@
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{HttpVersions, InvalidClient};
+use crate::base::TIMEOUT_MS;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::hedge::HedgeSettings;
 use crate::limit::{ConcurrencySettings, Quota};
+use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
@@ -37,6 +41,7 @@ pub struct ClientSettings {
     pub(super) connect_timeout: Duration,
     pub(super) connection_lifetime: Option<Duration>,
     pub(super) deadline: Option<Duration>,
+    pub(super) deadline_header: Option<HeaderName>,
     pub(super) expect_continue: Option<u64>,
     #[cfg(feature = "decompression")]
     pub(super) decompression: bool,
@@ -50,6 +55,7 @@ pub struct ClientSettings {
     pub(super) max_response_body: usize,
     pub(super) max_waiting: usize,
     pub(super) pool_timeout: Option<Duration>,
+    pub(super) propagation: Propagation,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) rate_limit: Option<Quota>,
     pub(super) redirects: Option<u32>,
@@ -70,6 +76,7 @@ impl ClientSettings {
             connect_timeout: Duration::from_secs(5),
             connection_lifetime: Some(Duration::from_secs(5 * 60)),
             deadline: Some(Duration::from_secs(30)),
+            deadline_header: Some(TIMEOUT_MS),
             expect_continue: Some(1024 * 1024),
             #[cfg(feature = "decompression")]
             decompression: false,
@@ -83,6 +90,7 @@ impl ClientSettings {
             max_response_body: 10 * 1024 * 1024,
             max_waiting: 1000,
             pool_timeout: Some(Duration::from_secs(5)),
+            propagation: Propagation::PassOn,
             queue_timeout: Some(Duration::from_secs(1)),
             rate_limit: None,
             redirects: Some(10),
@@ -102,6 +110,27 @@ impl ClientSettings {
     /// call, and there is no time left to try again.** In a file: `attempt_timeout = "off"`.
     pub const fn without_attempt_timeout(mut self) -> Self {
         self.attempt_timeout = None;
+        self
+    }
+
+    /// Tell the server in this header how much time is left for an attempt, in whole milliseconds; in a call of gRPC, in `grpc-timeout`. So nobody works
+    /// for a caller who has gone. It is the time that the deadline in scope leaves, that of the request that a server is answering included; work
+    /// that is [detached](crate::base::deadline::detached) from that says nothing of it. Default: [`TIMEOUT_MS`].
+    pub fn deadline_header(mut self, name: HeaderName) -> Self {
+        self.deadline_header = Some(name);
+        self
+    }
+
+    /// Do not tell servers how much time is left. In a file: `deadline_header = "off"`.
+    pub fn without_deadline_header(mut self) -> Self {
+        self.deadline_header = None;
+        self
+    }
+
+    /// What to tell servers of the names of the request that is being answered: see [`PropagateLayer`](crate::observe::PropagateLayer).
+    /// Default: [`PassOn`](Propagation::PassOn), what there is.
+    pub const fn propagation(mut self, propagation: Propagation) -> Self {
+        self.propagation = propagation;
         self
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fate::End;
 use super::{Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway};
-use crate::base::{BoxError, Deadline, Detach, Place, Rng, deadline};
+use crate::base::{BoxError, Deadline, Detach, Event, Observe, Place, Rng, deadline};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
 const SOON: Duration = Duration::from_millis(20);
@@ -23,6 +23,7 @@ pub(super) struct Core<S> {
     pub(super) settings: IdempotencySettings,
     pub(super) detach: Detach,
     pub(super) detached: bool,
+    pub(super) observe: Observe,
     pub(super) rng: Rng,
     /// Whether the last question was not answered.
     pub(super) away: AtomicBool,
@@ -158,7 +159,11 @@ impl<S: Store> Open<S> {
     pub(super) async fn settle(&mut self, end: End) -> Result<Held, StoreAway> {
         let end = self.end.insert(end);
         // What has been done has to be written, whether or not anybody still waits for the answer.
-        deadline::detached(self.core.settle(&self.claim, end)).await
+        let held = deadline::detached(self.core.settle(&self.claim, end)).await;
+        if matches!(held, Ok(Held::Lost)) {
+            self.core.observe.note(|| Event::KeyedLost {});
+        }
+        held
     }
 
     /// There is nothing to be written, or it is. The place is for something else.

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::core::Core;
 use super::{IdempotencyService, IdempotencySettings, InvalidIdempotency, Store};
-use crate::base::{Detach, KeyOf, Problem, Rng};
+use crate::base::{Detach, KeyOf, Observe, Observer, Problem, Rng};
 
 /// Does a keyed request once. See the [module](super), where an example stands.
 ///
@@ -28,6 +28,7 @@ impl<S: Store> IdempotencyLayer<S> {
             settings: IdempotencySettings::new(),
             detach: Detach::default(),
             detached: true,
+            observe: Observe::default(),
             rng: Rng::from_entropy(),
             away: AtomicBool::new(false),
         };
@@ -70,16 +71,35 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
         self
     }
 
+    /// Tell this observer what happens: [`KeyedReplayed`](crate::base::Event::KeyedReplayed), [`KeyedRefused`](crate::base::Event::KeyedRefused),
+    /// [`KeyedLost`](crate::base::Event::KeyedLost). Default: nobody.
+    ///
+    /// ```
+    /// use stonework::base::TracingObserver;
+    /// use stonework::idempotency::{IdempotencyLayer, MemoryStore};
+    ///
+    /// let layer = IdempotencyLayer::new(MemoryStore::new()).observer(TracingObserver);
+    /// # let _ = layer;
+    /// ```
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self
+    where
+        S: Clone,
+    {
+        self.edit(|core| core.observe = Observe::by(observer));
+        self
+    }
+
     fn edit(&mut self, change: impl FnOnce(&mut Core<S>))
     where
         S: Clone,
     {
-        let Core { store, settings, detach, detached, rng, away: _ } = &*self.core;
+        let Core { store, settings, detach, detached, observe, rng, away: _ } = &*self.core;
         let mut core = Core {
             store: store.clone(),
             settings: settings.clone(),
             detach: detach.clone(),
             detached: *detached,
+            observe: observe.clone(),
             rng: rng.clone(),
             away: AtomicBool::new(false),
         };

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::work::Keyed;
 use super::{IdempotencyFuture, IdempotencySettings, Store, key};
 use crate::base::body::Body;
-use crate::base::{Asked, BoxError, Error, KeyOf, KeyedFault, KeyedRefused, Refuse};
+use crate::base::{Asked, BoxError, Error, Event, KeyOf, KeyedFault, KeyedRefused, Refuse};
 
 /// Does a keyed request once. See [`IdempotencyLayer`](super::IdempotencyLayer).
 pub struct IdempotencyService<I, S, F, R> {
@@ -72,7 +72,10 @@ where
         let (core, key) = match (&self.core, key) {
             (Some(core), Ok(Some(key))) => (Arc::clone(core), key),
             (_, Ok(_)) => return IdempotencyFuture::passed(self.inner.call(request.map(Body::new))),
-            (_, Err(fault)) => {
+            (core, Err(fault)) => {
+                if let Some(core) = core {
+                    core.observe.note(|| Event::KeyedRefused { why: fault });
+                }
                 let error = Error::from(KeyedRefused::new(fault));
                 return IdempotencyFuture::answered(refused(&self.refuse, Asked::of(&request), &error));
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::base::body::{Body, BodyTooLarge};
 use crate::base::{
-    Caught, Deadline, Error, IDEMPOTENCY_REPLAYED, KeyedFault, KeyedRefused, Kind, Panicked, Place,
+    Caught, Deadline, Error, Event, IDEMPOTENCY_REPLAYED, KeyedFault, KeyedRefused, Kind, Panicked, Place,
     Principal, deadline, message, spawn,
 };
 
@@ -98,7 +98,7 @@ impl<S: Store, I> Keyed<S, I> {
                     open.over();
                     let left = wait_until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Ok(refuse(&self.core.settings, KeyedFault::InFlight));
+                        return Ok(refuse(&self.core, KeyedFault::InFlight));
                     }
                     // One that was made ready may have taken the place of another, who could be the one to wait for.
                     self.service = self.service.clone();
@@ -108,7 +108,7 @@ impl<S: Store, I> Keyed<S, I> {
                 }
                 Ok(begun) => {
                     open.over();
-                    return Ok(told(&self.core.settings, begun));
+                    return Ok(told(&self.core, begun));
                 }
                 Err(away) => return self.away(open, away, request).await,
             }
@@ -218,29 +218,33 @@ async fn look<S: Store, B: http_body::Body>(
     // If nothing is known of it any more, this begins it; it is not done again from here, so it is released.
     let open = Open::asked(core, scope, &claim, place);
     match deadline::detached(core.begin(scope, &claim)).await {
-        Ok(begun @ Begun::Run { .. }) => told(&core.settings, begun),
+        Ok(begun @ Begun::Run { .. }) => told(core, begun),
         Ok(begun) => {
             open.over();
-            told(&core.settings, begun)
+            told(core, begun)
         }
         Err(away) => away_for_now(&core.settings, away),
     }
 }
 
 /// Why it is not done here.
-fn refuse<B: http_body::Body>(settings: &IdempotencySettings, fault: KeyedFault) -> Reply<B> {
+fn refuse<S, B: http_body::Body>(core: &Core<S>, fault: KeyedFault) -> Reply<B> {
+    core.observe.note(|| Event::KeyedRefused { why: fault });
     let refused = KeyedRefused::new(fault);
     Err(match fault {
-        KeyedFault::InFlight => refused.again_in(settings.retry_after),
+        KeyedFault::InFlight => refused.again_in(core.settings.retry_after),
         _ => refused.into(),
     })
 }
 
 /// What is said of one that is not done here.
-fn told<B: http_body::Body>(settings: &IdempotencySettings, begun: Begun) -> Reply<B> {
+fn told<S, B: http_body::Body>(core: &Core<S>, begun: Begun) -> Reply<B> {
     let fault = match begun {
         Begun::Ended(Final::Record(bytes)) => match Record::decode(&bytes) {
-            Ok(record) => return Ok(replay(record)),
+            Ok(record) => {
+                core.observe.note(|| Event::KeyedReplayed {});
+                return Ok(replay(record));
+            }
             Err(error) => {
                 tracing::warn!(%error, "an answer was kept, and cannot be given again");
                 KeyedFault::NotKept
@@ -251,7 +255,7 @@ fn told<B: http_body::Body>(settings: &IdempotencySettings, begun: Begun) -> Rep
         Begun::Mismatch => KeyedFault::Mismatch,
         Begun::InFlight | Begun::Run { .. } => KeyedFault::InFlight,
     };
-    refuse(settings, fault)
+    refuse(core, fault)
 }
 
 /// Whoever is away may be back by then.

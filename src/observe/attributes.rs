@@ -6,7 +6,7 @@ use std::any::{Any, type_name};
 use http::{Method, Request, StatusCode};
 use tracing::{Span, debug_span, field};
 
-use crate::base::{BoxError, Call, Error, Kind};
+use crate::base::{BoxError, Call, Error, Kind, TraceContext};
 
 /// What a span is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
             url.scheme = request.uri().scheme_str(),
             server.address = request.uri().host(),
             server.port = request.uri().port_u16(),
+            trace_id = TraceContext::current().map(|trace| field::display(trace.trace_id())),
             http.response.status_code = field::Empty,
             error.type = field::Empty,
             otel.status_code = field::Empty,
@@ -39,6 +40,8 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
             server.address = request.uri().host(),
             server.port = request.uri().port_u16(),
             http.request.resend_count = resend_count(request),
+            trace_id = told(request).map(|trace| field::display(trace.trace_id())),
+            span_id = told(request).map(|trace| field::display(trace.span_id())),
             http.response.status_code = field::Empty,
             error.type = field::Empty,
             otel.status_code = field::Empty,
@@ -47,7 +50,7 @@ pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
 }
 
 /// Any text can be a method. Only those that everybody knows are shown, so that a peer cannot make up new values.
-fn method(method: &Method) -> &'static str {
+pub(super) fn method(method: &Method) -> &'static str {
     match *method {
         Method::CONNECT => "CONNECT",
         Method::DELETE => "DELETE",
@@ -65,6 +68,11 @@ fn method(method: &Method) -> &'static str {
 fn resend_count<B>(request: &Request<B>) -> Option<u32> {
     let before = Call::of(request.extensions()).attempt() - 1;
     (before > 0).then_some(before)
+}
+
+/// What the next hop is told, if it is told anything.
+fn told<B>(request: &Request<B>) -> Option<TraceContext> {
+    TraceContext::of(request.headers())?.ok()
 }
 
 pub(super) fn answered(span: &Span, status: StatusCode) {
@@ -89,7 +97,7 @@ pub(super) fn dropped(span: &Span) {
 }
 
 /// What kind of error it is, if it is one of ours or a boxed one with one of ours inside; else what type it has.
-fn error_type<E: 'static>(error: &E) -> &'static str {
+pub(super) fn error_type<E: 'static>(error: &E) -> &'static str {
     let error: &dyn Any = error;
     let kind = match error.downcast_ref::<Error>() {
         Some(ours) => Some(ours.kind()),

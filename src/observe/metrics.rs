@@ -30,6 +30,9 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.connect_failures` | counter | `kind` | connections that a client could not make |
 /// | `stonework.connection.wait` | histogram, in seconds | `reused` | how long a request waited for a connection, connecting included |
 /// | `stonework.requests.replayed` | counter | | requests that a closed connection gave back unsent, and that went out over another one |
+/// | `stonework.keyed.replayed` | counter | | keyed requests that were answered as they were before |
+/// | `stonework.keyed.refused` | counter | `why` | keyed requests that were refused, and not done |
+/// | `stonework.keyed.lost` | counter | | keyed requests that were taken for lost while they were being done |
 /// | `stonework.server.closed` | counter | `why` | connections that a server closed of its own accord |
 /// | `stonework.server.panics` | counter | | handlers that panicked |
 ///
@@ -124,6 +127,11 @@ impl Observer for MetricsObserver {
                 let why = format!("{why:?}").to_lowercase();
                 counter!("stonework.jwt.keys.skipped", "why" => why).increment(1);
             }
+            Event::KeyedLost {} => counter!("stonework.keyed.lost").increment(1),
+            Event::KeyedRefused { why } => {
+                counter!("stonework.keyed.refused", "why" => why.name()).increment(1);
+            }
+            Event::KeyedReplayed {} => counter!("stonework.keyed.replayed").increment(1),
             Event::KeysNotFetched { from, kind, .. } => {
                 counter!("stonework.jwt.fetch_failures", "from" => from.to_string(), "kind" => kind.name())
                     .increment(1);

@@ -1,38 +1,52 @@
-//! What stands before the service: who is asking, and whether it may come in.
+//! What stands before the service, outermost first: what a request is called, what becomes of it, who is asking, how long it may take, and
+//! whether it may come in.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use tower_layer::Layer;
 
 use super::ServerSettings;
-use crate::base::{Answer, ByClient, Network, Problem};
+use super::inside::{Inside, Within};
+use crate::base::{Answer, ByClient, Network, Problem, Ratio, Rng, X_REQUEST_ID};
 use crate::limit::{
     Admission as Wait, ClientAddressLayer, ClientAddressService, Concurrency, ConcurrencyLimitLayer,
     ConcurrencyLimiter, Gated, Keyed, KeyedRateLimiter, Rate, RateLimitLayer,
 };
+use crate::observe::{Log, Naming, Parts, Received, Tracing};
+use crate::timeout::{ReceiveDeadline, ReceiveDeadlineLayer};
 
 type ByNetwork = Keyed<KeyedRateLimiter<Network>, ByClient>;
 
 /// A service behind all of it.
-pub(super) type Admitted<S> = ClientAddressService<
-    Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ConcurrencyLimiter>, Answer<Problem>>,
->;
+pub(super) type Admitted<S> =
+    Received<ClientAddressService<ReceiveDeadline<Counted<Within<S>>, Answer<Problem>>>>;
+type Counted<S> =
+    Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ConcurrencyLimiter>, Answer<Problem>>;
 
-/// The layers, outermost first: who it is has to be known first, and what is refused because there is too much in flight has not
-/// spent any of its client's quota.
+/// The layers. Who it is has to be known first, and what is refused because there is too much in flight has not spent any of its client's
+/// quota; nothing waits without a deadline, if there is one.
 #[derive(Debug)]
 pub(super) struct Admission {
+    received: Option<Arc<Parts>>,
     address: ClientAddressLayer,
+    deadline: ReceiveDeadlineLayer<Answer<Problem>>,
     concurrency: ConcurrencyLimitLayer<ConcurrencyLimiter, Answer<Problem>>,
     rate: RateLimitLayer<ByNetwork, Answer<Problem>>,
     pub(super) limiter: Option<ConcurrencyLimiter>,
     pub(super) rates: Option<KeyedRateLimiter<Network>>,
+    pub(super) inside: Inside,
 }
 
 impl Admission {
     /// The settings were checked.
     pub(super) fn new(
         settings: &ServerSettings,
+        tls: bool,
+        rng: &Rng,
         limiter: Option<ConcurrencyLimiter>,
         rates: Option<KeyedRateLimiter<Network>>,
+        inside: Inside,
     ) -> Self {
         let own = || settings.concurrency.and_then(|settings| ConcurrencyLimiter::new(settings).ok());
         let limiter = limiter.or_else(own);
@@ -44,7 +58,9 @@ impl Admission {
         let unlimited = || KeyedRateLimiter::new(crate::limit::Quota::per_second(1)).expect("more than zero");
         let rate = RateLimitLayer::keyed(rates.clone().unwrap_or_else(unlimited), ByClient);
         Self {
+            received: received(settings, tls, rng),
             address: ClientAddressLayer::new(settings.trusted_proxies.clone()),
+            deadline: deadline(settings).answer(),
             concurrency: concurrency
                 .admission(settings.queue_timeout.map_or(Wait::Reject, Wait::WaitUpTo))
                 .answer()
@@ -52,10 +68,49 @@ impl Admission {
             rate: rate.answer().when(rates.is_some()),
             limiter,
             rates,
+            inside,
         }
     }
 
-    pub(super) fn around<S>(&self, service: S) -> Admitted<S> {
-        self.address.layer(self.concurrency.layer(self.rate.layer(service)))
+    pub(super) fn around<S, B>(&self, service: S) -> Admitted<S>
+    where
+        S: super::bounds::Served<B>,
+        B: super::bounds::Sent,
+    {
+        let service = self.inside.around(service);
+        let counted = self.concurrency.layer(self.rate.layer(service));
+        let service = self.address.layer(self.deadline.layer(counted));
+        Received::with(service, self.received.clone())
+    }
+}
+
+fn received(settings: &ServerSettings, tls: bool, rng: &Rng) -> Option<Arc<Parts>> {
+    let naming = |accept_from| Naming { accept_from, header: X_REQUEST_ID, rng: rng.clone() };
+    let tracing = |accept_from| Tracing { accept_from, sample: Ratio::ONE, rng: rng.clone() };
+    let parts = Parts {
+        request_id: settings.request_id_from.clone().map(naming),
+        trace: settings.trace_from.clone().map(tracing),
+        span: settings.request_span,
+        log: settings.access_log.then(Log::default),
+        #[cfg(feature = "metrics")]
+        metrics: settings.metrics,
+        #[cfg(not(feature = "metrics"))]
+        metrics: false,
+        scheme: Some(if tls { "https" } else { "http" }),
+        // That is what a client of this server is answered.
+        panics: Some(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    parts.does_anything().then(|| Arc::new(parts))
+}
+
+fn deadline(settings: &ServerSettings) -> ReceiveDeadlineLayer {
+    let layer = ReceiveDeadlineLayer::by_kind(settings.deadline_header.clone());
+    let layer = match &settings.deadline_from {
+        Some(peers) => layer.believe(peers.clone()),
+        None => layer.reads(false),
+    };
+    match settings.deadline {
+        Some(limit) => layer.at_most(limit),
+        None => layer,
     }
 }

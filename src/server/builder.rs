@@ -8,13 +8,14 @@ use tokio::net::TcpListener;
 use super::admission::Admission;
 use super::control::{Control, MaybeTls};
 use super::error::Reason;
+use super::inside::{Inside, Place};
 use super::signals::Signals;
 #[cfg(unix)]
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
-use crate::base::{Detach, Network, Observe, Observer};
+use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey, Rng};
 use crate::health::Health;
-use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter};
+use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 
 /// Assembles a [`Server`]. See [`Server::builder`].
 #[derive(Debug, Default)]
@@ -24,8 +25,11 @@ pub struct ServerBuilder {
     concurrency: Option<ConcurrencyLimiter>,
     detached: Vec<Detach>,
     health: Option<Health>,
+    inside: Inside,
     observe: Observe,
+    principals: Option<KeyedRateLimiter<PrincipalKey>>,
     rates: Option<KeyedRateLimiter<Network>>,
+    rng: Rng,
     stop_on_signals: bool,
     tls: MaybeTls,
 }
@@ -91,6 +95,75 @@ impl ServerBuilder {
     /// ```
     pub fn rate_limiter(mut self, limiter: KeyedRateLimiter<Network>) -> Self {
         self.rates = Some(limiter);
+        self
+    }
+
+    /// Limit the rate of each sender with this limiter, in place of one of the server's own. The settings'
+    /// [`principal_rate_limit`](ServerSettings::principal_rate_limit) is then of no account.
+    pub fn principal_rate_limiter(mut self, limiter: KeyedRateLimiter<PrincipalKey>) -> Self {
+        self.principals = Some(limiter);
+        self
+    }
+
+    /// Let requests in whose token this layer takes for good; the mode of its refusals is set here. It stands inside of the limits on rates and
+    /// sizes, which cost less. In place of another way to know who sends a request, if one was given. Default: everybody is let in.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use stonework::jwt::{Algorithm, JwtLayer, Key, Verifier};
+    /// use stonework::server::Server;
+    ///
+    /// let verifier = Verifier::builder()
+    ///     .keys(Key::secret(Algorithm::Hs256, b"the secret of an example, 32 by.")?)
+    ///     .algorithms([Algorithm::Hs256])
+    ///     .issuer("https://id.example")
+    ///     .audience("https://api.example")
+    ///     .build()?;
+    /// let builder = Server::builder().jwt(JwtLayer::new(verifier));
+    /// # let _ = builder;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+    pub fn jwt<T: Send + Sync + 'static>(mut self, layer: crate::jwt::JwtLayer<T>) -> Self {
+        self.inside.put(Place::Tokens, "tokens: looked at here".to_owned(), layer.answer());
+        self
+    }
+
+    /// Let requests in whose token its own server takes for good, likewise.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+    pub fn introspect(mut self, layer: crate::jwt::IntrospectLayer) -> Self {
+        self.inside.put(Place::Tokens, "tokens: asked for".to_owned(), layer.answer());
+        self
+    }
+
+    /// Do keyed requests once. It stands around the service, inside of everything else; what it has begun and whose client has gone is
+    /// [waited for](Self::detach). Default: keys are of no account.
+    ///
+    /// ```
+    /// use stonework::idempotency::{IdempotencyLayer, MemoryStore};
+    /// use stonework::server::Server;
+    ///
+    /// let builder = Server::builder().idempotency(IdempotencyLayer::new(MemoryStore::new()));
+    /// # let _ = builder;
+    /// ```
+    #[cfg(feature = "idempotency")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+    pub fn idempotency<S, F, R>(mut self, layer: crate::idempotency::IdempotencyLayer<S, F, R>) -> Self
+    where
+        S: crate::idempotency::Store,
+        F: crate::base::KeyOf<http::Request<crate::Body>, Key: fmt::Display> + Clone + Send + Sync + 'static,
+        R: crate::base::Refuse + Clone + Send + Sync + 'static,
+    {
+        self.detached.push(layer.detached().clone());
+        self.inside.put(Place::Idempotency, "idempotency: keyed requests are done once".to_owned(), layer);
+        self
+    }
+
+    /// Draw request ids and what traces are called from here. Default: seeded by the operating system.
+    pub fn rng(mut self, rng: Rng) -> Self {
+        self.rng = rng;
         self
     }
 
@@ -191,12 +264,28 @@ impl ServerBuilder {
         Ok(self.serves(listener, signals))
     }
 
+    /// What the settings say of what stands inside. They were checked.
+    fn fill(&mut self) {
+        if let Some(bytes) = self.settings.max_request_body {
+            self.inside.limit_bodies(bytes);
+        }
+        let own = self.settings.principal_rate_limit;
+        let own = own.and_then(|quota| KeyedRateLimiter::named("principal", quota).ok());
+        if let Some(limiter) = self.principals.take().or(own) {
+            let told = format!("principal rate limit: {} for each sender", limiter.quota());
+            self.inside.put(Place::PrincipalRate, told, RateLimitLayer::keyed(limiter, ByPrincipal).answer());
+        }
+    }
+
     fn signals(&self) -> Result<Option<Signals>, Reason> {
         Ok(if self.stop_on_signals { Some(Signals::catch()?) } else { None })
     }
 
-    fn serves<L>(self, listener: L, signals: Option<Signals>) -> Server<L> {
-        let admission = Admission::new(&self.settings, self.concurrency, self.rates);
+    fn serves<L>(mut self, listener: L, signals: Option<Signals>) -> Server<L> {
+        self.fill();
+        let tls = self.tls.is_some();
+        let admission =
+            Admission::new(&self.settings, tls, &self.rng, self.concurrency, self.rates, self.inside);
         let control = Control::new(self.settings, self.health, self.observe, self.detached, self.tls);
         Server::new(listener, control, admission, signals)
     }

@@ -20,6 +20,12 @@ pub enum InvalidServer {
     /// No limit can have these settings.
     #[error("`concurrency`: {0}")]
     Concurrency(#[source] InvalidConcurrency),
+    /// It is no name of a header.
+    #[error("`deadline_header` is not a valid header name")]
+    DeadlineHeader,
+    /// No limit can have this quota.
+    #[error("`principal_rate_limit`: {0}")]
+    PrincipalRateLimit(#[source] InvalidQuota),
     /// No limit can have this quota.
     #[error("`rate_limit`: {0}")]
     RateLimit(#[source] InvalidQuota),

@@ -16,8 +16,12 @@ pub(super) fn stack(control: &Control, admission: &Admission) -> String {
 fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result {
     // Destructured, so that a new setting cannot be forgotten here.
     let ServerSettings {
+        access_log,
         age_grace,
         concurrency: _, // the limiter itself is asked, which may be another
+        deadline,
+        deadline_from,
+        deadline_header,
         drain_timeout,
         handshake_timeout,
         header_read_timeout,
@@ -29,12 +33,19 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         max_connections_per_address,
         max_head_size,
         max_headers,
+        max_request_body: _, // what stands there is asked
+        #[cfg(feature = "metrics")]
+        metrics,
         ping_interval,
         ping_timeout,
+        principal_rate_limit: _, // likewise
         queue_timeout,
         rate_limit: _, // likewise
         request_body,
+        request_id_from,
+        request_span,
         stall_timeout,
+        trace_from,
         trusted_proxies,
     } = &control.settings;
     let most = |most: &Option<usize>| most.map_or("any number".to_owned(), |most| most.to_string());
@@ -73,7 +84,38 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         Some(_) => writeln!(text, "health: answered here; {lame_duck:?} of warning before a shutdown")?,
         None => writeln!(text, "health: off")?,
     }
+    match request_id_from {
+        Some(peers) => writeln!(text, "request id: that of {peers}, or a new one")?,
+        None => writeln!(text, "request id: off")?,
+    }
+    match trace_from {
+        Some(peers) => writeln!(text, "trace: that of {peers}, or a new one")?,
+        None => writeln!(text, "trace: off")?,
+    }
+    let observes: &[(bool, &str)] = &[
+        (*request_span, "a span"),
+        (*access_log, "a line"),
+        #[cfg(feature = "metrics")]
+        (*metrics, "metrics"),
+    ];
+    let observes: Vec<_> = observes.iter().filter(|(on, _)| *on).map(|(_, what)| *what).collect();
+    if observes.is_empty() {
+        writeln!(text, "observe: off")?;
+    } else {
+        writeln!(text, "observe: {} of each request", observes.join(", "))?;
+    }
     writeln!(text, "client address: {trusted_proxies}")?;
+    match deadline {
+        Some(limit) => write!(text, "deadline: {limit:?}")?,
+        None => write!(text, "deadline: none of the server")?,
+    }
+    match deadline_from {
+        Some(peers) => writeln!(
+            text,
+            ", or what {peers} says in {deadline_header}, in gRPC in grpc-timeout, if that is less"
+        )?,
+        None => writeln!(text)?,
+    }
     match (&admission.limiter, queue_timeout) {
         (Some(limiter), None) => {
             writeln!(text, "concurrency: {} at once, more are refused", limiter.limit())?
@@ -89,6 +131,9 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         None => writeln!(text, "rate limit: off")?,
     }
     writeln!(text, "request body: {request_body}")?;
+    for layer in admission.inside.told() {
+        writeln!(text, "{layer}")?;
+    }
     writeln!(text, "service")?;
     writeln!(text, "shutdown: {drain_timeout:?} to finish")
 }

@@ -60,13 +60,35 @@
 //! | more than 4 096 connections from one address or IPv6 network of 64 bits | its connection is closed |
 //! | more than 16 384 connections, with all others | it waits in the queue of the port |
 //!
-//! [`ServerSettings::streaming`] is for those whose connections are meant to stay. How long a handler takes is its own affair:
-//! put [`TimeoutLayer`](crate::timeout::TimeoutLayer)`::answer` around it. An idle HTTP/1 connection gives its buffers back after
+//! [`ServerSettings::streaming`] is for those whose connections are meant to stay. How long a handler takes is its own affair,
+//! unless there is a [deadline](ServerSettings::deadline). An idle HTTP/1 connection gives its buffers back after
 //! a second, and costs no more than a new one.
+//!
+//! # What a request meets
+//!
+//! Outermost first, whatever the order of setters; [`Server::explain`] prints it with the settings in force.
+//!
+//! | | what it does | by default |
+//! |---|---|---|
+//! | health | answers [probes](ServerBuilder::health), whatever comes below, a full server included | off |
+//! | names | gives it a [request id](ServerSettings::request_id_from) and a [place in a trace](ServerSettings::trace_from), both in scope for clients in the handler | on |
+//! | observe | [a span](ServerSettings::request_span), [a line](ServerSettings::access_log), `metrics` | off |
+//! | address | finds out [who asks](ServerSettings::trusted_proxies) | the peer |
+//! | deadline | refuses it or ends it on [time](ServerSettings::deadline): the server's, or that of a [caller](ServerSettings::deadline_from) who says less | callers' |
+//! | in flight | [limits](ServerSettings::concurrency) how many there are at once | 16 384 |
+//! | rate | limits each [client](ServerSettings::rate_limit) | off |
+//! | body | limits its [time](ServerSettings::request_body) and its [size](ServerSettings::max_request_body) | 30 s of silence |
+//! | tokens | lets in those whose token is good: `ServerBuilder::jwt`, `ServerBuilder::introspect` | off |
+//! | rate | limits each [sender](ServerSettings::principal_rate_limit) | off |
+//! | keys | does keyed requests once: `ServerBuilder::idempotency` | off |
+//!
+//! Cheap refusals come before expensive checks, and what is refused is observed, too. What is switched on from the size of bodies downwards is behind
+//! boxes, of which there are none without it.
 //!
 //! # What handlers see
 //!
-//! [`Peer`](crate::base::Peer) and [`Shutdown`] are extensions of each request; axum takes them as `Extension<Peer>`. Upgrades, such
+//! [`Peer`](crate::base::Peer), [`ClientAddress`](crate::base::ClientAddress), [`RequestId`](crate::base::RequestId),
+//! [`TraceContext`](crate::base::TraceContext) and [`Shutdown`] are extensions of each request; axum takes them as `Extension<Peer>`. Upgrades, such
 //! as to a WebSocket, are handed on; the upgraded connection belongs to its handler alone, but it counts as a connection, and a
 //! shutdown waits for it. The content of an answer to HEAD, or with the status 204 or 304, is not sent, over HTTP/2 either. A
 //! handler that panics is answered for with 500, and told of; a panic in the body of an answer, which has begun, ends its connection
@@ -121,6 +143,7 @@ mod file;
 mod greeting;
 #[cfg(feature = "tls")]
 mod handshake;
+mod inside;
 mod listener;
 mod outgoing;
 mod pace;

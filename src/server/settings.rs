@@ -1,6 +1,9 @@
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::InvalidServer;
+use crate::base::{TIMEOUT_MS, TrustedPeers};
 use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
@@ -29,8 +32,12 @@ use crate::timeout::BodyLimits;
 #[cfg_attr(feature = "serde", serde(try_from = "super::file::Fields", into = "super::file::Fields"))]
 #[must_use = "settings do nothing until a server is made from them"]
 pub struct ServerSettings {
+    pub(super) access_log: bool,
     pub(super) age_grace: Option<Duration>,
     pub(super) concurrency: Option<ConcurrencySettings>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) deadline_from: Option<TrustedPeers>,
+    pub(super) deadline_header: HeaderName,
     pub(super) drain_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) header_read_timeout: Duration,
@@ -42,12 +49,19 @@ pub struct ServerSettings {
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_head_size: u32,
     pub(super) max_headers: usize,
+    pub(super) max_request_body: Option<u64>,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: bool,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
+    pub(super) principal_rate_limit: Option<Quota>,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) rate_limit: Option<Quota>,
     pub(super) request_body: BodyLimits,
+    pub(super) request_id_from: Option<TrustedPeers>,
+    pub(super) request_span: bool,
     pub(super) stall_timeout: Option<Duration>,
+    pub(super) trace_from: Option<TrustedPeers>,
     pub(super) trusted_proxies: TrustedProxies,
 }
 
@@ -56,8 +70,12 @@ impl ServerSettings {
     /// address; connections that live an hour; ten seconds to finish at shutdown. The setters say more.
     pub const fn new() -> Self {
         Self {
+            access_log: false,
             age_grace: None,
             concurrency: Some(ConcurrencySettings::new(16_384)),
+            deadline: None,
+            deadline_from: Some(TrustedPeers::everybody()),
+            deadline_header: TIMEOUT_MS,
             drain_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
@@ -69,12 +87,19 @@ impl ServerSettings {
             max_connections_per_address: Some(4_096),
             max_head_size: 64 * 1024,
             max_headers: 100,
+            max_request_body: None,
+            #[cfg(feature = "metrics")]
+            metrics: false,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            principal_rate_limit: None,
             queue_timeout: None,
             rate_limit: None,
             request_body: BodyLimits::new(),
+            request_id_from: Some(TrustedPeers::nobody()),
+            request_span: false,
             stall_timeout: Some(Duration::from_secs(30)),
+            trace_from: Some(TrustedPeers::everybody()),
             trusted_proxies: TrustedProxies::none(),
         }
     }
@@ -84,6 +109,13 @@ impl ServerSettings {
     /// clients that are gone or take nothing.
     pub fn streaming() -> Self {
         Self { max_age: None, request_body: BodyLimits::none(), ..Self::new() }
+    }
+
+    /// Write a line for each request: see [`AccessLogLayer`](crate::observe::AccessLogLayer). What asks for the
+    /// [health](super::ServerBuilder::health) is not written down. Default: off.
+    pub const fn access_log(mut self) -> Self {
+        self.access_log = true;
+        self
     }
 
     /// How long requests may go on, and answers be read, on a connection that has reached its [age](Self::max_age).
@@ -104,6 +136,32 @@ impl ServerSettings {
     /// Serve any number of requests at once. In a file: `concurrency = "off"`.
     pub const fn without_concurrency(mut self) -> Self {
         self.concurrency = None;
+        self
+    }
+
+    /// How long a handler may take to answer, waiting for its turn included; then its client is answered with 504. It is the deadline in scope, so
+    /// that the clients in the handler are cut to it. Default: off, since large uploads take as long as they take.
+    pub const fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Whose word is taken for how much time they have left: theirs is the deadline then, if it is earlier than that of the server, and a request
+    /// that has none left is refused before any work. Default: everybody's, since it can only be shorter.
+    pub fn deadline_from(mut self, peers: TrustedPeers) -> Self {
+        self.deadline_from = Some(peers);
+        self
+    }
+
+    /// Read nothing of the time that callers have left. In a file: `deadline_from = "off"`.
+    pub fn without_deadline_from(mut self) -> Self {
+        self.deadline_from = None;
+        self
+    }
+
+    /// In which header callers say how many milliseconds they have left; in a call of gRPC it is `grpc-timeout`. Default: [`TIMEOUT_MS`].
+    pub fn deadline_header(mut self, name: HeaderName) -> Self {
+        self.deadline_header = name;
         self
     }
 
@@ -203,6 +261,21 @@ impl ServerSettings {
         self
     }
 
+    /// How many bytes the body of a request may have; a larger one is answered with 413. Default: off, since only its owner knows.
+    pub const fn max_request_body(mut self, bytes: u64) -> Self {
+        self.max_request_body = Some(bytes);
+        self
+    }
+
+    /// Count requests with the `metrics` facade: see [`ServerMetricsLayer`](crate::observe::ServerMetricsLayer). What asks for the
+    /// [health](super::ServerBuilder::health) is not counted. Default: off.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub const fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// How often an HTTP/2 client is asked whether it is still there. Default: 30 s.
     pub const fn ping_interval(mut self, interval: Duration) -> Self {
         self.ping_interval = interval;
@@ -212,6 +285,13 @@ impl ServerSettings {
     /// How long an HTTP/2 client may take to answer a ping before its connection is closed. Default: 20 s.
     pub const fn ping_timeout(mut self, limit: Duration) -> Self {
         self.ping_timeout = limit;
+        self
+    }
+
+    /// How much each sender may ask for, by what its token says of it; more is answered with 429. All of whom nothing is known are one, so it
+    /// takes something that knows: [`jwt`](../struct.ServerBuilder.html#method.jwt). Default: off.
+    pub const fn principal_rate_limit(mut self, quota: Quota) -> Self {
+        self.principal_rate_limit = Some(quota);
         self
     }
 
@@ -237,6 +317,25 @@ impl ServerSettings {
         self
     }
 
+    /// Whose names for requests are taken over (`x-request-id`); others get new ones. They go back with the answer. Default: nobody's. See
+    /// [`RequestIdLayer`](crate::observe::RequestIdLayer).
+    pub fn request_id_from(mut self, peers: TrustedPeers) -> Self {
+        self.request_id_from = Some(peers);
+        self
+    }
+
+    /// Do not give names to requests. In a file: `request_id_from = "off"`.
+    pub fn without_request_id(mut self) -> Self {
+        self.request_id_from = None;
+        self
+    }
+
+    /// Open a span for each request: see [`RequestSpanLayer`](crate::observe::RequestSpanLayer). Default: off.
+    pub const fn request_span(mut self) -> Self {
+        self.request_span = true;
+        self
+    }
+
     /// How long a client may take nothing of what there is for it. Over HTTP/1 its connection is closed then, over HTTP/2 its
     /// request cut off. Default: 30 s.
     pub const fn stall_timeout(mut self, limit: Duration) -> Self {
@@ -247,6 +346,18 @@ impl ServerSettings {
     /// Wait for as long as clients like to take what they asked for. In a file: `stall_timeout = "off"`.
     pub const fn without_stall_timeout(mut self) -> Self {
         self.stall_timeout = None;
+        self
+    }
+
+    /// Whose traces go on here (`traceparent`); for others a new one begins. Default: everybody's. See [`TraceLayer`](crate::observe::TraceLayer).
+    pub fn trace_from(mut self, peers: TrustedPeers) -> Self {
+        self.trace_from = Some(peers);
+        self
+    }
+
+    /// Have nothing to do with traces. In a file: `trace_from = "off"`.
+    pub fn without_trace(mut self) -> Self {
+        self.trace_from = None;
         self
     }
 
@@ -262,6 +373,7 @@ impl ServerSettings {
     pub(super) fn check(&self) -> Result<(), InvalidServer> {
         let zero = |limit: Option<Duration>| limit.is_some_and(|limit| limit.is_zero());
         for (field, instead, refused) in [
+            ("deadline", None, zero(self.deadline)),
             ("handshake_timeout", None, self.handshake_timeout.is_zero()),
             ("header_read_timeout", None, self.header_read_timeout.is_zero()),
             ("keep_alive_timeout", None, self.keep_alive_timeout.is_zero()),
@@ -295,6 +407,9 @@ impl ServerSettings {
         }
         if let Some(quota) = &self.rate_limit {
             quota.check().map_err(InvalidServer::RateLimit)?;
+        }
+        if let Some(quota) = &self.principal_rate_limit {
+            quota.check().map_err(InvalidServer::PrincipalRateLimit)?;
         }
         Ok(())
     }

@@ -180,6 +180,15 @@ impl Recorder {
                 Event::KeySkipped { why } => {
                     lines.note(format_args!("at {:?}: key left out: {why}", *at - *start));
                 }
+                Event::KeyedReplayed {} => {
+                    lines.note(format_args!("at {:?}: keyed request answered as before", *at - *start));
+                }
+                Event::KeyedRefused { why } => {
+                    lines.note(format_args!("at {:?}: keyed request refused: {why}", *at - *start));
+                }
+                Event::KeyedLost {} => {
+                    lines.note(format_args!("at {:?}: keyed request taken for lost", *at - *start));
+                }
                 Event::KeysNotFetched { from, kind, again_in } => {
                     let at = at_of("keys of", from, *at - *start);
                     lines.note(format_args!("{at}: could not be fetched: {kind}, again in {again_in:?}"));

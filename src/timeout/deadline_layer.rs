@@ -1,29 +1,40 @@
 use std::time::Duration;
 
+use http::HeaderName;
 use tower_layer::Layer;
 
+use super::wire::Said;
 use super::{ReceiveDeadline, SendDeadline};
-use crate::base::{Answer, Http, Plain, Problem, TimeoutHeader};
+use crate::base::{Answer, Http, Plain, Problem, TimeoutHeader, TrustedPeers};
 
 macro_rules! layer {
     (
         $(#[$doc:meta])* $layer:ident => $service:ident;
-        $(#[$margin_doc:meta])* margin = $margin:expr
+        $(#[$margin_doc:meta])* margin = $margin:expr;
+        $($more:ident: $type:ty = $none:expr),*
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         #[must_use = "a layer does nothing until it wraps a service"]
         pub struct $layer<M = Http> {
             // None: switched off.
-            header: Option<TimeoutHeader>,
+            header: Option<Said>,
             margin: Duration,
             mode: M,
+            $($more: $type,)*
         }
 
         impl $layer {
             /// With this header, and the default margin.
             pub const fn new(header: TimeoutHeader) -> Self {
-                Self { header: Some(header), margin: $margin, mode: Http }
+                Self { header: Some(Said::new(header, false)), margin: $margin, mode: Http, $($more: $none,)* }
+            }
+
+            /// With `grpc-timeout` for calls of gRPC, and for all others whole milliseconds in a header of this name, such as
+            /// [`TIMEOUT_MS`](crate::base::TIMEOUT_MS).
+            pub const fn by_kind(name: HeaderName) -> Self {
+                let header = Some(Said::new(TimeoutHeader::Millis(name), true));
+                Self { header, margin: $margin, mode: Http, $($more: $none,)* }
             }
         }
 
@@ -43,18 +54,21 @@ macro_rules! layer {
 
             /// Refuse with a response made by `refuse`. See [`Refuse`](crate::base::Refuse).
             pub fn answer_with<R>(self, refuse: R) -> $layer<Answer<R>> {
-                $layer { header: self.header, margin: self.margin, mode: Answer::with(refuse) }
+                let Self { header, margin, mode: _, $($more,)* } = self;
+                $layer { header, margin, mode: Answer::with(refuse), $($more,)* }
             }
 
             /// Refuse with an error, whatever the type of the response.
             pub fn plain(self) -> $layer<Plain> {
-                $layer { header: self.header, margin: self.margin, mode: Plain }
+                let Self { header, margin, mode: _, $($more,)* } = self;
+                $layer { header, margin, mode: Plain, $($more,)* }
             }
 
             /// With `false`, switch the layer off; its type stays the same.
             pub fn when(mut self, on: bool) -> Self {
                 if !on {
                     self.header = None;
+                    $(self.$more = $none;)*
                 }
                 self
             }
@@ -64,7 +78,7 @@ macro_rules! layer {
             type Service = $service<S, M>;
 
             fn layer(&self, inner: S) -> Self::Service {
-                $service::with(inner, self.header.clone(), self.margin, self.mode.clone())
+                $service::with(inner, self.header.clone(), self.margin, self.mode.clone(), $(self.$more.clone()),*)
             }
         }
     };
@@ -106,7 +120,7 @@ layer! {
 
     /// Tell the next hop so much less than is left, since its answer has to get here before the time is over. Default:
     /// 10 ms, longer than a round trip within a region; between continents take more.
-    margin = Duration::from_millis(10)
+    margin = Duration::from_millis(10);
 }
 
 layer! {
@@ -114,7 +128,7 @@ layer! {
     /// [`Deadline`](crate::Deadline) in scope, and ends the call when it passes.
     ///
     /// A server's own maximum is a [`TimeoutLayer`](super::TimeoutLayer), outside or inside: whichever ends earlier
-    /// counts, and one timer serves both. On a public edge there has to be one, since a caller can ask for years. A
+    /// counts, and one timer serves both; or it is said [here](Self::at_most). On a public edge there has to be one, since a caller can ask for years. A
     /// request without the header is passed on without a limit. One that leaves no time is refused before any work;
     /// one whose header cannot be read is refused too, by kind `Invalid`: 400, or `INVALID_ARGUMENT` to a gRPC call.
     ///
@@ -148,5 +162,31 @@ layer! {
     /// Answer so much earlier than the request says, so that the answer arrives in time. Default: none, since callers
     /// with a [`SendDeadlineLayer`] have already told less than they have. For callers that tell all of it, take what
     /// an answer needs for its way.
-    margin = Duration::ZERO
+    margin = Duration::ZERO;
+    at_most: Option<Duration> = None, believed: TrustedPeers = TrustedPeers::everybody()
+}
+
+impl<M> ReceiveDeadlineLayer<M> {
+    /// Allow no more than this, whatever a request says, and also if it says nothing: a [`TimeoutLayer`](super::TimeoutLayer) and this one in
+    /// one. Default: as much as a request says.
+    pub const fn at_most(mut self, limit: Duration) -> Self {
+        self.at_most = Some(limit);
+        self
+    }
+
+    /// Read what these say, and ignore what others do. Default: everybody's, since with a limit of the server's own a caller can only shorten
+    /// what it gets. Who is at the other end is a [`Peer`](crate::base::Peer) among the extensions of a request.
+    pub fn believe(mut self, peers: TrustedPeers) -> Self {
+        self.believed = peers;
+        self
+    }
+
+    /// Read nothing; what there is at most, remains.
+    #[cfg(feature = "server")]
+    pub(crate) fn reads(mut self, on: bool) -> Self {
+        if !on {
+            self.header = None;
+        }
+        self
+    }
 }

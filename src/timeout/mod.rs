@@ -54,7 +54,9 @@
 //! * [`SendDeadlineLayer`], in a client: each request says how much time is left, less a margin for the way back. Put it
 //!   inside `retry`, right above the transport.
 //! * [`ReceiveDeadlineLayer`], in a server: what the request says is in scope and ends the call, so the clients in the
-//!   handler are cut to it and pass it on. Put it next to the server's own limit, on either side of that.
+//!   handler are cut to it and pass it on. The server's own limit is [said there](ReceiveDeadlineLayer::at_most), or stands next to it, on either side.
+//!
+//! The assembled client and server have them; [`detached`](crate::base::deadline::detached) work leaves the deadline behind, and says nothing of it.
 //!
 //! ## With tonic
 //!

@@ -6,27 +6,37 @@ use http::Request;
 use tower_service::Service;
 
 use super::ResponseFuture;
-use super::wire::less_margin;
-use crate::base::{Deadline, Error, Http, Kind, Mode, TimeoutHeader, scope};
+use super::wire::{Said, less_margin};
+use crate::base::{Deadline, Error, Http, Kind, Mode, Peer, TrustedPeers, scope};
 
 /// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer).
 #[derive(Debug)]
 pub struct ReceiveDeadline<S, M = Http> {
     inner: S,
-    header: Option<TimeoutHeader>,
+    header: Option<Said>,
     margin: Duration,
     mode: M,
+    at_most: Option<Duration>,
+    believed: TrustedPeers,
 }
 
 impl<S, M> ReceiveDeadline<S, M> {
-    pub(super) const fn with(inner: S, header: Option<TimeoutHeader>, margin: Duration, mode: M) -> Self {
-        Self { inner, header, margin, mode }
+    pub(super) const fn with(
+        inner: S,
+        header: Option<Said>,
+        margin: Duration,
+        mode: M,
+        at_most: Option<Duration>,
+        believed: TrustedPeers,
+    ) -> Self {
+        Self { inner, header, margin, mode, at_most, believed }
     }
 }
 
 impl<S: Clone, M: Clone> Clone for ReceiveDeadline<S, M> {
     fn clone(&self) -> Self {
-        Self::with(self.inner.clone(), self.header.clone(), self.margin, self.mode.clone())
+        let Self { inner, header, margin, mode, at_most, believed } = self;
+        Self::with(inner.clone(), header.clone(), *margin, mode.clone(), *at_most, believed.clone())
     }
 }
 
@@ -48,9 +58,12 @@ where
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         let (mode, start) = (self.mode.clone(), scope::now());
-        match self.header.as_ref().map(|header| header.decode(request.headers())).transpose() {
+        let headers = request.headers();
+        let header = self.header.as_ref().filter(|_| self.believed.trusts(Peer::of(request.extensions())));
+        match header.map(|header| header.of(headers).decode(headers)).transpose() {
             Ok(told) => {
-                let limit = told.flatten().map(|told| less_margin(told, self.margin));
+                let told = told.flatten().map(|told| less_margin(told, self.margin));
+                let limit = told.into_iter().chain(self.at_most).min();
                 let at = limit.map(|limit| Deadline::after(start, limit).in_scope().instant());
                 ResponseFuture::new(service, request, mode, start, at)
             }

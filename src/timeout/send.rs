@@ -7,20 +7,20 @@ use tower_service::Service;
 
 use super::AttemptFuture;
 use super::future::Limit;
-use super::wire::{Note, note};
-use crate::base::{Deadline, Http, Mode, TimeoutHeader, scope};
+use super::wire::{Note, Said, note};
+use crate::base::{Deadline, Http, Mode, scope};
 
 /// Tells the next hop how much time is left. See [`SendDeadlineLayer`](super::SendDeadlineLayer).
 #[derive(Debug)]
 pub struct SendDeadline<S, M = Http> {
     inner: S,
-    header: Option<TimeoutHeader>,
+    header: Option<Said>,
     margin: Duration,
     mode: M,
 }
 
 impl<S, M> SendDeadline<S, M> {
-    pub(super) const fn with(inner: S, header: Option<TimeoutHeader>, margin: Duration, mode: M) -> Self {
+    pub(super) const fn with(inner: S, header: Option<Said>, margin: Duration, mode: M) -> Self {
         Self { inner, header, margin, mode }
     }
 }
@@ -49,10 +49,12 @@ where
         let start = scope::now();
         let mut limit = Limit { asked, mode: self.mode.clone(), start, at: None };
         if let (Some(header), Some(deadline)) = (&self.header, Deadline::current()) {
+            let header = header.of(request.headers());
             match note(header, request.headers(), deadline.remaining(start), self.margin) {
                 Note::Keep => {}
                 Note::Write(value) => {
-                    request.headers_mut().insert(header.name(), value);
+                    let name = header.name();
+                    request.headers_mut().insert(name, value);
                 }
                 Note::Spent => {
                     // What it reserved when it became ready is not kept for a call that may never come.

@@ -5,7 +5,26 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::HeaderMap;
 
-use crate::base::TimeoutHeader;
+use crate::base::{TimeoutHeader, says_grpc};
+
+/// In which header it is said.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    header: TimeoutHeader,
+    /// Calls of gRPC say it in their own.
+    by_kind: bool,
+}
+
+impl Said {
+    pub(super) const fn new(header: TimeoutHeader, by_kind: bool) -> Self {
+        Self { header, by_kind }
+    }
+
+    /// The one of a message with these headers.
+    pub(super) fn of(&self, headers: &HeaderMap) -> &TimeoutHeader {
+        if self.by_kind && says_grpc(headers) { &TimeoutHeader::Grpc } else { &self.header }
+    }
+}
 
 /// What becomes of the header of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +105,21 @@ mod tests {
             assert_eq!(noted(&header, &[shorter, shorter], 300 * MS), write(ours));
             assert_eq!(noted(&header, &[same], 300 * MS), Note::Keep);
             assert_eq!(noted(&header, &[shorter], 300 * MS), Note::Keep);
+        }
+    }
+
+    #[test]
+    fn a_call_of_grpc_says_it_in_its_own_header_where_that_is_wanted() {
+        let grpc = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        )]);
+        for (by_kind, headers, expected) in [
+            (true, &grpc, TimeoutHeader::Grpc),
+            (true, &HeaderMap::new(), millis()),
+            (false, &grpc, millis()),
+        ] {
+            assert_eq!(*Said::new(millis(), by_kind).of(headers), expected);
         }
     }
 

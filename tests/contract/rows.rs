@@ -29,7 +29,10 @@ use stonework::limit::{
     SharedRateLimiter, TrustedProxies,
 };
 use stonework::oauth::{BearerLayer, TokenSource};
-use stonework::observe::SpanLayer;
+use stonework::observe::{
+    AccessLogLayer, PropagateLayer, RequestIdLayer, RequestSpanLayer, RouteLayer, ServerMetricsLayer,
+    SpanLayer, TraceLayer,
+};
 use stonework::pool::{Manage, Pool, PoolSettings};
 use stonework::retry::{CollectLayer, HopLayer, ResumeLayer, RetryLayer, RetrySettings};
 use stonework::server::DetachLayer;
@@ -508,6 +511,21 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SpanLayer "::call()" = SpanLayer::call() => TELLS;
         SpanLayer "::attempt()" = SpanLayer::attempt() => TELLS;
         SpanLayer ".when(false)" = SpanLayer::call().when(false) => TELLS;
+        RequestIdLayer "" = RequestIdLayer::new() => TELLS;
+        RequestIdLayer ".when(false)" = RequestIdLayer::new().when(false) => TELLS;
+        TraceLayer "" = TraceLayer::new() => TELLS;
+        TraceLayer ".when(false)" = TraceLayer::new().when(false) => TELLS;
+        RequestSpanLayer "" = RequestSpanLayer::new() => TELLS;
+        RequestSpanLayer ".when(false)" = RequestSpanLayer::new().when(false) => TELLS;
+        AccessLogLayer "" = AccessLogLayer::new() => TELLS;
+        AccessLogLayer ".when(false)" = AccessLogLayer::new().when(false) => TELLS;
+        ServerMetricsLayer "" = ServerMetricsLayer::new() => TELLS;
+        ServerMetricsLayer ".when(false)" = ServerMetricsLayer::new().when(false) => TELLS;
+        RouteLayer "::new()" = RouteLayer::new("/thing") => TELLS;
+        RouteLayer ".when(false)" = RouteLayer::new("/thing").when(false) => TELLS;
+        PropagateLayer "::call()" = PropagateLayer::call() => TELLS;
+        PropagateLayer "::attempt()" = PropagateLayer::attempt() => TELLS;
+        PropagateLayer ".when(false)" = PropagateLayer::attempt().when(false) => TELLS;
         HopLayer "" = HopLayer::new() => TELLS;
         HopLayer ".when(false)" = HopLayer::new().when(false) => TELLS;
         CollectLayer "" = CollectLayer::new(64 * 1024) => TELLS;

@@ -32,3 +32,4 @@ mod tls;
 #[expect(dead_code, reason = "the promises need more of it")]
 #[path = "../promises/jwt/tokens.rs"]
 mod tokens;
+mod traces;

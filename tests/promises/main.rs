@@ -1,6 +1,7 @@
 //! Promises that a user can rely on, one file for each module.
 
 mod adaptive_limit;
+mod assembled;
 mod assembled_limits;
 mod balance;
 mod body_limit;
@@ -40,6 +41,7 @@ mod probes_on_sockets;
 mod rate_limit;
 mod redirects;
 mod reopen;
+mod requests;
 mod resume;
 mod retry;
 mod review_limits;

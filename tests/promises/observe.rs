@@ -189,6 +189,38 @@ fn a_call_of_the_client_that_ran_out_of_time_says_so_and_not_that_it_was_dropped
 }
 
 #[test]
+fn each_attempt_that_a_server_sees_has_a_span_identifier_of_its_own_which_is_that_of_its_span() {
+    let spans = Spans::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let seen = tracing::subscriber::with_default(spans.clone(), || {
+        runtime.block_on(async {
+            let server = ScriptedServer::start(|request| match request.number {
+                1 | 2 => stonework::testing::respond(503).keep_alive(),
+                _ => stonework::testing::respond(200).keep_alive(),
+            })
+            .await;
+            let settings = ClientSettings::new().propagation(stonework::observe::Propagation::Begin);
+            let client = Client::builder().settings(settings).build().unwrap();
+            assert_eq!(client.get(server.uri("/")).send().await.unwrap().status(), 200);
+            let told =
+                |request: &stonework::testing::SeenRequest| request.header("traceparent").unwrap().to_owned();
+            server.seen().iter().map(told).collect::<Vec<_>>()
+        })
+    });
+    let kept = spans.kept();
+    let attempts: Vec<_> = kept.iter().filter(|span| span.name == "attempt").collect();
+    assert_eq!((seen.len(), attempts.len()), (3, 3));
+    let mut told = std::collections::HashSet::new();
+    for (attempt, traceparent) in attempts.iter().zip(&seen) {
+        let (trace, span) = (&attempt.fields["trace_id"], &attempt.fields["span_id"]);
+        assert_eq!(traceparent, &format!("00-{trace}-{span}-03"));
+        assert_eq!(*trace, kept[0].fields["trace_id"], "all of one trace");
+        told.insert(span);
+    }
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
 fn calls_that_take_turns_in_one_task_do_not_mix_their_spans() {
     let spans = Spans::default();
     listening(&spans, async {

@@ -68,6 +68,18 @@ const KEYS: &[&[u8]] = &[
     "schlüssel".as_bytes(),
 ];
 
+const TRACES: &[&[u8]] = &[
+    b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+    b" 00-00000000000000000000000000000001-0000000000000001-ff\t",
+    b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03-what-the-future-will-be-like",
+    b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02\nfoo=1,bar= 2 , ,0z*/_@-=~\n\nbaz=3",
+    b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    b"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+    b"order-42",
+    b"",
+];
+
 const TIMEOUTS: &[&[u8]] = &[
     b"0n",
     b"1u",
@@ -275,6 +287,11 @@ fn mutations_of_a_kept_answer_do_no_harm() {
 #[test]
 fn mutations_of_a_timeout_header_do_no_harm() {
     survives(parsers::timeout_header, TIMEOUTS);
+}
+
+#[test]
+fn mutations_of_a_place_in_a_trace_do_no_harm() {
+    survives(parsers::trace, TRACES);
 }
 
 #[test]

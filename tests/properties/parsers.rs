@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use stonework::base::{
-    Delivery, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Kind, Peer, Phase, Pushback, RetryAfter, Safety,
-    TimeoutHeader,
+    Delivery, IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey, Kind, Peer, Phase, Pushback, RequestId,
+    RetryAfter, Rng, Safety, TRACEPARENT, TRACESTATE, TimeoutHeader, TraceContext, X_REQUEST_ID,
 };
 use stonework::connect::{ConnectError, Connector, Offer, Progress, Proxy, Target, connect_fn};
 use stonework::limit::{ForwardingHeader, TrustedProxies};
@@ -393,4 +393,60 @@ pub(crate) fn no_proxy(bytes: &[u8]) -> bool {
         any |= expected;
     }
     any
+}
+
+/// `traceparent`, or, behind the first line feed, `tracestate` in lines; and `x-request-id`.
+pub(crate) fn trace(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut headers = HeaderMap::new();
+    let parent = lines.next().unwrap_or_default();
+    let Ok(value) = HeaderValue::from_bytes(parent) else { return false };
+    headers.insert(TRACEPARENT, value.clone());
+    for line in lines {
+        let Ok(value) = HeaderValue::from_bytes(line) else { return false };
+        headers.append(TRACESTATE, value);
+    }
+
+    headers.insert(X_REQUEST_ID, value);
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=:@".contains(byte);
+    let id = RequestId::read(&headers, &X_REQUEST_ID);
+    assert_eq!(id.is_some(), (1..=128).contains(&parent.len()) && parent.iter().all(harmless));
+
+    // By its fields, where the library goes by places.
+    let fields: Vec<&[u8]> = parent.trim_ascii().splitn(5, |byte| *byte == b'-').collect();
+    let digits = |text: &[u8], count| {
+        let all = text.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+        text.len() == count && all
+    };
+    let zeros = |text: &[u8]| text.iter().all(|byte| *byte == b'0');
+    let valid = match &fields[..] {
+        [version, trace, span, flags, rest @ ..] => {
+            digits(version, 2)
+                && *version != b"ff"
+                && (rest.is_empty() || *version != b"00")
+                && digits(trace, 32)
+                && !zeros(trace)
+                && digits(span, 16)
+                && !zeros(span)
+                && digits(flags, 2)
+        }
+        _ => false,
+    };
+    let read = TraceContext::of(&headers).expect("it is there");
+    assert_eq!(read.is_ok(), valid, "{}", String::from_utf8_lossy(parent));
+    let Ok(trace) = read else { return false };
+    assert_eq!(trace.trace_id().to_string().as_bytes(), fields[1]);
+    assert_eq!(trace.span_id().to_string().as_bytes(), fields[2]);
+    assert_eq!(trace.is_sampled(), b"13579bdf".contains(&fields[3][1]));
+
+    let child = trace.child(&Rng::seeded(bytes.len() as u64));
+    assert_eq!((child.trace_id(), child.state()), (trace.trace_id(), trace.state()));
+    for told in [trace, child] {
+        let mut written = HeaderMap::new();
+        told.write(&mut written);
+        assert_eq!(written[TRACEPARENT].len(), 55);
+        assert!(written.get(TRACESTATE).is_none_or(|state| !state.is_empty() && state.len() <= 32 * 514));
+        assert_eq!(TraceContext::of(&written), Some(Ok(told)), "what is written is read");
+    }
+    true
 }

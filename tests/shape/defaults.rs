@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy};
-use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader};
+use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader, TrustedPeers};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
 use stonework::coalesce::CoalesceSettings;
@@ -342,6 +342,12 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "body `total`" => value == "off" && format!("{body:?}").contains("total: None"),
         "body `until_deadline`" => value == "off" && format!("{body:?}").contains("until_deadline: false"),
         "client `deadline`" => client.clone().deadline(time(value)?) == client,
+        "client `deadline_header`" => {
+            client.clone().deadline_header(value.trim_matches('`').parse().ok()?) == client
+        }
+        "client `propagation`" => {
+            value == "`pass-on`" && format!("{client:?}").contains("propagation: PassOn")
+        }
         "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
         "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
         "client `hedge`" => value == "off" && format!("{client:?}").contains("hedge: None"),
@@ -383,6 +389,28 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `stall_timeout`" => server.clone().stall_timeout(time(value)?) == server,
         "server `ping_interval`" => server.clone().ping_interval(time(value)?) == server,
         "server `ping_timeout`" => server.clone().ping_timeout(time(value)?) == server,
+        "server `request_id_from`" => {
+            value == "nobody" && server.clone().request_id_from(TrustedPeers::nobody()) == server
+        }
+        "server `trace_from`" => {
+            value == "everybody" && server.clone().trace_from(TrustedPeers::everybody()) == server
+        }
+        "server `access_log`" => value == "off" && server.clone().access_log() != server,
+        "server `request_span`" => value == "off" && server.clone().request_span() != server,
+        "server `metrics`" => value == "off" && server.clone().metrics() != server,
+        "server `deadline`" => value == "off" && format!("{server:?}").contains("deadline: None"),
+        "server `deadline_from`" => {
+            value == "everybody" && server.clone().deadline_from(TrustedPeers::everybody()) == server
+        }
+        "server `deadline_header`" => {
+            server.clone().deadline_header(value.trim_matches('`').parse().ok()?) == server
+        }
+        "server `max_request_body`" => {
+            value == "off" && format!("{server:?}").contains("max_request_body: None")
+        }
+        "server `principal_rate_limit`" => {
+            value == "off" && format!("{server:?}").contains("principal_rate_limit: None")
+        }
         "server `concurrency`" => {
             server.clone().concurrency(ConcurrencySettings::new(value.parse().ok()?)) == server
         }

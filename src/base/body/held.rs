@@ -36,6 +36,11 @@ pub trait Guard {
         poll()
     }
 
+    /// Called with the size of each piece of data, in bytes. By default it does nothing.
+    fn data(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Called with the trailers, just before the end that they are. By default it does nothing.
     fn trailers(&mut self, trailers: &HeaderMap) {
         let _ = trailers;
@@ -54,6 +59,12 @@ impl<G: Guard> Guard for Option<G> {
         match self {
             Some(guard) => guard.scoped(poll),
             None => poll(),
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        if let Some(guard) = self {
+            guard.data(bytes);
         }
     }
 
@@ -170,8 +181,11 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
                 if let Some(trailers) = frame.trailers_ref() {
                     guard.trailers(trailers);
                 }
-                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-                *left = left.map(|left| left.saturating_sub(size));
+                let size = frame.data_ref().map_or(0, Bytes::len);
+                if size > 0 {
+                    guard.data(size);
+                }
+                *left = left.map(|left| left.saturating_sub(size as u64));
                 if *left == Some(0)
                     || frame.is_trailers()
                     || body.is_end_stream()
@@ -217,6 +231,12 @@ impl<G: Guard> Settling<G> {
     fn settle(&mut self, end: BodyEnd) {
         if let Some(guard) = self.0.take() {
             guard.settle(end);
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        if let Some(guard) = &mut self.0 {
+            guard.data(bytes);
         }
     }
 

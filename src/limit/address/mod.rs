@@ -5,7 +5,6 @@ mod entry;
 mod file;
 mod from_right;
 mod layer;
-mod network;
 mod proxies;
 mod service;
 

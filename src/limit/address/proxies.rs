@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::entry;
 use super::from_right::FromRight;
-use super::network::{Flaw, IpNetwork};
-use crate::base::{ClientAddress, Peer};
+use crate::base::{ClientAddress, IpNetwork, NetworkFlaw, Peer};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -261,7 +260,7 @@ enum Reason {
     #[error("`networks` must be at least one; if no proxy stands in front, say \"none\"")]
     NoNetworks,
     #[error("`networks` has \"{text}\", which is no network: {flaw}", text = text.escape_debug())]
-    Network { text: String, flaw: Flaw },
+    Network { text: String, flaw: NetworkFlaw },
     #[cfg(feature = "serde")]
     #[error("one of `hops` and `networks` must say which proxies are trusted")]
     Neither,

@@ -5,7 +5,7 @@ use http::Request;
 use tower_service::Service;
 
 use super::TrustedProxies;
-use crate::base::{ClientAddress, Peer};
+use crate::base::{ClientAddress, Peer, context};
 
 /// Finds out who is asking. See [`ClientAddressLayer`](super::ClientAddressLayer).
 #[derive(Debug)]
@@ -45,6 +45,9 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for ClientAddressService<S> 
         if let Some(proxies) = &self.proxies {
             let client: ClientAddress = proxies.client(Peer::of(request.extensions()), request.headers());
             request.extensions_mut().insert(client);
+            context::tell(|outside| {
+                let _ = outside.client.set(client);
+            });
         }
         self.inner.call(request)
     }

@@ -10,11 +10,12 @@ use stonework::idempotency::{
     AfterCrash, Claim, Final, Held, IdempotencyLayer, IdempotencySettings, MemoryStore, Record, Store,
     WhenAway,
 };
-use stonework::testing::Step;
+use stonework::observe::{MetricsObserver, Prometheus};
+use stonework::testing::{Recorder, Step};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::kit::{Mood, Moody, ask, keyed, over, response, shop, slow, with};
+use super::kit::{Mood, Moody, Served, ask, keyed, over, response, shop, slow, with};
 use crate::support::{SECOND, timed};
 
 const MS: Duration = Duration::from_millis(1);
@@ -367,4 +368,58 @@ async fn an_answer_that_cannot_be_read_again_is_said_to_be_done() {
     assert_eq!(store.complete(&claim, &newer).await.unwrap(), Held::Yes);
     running.await.unwrap().unwrap();
     assert_eq!(ask(&service, keyed("a")).await.problem(), "NotKept");
+}
+
+// ───────────────────────────────────────────────────────────────────────────── what is told of it
+
+#[tokio::test(start_paused = true)]
+async fn replays_refusals_and_claims_that_were_lost_are_events_and_are_counted() {
+    let (events, store) = (Recorder::new(), Moody::default());
+    let (prometheus, recorder) = Prometheus::with_recorder();
+    let counted = metrics::set_default_local_recorder(&recorder);
+    let layer = IdempotencyLayer::new(store.clone()).settings(settings().required(true)).unwrap();
+    let (quick, slow) = (slow(SECOND), slow(100 * SECOND));
+    let both = [layer.clone().observer(events.clone()), layer.observer(MetricsObserver)];
+    let script = async |service: Served<Moody>, cut_off: Served<Moody>, key: &str| {
+        for _ in 0..3 {
+            ask(&service, keyed(key)).await;
+        }
+        let mut other = keyed(key);
+        *other.uri_mut() = "/charges?all".parse().unwrap();
+        ask(&service, other).await;
+        let mut none = keyed(key);
+        none.headers_mut().remove("idempotency-key");
+        ask(&service, none).await;
+        // It is done while its store takes it for lost.
+        let long = format!("long-{key}");
+        let lost = tokio::spawn(cut_off.oneshot(keyed(&long)));
+        sleep(MS).await;
+        store.be(Mood::Fails);
+        sleep(31 * SECOND).await;
+        store.be(Mood::Well);
+        let elsewhere = over(&quick, store.store().clone());
+        assert_eq!(ask(&elsewhere, keyed(&long)).await.problem(), "Indeterminate");
+        let _ = lost.await.unwrap();
+    };
+    for (layer, key) in both.into_iter().zip(["a", "b"]) {
+        script(layer.layer(quick.clone()), layer.layer(slow.clone()), key).await;
+    }
+    let told: Vec<_> = events.events().iter().map(|event| format!("{event:?}")).collect();
+    let refused = |why: &str| format!("KeyedRefused {{ why: {why} }}");
+    let expected =
+        ["KeyedReplayed".to_owned(), "KeyedReplayed".to_owned(), refused("Mismatch"), refused("Missing")];
+    assert_eq!(told[..4], expected);
+    // Who was taken for lost is told what the others are.
+    assert_eq!(told[4..], ["KeyedLost".to_owned(), refused("Indeterminate")]);
+    drop(counted);
+    let text = prometheus.render();
+    for line in [
+        "stonework_keyed_replayed_total 2",
+        "stonework_keyed_refused_total{why=\"mismatch\"} 1",
+        "stonework_keyed_refused_total{why=\"missing\"} 1",
+        "stonework_keyed_refused_total{why=\"indeterminate\"} 1",
+        "stonework_keyed_lost_total 1",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Which addresses are a proxy's? Nothing here waits, locks or reads a clock.
+//! Which addresses belong together? Nothing here waits, locks or reads a clock.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 /// A network, as in `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct IpNetwork {
+pub(crate) struct IpNetwork {
     first: IpAddr,
     prefix: u8,
 }
 
 /// Why a text is no network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(crate) enum NetworkFlaw {
     #[error("it has an address that cannot be read")]
     Address,
     #[error("it has a length that is not a number of up to three digits")]
@@ -26,7 +26,7 @@ pub(super) enum Flaw {
 
 impl IpNetwork {
     /// Whether an address, which is no IPv4 one written as an IPv6 one, is in it.
-    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         match (self.first, ip) {
             (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
                 first(ip, self.prefix) == self.first
@@ -38,19 +38,19 @@ impl IpNetwork {
 
 /// An address alone is a network of one. A network of IPv4 addresses that are written as IPv6 ones is that network of IPv4.
 impl FromStr for IpNetwork {
-    type Err = Flaw;
+    type Err = NetworkFlaw;
 
-    fn from_str(text: &str) -> Result<Self, Flaw> {
+    fn from_str(text: &str) -> Result<Self, NetworkFlaw> {
         let (ip, length) = text.split_once('/').map_or((text, None), |(ip, length)| (ip, Some(length)));
-        let ip: IpAddr = ip.parse().map_err(|_| Flaw::Address)?;
+        let ip: IpAddr = ip.parse().map_err(|_| NetworkFlaw::Address)?;
         let bits = bits(ip);
         let prefix = length.map_or(Ok(bits), number)?;
         if prefix > bits {
-            return Err(Flaw::TooLong { bits });
+            return Err(NetworkFlaw::TooLong { bits });
         }
         let start = first(ip, prefix);
         if start != ip {
-            return Err(Flaw::Beyond { first: start, prefix });
+            return Err(NetworkFlaw::Beyond { first: start, prefix });
         }
         Ok(match ip.to_canonical() {
             canonical @ IpAddr::V4(_) if ip.is_ipv6() && prefix >= 96 => {
@@ -75,10 +75,10 @@ const fn bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-fn number(text: &str) -> Result<u8, Flaw> {
+fn number(text: &str) -> Result<u8, NetworkFlaw> {
     let digits = matches!(text.len(), 1..=3) && text.bytes().all(|byte| byte.is_ascii_digit());
     // Three digits can be more than a byte, which is too long in any case.
-    if digits { Ok(text.parse().unwrap_or(u8::MAX)) } else { Err(Flaw::Length) }
+    if digits { Ok(text.parse().unwrap_or(u8::MAX)) } else { Err(NetworkFlaw::Length) }
 }
 
 /// The first address of the network of so many bits, at most all of them.
@@ -98,7 +98,7 @@ fn first(ip: IpAddr, prefix: u8) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn network(text: &str) -> Result<IpNetwork, Flaw> {
+    fn network(text: &str) -> Result<IpNetwork, NetworkFlaw> {
         text.parse()
     }
 
@@ -126,16 +126,16 @@ mod tests {
     #[test]
     fn what_is_no_network_is_refused() {
         for text in ["", "/8", "10.0.0/8", "ten/8", "10.0.0.0/8/8", " 10.0.0.0/8", "fe80::1%eth0", "[::1]"] {
-            assert!(matches!(network(text), Err(Flaw::Address | Flaw::Length)), "{text}");
+            assert!(matches!(network(text), Err(NetworkFlaw::Address | NetworkFlaw::Length)), "{text}");
         }
         for text in
             ["10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "10.0.0.0/0008", "10.0.0.0/ 8"]
         {
-            assert_eq!(network(text), Err(Flaw::Length), "{text}");
+            assert_eq!(network(text), Err(NetworkFlaw::Length), "{text}");
         }
-        assert_eq!(network("10.0.0.0/33"), Err(Flaw::TooLong { bits: 32 }));
-        assert_eq!(network("10.0.0.0/999"), Err(Flaw::TooLong { bits: 32 }));
-        assert_eq!(network("::/129"), Err(Flaw::TooLong { bits: 128 }));
+        assert_eq!(network("10.0.0.0/33"), Err(NetworkFlaw::TooLong { bits: 32 }));
+        assert_eq!(network("10.0.0.0/999"), Err(NetworkFlaw::TooLong { bits: 32 }));
+        assert_eq!(network("::/129"), Err(NetworkFlaw::TooLong { bits: 128 }));
         let told = network("10.1.2.3/8").unwrap_err().to_string();
         assert!(told.contains("10.0.0.0/8"), "{told}");
         assert!(network("2001:db8::1/64").is_err() && network("1.0.0.0/0").is_err());
