@@ -39,6 +39,8 @@
 //! | question | module | feature |
 //! |---|---|---|
 //! | once more? | [`retry`] | `retry`, on by default |
+//! | ask a second one? | `hedge` | `hedge` |
+//! | does somebody ask for this already? | `coalesce` | `coalesce` |
 //! | how long may it take? | [`timeout`] | `timeout`, on by default |
 //! | and if it fails? | `fallback` | `fallback` |
 //! | to whom? | `balance` | `balance` |
@@ -60,9 +62,10 @@
 //! # Order
 //!
 //! A client, outermost first: [`TimeoutLayer`](timeout::TimeoutLayer), `FallbackLayer`, [`RetryLayer`](retry::RetryLayer),
-//! `BearerLayer`, [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
+//! `HedgeLayer`, `BearerLayer`, [`AttemptTimeoutLayer`](timeout::AttemptTimeoutLayer), `BreakersLayer`, transport. The limit on the call stands outside, so that
 //! pauses and readiness count too; the limit on an attempt stands inside, so that a slow attempt leaves time for another. The token
-//! stands inside of retry, so that each attempt has one that is good then. What is
+//! stands inside of retry, so that each attempt has one that is good then. A hedge stands inside of retry too, which sees one result, and
+//! outside of the limit on an attempt, so that each of those that are under way has its own. What is
 //! fallen back to is asked when no retry can help; the circuit stands where every attempt passes. Where a service has several endpoints,
 //! a `BalancerService` stands in its place, and each endpoint has a circuit of its own below that.
 //!
@@ -76,7 +79,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `postgres`, `prometheus`, `redis`, `reqwest` and `sqlite`.
 //!
-//! * `retry`, `timeout` (default), `balance`, `breaker`, `fallback`, `health`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `balance`, `breaker`, `coalesce`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
@@ -100,6 +103,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "coalesce")]
+#[cfg_attr(docsrs, doc(cfg(feature = "coalesce")))]
+pub mod coalesce;
+#[cfg(feature = "hedge")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hedge")))]
+pub mod hedge;
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub mod retry;

@@ -19,10 +19,12 @@ use stonework::base::{Error, Peer, Ratio, TimeoutHeader};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, BreakersLayer};
 use stonework::fallback::FallbackLayer;
 use stonework::health::{Health, Impact};
+use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::idempotency::{IdempotencyLayer, MemoryStore};
 use stonework::limit::{
-    Admission, ConcurrencyLimitLayer, ForwardingHeader, KeyedConcurrencyLimiter, KeyedRateLimiter, Quota,
-    RateLimitLayer, RateLimiter, TrustedProxies,
+    AdaptiveThrottle, AdaptiveThrottleLayer, Admission, ConcurrencyLimitLayer, ForwardingHeader,
+    KeyedConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimitLayer, RateLimiter, ServerQuotaLayer,
+    TrustedProxies,
 };
 use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
@@ -216,6 +218,26 @@ async fn a_retry_allocates_nothing_but_the_copy_of_the_head() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedge_that_is_not_fired_allocates_nothing_but_the_copy_of_the_head() {
+    let copies = |request: fn() -> Request<Content>| {
+        let request = request();
+        measure(|| drop(std::hint::black_box((request.headers().clone(), request.uri().clone())))).count_total
+    };
+    let layer = HedgeLayer::from(HedgeSettings::new().fixed_delay(Duration::from_secs(1)));
+    assert_eq!(allocations(layer.clone().layer(AtOnce), get), copies(get));
+    assert_eq!(allocations(layer.clone().layer(AtOnce), with_headers), copies(with_headers));
+    let post = || {
+        let mut request = with_headers();
+        *request.method_mut() = http::Method::POST;
+        request
+    };
+    assert_eq!(allocations(layer.layer(AtOnce), post), 0, "a request that is sent once is not copied");
+    // Inside of a retry, before anything was learned.
+    let both = ServiceBuilder::new().layer(RetryLayer::new()).layer(HedgeLayer::new()).service(AtOnce);
+    assert_eq!(allocations(both, with_headers), copies(with_headers), "the copy of the retry");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_circuit_allocates_nothing_whatever_it_counts() {
     let settings = BreakerSettings::new;
     let slow = settings().slow_calls(Duration::from_secs(1), Ratio::percent(50));
@@ -313,6 +335,15 @@ async fn a_download_that_does_not_break_off_costs_the_copy_of_its_head_if_it_can
     };
     assert_eq!(allocations_of_a_download(resume.clone(), with_a_range), 0);
     assert_eq!(allocations_of_a_download(resume.when(false), empty), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_client_does_not_hold_back_allocates_nothing() {
+    assert_eq!(allocations(AdaptiveThrottleLayer::default().layer(AtOnce), with_headers), 0);
+    assert_eq!(allocations(AdaptiveThrottleLayer::from(AdaptiveThrottle::default()).layer(AtOnce), get), 0);
+    assert_eq!(allocations(ServerQuotaLayer::new().layer(AtOnce), with_headers), 0);
+    let waits = ServerQuotaLayer::new().wait_up_to(Duration::from_secs(1));
+    assert_eq!(allocations(waits.layer(AtOnce), get), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! Run with `RUSTFLAGS="--cfg stonework_loom" cargo test --release --test interleavings`.
 #![cfg(stonework_loom)]
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use loom::thread;
 use stonework::balance::{Balancer, BalancerSettings, OutlierSettings};
 use stonework::base::{Backoff, Budget, BudgetSettings, CircuitState, EndpointState, Outcome, Plain, Ratio};
 use stonework::breaker::{Breaker, BreakerSettings};
+use stonework::coalesce::{CoalesceFuture, CoalesceLayer};
 use stonework::idempotency::{
     AfterCrash, Begun, Final, Fingerprint, Held, MemoryStore as Keys, NewClaim, Owner, Scope, Store,
 };
 use stonework::limit::{
-    Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota, RateLimiter,
+    AdaptiveThrottle, Admission, Concurrency, ConcurrencyLimitLayer, ConcurrencyLimiter, Gated, Quota,
+    RateLimiter, ThrottleSettings,
 };
 use stonework::pool::{Manage, Pool, PoolSettings, Pooled};
 use tokio::time::Instant;
@@ -367,6 +370,93 @@ fn no_more_than_the_limit_get_in_however_they_race() {
     });
 }
 
+/// A call that waits in the queue that never gets old, and what its task would be woken by.
+struct Queues {
+    call: Option<
+        Pin<Box<<Gated<Nothing, Concurrency<ConcurrencyLimiter>, Plain> as tower::Service<()>>::Future>>,
+    >,
+    woken: std::sync::Arc<Woken>,
+}
+
+impl Queues {
+    fn on(limiter: &ConcurrencyLimiter) -> Self {
+        let mut service = ConcurrencyLimitLayer::from(limiter.clone()).queue().plain().layer(Nothing);
+        let call = Some(Box::pin(tower::Service::call(&mut service, ())));
+        Self { call, woken: std::sync::Arc::default() }
+    }
+
+    /// Whether the call has come in and ended, with a permit that it gave back.
+    fn has_ended(&mut self) -> bool {
+        // Timers are asked for, and never fire.
+        static TIMERS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+        let timers = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = TIMERS.get_or_init(timers).enter();
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        let Some(call) = &mut self.call else { return true };
+        match call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => false,
+            Poll::Ready(answer) => {
+                answer.expect("nobody is refused");
+                self.call = None;
+                true
+            }
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_stands_in_line_is_called_when_the_last_permit_comes_back_whenever_that_is() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let leave = thread::spawn(move || drop(permit));
+        let mut queues = Queues::on(&limiter);
+        let at_once = queues.has_ended();
+        leave.join().unwrap();
+        assert!(at_once || (queues.was_woken() && queues.has_ended()), "nobody called");
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    });
+}
+
+#[test]
+fn a_permit_is_not_lost_when_who_stands_in_line_for_it_goes() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut first, mut second) = (Queues::on(&limiter), Queues::on(&limiter));
+        assert!(!first.has_ended() && !second.has_ended());
+        let leave = thread::spawn(move || drop(permit));
+        let go = thread::spawn(move || drop(first));
+        leave.join().unwrap();
+        go.join().unwrap();
+        assert!(second.was_woken() && second.has_ended());
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    });
+}
+
+#[test]
+fn who_waits_in_turn_and_who_stands_in_line_are_both_let_in_and_nobody_twice() {
+    loom::model(|| {
+        let limiter = ConcurrencyLimiter::new(1).unwrap();
+        let permit = limiter.try_acquire().unwrap();
+        let (mut turn, mut line) = (Waits::on(&limiter), Queues::on(&limiter));
+        assert!(!turn.is_ready() && !line.has_ended());
+        let leave = thread::spawn(move || drop(permit));
+        let raising = limiter.clone();
+        let raise = thread::spawn(move || raising.set_limit(2));
+        leave.join().unwrap();
+        raise.join().unwrap();
+        assert!(turn.was_woken() && turn.is_ready());
+        assert!(line.was_woken() && line.has_ended());
+        drop(turn);
+        assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    });
+}
+
 // ───────────────────────────────────────────────────────────────────────────── a pool
 
 /// Counts those that are closed. None is ever connected: there is no runtime, and so nobody who could.
@@ -403,7 +493,7 @@ type Got = Result<Pooled<ByHand>, stonework::Error>;
 
 /// Somebody who wants one, polled by hand.
 struct Gets {
-    getting: std::pin::Pin<Box<dyn Future<Output = Got> + Send>>,
+    getting: Pin<Box<dyn Future<Output = Got> + Send>>,
     woken: std::sync::Arc<Woken>,
 }
 
@@ -684,5 +774,124 @@ fn of_two_endpoints_that_fail_at_once_one_is_left_out_and_one_is_not() {
         let stats = balancer.stats();
         let left_out = stats.endpoints().iter().filter(|one| one.state() == EndpointState::Ejected).count();
         assert_eq!(left_out, 1);
+    });
+}
+
+#[test]
+fn what_threads_ask_of_a_throttle_at_once_is_counted_once_each() {
+    loom::model(|| {
+        let settings = ThrottleSettings::new().min_requests(0).max_rejection(Ratio::percent(99));
+        let throttle = AdaptiveThrottle::new(settings).unwrap();
+        // Whether it is sent or held back, nobody takes it.
+        let refused = |throttle: &AdaptiveThrottle| {
+            if let Ok(sent) = throttle.try_send() {
+                sent.settle(Outcome::Overload);
+            }
+        };
+        let other = throttle.clone();
+        let thread = thread::spawn(move || refused(&other));
+        // One that was taken back, as if it had not been.
+        drop(throttle.try_send());
+        refused(&throttle);
+        thread.join().unwrap();
+        let all = [2.0 / 3.0, 3.0 / 4.0].map(|share| Ratio::try_from(share).unwrap());
+        assert!(all.contains(&throttle.chance()), "{}", throttle.chance());
+    });
+}
+
+// ───────────────────────────────────────────────────────────────────────────── one call for all
+
+type Asked = http::Request<http_body_util::Empty<bytes::Bytes>>;
+type Answer = http::Response<http_body_util::Empty<bytes::Bytes>>;
+type Call =
+    CoalesceFuture<WhenTold, http_body_util::Empty<bytes::Bytes>, http_body_util::Empty<bytes::Bytes>>;
+
+/// A service that answers when it is told to.
+#[derive(Clone, Default)]
+struct WhenTold(std::sync::Arc<loom::sync::Mutex<(bool, Option<std::task::Waker>)>>);
+
+impl WhenTold {
+    fn tell(&self) {
+        let waker = {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            state.1.take()
+        };
+        waker.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+impl tower::Service<Asked> for WhenTold {
+    type Response = Answer;
+    type Error = std::convert::Infallible;
+    type Future = Self;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Asked) -> Self {
+        self.clone()
+    }
+}
+
+impl Future for WhenTold {
+    type Output = Result<Answer, std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(Ok(Answer::default()));
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// One who asks, and what their task would be woken by.
+struct Asks {
+    call: Pin<Box<Call>>,
+    woken: std::sync::Arc<Woken>,
+}
+
+impl Asks {
+    fn of(service: &mut impl tower::Service<Asked, Future = Call>) -> Self {
+        Self { call: Box::pin(service.call(Asked::default())), woken: std::sync::Arc::default() }
+    }
+
+    /// Whether the answer is there.
+    fn poll(&mut self) -> bool {
+        self.woken.0.store(false, std::sync::atomic::Ordering::SeqCst);
+        let waker = std::sync::Arc::clone(&self.woken).into();
+        match self.call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => answer.map(|answer| assert_eq!(answer.status(), 200)).is_ok(),
+            Poll::Pending => false,
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_shares_a_call_is_told_of_its_answer_although_another_drives_it_and_leaves_at_any_moment() {
+    loom::model(|| {
+        let told = WhenTold::default();
+        let mut service = CoalesceLayer::new().layer(told.clone());
+        let (mut one, mut other) = (Asks::of(&mut service), Asks::of(&mut service));
+        let leaves = thread::spawn(move || {
+            one.poll();
+            drop(one);
+        });
+        let tells = thread::spawn(move || told.tell());
+        let mut answered = other.poll();
+        leaves.join().unwrap();
+        tells.join().unwrap();
+        if !answered {
+            assert!(other.was_woken(), "nobody else is left");
+            answered = other.poll();
+        }
+        assert!(answered);
     });
 }

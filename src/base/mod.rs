@@ -9,7 +9,9 @@
     not(all(
         feature = "balance",
         feature = "breaker",
+        feature = "coalesce",
         feature = "fallback",
+        feature = "hedge",
         feature = "idempotency",
         feature = "jwt",
         feature = "limit",

@@ -47,12 +47,14 @@ pub(crate) struct Nesting {
     pub(crate) repeated: Option<Repeated>,
     /// A retry inside gave up, and another one outside would only repeat what it has done.
     pub(crate) spent: bool,
+    /// How often it was sent in there beside an attempt that was still under way: no repetition of what had failed.
+    pub(crate) hedged: u32,
     /// The endpoints that its attempts were made with, if there is a retry outside that wants to know.
     pub(crate) tried: Option<Tried>,
 }
 
 impl Nesting {
-    const NONE: Self = Self { attempt: 1, repeated: None, spent: false, tried: None };
+    const NONE: Self = Self { attempt: 1, repeated: None, spent: false, hedged: 0, tried: None };
 
     /// Work that is part of this attempt, for whatever request.
     pub(crate) const fn part_of(attempt: u32) -> Self {
@@ -62,7 +64,7 @@ impl Nesting {
     /// What is in force, for work of which somebody else says that it is part of this attempt.
     pub(crate) fn or_part_of(attempt: u32) -> Self {
         let outside = current();
-        Self { attempt: attempt.max(outside.attempt), spent: false, ..outside }
+        Self { attempt: attempt.max(outside.attempt), spent: false, hedged: 0, ..outside }
     }
 }
 
@@ -99,7 +101,9 @@ impl Entered {
     pub(crate) fn pass_on(self) -> bool {
         let inside = self.leave();
         if inside.tried.is_some() {
-            NESTING.set(Nesting { tried: inside.tried, ..NESTING.get() });
+            let outer = NESTING.get();
+            let hedged = outer.hedged.saturating_add(inside.hedged);
+            NESTING.set(Nesting { tried: inside.tried, hedged, ..outer });
         }
         inside.spent
     }
@@ -129,6 +133,26 @@ pub(crate) fn tell_tried(endpoint: u32) {
     let mut nesting = NESTING.get();
     if let Some(tried) = &mut nesting.tried {
         tried.add(endpoint);
+        NESTING.set(nesting);
+    }
+}
+
+/// Tell whoever repeats this, if anybody does, that attempts were made with these endpoints.
+#[cfg(feature = "hedge")]
+pub(crate) fn tell_all_tried(endpoints: &Tried) {
+    let mut nesting = NESTING.get();
+    if let Some(tried) = nesting.tried {
+        nesting.tried = Some(tried.and(endpoints));
+        NESTING.set(nesting);
+    }
+}
+
+/// Tell whoever repeats this, if anybody does, that it is sent once more while it is under way.
+#[cfg(feature = "hedge")]
+pub(crate) fn tell_hedged() {
+    let mut nesting = NESTING.get();
+    if nesting.tried.is_some() {
+        nesting.hedged = nesting.hedged.saturating_add(1);
         NESTING.set(nesting);
     }
 }

@@ -181,6 +181,26 @@ pub enum Event {
         /// How far the request had got.
         delivery: Delivery,
     },
+    /// A request is sent once more, while it is waited for or after it has failed.
+    #[non_exhaustive]
+    HedgeFired {
+        /// The number of that attempt.
+        attempt: u32,
+        /// How long the first one was waited for.
+        waited: Duration,
+    },
+    /// A request is not sent once more, although it would be time.
+    #[non_exhaustive]
+    HedgeSkipped {
+        /// Why.
+        why: Skip,
+    },
+    /// An attempt that was sent beside or after the first one had the answer.
+    #[non_exhaustive]
+    HedgeWon {
+        /// Its number.
+        attempt: u32,
+    },
     /// A client takes a connection for a request.
     #[non_exhaustive]
     ConnectionTaken {

@@ -62,6 +62,9 @@ impl Observer for TracingObserver {
             Event::PanicChanged { balancer, tier, begins: false } => {
                 tracing::info!(%balancer, tier, "enough endpoints are ready again");
             }
+            Event::HedgeFired { attempt, waited } => tracing::debug!(attempt, ?waited, "hedge fired"),
+            Event::HedgeSkipped { why } => tracing::debug!(%why, "hedge skipped"),
+            Event::HedgeWon { attempt } => tracing::trace!(attempt, "hedge won"),
             Event::FellBack { kind, delivery } => {
                 tracing::debug!(kind = kind.name(), ?delivery, "fell back");
             }

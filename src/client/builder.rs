@@ -20,9 +20,10 @@ use crate::base::{
 };
 use crate::breaker::{Breakers, BreakersLayer, Judging};
 use crate::connect::Connector;
+use crate::hedge::HedgeLayer;
 use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
 use crate::observe::{PropagateLayer, Propagation, SpanLayer};
-use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer};
+use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer, RetrySettings};
 use crate::timeout::{
     AttemptTimeoutLayer, ResponseBodyTimeoutLayer, SendDeadlineLayer, TimedBody, TimeoutLayer,
 };
@@ -246,11 +247,15 @@ impl ClientBuilder {
         } = self;
         let classify = classify.unwrap_or_default();
         let shared = budget.clone();
+        let resumes = shared.is_some() && settings.resume.is_some();
         let dice = rng.clone();
+        // What both take from is made here, so that it is one.
+        let own = || settings.retry.as_ref().and_then(RetrySettings::own_budget).map(Budget::new);
+        let budget = if settings.hedge.is_some() { budget.or_else(own) } else { budget };
         let retry = settings.retry.clone().map(|settings| {
             let mut layer = RetryLayer::from(settings).wall_clock(wall.clone());
-            if let Some(budget) = budget {
-                layer = layer.budget(budget);
+            if let Some(budget) = &budget {
+                layer = layer.budget(budget.clone());
             }
             if let Some(observer) = &observer {
                 layer = layer.observer(Arc::clone(observer));
@@ -261,6 +266,17 @@ impl ClientBuilder {
             layer.classify(classify.clone())
         });
         let counts = retry.is_none();
+        let hedge = settings.hedge.clone().map(|settings| {
+            let mut layer = HedgeLayer::from(settings).wall_clock(wall.clone());
+            if let Some(budget) = &budget {
+                layer = layer.budget(budget.clone()).counting(counts && !resumes);
+            }
+            if let Some(observer) = &observer {
+                layer = layer.observer(Arc::clone(observer));
+            }
+            layer.classify(classify.clone())
+        });
+        let learns = hedge.as_ref().map(HedgeLayer::hedge);
         let resume = settings.resume.map(|settings| {
             let mut layer = ResumeLayer::from(settings);
             if let Some(budget) = &shared {
@@ -315,7 +331,9 @@ impl ClientBuilder {
             None => layer,
         };
         let names = named(PropagateLayer::attempt()).when(settings.propagation != Propagation::Off);
-        let calls = option_layer(retry).layer(names.layer(SpanLayer::attempt().layer(one)));
+        // Outside of the limit on an attempt, so that each of those under way has its own; inside of `retry`, which sees one result.
+        let attempts = option_layer(hedge).layer(names.layer(SpanLayer::attempt().layer(one)));
+        let calls = option_layer(retry).layer(attempts);
         // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
         let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
         // Outside of `retry`, so that what another attempt can help is helped so.
@@ -331,8 +349,17 @@ impl ClientBuilder {
         let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
-        let shared =
-            Shared { settings, breakers, shares_breakers, shared_budget, fallback, limits, transport, wall };
+        let shared = Shared {
+            settings,
+            breakers,
+            shares_breakers,
+            hedge: learns,
+            shared_budget,
+            fallback,
+            limits,
+            transport,
+            wall,
+        };
         Client::with(stack, Arc::new(shared))
     }
 }

@@ -18,6 +18,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         settings,
         breakers: _,
         shares_breakers,
+        hedge: _, // its settings are told
         shared_budget,
         fallback: instead,
         limits,
@@ -40,6 +41,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         #[cfg(feature = "decompression")]
         decompression,
         fallback,
+        hedge,
         http,
         idle_timeout,
         max_connections,
@@ -79,6 +81,14 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         Some(retry) if shared_budget => writeln!(text, "retry: {}", retry.sharing_a_budget())?,
         Some(retry) => writeln!(text, "retry: {retry}")?,
         None => writeln!(text, "retry: off")?,
+    }
+    match hedge {
+        // It shares that of the retries too, which may be the client's own.
+        Some(hedge) if shared_budget || retry.as_ref().is_some_and(|retry| retry.own_budget().is_some()) => {
+            writeln!(text, "hedge: {}", hedge.sharing_a_budget())?;
+        }
+        Some(hedge) => writeln!(text, "hedge: {hedge}")?,
+        None => {}
     }
     writeln!(text, "names: {propagation}")?;
     match (attempt_timeout, deadline) {
@@ -157,6 +167,7 @@ mod tests {
     use crate::base::{Observe, Rng, WallClock};
     use crate::breaker::Breakers;
     use crate::connect::Connector;
+    use crate::hedge::HedgeSettings;
     use crate::retry::{ResumeSettings, RetrySettings};
 
     fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
@@ -164,6 +175,7 @@ mod tests {
             settings: settings.clone(),
             breakers: None,
             shares_breakers: false,
+            hedge: None,
             shared_budget,
             fallback: None,
             limits: Limits::new(settings, None, None),
@@ -234,6 +246,19 @@ mod tests {
         let budget = |told: &str| told.lines().next().map(|line| line.ends_with("; a budget that is shared"));
         assert_eq!((budget(&told), budget(&stack(&asked, true))), (Some(false), Some(true)));
         assert!(told.contains("collect: bodies of up to 1024 bytes, within the attempt\n"));
+    }
+
+    #[test]
+    fn a_hedge_is_told_inside_of_retry_and_whose_budget_it_has() {
+        let asked = ClientSettings::new().hedge(HedgeSettings::new());
+        let told = stack(&asked, false);
+        let line = "bodies up to 65536 bytes\n\
+                    hedge: up to 2 attempts at once, another after what 98% of at least 100 calls in 10s took; \
+                    a budget that is shared; bodies up to 65536 bytes\n\
+                    attempt timeout: ";
+        assert!(told.contains(line), "{told}");
+        let alone = stack(&asked.without_retry(), false);
+        assert!(alone.contains("took; budget of 10 retries + 0/s + 5% of requests; "), "{alone}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::base::human::Human;
 use crate::base::or_off::OrOff;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
+use crate::hedge::HedgeSettings;
 use crate::limit::{ConcurrencySettings, Quota};
 use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
@@ -29,6 +30,7 @@ pub(super) struct Fields {
     #[cfg(feature = "decompression")]
     decompression: bool,
     fallback: FallbackSettings,
+    hedge: OrOff<HedgeSettings>,
     http: HttpVersions,
     idle_timeout: OrOff<Human>,
     max_connections: usize,
@@ -67,6 +69,7 @@ impl From<ClientSettings> for Fields {
             #[cfg(feature = "decompression")]
             decompression: settings.decompression,
             fallback: settings.fallback,
+            hedge: settings.hedge.into(),
             http: settings.http,
             idle_timeout: settings.idle_timeout.map(Human).into(),
             max_connections: settings.max_connections,
@@ -106,6 +109,7 @@ impl TryFrom<Fields> for ClientSettings {
             #[cfg(feature = "decompression")]
             decompression: fields.decompression,
             fallback: fields.fallback,
+            hedge: fields.hedge.into_option(),
             http: fields.http,
             idle_timeout: limit(fields.idle_timeout),
             max_connections: fields.max_connections,

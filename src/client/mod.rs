@@ -12,6 +12,7 @@
 //! | fallback | asks another service, or makes a value, when a call has failed | none | outside `retry`, so that what another attempt can help is helped so |
 //! | redirects | asks where the server says that the answer is | up to 10 | outside `retry`, so that each hop has attempts of its own; inside the deadline, which they share, and the fallback, which is for the call as a whole |
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
+//! | hedge | sends a second time what takes longer than nearly all others | off | inside `retry`, which sees one result; outside the limit on an attempt, so that each of those under way has its own |
 //! | span | makes each attempt visible | `DEBUG` | |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
 //! | collect | reads small bodies within the attempt | where a request asks | inside the limit on the attempt, so that one that breaks off is an attempt that failed |

@@ -18,6 +18,7 @@ use crate::base::body::{Body, Held};
 use crate::base::{BoxError, ByHost, Error, HostPort, WallClock};
 use crate::breaker::{Breakers, BreakersService, Judging};
 use crate::exchange::{InvalidRequest, sendable};
+use crate::hedge::{Hedge, HedgeService};
 use crate::observe::{Propagate, Spanned};
 use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
 use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, SendDeadline, TimedBody, Timeout};
@@ -29,7 +30,8 @@ pub(super) type Stack = super::decode::Decode<Resuming>;
 pub(super) type Stack = Resuming;
 pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Propagate<Spanned<Timeout<Either<Boxed, Calls>>>>;
-pub(super) type Calls = Redirect<Either<Retry<Attempt, Judge>, Attempt>>;
+pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
+type Attempts = Either<HedgeService<Attempt, Judge>, Attempt>;
 type Attempt = Propagate<Spanned<AttemptTimeout<SendDeadline<Unified<Collect<Guarded>, Collected<Body>>>>>>;
 type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
@@ -109,6 +111,7 @@ pub(super) struct Shared {
     pub(super) settings: ClientSettings,
     pub(super) breakers: Option<Breakers>,
     pub(super) shares_breakers: bool,
+    pub(super) hedge: Option<Hedge>,
     pub(super) shared_budget: bool,
     /// What is asked when a call has failed, in words.
     pub(super) fallback: Option<&'static str>,
@@ -185,6 +188,18 @@ impl Client {
     #[must_use]
     pub fn breakers(&self) -> Option<&Breakers> {
         self.shared.breakers.as_ref()
+    }
+
+    /// What is known of how long attempts take, if requests may be sent [twice](ClientSettings::hedge) for that.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    ///
+    /// assert!(Client::new().hedge().is_none());
+    /// ```
+    #[must_use]
+    pub fn hedge(&self) -> Option<&Hedge> {
+        self.shared.hedge.as_ref()
     }
 
     /// Begin a GET request.

@@ -6,6 +6,7 @@ use super::{HttpVersions, InvalidClient};
 use crate::base::TIMEOUT_MS;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
+use crate::hedge::HedgeSettings;
 use crate::limit::{ConcurrencySettings, Quota};
 use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
@@ -45,6 +46,7 @@ pub struct ClientSettings {
     #[cfg(feature = "decompression")]
     pub(super) decompression: bool,
     pub(super) fallback: FallbackSettings,
+    pub(super) hedge: Option<HedgeSettings>,
     pub(super) http: HttpVersions,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_connections: usize,
@@ -79,6 +81,7 @@ impl ClientSettings {
             #[cfg(feature = "decompression")]
             decompression: false,
             fallback: FallbackSettings::new(),
+            hedge: None,
             http: HttpVersions::Auto,
             idle_timeout: Some(Duration::from_secs(4)),
             max_connections: 1024,
@@ -361,6 +364,23 @@ impl ClientSettings {
     /// [`ResumeLayer`](crate::retry::ResumeLayer). Default: off.
     pub const fn resume(mut self, settings: ResumeSettings) -> Self {
         self.resume = Some(settings);
+        self
+    }
+
+    /// Send a request that may be repeated a second time when it takes longer than nearly all others: see
+    /// [`HedgeLayer`](crate::hedge::HedgeLayer). It shares the budget of the retries, if they have one. All hosts are learned of
+    /// together, so this is for a client of one service. Default: off.
+    ///
+    /// ```
+    /// use stonework::client::{Client, ClientSettings};
+    /// use stonework::hedge::HedgeSettings;
+    ///
+    /// let client = Client::builder().settings(ClientSettings::new().hedge(HedgeSettings::new())).build()?;
+    /// assert!(client.explain().contains("hedge: up to 2 attempts at once"));
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn hedge(mut self, settings: HedgeSettings) -> Self {
+        self.hedge = Some(settings);
         self
     }
 

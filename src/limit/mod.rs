@@ -5,6 +5,7 @@
 //! | in which time | [`RateLimitLayer`] | [`RateLimiter`]; for each key [`KeyedRateLimiter`] |
 //! | at once | [`ConcurrencyLimitLayer`] | [`ConcurrencyLimiter`], also one that [finds out](AdaptiveSettings) how many; for each key [`KeyedConcurrencyLimiter`] |
 //! | in a body | [`RequestBodyLimitLayer`], [`ResponseBodyLimitLayer`] | |
+//! | that a server takes | [`AdaptiveThrottleLayer`], [`ServerQuotaLayer`] | [`AdaptiveThrottle`], for each key [`KeyedAdaptiveThrottle`]; [`ServerQuotas`] |
 //! | and who is asking | [`ClientAddressLayer`] with [`TrustedProxies`] | |
 //!
 //! **The limit is the handle, and a layer is a view of it.** Clones of the handle, services made by one layer, and the clones that a
@@ -86,6 +87,28 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # A client that holds back
+//!
+//! What an overloaded service refuses costs it nearly as much as what it serves. An [`AdaptiveThrottleLayer`] counts what it was asked for and
+//! what its service took, for each host, and does not send what would most likely be refused: the service gets about twice what it takes. A
+//! [`ServerQuotaLayer`] keeps to what a server says of its limits, in `RateLimit` and `RateLimit-Policy` or with 429 and `Retry-After`.
+//!
+//! | how a call ended | for the throttle it was |
+//! |---|---|
+//! | with an answer, also one that says 500; with an error that the [classifier](crate::base::Classify) takes for good | taken |
+//! | with an answer that is an [`Overload`](crate::base::Outcome::Overload), as 429, and 503 with `Retry-After` | refused |
+//! | with no answer: an error, a connection that nobody took, a time that ran out | refused |
+//! | unsent, by another layer below; by an error of a body, or of the request's own | not there |
+//! | dropped by its caller | not there; refused, if its deadline had passed |
+//! | held back here | refused |
+//!
+//! A request counts when it is sent, with all that comes of it later. As long as nobody has answered it, it counts as taken for two
+//! stretches of the window, of five seconds each, and then as refused: a service that hangs is held back before its calls have ended, and
+//! whoever has just begun is not held back for having no answers.
+//!
+//! Both stand inside of `retry`: the throttle's refusals are not repeated, the quota's are when there is more. With a balancer they are for
+//! the service of an endpoint, or outside of it for the host. A circuit counts neither.
+//!
 //! # How large
 //!
 //! A body that is announced to be too large is refused before a byte of it is read, on a server with 413. One that grows
@@ -126,9 +149,11 @@ mod admission;
 mod body;
 mod concurrency;
 mod gate;
+mod quota;
 mod rate;
 mod shared;
 mod table;
+mod throttle;
 
 pub use self::adaptive::{AdaptiveSettings, Algorithm};
 pub use self::address::{
@@ -144,8 +169,15 @@ pub use self::concurrency::{
     InvalidConcurrency, KeyedConcurrencyLimiter, Overloaded, Permit, Prioritized,
 };
 pub use self::gate::{Except, Gate, Gated, GatedFuture, Keyed};
+pub use self::quota::{
+    Heard, HeardFuture, QuotaUsedUp, QuotaWait, ServerQuota, ServerQuotaLayer, ServerQuotas,
+};
 pub use self::rate::{
     Allowed, Both, Costs, InvalidQuota, KeyedRateLimiter, Quota, Rate, RateLimit, RateLimitLayer,
     RateLimiter, Reservation,
 };
 pub use self::shared::*;
+pub use self::throttle::{
+    AdaptiveThrottle, AdaptiveThrottleLayer, AdaptiveThrottleService, InvalidThrottle, KeyedAdaptiveThrottle,
+    Sent, ThrottleSettings, Throttled, ThrottledFuture, Throttles,
+};

@@ -12,6 +12,9 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.retries` | counter | | attempts that were scheduled after another |
 /// | `stonework.retry.delay` | histogram, in seconds | | how long they were to wait |
 /// | `stonework.retries.skipped` | counter | `reason` | failed attempts that were not repeated |
+/// | `stonework.hedges` | counter | | attempts that were sent beside or after the first one by a hedge |
+/// | `stonework.hedges.won` | counter | | those of them that had the answer |
+/// | `stonework.hedges.skipped` | counter | `reason` | those that were not sent, although it was time |
 /// | `stonework.circuit.changes` | counter | `circuit`, `to` | changes of state of a circuit |
 /// | `stonework.circuit.state` | gauge | `circuit`, `state` | 1 for the state that the circuit is in, 0 for those it has left |
 /// | `stonework.circuit.probes` | counter | `circuit`, `ending` | calls that were let through to see whether the service works again |
@@ -78,6 +81,11 @@ impl Observer for MetricsObserver {
                 counter!("stonework.circuit.probes", "circuit" => circuit.to_string(), "ending" => ending)
                     .increment(1);
             }
+            Event::HedgeFired { .. } => counter!("stonework.hedges").increment(1),
+            Event::HedgeSkipped { why } => {
+                counter!("stonework.hedges.skipped", "reason" => skip_name(*why)).increment(1);
+            }
+            Event::HedgeWon { .. } => counter!("stonework.hedges.won").increment(1),
             Event::FellBack { kind, .. } => {
                 counter!("stonework.fallbacks", "kind" => kind.name()).increment(1);
             }

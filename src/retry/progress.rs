@@ -1,5 +1,6 @@
 //! Everything about a call but the service and what it is waiting for.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Progress<B, C> {
     sent: u32,
     /// Whether a retry inside gave up.
     spent_inside: bool,
+    /// How often the attempt in progress was sent beside itself, since it was slow: that repeats no failure.
+    hedged: u32,
     /// The endpoints that its attempts were made with.
     tried: Tried,
     /// How far the earlier attempts got.
@@ -67,6 +70,7 @@ impl<B, C> Progress<B, C> {
             attempt: 1,
             sent: 0,
             spent_inside: false,
+            hedged: 0,
             tried: Tried::default(),
             delivery: Delivery::NotSent,
             replayed_at_once: false,
@@ -93,6 +97,7 @@ impl<B, C> Progress<B, C> {
     pub(super) fn leave(&mut self, entered: Option<nesting::Entered>) {
         let Some(inside) = entered.map(nesting::Entered::leave) else { return };
         self.spent_inside |= inside.spent;
+        self.hedged = self.hedged.saturating_add(inside.hedged);
         self.tried = inside.tried.unwrap_or_default();
     }
 
@@ -173,7 +178,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         };
         self.pay(sent > 0);
         self.sent = self.sent.saturating_add(sent);
-        self.spent_inside |= sent > 1;
+        self.spent_inside |= sent > mem::take(&mut self.hedged).saturating_add(1);
         self.delivery = self.delivery.or_further(delivery);
         self.tell_end(ending, outcome, delivery);
 

@@ -194,6 +194,12 @@ impl RetrySettings {
         Ok(())
     }
 
+    /// That of a layer that is given none of others.
+    #[cfg(feature = "client")]
+    pub(crate) const fn own_budget(&self) -> Option<BudgetSettings> {
+        self.budget
+    }
+
     /// The same line for a layer that was given a budget of others.
     #[cfg(feature = "client")]
     pub(crate) fn sharing_a_budget(&self) -> impl fmt::Display {

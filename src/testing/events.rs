@@ -138,6 +138,18 @@ impl Recorder {
                     let at = *at - *start;
                     lines.note(format_args!("at {at:?}: fell back: {kind}, {}", words(*delivery)));
                 }
+                Event::HedgeFired { attempt, waited } => {
+                    let at = *at - *start;
+                    lines.note(format_args!(
+                        "at {at:?}: attempt {attempt} beside the first, after {waited:?}"
+                    ));
+                }
+                Event::HedgeSkipped { why } => {
+                    lines.note(format_args!("at {:?}: no attempt beside the first: {why}", *at - *start));
+                }
+                Event::HedgeWon { attempt } => {
+                    lines.note(format_args!("at {:?}: attempt {attempt} has the answer", *at - *start));
+                }
                 Event::ConnectionClosed { why } => {
                     let why = format!("{why:?}").to_lowercase();
                     lines.note(format_args!("at {:?}: connection closed: {why}", *at - *start));

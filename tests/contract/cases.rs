@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
 use crate::kit::{Boxed, Case, Seen, Stack, Wire, call, polled, seen};
-use crate::rows::PAUSE;
+use crate::rows::{HEDGE, PAUSE};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -33,6 +33,7 @@ cases! {
     dropped_while_it_waits_to_become_ready,
     dropped_in_a_pause,
     tried_again_until_it_succeeds,
+    asked_a_second_time_beside_the_first,
     readiness_fails,
     readiness_fails_before_the_second_attempt,
     one_place_and_many_users,
@@ -153,7 +154,8 @@ async fn dropped_in_a_pause<W: Wire>(stack: Stack<W>) {
     match polled(&mut answer).await {
         Poll::Ready(answer) => {
             assert!(!stack.retries(), "no pause");
-            assert_eq!(seen::<W>(answer), Seen::Bad);
+            let expected = if stack.hedges() { Seen::Good } else { Seen::Bad };
+            assert_eq!(seen::<W>(answer), expected);
         }
         Poll::Pending => {
             assert!(stack.retries(), "pending although the answer was there");
@@ -179,9 +181,31 @@ async fn tried_again_until_it_succeeds<W: Wire>(stack: Stack<W>) {
     let (mut service, ledger) = stack.over(script, |strict| strict.capacity(1).pending_first(2));
     let start = Instant::now();
     let answer = call::<W>(&mut service, W::request()).await;
-    let expected = if stack.retries() { (Seen::Good, 3, 2 * PAUSE) } else { (Seen::Bad, 1, Duration::ZERO) };
+    let expected = match (stack.retries(), stack.hedges()) {
+        // Where there are both, the pauses are those of the retry.
+        (true, _) => (Seen::Good, 3, 2 * PAUSE),
+        (false, true) => (Seen::Good, 3, Duration::ZERO),
+        (false, false) => (Seen::Bad, 1, Duration::ZERO),
+    };
     assert_eq!((answer, ledger.calls(), start.elapsed()), expected, "answer, calls, time");
     assert_eq!(ledger.polls(), 3 * ledger.calls(), "readiness is driven anew before each attempt");
+    drop(service);
+    ledger.assert_settled();
+}
+
+async fn asked_a_second_time_beside_the_first<W: Wire>(stack: Stack<W>) {
+    let script = |call| if call == 1 { Step::Hang } else { Step::Answer(W::good()) };
+    let (mut service, ledger) = stack.over(script, |strict| strict.capacity(2).pending_first(2));
+    let start = Instant::now();
+    let made = tokio::time::timeout(2 * HEDGE, call::<W>(&mut service, W::request())).await;
+    let (answer, calls) = if stack.hedges() { (Some(Seen::Good), 2) } else { (None, 1) };
+    assert_eq!((made.ok(), ledger.calls()), (answer, calls), "answer, calls");
+    // Of two that hedge, the other one asks, too.
+    assert!(ledger.polls() >= 3 * calls, "readiness is driven anew before the second");
+    if stack.hedges() {
+        assert_eq!((start.elapsed(), ledger.peak_in_flight()), (HEDGE, 2), "time, in flight");
+    }
+    assert_eq!((ledger.dropped(), ledger.in_flight(), ledger.reservations_out()), (1, 0, 0), "the loser");
     drop(service);
     ledger.assert_settled();
 }
@@ -198,7 +222,7 @@ async fn readiness_fails<W: Wire>(stack: Stack<W>) {
     for layer in stack.upwards() {
         told = match told {
             At::Readiness if layer.always_ready => At::Call,
-            At::Call if layer.retries => At::Repaired,
+            At::Call if layer.retries || layer.hedges => At::Repaired,
             told => told,
         };
     }
@@ -220,7 +244,8 @@ async fn readiness_fails_before_the_second_attempt<W: Wire>(stack: Stack<W>) {
     let (mut service, ledger) =
         stack.over(script, |strict| strict.fail_readiness_at(2, || BoxError::from("out of handles")));
     let answer = call::<W>(&mut service, W::request()).await;
-    let expected = if stack.retries() { (Seen::Good, 2, 3) } else { (Seen::Bad, 1, 1) };
+    let again = stack.retries() || stack.hedges();
+    let expected = if again { (Seen::Good, 2, 3) } else { (Seen::Bad, 1, 1) };
     assert_eq!((answer, ledger.calls(), ledger.polls()), expected, "answer, calls, polls of readiness");
     drop(service);
     ledger.assert_settled();
@@ -250,7 +275,7 @@ async fn one_place_and_many_users<W: Wire>(stack: Stack<W>) {
     for (user, task) in users.into_iter().enumerate() {
         match task.await.expect("no panic") {
             Some(Seen::Good) => {}
-            Some(Seen::Bad) => assert!(!stack.retries(), "user {user} was not helped"),
+            Some(Seen::Bad) => assert!(!stack.retries() && !stack.hedges(), "user {user} was not helped"),
             Some(other) => panic!("user {user} met {other:?}"),
             None => assert!(user == 3 || user == 4, "user {user} gave up"),
         }

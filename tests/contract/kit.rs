@@ -60,6 +60,8 @@ pub(crate) struct Traits {
     pub(crate) always_ready: bool,
     pub(crate) limit: Option<Duration>,
     pub(crate) retries: bool,
+    /// Whether a second call begins before the first has ended, if that takes long; and at once, if it has failed.
+    pub(crate) hedges: bool,
 }
 
 /// Puts a layer around a service.
@@ -118,6 +120,10 @@ impl<W: Wire> Stack<W> {
 
     pub(crate) fn retries(&self) -> bool {
         self.layers.iter().any(|(traits, _)| traits.retries)
+    }
+
+    pub(crate) fn hedges(&self) -> bool {
+        self.layers.iter().any(|(traits, _)| traits.hedges)
     }
 
     /// The limit that runs out first, where all begin together.

@@ -14,16 +14,19 @@ use stonework::balance::Balancer;
 use stonework::base::body::Body;
 use stonework::base::{Backoff, BoxError, ClientAuth, Detach, Error, Kind, Outcome, Priority, TimeoutHeader};
 use stonework::breaker::{BreakerLayer, Breakers, BreakersLayer};
+use stonework::coalesce::CoalesceLayer;
 use stonework::fallback::FallbackLayer;
 use stonework::health::Health;
+use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::idempotency::{self, IdempotencyLayer};
 use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, JwtLayer, Key, RequireLayer, Verifier,
 };
 use stonework::limit::{
-    AdaptiveSettings, Admission, ClientAddressLayer, ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter,
-    KeyedRateLimiter, LimitedBody, MemoryStore, Quota, RateLimitLayer, RequestBodyLimitLayer,
-    ResponseBodyLimitLayer, SharedRateLimitLayer, SharedRateLimiter, TrustedProxies,
+    AdaptiveSettings, AdaptiveThrottle, AdaptiveThrottleLayer, Admission, ClientAddressLayer,
+    ConcurrencyLimitLayer, Keyed, KeyedConcurrencyLimiter, KeyedRateLimiter, LimitedBody, MemoryStore, Quota,
+    RateLimitLayer, RequestBodyLimitLayer, ResponseBodyLimitLayer, ServerQuotaLayer, SharedRateLimitLayer,
+    SharedRateLimiter, TrustedProxies,
 };
 use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::observe::{
@@ -49,16 +52,21 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 const GRANTED: (&str, Duration) = ("40S", Duration::from_secs(40));
 /// The pause before each retry.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+/// How long a call is waited for before the next begins beside it.
+pub(crate) const HEDGE: Duration = Duration::from_secs(5);
 
-const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false };
-const ATTEMPT_LIMIT: Traits = Traits { always_ready: false, limit: Some(ATTEMPT), retries: false };
-const GRANTED_LIMIT: Traits = Traits { always_ready: true, limit: Some(GRANTED.1), retries: false };
+const CALL_LIMIT: Traits = Traits { always_ready: true, limit: Some(CALL), retries: false, hedges: false };
+const ATTEMPT_LIMIT: Traits =
+    Traits { always_ready: false, limit: Some(ATTEMPT), retries: false, hedges: false };
+const GRANTED_LIMIT: Traits =
+    Traits { always_ready: true, limit: Some(GRANTED.1), retries: false, hedges: false };
 /// Adds nothing to how a call goes.
-const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false };
-const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true };
+const TELLS: Traits = Traits { always_ready: false, limit: None, retries: false, hedges: false };
+const HEDGES: Traits = Traits { always_ready: false, limit: None, retries: false, hedges: true };
+const RETRIES: Traits = Traits { always_ready: false, limit: None, retries: true, hedges: false };
 
 /// Waits within the call, and adds no limit.
-const WAITS: Traits = Traits { always_ready: true, limit: None, retries: false };
+const WAITS: Traits = Traits { always_ready: true, limit: None, retries: false, hedges: false };
 
 const fn off(traits: Traits) -> Traits {
     Traits { limit: None, ..traits }
@@ -75,6 +83,10 @@ fn send() -> SendDeadlineLayer {
 fn retry() -> RetryLayer {
     let backoff = Backoff::constant(PAUSE).expect("more than zero");
     RetryLayer::from(RetrySettings::new().backoff(backoff))
+}
+
+fn hedge() -> HedgeLayer {
+    HedgeLayer::from(HedgeSettings::new().attempts(3).fixed_delay(HEDGE))
 }
 
 /// Without checks, and so without a task.
@@ -299,6 +311,14 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         traits: WAITS,
         wrap: |inner| seal_http(bearer().layer(inner).map_request(without_token)),
     });
+    rows.push(Row {
+        layer: "CoalesceLayer",
+        mode: " of requests that could be shared",
+        traits: WAITS,
+        wrap: |inner| {
+            seal_http(CoalesceLayer::new().layer(inner.map_request(as_it_was)).map_request(harmless))
+        },
+    });
     rows.extend(require_rows());
     rows.extend(keyed_rows());
     rows.extend(around_the_body! {
@@ -309,6 +329,21 @@ pub(crate) fn http() -> Vec<Row<Http>> {
         RequestBodyTimeoutLayer TimedBody ".when(false)" = RequestBodyTimeoutLayer::new(BodyLimits::new()).when(false);
     });
     rows
+}
+
+/// A request that could be shared. Each is another one: that they are shared is a story of its own.
+fn harmless(mut request: HttpRequest) -> HttpRequest {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    request.headers_mut().insert("number", number.into());
+    *request.method_mut() = http::Method::GET;
+    request.map(|_| Full::default())
+}
+
+fn as_it_was(mut request: HttpRequest) -> HttpRequest {
+    request.headers_mut().remove("number");
+    *request.method_mut() = http::Method::PUT;
+    request.map(|_| Full::from("content"))
 }
 
 /// Above a service that takes the body of this crate. One that is keyed is another each time: what is kept is a story of its own.
@@ -402,7 +437,11 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SendDeadlineLayer ".answer()" = send().answer() => TELLS;
         SendDeadlineLayer ".plain()" = send().plain() => TELLS;
         SendDeadlineLayer ".when(false)" = send().when(false) => TELLS;
+        CoalesceLayer "" = CoalesceLayer::new() => WAITS;
+        CoalesceLayer ".when(false)" = CoalesceLayer::new().when(false) => WAITS;
         RetryLayer "" = retry() => RETRIES;
+        HedgeLayer "" = hedge() => HEDGES;
+        HedgeLayer ".when(false)" = hedge().when(false) => TELLS;
         FallbackLayer "::service()" = FallbackLayer::service(unasked()).on([Kind::CircuitOpen]) => WAITS;
         FallbackLayer "::service().when(false)" = FallbackLayer::service(unasked()).when(false) => WAITS;
         FallbackLayer "::value()" = FallbackLayer::value(no_value).on([Kind::CircuitOpen]) => WAITS;
@@ -447,6 +486,12 @@ fn pass_the_body_on() -> Vec<Row<Http>> {
         SharedRateLimitLayer "::keyed().answer()" = shared().answer() => WAITS;
         SharedRateLimitLayer "::keyed().cost().except().plain()" = shared().cost(|_: &HttpRequest| 2).except(is_probe).plain() => WAITS;
         SharedRateLimitLayer "::keyed().when(false)" = shared().when(false) => TELLS;
+        AdaptiveThrottleLayer "" = AdaptiveThrottleLayer::default() => TELLS;
+        AdaptiveThrottleLayer "::from(one)" = AdaptiveThrottleLayer::from(AdaptiveThrottle::default()) => TELLS;
+        AdaptiveThrottleLayer ".when(false)" = AdaptiveThrottleLayer::default().when(false) => TELLS;
+        ServerQuotaLayer "" = ServerQuotaLayer::new() => WAITS;
+        ServerQuotaLayer ".wait_up_to()" = ServerQuotaLayer::new().wait_up_to(PAUSE) => WAITS;
+        ServerQuotaLayer ".when(false)" = ServerQuotaLayer::new().when(false) => TELLS;
         ConcurrencyLimitLayer "" = places() => WAITS;
         ConcurrencyLimitLayer ".answer()" = places().answer() => WAITS;
         ConcurrencyLimitLayer ".plain()" = places().plain() => WAITS;
@@ -507,6 +552,7 @@ pub(crate) fn text() -> Vec<Row<Text>> {
         ConcurrencyLimitLayer ".admission(Backpressure).plain()" = places().admission(Admission::Backpressure).plain() => TELLS;
         ConcurrencyLimitLayer "::keyed().plain()" = ConcurrencyLimitLayer::keyed(places_by_key(), String::clone).plain() => WAITS;
         BreakerLayer ".plain()" = BreakerLayer::new().classify(is_good).plain() => TELLS;
+        AdaptiveThrottleLayer "::from(one)" = AdaptiveThrottleLayer::from(AdaptiveThrottle::default()).classify(is_good) => TELLS;
         BreakersLayer ".plain()" = keyed_by_text().classify(is_good).plain() => TELLS;
     }
 }

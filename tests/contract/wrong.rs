@@ -185,7 +185,7 @@ fn assert_finds(traits: Traits, wrap: fn(Boxed<Http>) -> Boxed<Http>, case: &str
     assert!(line.contains(what), "{line}");
 }
 
-const PLAIN: Traits = Traits { always_ready: false, limit: None, retries: false };
+const PLAIN: Traits = Traits { always_ready: false, limit: None, retries: false, hedges: false };
 const RETRIES: Traits = Traits { retries: true, ..PLAIN };
 
 #[test]

@@ -263,7 +263,7 @@ fn bounds_that_cannot_be_are_errors_that_say_which() {
     assert_eq!(error(settings().min(0)), InvalidConcurrency::ZeroMin);
     assert_eq!(error(settings().min(21)), InvalidConcurrency::OutOfOrder);
     assert_eq!(error(settings().max(19)), InvalidConcurrency::OutOfOrder);
-    assert_eq!(error(settings().max(usize::MAX)), InvalidConcurrency::TooMany);
+    assert_eq!(error(settings().max(usize::MAX)), InvalidConcurrency::TooManyMax);
     assert_eq!(settings().to_string(), "1 to 1000 at once, as latency allows");
 }
 

@@ -14,6 +14,7 @@ use stonework::base::{
 use stonework::client::{
     Client, ClientSettings, InvalidRequest, NotJson, NotText, RequestBodyFailed, Response, Status,
 };
+use stonework::hedge::HedgeSettings;
 use stonework::retry::{ResumeSettings, RetrySettings};
 use stonework::testing::{Reaction, ScriptedServer, close_on_next_head, in_order, respond};
 use stonework::timeout::BodyLimits;
@@ -21,7 +22,7 @@ use stonework::{Body, Deadline, Error};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt};
 
-use crate::support::Everything;
+use crate::support::{Everything, soon};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
@@ -570,6 +571,48 @@ async fn a_shared_budget_is_filled_also_by_a_client_that_only_resumes() {
         client.get(server.uri("/")).send().await.unwrap().bytes().await.unwrap();
         assert!(spent() && !spent(), "by one of the two, and not by both");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_hedges_is_answered_by_the_second_attempt_and_closes_the_connection_of_the_first() {
+    let server = ScriptedServer::start(|request| match request.header("stonework-attempt") {
+        None => Reaction::new().read_body().hang(),
+        Some(_) => respond(200).body("answer").keep_alive(),
+    })
+    .await;
+    let hedge = HedgeSettings::new().fixed_delay(Duration::from_millis(20));
+    for settings in [quick(), ClientSettings::new().without_retry()] {
+        let client = Client::builder().settings(settings.hedge(hedge.clone())).build().unwrap();
+        let response = client.put(server.uri("/")).body("content").send().await.unwrap();
+        assert_eq!(response.attempts(), 2);
+        assert_eq!(response.text().await.unwrap(), "answer");
+        let stats = client.hedge().unwrap().stats();
+        assert_eq!((stats.fired, stats.won), (1, 1));
+        let only_one_is_left = async {
+            while client.connections().open > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon(only_one_is_left).await;
+    }
+    let seen = server.seen();
+    assert!(seen.iter().all(|request| request.body.kept == b"content"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_hedges_of_a_client_and_its_retries_have_one_budget() {
+    let server = ScriptedServer::start(|request| match request.header("stonework-attempt") {
+        None => Reaction::new().read_body().hang(),
+        Some(_) => respond(503).keep_alive(),
+    })
+    .await;
+    let one = BudgetSettings::default().reserve(1).floor_per_second(0).ratio(stonework::base::Ratio::ZERO);
+    let hedge = HedgeSettings::new().fixed_delay(Duration::from_millis(10));
+    let settings = ClientSettings::new().retry(RetrySettings::new().budget(one)).hedge(hedge);
+    let settings = settings.attempt_timeout(Duration::from_millis(100));
+    let client = Client::builder().settings(settings).build().unwrap();
+    drop(client.get(server.uri("/")).send().await);
+    assert_eq!(server.seen().len(), 2, "the hedge took what a retry would have");
 }
 
 // ───────────────────────────────────────────────────────────────────────────── assembly

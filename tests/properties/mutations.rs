@@ -2,7 +2,7 @@
 
 use stonework::base::Rng;
 
-use crate::{keyed_parsers, oauth_parsers, parsers, token_parsers};
+use crate::{keyed_parsers, oauth_parsers, parsers, quota_parsers, token_parsers};
 
 const MUTATIONS: u32 = 100_000;
 
@@ -31,6 +31,17 @@ const RETRY_AFTER: &[&[u8]] = &[
     b"Fri, 31 Dec 9999 23:59:60 GMT",
     b"Tuesday, 29-Feb-00 24:00:00 GMT",
     "１２０".as_bytes(),
+];
+
+const QUOTAS: &[&[u8]] = &[
+    br#""a";r=0;t=10"#,
+    br#""burst";r=50;t=30, "day";r=0;t=86400"#,
+    br#""a";q=100;w=60;qu="requests";pk=:YQ==:"#,
+    br#""a";r=0;t=10;pk=:YQ==:, "a";r=1;t=5"#,
+    br#""\"a\\";r=999999999999999;t=999999999999999"#,
+    br#""a";r=-1;t=1.5, b;r=?1, ("c" "d");r=@5"#,
+    b"limit=100, remaining=0, reset=10",
+    b"",
 ];
 
 const RECORDS: &[&[u8]] = &[
@@ -244,6 +255,11 @@ fn survives_so_many(mutations: u32, least: f64, parser: fn(&[u8]) -> bool, seeds
     // Values that are all refused, or all accepted, would prove little.
     let share = f64::from(valid) / f64::from(mutations);
     assert!((least..0.9).contains(&share), "{share} of the mutations were valid");
+}
+
+#[test]
+fn mutations_of_what_a_server_says_of_its_limits_do_no_harm() {
+    survives(quota_parsers::limits, QUOTAS);
 }
 
 #[test]

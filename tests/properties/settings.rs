@@ -15,8 +15,9 @@ use stonework::client::ClientSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
+use stonework::hedge::HedgeSettings;
 use stonework::jwt::IntrospectSettings;
-use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, TrustedProxies};
+use stonework::limit::{ConcurrencySettings, ForwardingHeader, Quota, ThrottleSettings, TrustedProxies};
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
@@ -85,6 +86,26 @@ prop_compose! {
         let limits = rate.map_or(limits, |(bytes, per)| limits.min_rate(bytes, per));
         if until { limits.until_deadline() } else { limits }
     }
+}
+
+fn hedge() -> impl Strategy<Value = HedgeSettings> {
+    let learning =
+        (1_u32..=5, any::<u32>(), 0_u8..=100, 0_u64..1_000_000, prop::option::of(0_u64..1_000_000));
+    (learning, prop::option::of(budget()), any::<usize>()).prop_map(
+        |((attempts, min_calls, percent, window, delay), budget, replay_cap)| {
+            let settings =
+                HedgeSettings::new().attempts(attempts).min_calls(min_calls).replay_cap(replay_cap);
+            let settings = settings.quantile(Ratio::percent(percent)).window(Duration::from_millis(window));
+            let settings = match delay {
+                Some(delay) => settings.fixed_delay(Duration::from_millis(delay)),
+                None => settings,
+            };
+            match budget {
+                Some(budget) => settings.budget(budget),
+                None => settings.without_budget().without_attempt_header().repeatable_paths(["/a/*"]),
+            }
+        },
+    )
 }
 
 fn resume() -> impl Strategy<Value = ResumeSettings> {
@@ -164,6 +185,7 @@ prop_compose! {
         (hosts, largest) in (1_usize..1 << 40, 1_usize..1 << 40),
         (body, collect) in (body(), prop::option::of(1_usize..1 << 40)),
         resume in prop::option::of(resume()),
+        hedge in prop::option::of(hedge()),
         (breaker, fallback) in (prop::option::of(breaker()), fallback()),
         retry in retry(),
     ) -> ClientSettings {
@@ -175,6 +197,7 @@ prop_compose! {
         };
         let settings = if let Some(bytes) = collect { settings.collect_within(bytes) } else { settings };
         let settings = if let Some(resume) = resume { settings.resume(resume) } else { settings };
+        let settings = if let Some(hedge) = hedge { settings.hedge(hedge) } else { settings };
         let settings = if off[0] { settings.without_deadline() } else { settings.deadline(deadline) };
         let settings = if off[1] { settings.without_attempt_timeout() } else { settings.attempt_timeout(attempt) };
         let settings = if off[2] { settings.without_idle_connections() } else { settings.idle_timeout(idle) };
@@ -287,6 +310,15 @@ fn quota() -> impl Strategy<Value = Quota> {
             None if strict => quota.strict(),
             None => quota,
         }
+    })
+}
+
+fn throttle() -> impl Strategy<Value = ThrottleSettings> {
+    // In sixteenths, as above.
+    (16_u32..1_600, time(), any::<u32>(), 0_u32..1_000_000).prop_map(|(sixteenths, window, least, most)| {
+        let most = Ratio::per_million(most).expect("at most a whole");
+        let settings = ThrottleSettings::new().multiplier(f64::from(sixteenths) / 16.0).max_rejection(most);
+        settings.window(window.max(Duration::from_secs(1))).min_requests(least)
     })
 }
 
@@ -429,6 +461,11 @@ proptest! {
     }
 
     #[test]
+    fn settings_of_throttles_come_back_from_a_file_as_they_were_written(settings in throttle()) {
+        comes_back(&settings);
+    }
+
+    #[test]
     fn limits_of_a_server_and_a_client_come_back_from_a_file_as_they_were_written(
         quota in quota(), concurrency in concurrency(), trusted in proxies(), wait in time(), off in any::<[bool; 3]>(),
     ) {
@@ -462,6 +499,19 @@ proptest! {
 
 fn refused<T: DeserializeOwned + Debug>(text: &str) -> String {
     serde_json::from_str::<T>(text).expect_err(text).to_string()
+}
+
+#[test]
+fn a_throttle_that_cannot_be_is_refused_by_the_name_of_the_field() {
+    for (text, named) in [
+        (r#"{ "multiplier": 0.5 }"#, "`multiplier`"),
+        (r#"{ "max_rejection": "100%" }"#, "`max_rejection`"),
+        (r#"{ "window": "10ms" }"#, "`window`"),
+        (r#"{ "k": 2 }"#, "`k`"),
+    ] {
+        let message = refused::<ThrottleSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
 }
 
 #[test]
@@ -511,6 +561,9 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "collect_within": 0 }"#, "`collect_within`"),
         (r#"{ "collect_within": "all" }"#, "all"),
         (r#"{ "resume": { "resumes": 0 } }"#, "resumes"),
+        (r#"{ "hedge": { "attempts": 6 } }"#, "attempts"),
+        (r#"{ "hedge": { "quantile": "198%" } }"#, "1"),
+        (r#"{ "hedge": { "delay": "1s" } }"#, "delay"),
         (r#"{ "resume": { "in_all": 0 } }"#, "in_all"),
         (r#"{ "body": { "idle": "0s" } }"#, "`idle`"),
         (r#"{ "body": "off" }"#, "off"),

@@ -6,13 +6,16 @@ use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy}
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader, TrustedPeers};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::coalesce::CoalesceSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
+use stonework::hedge::HedgeSettings;
 use stonework::idempotency::{AfterCrash, IdempotencySettings, WhenAway as KeysAway};
 use stonework::jwt::{IntrospectSettings, IssuerSettings, JwtSettings, RemoteKeysSettings};
 use stonework::limit::{
-    AdaptiveSettings, Algorithm, ConcurrencySettings, SharedLimitSettings, TrustedProxies, WhenAway,
+    AdaptiveSettings, Algorithm, ConcurrencySettings, SharedLimitSettings, ThrottleSettings, TrustedProxies,
+    WhenAway,
 };
 use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
@@ -55,6 +58,8 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("retry", format!("{:#?}", RetrySettings::new())),
         ("retry costs", format!("{:#?}", RetryCosts::new())),
         ("fallback", format!("{:#?}", FallbackSettings::new())),
+        ("coalesce", format!("{:#?}", CoalesceSettings::new())),
+        ("hedge", format!("{:#?}", HedgeSettings::new())),
         ("health", format!("{:#?}", HealthSettings::new())),
         ("prober", format!("{:#?}", ProberSettings::new())),
         ("discovery", format!("{:#?}", DiscoverySettings::new())),
@@ -70,6 +75,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
+        ("throttle", format!("{:#?}", ThrottleSettings::new())),
     ];
     // Settings within settings have rows of their own.
     let nested = [
@@ -83,6 +89,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         "client `breaker`",
         "client `fallback`",
         "client `retry`",
+        "hedge `budget`",
     ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
@@ -99,10 +106,13 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (backoff, budget, costs) = (Backoff::default(), BudgetSettings::default(), RetryCosts::new());
     let (retry, client, server) = (RetrySettings::new(), ClientSettings::new(), ServerSettings::new());
     let body = BodyLimits::new();
+    let hedge = HedgeSettings::new();
+    // As the page has it: each row leaves the others as they are.
+    let hedged = BudgetSettings::default().floor_per_second(0).ratio(Ratio::percent(5));
     let issuer = IssuerSettings::new();
     let remote = RemoteKeysSettings::new();
     let asks = IntrospectSettings::new();
-    let shared = SharedLimitSettings::new();
+    let (shared, throttle) = (SharedLimitSettings::new(), ThrottleSettings::new());
     let breaker = BreakerSettings::new();
     let (prober, discovery) = (ProberSettings::new(), DiscoverySettings::new());
     let (balancer, outliers) = (BalancerSettings::new(), OutlierSettings::new());
@@ -130,6 +140,30 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "retry `key_format`" => value == "quoted" && retry.clone().key_format(KeyFormat::Quoted) == retry,
         "retry `max_retry_after`" => retry.clone().max_retry_after(time(value)?) == retry,
         "retry `replay_cap`" => retry.clone().replay_cap(bytes(value)?) == retry,
+        "coalesce `ignored_headers`" => {
+            let names = value.split(", ").map(|name| name.trim_matches('`').parse());
+            let names: Vec<http::HeaderName> = names.collect::<Result<_, _>>().ok()?;
+            CoalesceSettings::new().ignored_headers(names) == CoalesceSettings::new()
+        }
+        "coalesce `max_body`" => CoalesceSettings::new().max_body(bytes(value)?) == CoalesceSettings::new(),
+        "hedge `attempt_header`" => {
+            hedge.clone().attempt_header(value.trim_matches('`').parse().ok()?) == hedge
+        }
+        "hedge `attempts`" => hedge.clone().attempts(value.parse().ok()?) == hedge,
+        "hedge `fixed_delay`" => value == "off" && hedge.clone().without_fixed_delay() == hedge,
+        "hedge `max_retry_after`" => hedge.clone().max_retry_after(time(value)?) == hedge,
+        "hedge `min_calls`" => hedge.clone().min_calls(value.parse().ok()?) == hedge,
+        "hedge `quantile`" => hedge.clone().quantile(value.replace(' ', "").parse().ok()?) == hedge,
+        "hedge `repeatable_paths`" => value == "none" && hedge.clone().repeatable_paths([""; 0]) == hedge,
+        "hedge `replay_cap`" => hedge.clone().replay_cap(bytes(value)?) == hedge,
+        "hedge `window`" => hedge.clone().window(time(value)?) == hedge,
+        "hedge budget `reserve`" => hedge.clone().budget(hedged.reserve(value.parse().ok()?)) == hedge,
+        "hedge budget `floor_per_second`" => {
+            hedge.clone().budget(hedged.floor_per_second(value.parse().ok()?)) == hedge
+        }
+        "hedge budget `ratio`" => {
+            hedge.clone().budget(hedged.ratio(value.replace(' ', "").parse().ok()?)) == hedge
+        }
         "fallback `on`" => {
             let words: Vec<_> = value.split(", ").map(|word| word.trim_matches('`')).collect();
             let read = serde_json::from_value(serde_json::json!({ "on": words }));
@@ -316,6 +350,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "client `attempt_timeout`" => client.clone().attempt_timeout(time(value)?) == client,
         "client `collect_within`" => value == "off" && format!("{client:?}").contains("collect_within: None"),
+        "client `hedge`" => value == "off" && format!("{client:?}").contains("hedge: None"),
         "client `resume`" => value == "off" && format!("{client:?}").contains("resume: None"),
         "client `connect_timeout`" => client.clone().connect_timeout(time(value)?) == client,
         "client `connection_lifetime`" => client.clone().connection_lifetime(time(value)?) == client,
@@ -398,6 +433,10 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "shared limit `pause`" => shared.pause(time(value)?) == shared,
         "shared limit `timeout`" => shared.timeout(time(value)?) == shared,
         "shared limit `when_away`" => value == "`local`" && shared.when_away(WhenAway::Local) == shared,
+        "throttle `max_rejection`" => throttle.max_rejection(ratio(value)?) == throttle,
+        "throttle `min_requests`" => throttle.min_requests(value.parse().ok()?) == throttle,
+        "throttle `multiplier`" => throttle.multiplier(value.parse().ok()?) == throttle,
+        "throttle `window`" => throttle.window(time(value)?) == throttle,
         "send deadline `margin`" => {
             let layer = || SendDeadlineLayer::new(TimeoutHeader::Grpc);
             format!("{:?}", layer().margin(time(value)?)) == format!("{:?}", layer())

@@ -4,6 +4,7 @@ mod balance;
 mod breaker;
 mod client;
 mod flaws;
+mod hedge;
 mod idempotency;
 mod jwt;
 mod limit;

@@ -28,11 +28,20 @@ pub(crate) enum Comparison {
     Pool,
     Jwt,
     Balance,
+    Hedge,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Overhead, Self::Breaker, Self::Limit, Self::Decision, Self::Pool, Self::Jwt, Self::Balance];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Overhead,
+        Self::Breaker,
+        Self::Limit,
+        Self::Decision,
+        Self::Pool,
+        Self::Jwt,
+        Self::Balance,
+        Self::Hedge,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -43,13 +52,14 @@ impl Comparison {
             Self::Pool => "pool",
             Self::Jwt => "jwt",
             Self::Balance => "balance",
+            Self::Hedge => "hedge",
         }
     }
 
     /// Each row is measured in both.
     pub(crate) fn cases(self) -> [&'static str; 2] {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance => POLLS,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance | Self::Hedge => POLLS,
             Self::Decision => DECISIONS,
             Self::Pool => CARE,
             Self::Jwt => SIGNED,
@@ -59,7 +69,13 @@ impl Comparison {
     /// By each thread. More, for the threads do not start in the same nanosecond.
     fn calls_beside(self) -> u64 {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Pool | Self::Jwt | Self::Balance => 2_000,
+            Self::Overhead
+            | Self::Breaker
+            | Self::Limit
+            | Self::Pool
+            | Self::Jwt
+            | Self::Balance
+            | Self::Hedge => 2_000,
             // A nanosecond each, without a limiter.
             Self::Decision => 20_000,
         }
@@ -75,6 +91,7 @@ impl Comparison {
             Self::Pool => pool::checkout::rows(case == CARE[1]),
             Self::Jwt => crate::jwt::rows(case),
             Self::Balance => crate::balance::rows(waits),
+            Self::Hedge => crate::hedge::rows(waits),
         }
     }
 }

@@ -229,7 +229,7 @@ impl Middleware for NoOp {
 
 /// Copies the head and forks the body, as a layer has to that may send the request again, and does nothing else.
 #[derive(Clone)]
-struct Copying<S>(S);
+pub(crate) struct Copying<S>(pub(crate) S);
 
 impl<S: Service<Request<Content>>> Service<Request<Content>> for Copying<S> {
     type Response = S::Response;

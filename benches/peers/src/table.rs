@@ -10,7 +10,7 @@ use crate::rows::Kind;
 impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut table = match self.comparison {
-            Comparison::Overhead => self.overhead(),
+            Comparison::Overhead | Comparison::Hedge => self.overhead(),
             Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
             Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
             Comparison::Decision => self.shared("that ask one limiter", "limiter"),
@@ -25,11 +25,12 @@ impl Report {
     }
 
     fn overhead(&self) -> String {
-        let mut table = String::from(
-            "comparison `overhead`: what one call costs more than the bare call (the bare call: what it costs)\n\n\
+        let mut table = format!(
+            "comparison `{}`: what one call costs more than the bare call (the bare call: what it costs)\n\n\
              | request | layers, outermost first | ready: ns | × tower | instructions | allocations \
              | pending: ns | × tower | instructions | allocations | timers |\n\
              |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+            self.comparison.name(),
         );
         for line in &self.lines {
             let _ = write!(table, "| {} | {} |", line.head, line.name);
@@ -114,7 +115,7 @@ impl Report {
         });
         match self.comparison {
             Comparison::Jwt => {}
-            Comparison::Overhead => cost["times_tower"] = json!(self.ratio(line, case)),
+            Comparison::Overhead | Comparison::Hedge => cost["times_tower"] = json!(self.ratio(line, case)),
             Comparison::Breaker
             | Comparison::Limit
             | Comparison::Decision

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// A server: so many workers, and an endless queue before them, first come, first served. Its clones are the same server.
 ///
-/// Work begins in the very instant in which a worker is done with what it had, not with the millisecond in which a timer says so: no capacity
-/// is lost by rounding.
+/// Work begins in the very instant in which a worker is done with what it had, not with the millisecond in which a timer says so: no
+/// capacity is lost by rounding.
 #[derive(Clone, Debug)]
 pub struct Workers {
     state: Arc<Mutex<State>>,
@@ -52,8 +52,8 @@ impl Workers {
         self.hand_over(&mut state, Instant::now());
     }
 
-    /// Wait for a worker, then for as long as it takes it. A caller that is dropped leaves the queue; dropped while it is worked for, it lets the
-    /// worker go. A server that does not notice that callers have gone is one that is called in a task of its own.
+    /// Wait for a worker, then for as long as it takes it. A caller that is dropped leaves the queue; dropped while it is worked for, it
+    /// lets the worker go. A server that does not notice that callers have gone is one that is called in a task of its own.
     ///
     /// # Panics
     ///

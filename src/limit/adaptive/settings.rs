@@ -104,7 +104,7 @@ impl AdaptiveSettings {
     pub(in crate::limit) const fn check(&self) -> Result<(), InvalidConcurrency> {
         match *self {
             Self { min: 0, .. } => Err(InvalidConcurrency::ZeroMin),
-            Self { max, .. } if max > MOST => Err(InvalidConcurrency::TooMany),
+            Self { max, .. } if max > MOST => Err(InvalidConcurrency::TooManyMax),
             Self { min, initial, max, .. } if min > initial || initial > max => {
                 Err(InvalidConcurrency::OutOfOrder)
             }

@@ -105,8 +105,11 @@ pub enum InvalidConcurrency {
     #[error("`initial` is not between `min` and `max`")]
     OutOfOrder,
     /// More than can be counted.
-    #[error("the limit is more than 2147483647")]
+    #[error("`limit` is more than 2147483647")]
     TooMany,
+    /// An adaptive limit could become more than can be counted.
+    #[error("`max` is more than 2147483647")]
+    TooManyMax,
     /// It is zero.
     #[error("`limit` is zero: nothing would ever be admitted")]
     Zero,

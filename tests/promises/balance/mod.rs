@@ -4,7 +4,7 @@ mod discovery;
 mod dns;
 mod endpoints;
 mod failover;
-mod kit;
+pub(crate) mod kit;
 mod oracles;
 mod outliers;
 mod picks;

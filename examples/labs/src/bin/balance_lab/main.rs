@@ -7,9 +7,15 @@
 //!
 //!     cargo run --release --package stonework-labs --bin balance_lab [--seeds N] [FOLDER]
 //!
-//! It takes some tens of seconds with twenty seeds, writes a plot of each experiment into the folder, and ends with exit code 0 if every claim held.
+//! It takes some tens of seconds with twenty seeds, writes a plot of each experiment into the folder, and ends with exit code 0 if every
+//! claim held.
 
+mod black_hole;
+mod endpoints;
+mod even;
+mod slow_one;
 mod supermarket;
+mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,9 +43,16 @@ fn play() -> Result<Verdict, BoxError> {
             folder = PathBuf::from(word);
         }
     }
+    if seeds < 2 {
+        return Err("an interval needs two seeds".into());
+    }
     println!("means over {seeds} seeds, with 95 % intervals");
     let mut verdict = Verdict::default();
     supermarket::play(seeds, &folder, &mut verdict)?;
+    slow_one::play(seeds, &folder, &mut verdict)?;
+    tail::play(seeds, &folder, &mut verdict)?;
+    black_hole::play(seeds, &folder, &mut verdict)?;
+    even::play(seeds, &mut verdict);
     println!("\nplots: {}, as balance-*.svg", folder.display());
     Ok(verdict)
 }

@@ -1,0 +1,154 @@
+//! Ask a second one. Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013: whoever needs a hundred answers, of which one in a hundred
+//! is slow, is slow two times of three (1 − 0.99^100 = 63 %). Asking a second replica after a while made the slowest reads of a table, at
+//! 99.9 %, 74 ms in place of 1 800 ms, for 2 % more requests.
+//!
+//! Here a leaf takes 10 ms, and one in a hundred between 0.1 and 2 s; which of them is by chance, so a second one helps. Nobody says how
+//! long to wait before it: that is learned. Of a hundred calls, one needs a leaf of which both replicas are slow: what is told at 99 %
+//! lies at the very edge of those, so it is told of all runs together, and of twenty at least.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use stonework::base::{BoxError, Rng};
+use stonework::hedge::{Hedge, HedgeLayer};
+use stonework::{Body, Error};
+use stonework_labs::{Chart, Line, Mean, Verdict, chance, draw, each_seed, quantile};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::endpoints::SECOND;
+
+const LEAVES: usize = 100;
+/// Until it is known how long a leaf takes.
+const WARM_UP: usize = 10;
+const CALLS: usize = 500;
+/// While all replicas are slow: until that is known, and afterwards.
+const SLOW: [usize; 2] = [30, 30];
+
+struct Run {
+    /// Of calls that need every leaf, in milliseconds, in order.
+    alone: Vec<f64>,
+    hedged: Vec<f64>,
+    /// Requests that were added, in percent.
+    added: f64,
+    /// The same when all replicas have become slow, at first and later.
+    all_slow: [f64; 2],
+}
+
+pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(), BoxError> {
+    println!("\nD. a hundred leaves, each a hundredth slow: how long calls of them all take, in ms\n");
+    println!(
+        "                     | median        | p99 of all, and its 95 % interval | requests added, in percent"
+    );
+    let runs = each_seed(seeds.max(20), run);
+    let over = |what: &dyn Fn(&Run) -> f64| Mean::of(&runs.iter().map(what).collect::<Vec<_>>());
+    let added = over(&|run| run.added);
+    let mut p99s = Vec::new();
+    for (name, times, added) in [
+        ("asked once", (|run| &run.alone) as fn(&Run) -> &Vec<f64>, String::from("-")),
+        ("and a second", |run| &run.hedged, format!("{added:.2}")),
+    ] {
+        let median = over(&|run| quantile(&mut times(run).clone(), 0.5));
+        let mut all: Vec<f64> = runs.iter().flat_map(|run| times(run).iter().copied()).collect();
+        // How many of so many are beyond it is binomial.
+        let within = 1.96 * (0.99 * 0.01 / all.len() as f64).sqrt();
+        let [p99, from, to] = [0.99, 0.99 - within, 0.99 + within].map(|part| quantile(&mut all, part));
+        let told = format!("{p99:.0}, {from:.0} to {to:.0}");
+        println!("    {name:<16} | {:<13} | {told:<33} | {added}", format!("{median:.0}"));
+        p99s.push(p99);
+    }
+    let [first, later] = [over(&|run| run.all_slow[0]), over(&|run| run.all_slow[1])];
+    println!(
+        "\n    when all replicas become slow: {first:.2} % added until that is known, then {later:.2} %\n"
+    );
+    let cut = 100.0 * (1.0 - p99s[1] / p99s[0]);
+    verdict.claim(cut >= 93.0, &format!("the slowest calls, at 99 %, take {cut:.1} % less time"));
+    verdict.claim(added.most <= 2.0, "for at most 2 % more requests, in every run");
+    verdict.claim(first.most <= 6.0, "when all replicas are slow, no more than the budget has: 5 %, and ten");
+    verdict.claim(later.most <= 0.0, "and nothing, once that is known");
+
+    let line = |name: &str, times: &dyn Fn(&Run) -> &Vec<f64>| {
+        let mut all: Vec<f64> = runs.iter().flat_map(|run| times(run).iter().copied()).collect();
+        let points = (0..=1_000).map(|part| f64::from(part) / 10.0);
+        Line {
+            name: name.into(),
+            points: points.map(|part| (part, quantile(&mut all, part / 100.0))).collect(),
+        }
+    };
+    let chart = Chart {
+        title: "within which time so many calls are answered".into(),
+        x: "% of the calls".into(),
+        y: "ms".into(),
+        most: None,
+        lines: vec![line("asked once", &|run| &run.alone), line("and a second", &|run| &run.hedged)],
+    };
+    draw(&folder.join("balance-tail.svg"), &[chart])
+}
+
+/// Replicas: who is asked, is asked by chance. Once `slow`, all of them take a second.
+fn leaves(
+    rng: Rng,
+    slow: Instant,
+) -> impl Service<Request<Body>, Response = Response<Bytes>, Error = Error, Future: Send> + Clone + Send + 'static
+{
+    service_fn(move |_: Request<Body>| {
+        let usual = if rng.below(100) == 0 {
+            Duration::from_secs_f64(0.1 + 1.9 * rng.unit())
+        } else {
+            chance::gamma(&rng, 4, 0.01)
+        };
+        let takes = if Instant::now() < slow { usual } else { SECOND };
+        async move {
+            sleep(takes).await;
+            Ok(Response::new(Bytes::new()))
+        }
+    })
+}
+
+/// How long each of so many calls takes that needs every leaf.
+async fn fan_out<S>(service: &S, calls: usize) -> Vec<f64>
+where
+    S: Service<Request<Body>, Response = Response<Bytes>, Error = Error, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let (start, mut all) = (Instant::now(), JoinSet::new());
+        for _ in 0..LEAVES {
+            all.spawn(service.clone().oneshot(Request::new(Body::empty())));
+        }
+        assert!(all.join_all().await.iter().all(Result::is_ok), "every leaf answers");
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times
+}
+
+async fn run(seed: u64) -> Run {
+    let never = Instant::now() + Duration::from_secs(1_000_000);
+    let alone = fan_out(&leaves(Rng::seeded(seed), never), CALLS / 2).await;
+
+    let (hedge, rng) = (Hedge::default(), Rng::seeded(seed + 1_000));
+    let layer = HedgeLayer::from(hedge.clone());
+    let service = layer.layer(leaves(rng.clone(), never));
+    fan_out(&service, WARM_UP).await;
+    let fired = || hedge.stats().fired;
+    let part = |before: u64, calls: usize| 100.0 * (fired() - before) as f64 / (calls * LEAVES) as f64;
+    let before = fired();
+    let hedged = fan_out(&service, CALLS).await;
+    let added = part(before, CALLS);
+
+    // The same layer, and so what it has learned.
+    let slow = layer.layer(leaves(rng, Instant::now()));
+    let mut all_slow = [0.0; 2];
+    for (calls, added) in SLOW.into_iter().zip(&mut all_slow) {
+        let before = fired();
+        fan_out(&slow, calls).await;
+        *added = part(before, calls);
+    }
+    Run { alone, hedged, added, all_slow }
+}

@@ -1,0 +1,321 @@
+//! Everything about a call but the services and what they are waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::decide::{self, Advice, Course, Ended, Next};
+use super::layer::Shared;
+use super::plan::Plan;
+use crate::base::body::Replay;
+use crate::base::nesting::{self, Nesting};
+use crate::base::{
+    Attempts, Classify, DO_NOT_RETRY, Delivery, Elapsed, Error, Event, Kind, Outcome, Phase, Pushback,
+    RetryAfter, Skip, Tried, Withdrawal, scope,
+};
+
+/// How far a call has come that may be sent more than once.
+pub(super) struct Progress<B, C> {
+    plan: Plan<B>,
+    shared: Arc<Shared<C>>,
+    course: Course,
+    /// Since when the first attempt is waited for, if it is.
+    since: Option<Instant>,
+    /// The endpoints that attempts were made with.
+    tried: Tried,
+    /// Requests handed down, by the retries of layers below too.
+    sent: u32,
+    /// How far the attempts got that have ended.
+    delivery: Delivery,
+    /// How many have not.
+    under_way: u32,
+    /// A retry inside gave up.
+    spent: bool,
+    /// What the attempt costs that waits for the service; it goes back if that never begins.
+    charge: Option<Withdrawal>,
+}
+
+/// What an attempt costs that was begun. It costs nothing if it was not sent.
+#[derive(Debug)]
+pub(super) struct Charge(Option<Withdrawal>);
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(charge) = self.0.take() {
+            charge.spend();
+        }
+    }
+}
+
+/// What the end of an attempt is.
+pub(super) enum Settled {
+    /// The result of the call.
+    Result,
+    /// The result if nothing better comes.
+    Failure,
+    /// The result if nothing else ever came.
+    LeastOfAll,
+}
+
+/// Whether it is time for another attempt.
+pub(super) enum Due {
+    Now,
+    At(Instant),
+    Never,
+}
+
+impl<B, C> Progress<B, C> {
+    /// The first attempt begins.
+    #[inline]
+    pub(super) fn new(plan: Plan<B>, shared: Arc<Shared<C>>) -> Self {
+        // A repetition is not a request that fills the budget.
+        if let Some(budget) = shared.budget.as_ref().filter(|_| shared.deposits && plan.number == 1) {
+            budget.deposit();
+        }
+        let ceiling = shared.hedge.settings().max_retry_after;
+        let course = Course::new(plan.allowed, plan.delay, plan.left_to_retry, ceiling);
+        Self {
+            plan,
+            shared,
+            course,
+            since: None,
+            tried: Tried::default(),
+            sent: 1,
+            delivery: Delivery::NotSent,
+            under_way: 1,
+            spent: false,
+            charge: None,
+        }
+    }
+
+    pub(super) const fn begun(&self) -> u32 {
+        self.course.begun()
+    }
+
+    /// Do a part of an attempt, which those that were begun before it number.
+    #[inline]
+    pub(super) fn within<R>(&mut self, before: u32, work: impl FnOnce() -> R) -> R {
+        if !self.plan.has_copy() {
+            return work();
+        }
+        let outer = nesting::current();
+        let attempt = outer.attempt.max(self.plan.number.saturating_add(before));
+        let tried = outer.tried.unwrap_or_default().and(&self.tried);
+        let inside = Nesting { attempt, tried: Some(tried), spent: false, hedged: 0, ..outer };
+        let entered = nesting::enter(inside);
+        let result = work();
+        let inside = entered.leave();
+        self.tried = inside.tried.unwrap_or_default();
+        nesting::tell_all_tried(&self.tried);
+        if inside.spent {
+            self.spent = true;
+            nesting::tell_spent();
+        }
+        result
+    }
+
+    /// The first attempt is waited for, if it is.
+    #[inline]
+    pub(super) fn waits(&mut self) {
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            self.course.waits(now);
+        }
+    }
+
+    /// The first attempt is over.
+    fn note_first(&mut self, answered: bool) {
+        if let Some(since) = self.since.take() {
+            let now = Instant::now();
+            self.shared.hedge.note(now.saturating_duration_since(since), answered, now);
+        }
+    }
+
+    pub(super) fn due(&mut self, is_alone: bool) -> Due {
+        if is_alone && !self.course.goes_on_alone() {
+            return Due::Never;
+        }
+        let at = match self.course.next() {
+            Next::Never => return Due::Never,
+            Next::Now => Instant::now(),
+            Next::At(at) => at,
+        };
+        if decide::is_pointless(at, scope::deadline(), self.shared.hedge.typical()) {
+            self.call_off(Skip::Deadline);
+            return Due::Never;
+        }
+        if self.course.next() == Next::Now { Due::Now } else { Due::At(at) }
+    }
+
+    /// There is no other attempt. Those under way go on.
+    pub(super) fn call_off(&mut self, why: Skip) {
+        self.charge = None;
+        self.course.stop();
+        self.shared.observe.note(|| Event::HedgeSkipped { why });
+    }
+
+    /// It is time for another attempt. Is there a budget for it?
+    pub(super) fn fires(&mut self) -> bool {
+        let now = Instant::now();
+        if let Some(budget) = &self.shared.budget {
+            // It adds nothing to the load if nothing was sent before.
+            let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
+            let Some(charge) = budget.try_withdraw(now, cost) else {
+                self.shared.hedge.note_refused();
+                self.call_off(Skip::Budget);
+                return false;
+            };
+            self.charge = Some(charge);
+        }
+        self.course.fires(now);
+        true
+    }
+}
+
+impl<B: Replay + 'static, C> Progress<B, C> {
+    /// The service is ready. The request for another attempt, if it is still of use.
+    pub(super) fn start(&mut self) -> Option<(Request<B>, Charge)> {
+        let now = Instant::now();
+        if decide::is_pointless(now, scope::deadline(), self.shared.hedge.typical()) {
+            self.call_off(Skip::Deadline);
+            return None;
+        }
+        let attempt = self.plan.number.saturating_add(self.begun() - 1);
+        let request = if self.plan.is_repeatable() { self.plan.request(attempt, &self.shared) } else { None };
+        let Some(request) = request else {
+            self.call_off(Skip::Body);
+            return None;
+        };
+        self.sent = self.sent.saturating_add(1);
+        self.under_way += 1;
+        nesting::tell_hedged();
+        self.shared.hedge.note_fired();
+        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.shared.observe.note(|| Event::HedgeFired { attempt, waited });
+        Some((request, Charge(self.charge.take())))
+    }
+
+    /// The service failed to become ready for another attempt.
+    pub(super) fn unready(&mut self) {
+        self.charge = None;
+        self.sent = self.sent.saturating_add(1);
+        self.under_way += 1;
+    }
+
+    /// An attempt has ended, before which so many were begun. If this is the result of the call, it is completed in its place.
+    #[inline]
+    pub(super) fn settle<R>(
+        &mut self,
+        before: u32,
+        charge: Option<Charge>,
+        result: &mut Result<Response<R>, Error>,
+    ) -> Settled
+    where
+        C: Classify<Response<R>>,
+    {
+        let outcome = self.shared.classify.classify(result.as_ref());
+        if before == 0 {
+            self.note_first(outcome == Outcome::Success);
+        }
+        let ended = self.weigh(outcome, charge, result);
+        if decide::wins(&ended) {
+            if before > 0 {
+                self.shared.hedge.note_won();
+                let attempt = self.plan.number.saturating_add(before);
+                self.shared.observe.note(|| Event::HedgeWon { attempt });
+            }
+            self.finish(result);
+            return Settled::Result;
+        }
+        if let Some(why) = self.course.failed(&ended, Instant::now()) {
+            self.shared.observe.note(|| Event::HedgeSkipped { why });
+        }
+        if ended.in_progress { Settled::LeastOfAll } else { Settled::Failure }
+    }
+
+    fn weigh<R>(
+        &mut self,
+        outcome: Outcome,
+        charge: Option<Charge>,
+        result: &Result<Response<R>, Error>,
+    ) -> Ended {
+        let (delivery, sent) = match result {
+            // RFC 8470: "too early" is said by a server that has not processed the request.
+            Ok(response) if response.status() == StatusCode::TOO_EARLY => (Delivery::Refused, 1),
+            Ok(response) => (Delivery::Answered, Attempts::of(response.extensions()).unwrap_or(1)),
+            // What a circuit refused was no attempt.
+            Err(error) => {
+                let least = u32::from(error.kind() != Kind::CircuitOpen);
+                (error.delivery(), error.attempts().max(least))
+            }
+        };
+        self.under_way -= 1;
+        self.sent = self.sent.saturating_sub(1).saturating_add(sent);
+        self.delivery = self.delivery.or_further(delivery);
+        self.spent |= sent > 1;
+        if let (Some(mut charge), Delivery::NotSent) = (charge, delivery) {
+            // It goes back.
+            charge.0 = None;
+        }
+        let in_progress =
+            result.as_ref().is_ok_and(|response| decide::is_in_progress(self.plan.safety, response.status()))
+                && self.begun() > 1;
+        Ended { outcome, delivery, advice: self.advice(result), in_progress, spent: self.spent }
+    }
+
+    fn advice<R>(&self, result: &Result<Response<R>, Error>) -> Advice {
+        let asked = match result {
+            Ok(response) => match Pushback::of(response.headers()) {
+                Some(Pushback::Stop) => return Advice::Stop,
+                Some(Pushback::After(delay)) => Some(delay),
+                None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
+                None => RetryAfter::of(response.headers(), self.shared.wall.now()),
+            },
+            Err(error) if error.forbids_retry() => return Advice::Stop,
+            Err(error) => error.retry_after(),
+        };
+        asked.map_or(Advice::None, Advice::After)
+    }
+
+    /// Say in the result of the call how many attempts it took, and how far they got.
+    fn finish<R>(&mut self, result: &mut Result<Response<R>, Error>) {
+        self.note_first(false);
+        self.plan.release();
+        if self.sent <= 1 && !self.plan.tells_attempts {
+            return;
+        }
+        if self.under_way > 0 {
+            // They are dropped now, and may have been received.
+            self.delivery = self.delivery.or_further(Delivery::Unknown);
+        }
+        match result {
+            Ok(response) => Attempts::tell(response.extensions_mut(), self.sent),
+            Err(error) => {
+                // If it came back it is that of the last attempt, and not as its caller wrote it.
+                drop(error.take_request::<Request<B>>());
+                error.sum_up(None::<()>, self.delivery, self.sent);
+            }
+        }
+    }
+
+    /// Nothing is under way any more, and this is the best that there is.
+    pub(super) fn end<R>(&mut self, mut result: Result<Response<R>, Error>) -> Result<Response<R>, Error> {
+        self.finish(&mut result);
+        result
+    }
+
+    /// Whoever limits the call drops it next; only here is it known how many attempts there were.
+    pub(super) fn out_of_time<R>(&mut self) -> Result<Response<R>, Error> {
+        self.end(Err(Elapsed::before_deadline(Phase::Response).into()))
+    }
+}
+
+/// A call that is given up says how long the first attempt has taken at the least.
+impl<B, C> Drop for Progress<B, C> {
+    fn drop(&mut self) {
+        self.note_first(false);
+    }
+}

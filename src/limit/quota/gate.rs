@@ -1,0 +1,103 @@
+use std::fmt;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+
+use super::ServerQuotas;
+use super::error::QuotaUsedUp;
+use super::handle::Server;
+use super::ledger::NotYet;
+use crate::base::{Alarm, Deadline, Error, KeyOf, scope};
+use crate::limit::gate::sealed::Sealed;
+use crate::limit::gate::{Entered, Entry, Gate, Keyed, Turned, Wait};
+
+/// Lets requests out as far as their server has said that it takes them. See [`ServerQuotaLayer`](super::ServerQuotaLayer).
+pub struct ServerQuota<K, F>(pub(super) Keyed<ServerQuotas<K>, F>);
+
+impl<K, F: Clone> Clone for ServerQuota<K, F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K, F> fmt::Debug for ServerQuota<K, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerQuota").field(&self.0).finish()
+    }
+}
+
+impl<K, F> Sealed for ServerQuota<K, F> {}
+
+impl<Req, F: KeyOf<Req>> Gate<Req> for ServerQuota<F::Key, F> {
+    type Pass = ();
+    type Turn = QuotaWait<F::Key>;
+
+    #[inline]
+    fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<(), Self::Turn> {
+        let Keyed { limiter: quotas, key } = &self.0;
+        if quotas.is_silent() {
+            return Entered::silently(Entry::In(()));
+        }
+        let now = scope::now();
+        let latest = match wait {
+            Wait::InTurn(patience) if !patience.is_zero() => {
+                let latest = Deadline::after(now, patience).instant();
+                scope::deadline().map_or(latest, |deadline| deadline.min(latest))
+            }
+            _ => now,
+        };
+        let server = quotas.server(key.key_of(request), now);
+        let entry = match quotas.admit(&server, now, latest) {
+            Ok(()) => Entry::In(()),
+            Err(NotYet { until: at, waits: true, .. }) => {
+                Entry::Wait(QuotaWait { quotas: quotas.clone(), server, at, latest, alarm: Alarm::new() })
+            }
+            Err(not_yet) => Entry::Out(refusal(not_yet, now)),
+        };
+        Entered::silently(entry)
+    }
+}
+
+#[cold]
+fn refusal(NotYet { policy, until, .. }: NotYet, now: Instant) -> Error {
+    QuotaUsedUp::new(policy, until.saturating_duration_since(now)).into()
+}
+
+/// Waits until a server takes requests again.
+#[pin_project]
+pub struct QuotaWait<K> {
+    quotas: ServerQuotas<K>,
+    server: Arc<Server<K>>,
+    at: Instant,
+    latest: Instant,
+    #[pin]
+    alarm: Alarm,
+}
+
+impl<K: Hash + Eq + Clone> Future for QuotaWait<K> {
+    type Output = Turned<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            ready!(this.alarm.as_mut().poll_until(cx, *this.at));
+            // Others may have come first, or the server has said more meanwhile.
+            let now = Instant::now();
+            match this.quotas.admit(this.server, now, *this.latest) {
+                Ok(()) => return Poll::Ready(Turned::silently(Ok(()))),
+                Err(NotYet { until, waits: true, .. }) => *this.at = until,
+                Err(not_yet) => return Poll::Ready(Turned::silently(Err(refusal(not_yet, now)))),
+            }
+        }
+    }
+}
+
+impl<K> fmt::Debug for QuotaWait<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuotaWait").field("at", &self.at).finish_non_exhaustive()
+    }
+}
