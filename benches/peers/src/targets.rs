@@ -22,6 +22,8 @@ const GROWTH: f64 = 2.0;
 const SPREAD: f64 = 1.3;
 /// How much more processor time than bare hyper our server may take for a request.
 const SHELL: f64 = 1.05;
+/// Processor time of a server with names, a deadline, limits and somebody who listens, by hyper's.
+const WHOLE: f64 = 1.2;
 /// How much more than bare hyper our client without layers may take, over HTTP/1.1 and over HTTP/2; and with them, than hyper-util's.
 const WIRES: [f64; 2] = [1.10, 1.15];
 const CLIENT: f64 = 1.0;
@@ -216,6 +218,12 @@ impl server::Report {
     /// As above.
     pub(crate) fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
+        for line in self.lines.iter().filter(|line| line.row.host == Host::OursWhole) {
+            let (http, times) = (line.row.http, line.times_hyper);
+            if times > WHOLE {
+                missed.push(format!("server with more, HTTP {http:?}: {times:.3} times hyper > {WHOLE}"));
+            }
+        }
         for line in self.lines.iter().filter(|line| line.row.host == Host::Ours) {
             let (http, times) = (line.row.http, line.times_hyper);
             if times > SHELL {

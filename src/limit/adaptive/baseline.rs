@@ -21,7 +21,7 @@ const LONGEST_STEP: u32 = 3;
 /// do not dip at once.
 const FIRST_PERIOD: Duration = Duration::from_secs(4);
 const PERIOD: Duration = Duration::from_secs(32);
-/// If latency falls along with what is in flight, it was all queueing; within this factor, since both are measured.
+/// If latency falls along with what is in flight, it was all queueing; within this factor, and a standard error, since both are measured.
 const PROPORTION: f64 = 1.1;
 /// After so many windows, what was seen then says nothing about now.
 const LONG_AGO: u32 = 64;
@@ -131,7 +131,7 @@ impl Baseline {
 
     fn fell_in_proportion(&self, seen: &Seen) -> bool {
         let Some((worst, latency)) = self.worst.zip(seen.latency) else { return false };
-        latency <= worst.latency * (seen.in_flight / worst.in_flight) * PROPORTION
+        latency * seen.error <= worst.latency * (seen.in_flight / worst.in_flight) * PROPORTION
     }
 
     fn learn_latency(&mut self, seen: &Seen, is_low: bool, has_queue: bool) {
@@ -144,7 +144,7 @@ impl Baseline {
             known.learn(latency, seen);
         } else {
             // It is no more than what is seen even with a queue, as far as that is more than chance.
-            known.latency = known.latency.min(latency * seen.error * seen.error);
+            known.latency = known.latency.min(latency * seen.error.powf(SURPRISE));
         }
         let is_worse = !is_low && self.worst.is_none_or(|worst| latency > worst.latency);
         let replaces = is_worse || self.worst.is_some_and(|worst| worst.windows >= LONG_AGO);

@@ -13,7 +13,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use stonework::server::{Server, ServerSettings};
+use stonework::base::{Event, Observer};
+use stonework::limit::AdaptiveSettings;
+use stonework::server::{Server, ServerBuilder, ServerSettings};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -38,6 +40,7 @@ pub(crate) enum Host {
     Axum,
     Ours,
     OursRouter,
+    OursWhole,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 10] = {
+    pub(crate) const ALL: [Self; 12] = {
         let (one, two) = (Http::One, Http::Two);
         [
             Self { http: one, host: Host::Hyper },
@@ -55,11 +58,13 @@ impl Row {
             Self { http: one, host: Host::Ours },
             Self { http: one, host: Host::Axum },
             Self { http: one, host: Host::OursRouter },
+            Self { http: one, host: Host::OursWhole },
             Self { http: two, host: Host::Hyper },
             Self { http: two, host: Host::Auto },
             Self { http: two, host: Host::Ours },
             Self { http: two, host: Host::Axum },
             Self { http: two, host: Host::OursRouter },
+            Self { http: two, host: Host::OursWhole },
         ]
     };
 
@@ -71,6 +76,7 @@ impl Row {
             (_, Host::Axum) => "axum::serve, Router",
             (_, Host::Ours) => "stonework Server, service_fn",
             (_, Host::OursRouter) => "stonework Server, Router",
+            (_, Host::OursWhole) => "stonework Server with more, service_fn",
         }
     }
 }
@@ -118,10 +124,34 @@ async fn serve(row: Row, listener: TcpListener) {
         Server::builder().settings(settings).listen(listener).expect("valid settings")
     };
     match row.host {
+        Host::OursWhole => {
+            let _ = whole().listen(listener).expect("valid settings").serve(tower::service_fn(hello)).await;
+        }
         Host::Hyper | Host::Auto => peers(row, listener).await,
         Host::Axum => axum::serve(listener, router).await.expect("it never fails"),
         Host::Ours => drop(ours(listener).serve(tower::service_fn(hello)).await),
         Host::OursRouter => drop(ours(listener).serve(router).await),
+    }
+}
+
+/// With what a service wants that the server cannot know by itself: a limit on the whole call and on the size of bodies, a limit on what is in
+/// flight that finds itself, with its queue, and somebody who listens.
+pub(crate) fn whole() -> ServerBuilder {
+    let settings = ServerSettings::new()
+        .without_max_connections_per_address()
+        .header_read_timeout(HEAD)
+        .deadline(Duration::from_secs(30))
+        .max_request_body(1 << 20)
+        .concurrency(AdaptiveSettings::new().into())
+        .overload_queue();
+    Server::builder().settings(settings).observer(Listens)
+}
+
+struct Listens;
+
+impl Observer for Listens {
+    fn observe(&self, event: &Event) {
+        std::hint::black_box(event);
     }
 }
 

@@ -135,6 +135,11 @@ impl Report {
                 "| {name} | {fresh} | {right_after} | {after} | {resident_fresh} | {resident_after} |"
             );
         }
+        let explained = runtime().block_on(async {
+            let ours = host::whole().bind("127.0.0.1:0").await.expect("a port");
+            ours.explain()
+        });
+        let _ = write!(table, "\nthe server with more:\n\n```text\n{explained}```\n");
         table
     }
 }

@@ -150,7 +150,9 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
             Mean::of(&parts.collect::<Vec<_>>())
         };
         let capacity = case.capacity();
-        let before = of(TO_CONVERGE..CHANGE, capacity.0);
+        // Where nothing changes, to the end.
+        let steady = if case.change == Change::Nothing { END } else { CHANGE };
+        let before = of(TO_CONVERGE..steady, capacity.0);
         let after = of(case.converged()..END, capacity.1);
         let p99 = Mean::of(&runs.iter().map(|run| run.p99).collect::<Vec<_>>());
         let found = |second: usize| match case.limit {
