@@ -7,7 +7,7 @@ use crate::base::TIMEOUT_MS;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::hedge::HedgeSettings;
-use crate::limit::{ConcurrencySettings, Quota};
+use crate::limit::{ConcurrencySettings, Quota, ThrottleSettings};
 use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
@@ -61,6 +61,8 @@ pub struct ClientSettings {
     pub(super) redirects: Option<u32>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
+    pub(super) server_quotas: bool,
+    pub(super) throttle: Option<ThrottleSettings>,
 }
 
 impl ClientSettings {
@@ -96,6 +98,8 @@ impl ClientSettings {
             redirects: Some(10),
             resume: None,
             retry: Some(RetrySettings::new()),
+            server_quotas: false,
+            throttle: None,
         }
     }
 
@@ -319,8 +323,8 @@ impl ClientSettings {
         self
     }
 
-    /// How long an attempt may wait for its turn under a limit on [concurrency](Self::concurrency) or on the [rate](Self::rate_limit),
-    /// each, and within the limit on the attempt. Default: 1 s, longer than a burst takes to pass. Where it is longer, the attempt
+    /// How long an attempt may wait for its turn under a limit on [concurrency](Self::concurrency) or on the [rate](Self::rate_limit), or
+    /// under a [quota](Self::server_quotas) of its server, each, and within the limit on the attempt. Default: 1 s, longer than a burst takes to pass. Where it is longer, the attempt
     /// fails, and was not sent.
     pub const fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = Some(limit);
@@ -397,6 +401,32 @@ impl ClientSettings {
         self
     }
 
+    /// Keep to what servers say of their limits, in `RateLimit` and `RateLimit-Policy` or with 429 and `Retry-After`: see
+    /// [`ServerQuotaLayer`](crate::limit::ServerQuotaLayer). An attempt for which nothing is left waits as long as
+    /// [`queue_timeout`](Self::queue_timeout) says; else it is not sent, and the next one is made when there is more. Default: off. In a
+    /// file: `server_quotas = true`.
+    pub const fn server_quotas(mut self) -> Self {
+        self.server_quotas = true;
+        self
+    }
+
+    /// Do not send a host what it would most likely refuse, by what it took lately: see
+    /// [`AdaptiveThrottle`](crate::limit::AdaptiveThrottle). Each attempt counts; one that is held back is not repeated. Default: off.
+    ///
+    /// ```
+    /// use stonework::client::{Client, ClientSettings};
+    /// use stonework::limit::ThrottleSettings;
+    ///
+    /// let settings = ClientSettings::new().throttle(ThrottleSettings::new().multiplier(1.5));
+    /// let client = Client::builder().settings(settings).build()?;
+    /// assert!(client.explain().contains("throttle: by host and port; up to 1.5 times what is taken"));
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub const fn throttle(mut self, settings: ThrottleSettings) -> Self {
+        self.throttle = Some(settings);
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), InvalidClient> {
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(InvalidClient::Breaker)?;
@@ -406,6 +436,9 @@ impl ClientSettings {
         }
         if let Some(quota) = &self.rate_limit {
             quota.check().map_err(InvalidClient::RateLimit)?;
+        }
+        if let Some(throttle) = self.throttle {
+            throttle.check().map_err(InvalidClient::Throttle)?;
         }
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [

@@ -82,6 +82,12 @@ impl<K: Hash + Eq> KeyedAdaptiveThrottle<K> {
         Self::made(self.shared.settings, self.shared.most, rng)
     }
 
+    /// What each of them has.
+    #[must_use]
+    pub fn settings(&self) -> ThrottleSettings {
+        self.shared.settings
+    }
+
     /// How many keys there are. This asks for every lock in turn.
     #[must_use]
     pub fn len(&self) -> usize {
