@@ -83,7 +83,6 @@ impl<K: Hash + Eq> KeyedAdaptiveThrottle<K> {
     }
 
     /// What each of them has.
-    #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
         self.shared.settings
     }
