@@ -227,6 +227,7 @@ mod response;
 mod restraint;
 mod service;
 mod settings;
+mod told;
 mod transport;
 mod unreadable;
 

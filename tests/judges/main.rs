@@ -22,6 +22,7 @@ mod kit;
 mod load;
 #[cfg(target_os = "linux")]
 mod nginx;
+mod overload;
 mod provider;
 #[cfg(feature = "redis")]
 mod redis;
