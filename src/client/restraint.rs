@@ -1,4 +1,4 @@
-//! What is not sent, since its server would not take it.
+//! What is not sent, since its server would not take it: the settings that say so, and the layers.
 
 use http::Response;
 use tower::ServiceExt;
@@ -11,7 +11,9 @@ use super::instead::Boxed;
 use super::service::Guarded;
 use crate::base::body::{Body, Held};
 use crate::base::{Rng, WallClock};
-use crate::limit::{AdaptiveThrottleLayer, KeyedAdaptiveThrottle, ServerQuotaLayer, ServerQuotas};
+use crate::limit::{
+    AdaptiveThrottleLayer, KeyedAdaptiveThrottle, ServerQuotaLayer, ServerQuotas, ThrottleSettings,
+};
 
 /// How a client holds back, as far as it does. Boxed: those who do not are not to pay for the size of the futures.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,34 @@ impl Restraint {
         let throttle = self.throttle.clone().map(AdaptiveThrottleLayer::from);
         let throttle = throttle.map(|throttle| throttle.classify(classify.clone()));
         Either::Left(Boxed::new(option_layer(throttle).layer(service)))
+    }
+}
+
+impl ClientSettings {
+    /// Keep to what servers say of their limits, in `RateLimit` and `RateLimit-Policy` or with 429 and `Retry-After`: see
+    /// [`ServerQuotaLayer`](crate::limit::ServerQuotaLayer). An attempt for which nothing is left waits as long as
+    /// [`queue_timeout`](Self::queue_timeout) says; else it is not sent, and the next one is made when there is more. Default: off. In a
+    /// file: `server_quotas = true`.
+    pub const fn server_quotas(mut self) -> Self {
+        self.server_quotas = true;
+        self
+    }
+
+    /// Do not send a host what it would most likely refuse, by what it took lately: see
+    /// [`AdaptiveThrottle`](crate::limit::AdaptiveThrottle). Each attempt counts; one that is held back is not repeated. Default: off.
+    ///
+    /// ```
+    /// use stonework::client::{Client, ClientSettings};
+    /// use stonework::limit::ThrottleSettings;
+    ///
+    /// let settings = ClientSettings::new().throttle(ThrottleSettings::new().multiplier(1.5));
+    /// let client = Client::builder().settings(settings).build()?;
+    /// assert!(client.explain().contains("throttle: by host and port; up to 1.5 times what is taken"));
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub const fn throttle(mut self, settings: ThrottleSettings) -> Self {
+        self.throttle = Some(settings);
+        self
     }
 }
 

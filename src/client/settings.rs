@@ -380,32 +380,6 @@ impl ClientSettings {
         self
     }
 
-    /// Keep to what servers say of their limits, in `RateLimit` and `RateLimit-Policy` or with 429 and `Retry-After`: see
-    /// [`ServerQuotaLayer`](crate::limit::ServerQuotaLayer). An attempt for which nothing is left waits as long as
-    /// [`queue_timeout`](Self::queue_timeout) says; else it is not sent, and the next one is made when there is more. Default: off. In a
-    /// file: `server_quotas = true`.
-    pub const fn server_quotas(mut self) -> Self {
-        self.server_quotas = true;
-        self
-    }
-
-    /// Do not send a host what it would most likely refuse, by what it took lately: see
-    /// [`AdaptiveThrottle`](crate::limit::AdaptiveThrottle). Each attempt counts; one that is held back is not repeated. Default: off.
-    ///
-    /// ```
-    /// use stonework::client::{Client, ClientSettings};
-    /// use stonework::limit::ThrottleSettings;
-    ///
-    /// let settings = ClientSettings::new().throttle(ThrottleSettings::new().multiplier(1.5));
-    /// let client = Client::builder().settings(settings).build()?;
-    /// assert!(client.explain().contains("throttle: by host and port; up to 1.5 times what is taken"));
-    /// # Ok::<(), stonework::client::InvalidClient>(())
-    /// ```
-    pub const fn throttle(mut self, settings: ThrottleSettings) -> Self {
-        self.throttle = Some(settings);
-        self
-    }
-
     pub(super) fn check(&self) -> Result<(), InvalidClient> {
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(InvalidClient::Breaker)?;
