@@ -95,3 +95,24 @@ impl ClientSettings {
 fn boxed(response: Response<Held<Body, ()>>) -> Response<Body> {
     response.map(Body::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tower_service::Service;
+
+    use super::super::service::Timed;
+    use super::*;
+
+    /// How large the future of a call is.
+    const fn size<S: Service<Request<Body>>>() -> usize {
+        size_of::<S::Future>()
+    }
+
+    /// What is on is behind a box: what is off is a word at most.
+    #[test]
+    fn a_call_is_no_larger_for_layers_that_are_off() {
+        assert!(size::<Either<Boxed, Guarded>>() <= size::<Guarded>() + size_of::<usize>());
+        assert!(size::<Either<Boxed, Timed>>() <= size::<Timed>() + size_of::<usize>());
+    }
+}
