@@ -7,9 +7,11 @@ use tower::util::{Either, option_layer};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::auth::Auth;
 use super::instead::Instead;
 use super::limits::{LimitedBody, Limits};
 use super::redirect::Redirect;
+use super::restraint::Restraint;
 use super::service::{Resuming, Shared};
 use super::transport::{Transport, Wired};
 use super::{Client, ClientSettings, InvalidClient};
@@ -21,7 +23,7 @@ use crate::base::{
 use crate::breaker::{Breakers, BreakersLayer, Judging};
 use crate::connect::Connector;
 use crate::hedge::HedgeLayer;
-use crate::limit::{KeyedConcurrencyLimiter, KeyedRateLimiter};
+use crate::limit::{KeyedAdaptiveThrottle, KeyedConcurrencyLimiter, KeyedRateLimiter, ServerQuotas};
 use crate::observe::{PropagateLayer, Propagation, SpanLayer};
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer, RetrySettings};
 use crate::timeout::{
@@ -35,6 +37,7 @@ use crate::timeout::{
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     settings: ClientSettings,
+    auth: Auth,
     breakers: Option<Breakers>,
     budget: Option<Budget>,
     fallback: Option<Instead>,
@@ -43,6 +46,7 @@ pub struct ClientBuilder {
     concurrency: Option<KeyedConcurrencyLimiter<HostPort>>,
     observer: Option<Arc<dyn Observer>>,
     rates: Option<KeyedRateLimiter<HostPort>>,
+    restraint: Restraint,
     rng: Option<Rng>,
     wall: WallClock,
 }
@@ -55,6 +59,30 @@ impl ClientBuilder {
     /// Everything that is data. Default: [`ClientSettings::new`].
     pub fn settings(mut self, settings: ClientSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Send each attempt that goes to one of the layer's origins with a token of its source: see [`BearerLayer`](crate::oauth::BearerLayer). A
+    /// request that has an `authorization` keeps that, and a redirect to another origin carries none. Default: none.
+    ///
+    /// ```
+    /// use stonework::base::ClientAuth;
+    /// use stonework::client::Client;
+    /// use stonework::oauth::{BearerLayer, TokenSource};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The client that asks for tokens is another one, or it would wait for itself.
+    /// let source = TokenSource::builder("https://id.example/token", ClientAuth::basic("orders", "a secret"))
+    ///     .scope("stock:read")
+    ///     .build(Client::new())?;
+    /// let client = Client::builder().bearer(BearerLayer::new(source, ["https://stock.example"])?).build()?;
+    /// assert!(client.explain().contains("auth: tokens for https://stock.example:443\n"));
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "oauth")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+    pub fn bearer(mut self, layer: crate::oauth::BearerLayer) -> Self {
+        self.auth = Auth::by(layer);
         self
     }
 
@@ -202,6 +230,44 @@ impl ClientBuilder {
         self
     }
 
+    /// Keep to what servers say of their limits with this handle, in place of one of the client's own: to share it between clients, or for
+    /// [more](ServerQuotas::longest) than the settings' [`server_quotas`](ClientSettings::server_quotas) say, which is then of no account.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::client::Client;
+    /// use stonework::limit::ServerQuotas;
+    ///
+    /// let quotas = ServerQuotas::new().longest(Duration::from_secs(300));
+    /// let client = Client::builder().server_quotas(quotas.clone()).build()?;
+    /// println!("{} servers", quotas.len());
+    /// # let _ = client;
+    /// # Ok::<(), stonework::client::InvalidClient>(())
+    /// ```
+    pub fn server_quotas(mut self, quotas: ServerQuotas) -> Self {
+        self.restraint.quotas = Some(quotas);
+        self
+    }
+
+    /// Hold back by this throttle what hosts would refuse, in place of one of the client's own. Give all clients of the same hosts a
+    /// clone of the same. The settings' [`throttle`](ClientSettings::throttle) is then of no account.
+    ///
+    /// ```
+    /// use stonework::client::Client;
+    /// use stonework::limit::{KeyedAdaptiveThrottle, ThrottleSettings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let throttle = KeyedAdaptiveThrottle::new(ThrottleSettings::new())?;
+    /// let client = Client::builder().throttle(throttle.clone()).build()?;
+    /// println!("{} hosts", throttle.len());
+    /// # let _ = client;
+    /// # Ok(()) }
+    /// ```
+    pub fn throttle(mut self, throttle: KeyedAdaptiveThrottle) -> Self {
+        self.restraint.throttle = Some(throttle);
+        self
+    }
+
     /// Tell this observer what happens to every attempt. Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -234,6 +300,7 @@ impl ClientBuilder {
     pub(super) fn assemble(self) -> Client {
         let Self {
             settings,
+            auth,
             breakers,
             budget,
             fallback,
@@ -242,6 +309,7 @@ impl ClientBuilder {
             connector,
             observer,
             rates,
+            restraint,
             rng,
             wall,
         } = self;
@@ -301,7 +369,7 @@ impl ClientBuilder {
         let shares_breakers = breakers.is_some();
         let breakers = own.map(|own| breakers.unwrap_or(own));
         let breaker = BreakersLayer::from(breakers.clone().unwrap_or_default()).when(breakers.is_some());
-        let breaker = breaker.classify(classify);
+        let breaker = breaker.classify(classify.clone());
         let attempt = settings.attempt_timeout;
         let attempt = AttemptTimeoutLayer::new(attempt.unwrap_or_default()).when(attempt.is_some());
         let whole = settings.deadline;
@@ -320,12 +388,17 @@ impl ClientBuilder {
         let limits = Limits::new(&settings, concurrency, rates);
         let wire = limits.around(&settings, wire).map_response(boxed as fn(_) -> _);
         let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
+        // Outside of the circuit, so that what is held back is neither a call nor a probe.
+        let restraint = restraint.or_of(&settings, rng.as_ref(), &wall);
+        let wire = restraint.around(&settings, &classify, wire);
         let collect = CollectLayer::new(settings.collect_within.unwrap_or_default());
         let collect = collect.when(settings.collect_within.is_some());
         // Inside of the limit on an attempt, which is what the server has; outside of the circuit, which is not to blame for a call without time.
         let header = settings.deadline_header.clone();
         let tell = SendDeadlineLayer::by_kind(header.clone().unwrap_or(TIMEOUT_MS)).when(header.is_some());
         let one = attempt.layer(tell.layer(collect.layer(wire).map_response(collected as fn(_) -> _)));
+        // Outside of the limit on an attempt: who waits for a token does not wait for the server.
+        let one = auth.around(one);
         let named = |layer: PropagateLayer| match &rng {
             Some(rng) => layer.rng(rng.clone()),
             None => layer,
@@ -351,12 +424,14 @@ impl ClientBuilder {
         let fallback = fallback.map(|fallback| fallback.told);
         let shared = Shared {
             settings,
+            auth,
             breakers,
             shares_breakers,
             hedge: learns,
             shared_budget,
             fallback,
             limits,
+            restraint,
             transport,
             wall,
         };

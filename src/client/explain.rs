@@ -16,12 +16,14 @@ pub(super) fn stack(shared: &Shared) -> String {
 fn lines(text: &mut String, shared: &Shared) -> Result {
     let Shared {
         settings,
+        auth,
         breakers: _,
         shares_breakers,
         hedge: _, // its settings are told
         shared_budget,
         fallback: instead,
         limits,
+        restraint,
         transport: _,
         wall: _,
     } = shared;
@@ -56,6 +58,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         redirects,
         resume,
         retry,
+        server_quotas: _, // likewise
+        throttle: _,      // likewise
     } = settings;
     #[cfg(feature = "decompression")]
     if *decompression {
@@ -91,6 +95,9 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         None => {}
     }
     writeln!(text, "names: {propagation}")?;
+    if let Some(told) = auth.told() {
+        writeln!(text, "auth: {told}")?;
+    }
     match (attempt_timeout, deadline) {
         (Some(limit), Some(deadline)) if deadline < limit => {
             writeln!(text, "attempt timeout: {deadline:?} ({limit:?}, cut to the deadline)")?;
@@ -105,6 +112,13 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     match collect_within {
         Some(bytes) => writeln!(text, "collect: bodies of up to {bytes} bytes, within the attempt")?,
         None => writeln!(text, "collect: only where a request asks")?,
+    }
+    if let Some(throttle) = &restraint.throttle {
+        writeln!(text, "throttle: by host and port; {}", throttle.settings())?;
+    }
+    if restraint.quotas.is_some() {
+        write!(text, "server quotas: by host and port; as many as each says")?;
+        turn(text, *queue_timeout)?;
     }
     match breaker {
         Some(_) if *shares_breakers => writeln!(text, "breaker: by host and port; circuits that are shared")?,
@@ -161,7 +175,9 @@ fn idle(text: &mut String, timeout: Option<Duration>, most: usize) -> Result {
 #[cfg(test)]
 mod tests {
     use super::super::Client;
+    use super::super::auth::Auth;
     use super::super::limits::Limits;
+    use super::super::restraint::Restraint;
     use super::super::transport::Transport;
     use super::*;
     use crate::base::{Observe, Rng, WallClock};
@@ -173,12 +189,14 @@ mod tests {
     fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
         super::stack(&Shared {
             settings: settings.clone(),
+            auth: Auth::default(),
             breakers: None,
             shares_breakers: false,
             hedge: None,
             shared_budget,
             fallback: None,
             limits: Limits::new(settings, None, None),
+            restraint: Restraint::default(),
             transport: Transport::new(settings, Connector::new(), Observe::default(), Rng::seeded(1)),
             wall: WallClock::default(),
         })

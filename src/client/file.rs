@@ -8,7 +8,7 @@ use crate::base::or_off::OrOff;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::hedge::HedgeSettings;
-use crate::limit::{ConcurrencySettings, Quota};
+use crate::limit::{ConcurrencySettings, Quota, ThrottleSettings};
 use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
@@ -45,6 +45,8 @@ pub(super) struct Fields {
     redirects: OrOff<u32>,
     resume: OrOff<ResumeSettings>,
     retry: OrOff<RetrySettings>,
+    server_quotas: bool,
+    throttle: OrOff<ThrottleSettings>,
 }
 
 impl Default for Fields {
@@ -84,6 +86,8 @@ impl From<ClientSettings> for Fields {
             redirects: settings.redirects.into(),
             resume: settings.resume.into(),
             retry: settings.retry.into(),
+            server_quotas: settings.server_quotas,
+            throttle: settings.throttle.into(),
         }
     }
 }
@@ -124,6 +128,8 @@ impl TryFrom<Fields> for ClientSettings {
             redirects: fields.redirects.into_option(),
             resume: fields.resume.into_option(),
             retry: fields.retry.into_option(),
+            server_quotas: fields.server_quotas,
+            throttle: fields.throttle.into_option(),
         };
         settings.check().map(|()| settings)
     }

@@ -1,5 +1,5 @@
 use crate::breaker::InvalidBreaker;
-use crate::limit::{InvalidConcurrency, InvalidQuota};
+use crate::limit::{InvalidConcurrency, InvalidQuota, InvalidThrottle};
 
 /// Settings that no client can have, told by [`ClientBuilder::build`](super::ClientBuilder::build) or by reading them from a
 /// file.
@@ -27,6 +27,9 @@ pub enum InvalidClient {
     /// No limit can have this quota.
     #[error("`rate_limit`: {0}")]
     RateLimit(#[source] InvalidQuota),
+    /// No throttle can have these settings.
+    #[error("`throttle`: {0}")]
+    Throttle(#[source] InvalidThrottle),
     /// It is zero, with which nothing would ever succeed.
     #[error("`{field}` is zero")]
     #[non_exhaustive]

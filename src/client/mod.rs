@@ -14,8 +14,11 @@
 //! | retry | sends again what may be sent again | 3 attempts, on a budget | outside the attempt, so that the next one is new |
 //! | hedge | sends a second time what takes longer than nearly all others | off | inside `retry`, which sees one result; outside the limit on an attempt, so that each of those under way has its own |
 //! | span | makes each attempt visible | `DEBUG` | |
+//! | auth | sends it with a token, and once more with another if that is refused | off, behind a feature | inside `retry`, so that each attempt has a token that is good then; outside of the limit on an attempt, so that the wait for a token does not count as the server's slowness |
 //! | attempt timeout | limits one attempt | 10 s | inside `retry`, so that one silent server leaves time for another try |
 //! | collect | reads small bodies within the attempt | where a request asks | inside the limit on the attempt, so that one that breaks off is an attempt that failed |
+//! | throttle | does not send what would most likely be refused | off | inside of `retry`, so that each attempt counts; outside of the circuit, which does not count what is not sent |
+//! | server quotas | keeps to what servers say of their limits | off | inside of the throttle, which does not count what is kept back so |
 //! | breaker | stops calling a host while too many calls to it fail | on, by host and port | inside of the limit on an attempt, so that it sees each of them, and of `retry`, so that it sees what that repeats |
 //! | response body | limits the time of bodies | 30 s of silence | where the bodies come from |
 //! | transport | sends it over a [connection](self#connections) | 5 s to connect, 5 s to wait for one | |
@@ -161,6 +164,12 @@
 //! call among them. It is limited in size by [`bytes`](Response::bytes), [`text`](Response::text) and
 //! [`json`](Response::json).
 //!
+//! # Tokens
+//!
+//! With the feature `oauth`, a client that is given a [layer for tokens](ClientBuilder::bearer) gets a token for each attempt that goes to one of
+//! that layer's origins. A redirect to another origin carries none; one that leads back has the token again. The source of tokens asks with another client, for
+//! which a `Client` will do.
+//!
 //! # Errors
 //!
 //! Everything fails with an [`Error`](crate::Error):
@@ -174,6 +183,7 @@
 //! | the peer says that it has not processed the stream (RFC 9113, section 8.7) | `Transport` | `Refused` |
 //! | a connection closed or was reset before the response head was complete, or the response is not HTTP | `Transport` | `Unknown` |
 //! | the request body failed | `Body`, with [`RequestBodyFailed`] | `Unknown` |
+//! | a [throttle](ClientSettings::throttle) or a [server's quota](ClientSettings::server_quotas) holds it back | `Overload`, with [`Throttled`](crate::limit::Throttled) or [`QuotaUsedUp`](crate::limit::QuotaUsedUp) | `NotSent` |
 //! | the circuit of the host is open | `CircuitOpen` | `NotSent` |
 //! | a limit of time ran out | `Timeout`, with [`Elapsed`](crate::base::Elapsed), which names what was waited for | `Unknown`; `NotSent` if there was no connection yet, `Answered` if it was the body's |
 //! | the request cannot be sent as it is | `Invalid`, with [`InvalidRequest`] | `NotSent` |
@@ -196,6 +206,7 @@
 //! ready; a clone shares connections, settings and the retry budget. *Events:* those of [`retry`](crate::retry) and of the
 //! [`breaker`](crate::breaker), `ConnectionOpened`, `ConnectFailed`, `ConnectionTaken` and `RequestReplayed`.
 
+mod auth;
 mod basic;
 mod builder;
 mod connections;
@@ -213,6 +224,7 @@ mod limits;
 mod redirect;
 mod request;
 mod response;
+mod restraint;
 mod service;
 mod settings;
 mod told;

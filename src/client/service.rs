@@ -8,10 +8,12 @@ use http::{Method, Request, Uri};
 use tower::util::{Either, MapResponse};
 use tower_service::Service;
 
+use super::auth::Auth;
 use super::builder::Judge;
 use super::instead::Boxed;
 use super::limits::{Limited, LimitedBody, Limits};
 use super::redirect::Redirect;
+use super::restraint::Restraint;
 use super::transport::{Transport, Wired};
 use super::{ClientBuilder, ClientSettings, ConnectionStats, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
@@ -32,8 +34,11 @@ pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Propagate<Spanned<Timeout<Either<Boxed, Calls>>>>;
 pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
 type Attempts = Either<HedgeService<Attempt, Judge>, Attempt>;
-type Attempt = Propagate<Spanned<AttemptTimeout<SendDeadline<Unified<Collect<Guarded>, Collected<Body>>>>>>;
-type Guarded = Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
+type Attempt = Propagate<Spanned<Either<Boxed, Timed>>>;
+pub(super) type Timed =
+    AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Guarded>>, Collected<Body>>>>;
+pub(super) type Guarded =
+    Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
 type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
 type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
@@ -109,6 +114,7 @@ pub struct Client {
 /// What all clones of a client share, beside the stack.
 pub(super) struct Shared {
     pub(super) settings: ClientSettings,
+    pub(super) auth: Auth,
     pub(super) breakers: Option<Breakers>,
     pub(super) shares_breakers: bool,
     pub(super) hedge: Option<Hedge>,
@@ -116,6 +122,7 @@ pub(super) struct Shared {
     /// What is asked when a call has failed, in words.
     pub(super) fallback: Option<&'static str>,
     pub(super) limits: Limits,
+    pub(super) restraint: Restraint,
     pub(super) transport: Transport,
     pub(super) wall: WallClock,
 }

@@ -7,7 +7,7 @@ use crate::base::TIMEOUT_MS;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
 use crate::hedge::HedgeSettings;
-use crate::limit::{ConcurrencySettings, Quota};
+use crate::limit::{ConcurrencySettings, Quota, ThrottleSettings};
 use crate::observe::Propagation;
 use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
@@ -61,6 +61,8 @@ pub struct ClientSettings {
     pub(super) redirects: Option<u32>,
     pub(super) resume: Option<ResumeSettings>,
     pub(super) retry: Option<RetrySettings>,
+    pub(super) server_quotas: bool,
+    pub(super) throttle: Option<ThrottleSettings>,
 }
 
 impl ClientSettings {
@@ -96,6 +98,8 @@ impl ClientSettings {
             redirects: Some(10),
             resume: None,
             retry: Some(RetrySettings::new()),
+            server_quotas: false,
+            throttle: None,
         }
     }
 
@@ -298,8 +302,8 @@ impl ClientSettings {
         self
     }
 
-    /// How long an attempt may wait for its turn under a limit on [concurrency](Self::concurrency) or on the [rate](Self::rate_limit),
-    /// each, and within the limit on the attempt. Default: 1 s, longer than a burst takes to pass. Where it is longer, the attempt
+    /// How long an attempt may wait for its turn under a limit on [concurrency](Self::concurrency) or on the [rate](Self::rate_limit), or
+    /// under a [quota](Self::server_quotas) of its server, each, and within the limit on the attempt. Default: 1 s, longer than a burst takes to pass. Where it is longer, the attempt
     /// fails, and was not sent.
     pub const fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = Some(limit);
@@ -385,6 +389,9 @@ impl ClientSettings {
         }
         if let Some(quota) = &self.rate_limit {
             quota.check().map_err(InvalidClient::RateLimit)?;
+        }
+        if let Some(throttle) = self.throttle {
+            throttle.check().map_err(InvalidClient::Throttle)?;
         }
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [

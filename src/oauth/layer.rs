@@ -80,6 +80,18 @@ impl BearerLayer {
     }
 }
 
+#[cfg(feature = "client")]
+impl BearerLayer {
+    pub(crate) const fn is_on(&self) -> bool {
+        self.terms.source.is_some()
+    }
+
+    /// For which origins, in words.
+    pub(crate) fn origins(&self) -> String {
+        self.terms.origins.iter().map(Origin::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl<S> Layer<S> for BearerLayer {
     type Service = BearerService<S>;
 

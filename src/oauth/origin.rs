@@ -1,5 +1,7 @@
 //! Where a token may go (RFC 6454, section 4). Nothing here waits, locks or reads a clock.
 
+use std::fmt;
+
 use http::Uri;
 use http::uri::Scheme;
 
@@ -36,6 +38,13 @@ impl Origin {
         parts(uri).is_some_and(|(is_secure, host, port)| {
             is_secure == self.is_secure && port == self.port && host.eq_ignore_ascii_case(&self.host)
         })
+    }
+}
+
+/// `https://api.example:443`
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", if self.is_secure { "https" } else { "http" }, self.host, self.port)
     }
 }
 

@@ -12,6 +12,8 @@ mod circuits;
 mod client;
 mod client_address;
 mod client_bodies;
+mod client_restraint;
+mod client_tokens;
 mod client_tonic;
 mod coalesce;
 mod collect;

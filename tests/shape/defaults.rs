@@ -430,6 +430,8 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "adaptive `max`" => adaptive.max(value.parse().ok()?) == adaptive,
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
+        "client `server_quotas`" => value == "off" && format!("{client:?}").contains("server_quotas: false"),
+        "client `throttle`" => value == "off" && format!("{client:?}").contains("throttle: None"),
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
         "client `decompression`" => value == "off" && client.clone().without_decompression() == client,
         "client `redirects`" => client.clone().redirects(value.parse().ok()?) == client,

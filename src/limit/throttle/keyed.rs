@@ -82,6 +82,11 @@ impl<K: Hash + Eq> KeyedAdaptiveThrottle<K> {
         Self::made(self.shared.settings, self.shared.most, rng)
     }
 
+    /// What each of them has.
+    pub fn settings(&self) -> ThrottleSettings {
+        self.shared.settings
+    }
+
     /// How many keys there are. This asks for every lock in turn.
     #[must_use]
     pub fn len(&self) -> usize {

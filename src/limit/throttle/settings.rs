@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use super::InvalidThrottle;
@@ -67,7 +68,7 @@ impl ThrottleSettings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidThrottle> {
+    pub(crate) fn check(&self) -> Result<(), InvalidThrottle> {
         if !(self.multiplier >= 1.0 && self.multiplier.is_finite()) {
             return Err(InvalidThrottle::Multiplier);
         }
@@ -75,6 +76,15 @@ impl ThrottleSettings {
             return Err(InvalidThrottle::All);
         }
         if self.window < Duration::from_secs(1) { Err(InvalidThrottle::Window) } else { Ok(()) }
+    }
+}
+
+/// `up to 2 times what is taken, …`
+impl fmt::Display for ThrottleSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max_rejection, min_requests, multiplier, window } = self;
+        write!(f, "up to {multiplier} times what is taken, of at least {min_requests} in {window:?}; ")?;
+        write!(f, "at most {max_rejection} held back")
     }
 }
 
@@ -86,7 +96,7 @@ impl Default for ThrottleSettings {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of throttle settings")]
 struct Fields {
     max_rejection: Ratio,
     min_requests: u32,
