@@ -255,6 +255,7 @@ mod tests {
         let line = "bodies up to 65536 bytes\n\
                     hedge: up to 2 attempts at once, another after what 98% of at least 100 calls in 10s took; \
                     a budget that is shared; bodies up to 65536 bytes\n\
+                    names: request id and trace are passed on\n\
                     attempt timeout: ";
         assert!(told.contains(line), "{told}");
         let alone = stack(&asked.without_retry(), false);

@@ -215,6 +215,7 @@ mod request;
 mod response;
 mod service;
 mod settings;
+mod told;
 mod transport;
 mod unreadable;
 

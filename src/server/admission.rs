@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use tower_layer::Layer;
 
 use super::ServerSettings;
 use super::inside::{Inside, Within};
-use crate::base::{Answer, ByClient, Network, Problem, Ratio, Rng, X_REQUEST_ID};
+use crate::base::body::Body;
+use crate::base::{Answer, ByClient, Network, Priority, Problem, Ratio, Rng, X_REQUEST_ID};
 use crate::limit::{
     Admission as Wait, ClientAddressLayer, ClientAddressService, Concurrency, ConcurrencyLimitLayer,
-    ConcurrencyLimiter, Gated, Keyed, KeyedRateLimiter, Rate, RateLimitLayer,
+    ConcurrencyLimiter, Gated, Keyed, KeyedRateLimiter, Prioritized, Rate, RateLimitLayer,
 };
 use crate::observe::{Log, Naming, Parts, Received, Tracing};
 use crate::timeout::{ReceiveDeadline, ReceiveDeadlineLayer};
@@ -21,8 +22,10 @@ type ByNetwork = Keyed<KeyedRateLimiter<Network>, ByClient>;
 /// A service behind all of it.
 pub(super) type Admitted<S> =
     Received<ClientAddressService<ReceiveDeadline<Counted<Within<S>>, Answer<Problem>>>>;
-type Counted<S> =
-    Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ConcurrencyLimiter>, Answer<Problem>>;
+type Counted<S> = Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ByPriority>, Answer<Problem>>;
+type ByPriority = Prioritized<ConcurrencyLimiter, PriorityOf>;
+/// How much a request matters.
+pub(super) type PriorityOf = fn(&Request<Body>) -> Priority;
 
 /// The layers. Who it is has to be known first, and what is refused because there is too much in flight has not spent any of its client's
 /// quota; nothing waits without a deadline, if there is one.
@@ -31,7 +34,7 @@ pub(super) struct Admission {
     received: Option<Arc<Parts>>,
     address: ClientAddressLayer,
     deadline: ReceiveDeadlineLayer<Answer<Problem>>,
-    concurrency: ConcurrencyLimitLayer<ConcurrencyLimiter, Answer<Problem>>,
+    concurrency: ConcurrencyLimitLayer<ByPriority, Answer<Problem>>,
     rate: RateLimitLayer<ByNetwork, Answer<Problem>>,
     pub(super) limiter: Option<ConcurrencyLimiter>,
     pub(super) rates: Option<KeyedRateLimiter<Network>>,
@@ -44,8 +47,8 @@ impl Admission {
         settings: &ServerSettings,
         tls: bool,
         rng: &Rng,
-        limiter: Option<ConcurrencyLimiter>,
-        rates: Option<KeyedRateLimiter<Network>>,
+        (limiter, rates): (Option<ConcurrencyLimiter>, Option<KeyedRateLimiter<Network>>),
+        priority: Option<PriorityOf>,
         inside: Inside,
     ) -> Self {
         let own = || settings.concurrency.and_then(|settings| ConcurrencyLimiter::new(settings).ok());
@@ -62,7 +65,12 @@ impl Admission {
             address: ClientAddressLayer::new(settings.trusted_proxies.clone()),
             deadline: deadline(settings).answer(),
             concurrency: concurrency
-                .admission(settings.queue_timeout.map_or(Wait::Reject, Wait::WaitUpTo))
+                .admission(match settings.queue_timeout {
+                    _ if settings.overload_queue => Wait::Queue,
+                    Some(time) => Wait::WaitUpTo(time),
+                    None => Wait::Reject,
+                })
+                .priority(priority.unwrap_or(|_| Priority::Interactive))
                 .answer()
                 .when(limiter.is_some()),
             rate: rate.answer().when(rates.is_some()),

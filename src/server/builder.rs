@@ -3,9 +3,10 @@ use std::net::ToSocketAddrs;
 #[cfg(unix)]
 use std::path::Path;
 
+use http::Request;
 use tokio::net::TcpListener;
 
-use super::admission::Admission;
+use super::admission::{Admission, PriorityOf};
 use super::control::{Control, MaybeTls};
 use super::error::Reason;
 use super::inside::{Inside, Place};
@@ -13,7 +14,8 @@ use super::signals::Signals;
 #[cfg(unix)]
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
-use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey, Rng};
+use crate::base::body::Body;
+use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey, Priority, Rng};
 use crate::health::Health;
 use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 
@@ -28,6 +30,7 @@ pub struct ServerBuilder {
     inside: Inside,
     observe: Observe,
     principals: Option<KeyedRateLimiter<PrincipalKey>>,
+    priority: Option<PriorityOf>,
     rates: Option<KeyedRateLimiter<Network>>,
     rng: Rng,
     stop_on_signals: bool,
@@ -75,6 +78,25 @@ impl ServerBuilder {
     /// ```
     pub fn detach(mut self, detach: Detach) -> Self {
         self.detached.push(detach);
+        self
+    }
+
+    /// Say how much a request matters, by its head: where there is too much to do, what matters less is refused first. Default: all matter the
+    /// same. See [`ConcurrencyLimitLayer::priority`](crate::limit::ConcurrencyLimitLayer::priority); what asks for the
+    /// [health](Self::health) of the server is answered at any rate.
+    ///
+    /// ```
+    /// use stonework::base::Priority;
+    /// use stonework::server::Server;
+    ///
+    /// let builder = Server::builder().priority(|request| match request.uri().path() {
+    ///     "/export" => Priority::Batch,
+    ///     _ => Priority::Interactive,
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn priority(mut self, of: fn(&Request<Body>) -> Priority) -> Self {
+        self.priority = Some(of);
         self
     }
 
@@ -284,8 +306,8 @@ impl ServerBuilder {
     fn serves<L>(mut self, listener: L, signals: Option<Signals>) -> Server<L> {
         self.fill();
         let tls = self.tls.is_some();
-        let admission =
-            Admission::new(&self.settings, tls, &self.rng, self.concurrency, self.rates, self.inside);
+        let (limits, matters) = ((self.concurrency, self.rates), self.priority);
+        let admission = Admission::new(&self.settings, tls, &self.rng, limits, matters, self.inside);
         let control = Control::new(self.settings, self.health, self.observe, self.detached, self.tls);
         Server::new(listener, control, admission, signals)
     }

@@ -17,6 +17,15 @@ use crate::limit::{InvalidConcurrency, InvalidQuota};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServer {
+    /// Two that say different things about one.
+    #[error("`{field}` and `{other}` say different things: one is enough")]
+    #[non_exhaustive]
+    Both {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setting that it contradicts.
+        other: &'static str,
+    },
     /// No limit can have these settings.
     #[error("`concurrency`: {0}")]
     Concurrency(#[source] InvalidConcurrency),

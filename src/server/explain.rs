@@ -36,6 +36,7 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         max_request_body: _, // what stands there is asked
         #[cfg(feature = "metrics")]
         metrics,
+        overload_queue,
         ping_interval,
         ping_timeout,
         principal_rate_limit: _, // likewise
@@ -116,15 +117,20 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         )?,
         None => writeln!(text)?,
     }
-    match (&admission.limiter, queue_timeout) {
-        (Some(limiter), None) => {
-            writeln!(text, "concurrency: {} at once, more are refused", limiter.limit())?
-        }
-        (Some(limiter), Some(time)) => {
+    match &admission.limiter {
+        Some(limiter) => {
             let (limit, queue) = (limiter.limit(), limiter.longest_queue());
-            writeln!(text, "concurrency: {limit} at once, {queue} more wait up to {time:?}")?;
+            write!(text, "concurrency: {limit} at once")?;
+            if limiter.is_adaptive() {
+                write!(text, " just now, as latency allows")?;
+            }
+            match queue_timeout {
+                _ if *overload_queue => writeln!(text, "; more wait in a queue that never gets old")?,
+                Some(time) => writeln!(text, ", {queue} more wait up to {time:?}")?,
+                None => writeln!(text, ", more are refused")?,
+            }
         }
-        (None, _) => writeln!(text, "concurrency: off")?,
+        None => writeln!(text, "concurrency: off")?,
     }
     match &admission.rates {
         Some(rates) => writeln!(text, "rate limit: {} for each client", rates.quota())?,

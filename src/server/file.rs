@@ -35,6 +35,7 @@ pub(super) struct Fields {
     max_request_body: OrOff<u64>,
     #[cfg(feature = "metrics")]
     metrics: bool,
+    overload_queue: bool,
     #[serde(with = "crate::base::human::plain")]
     ping_interval: Duration,
     #[serde(with = "crate::base::human::plain")]
@@ -80,6 +81,7 @@ impl From<ServerSettings> for Fields {
             max_request_body: settings.max_request_body.into(),
             #[cfg(feature = "metrics")]
             metrics: settings.metrics,
+            overload_queue: settings.overload_queue,
             ping_interval: settings.ping_interval,
             ping_timeout: settings.ping_timeout,
             principal_rate_limit: settings.principal_rate_limit.into(),
@@ -121,6 +123,7 @@ impl TryFrom<Fields> for ServerSettings {
             max_request_body: fields.max_request_body.into_option(),
             #[cfg(feature = "metrics")]
             metrics: fields.metrics,
+            overload_queue: fields.overload_queue,
             ping_interval: fields.ping_interval,
             ping_timeout: fields.ping_timeout,
             principal_rate_limit: fields.principal_rate_limit.into_option(),

@@ -52,6 +52,7 @@ pub struct ServerSettings {
     pub(super) max_request_body: Option<u64>,
     #[cfg(feature = "metrics")]
     pub(super) metrics: bool,
+    pub(super) overload_queue: bool,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
     pub(super) principal_rate_limit: Option<Quota>,
@@ -90,6 +91,7 @@ impl ServerSettings {
             max_request_body: None,
             #[cfg(feature = "metrics")]
             metrics: false,
+            overload_queue: false,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
             principal_rate_limit: None,
@@ -276,6 +278,22 @@ impl ServerSettings {
         self
     }
 
+    /// Let requests for which there is no room wait in a queue that never gets old, in the place of [`queue_timeout`](Self::queue_timeout): see
+    /// [`Admission::Queue`](crate::limit::Admission::Queue). With a limit that is [adaptive](ConcurrencySettings::adaptive) the server is well
+    /// again as soon as it can be after it was overwhelmed, whatever its clients do. Default: off.
+    ///
+    /// ```
+    /// use stonework::limit::AdaptiveSettings;
+    /// use stonework::server::ServerSettings;
+    ///
+    /// let settings = ServerSettings::new().concurrency(AdaptiveSettings::new().into()).overload_queue();
+    /// # let _ = settings;
+    /// ```
+    pub const fn overload_queue(mut self) -> Self {
+        self.overload_queue = true;
+        self
+    }
+
     /// How often an HTTP/2 client is asked whether it is still there. Default: 30 s.
     pub const fn ping_interval(mut self, interval: Duration) -> Self {
         self.ping_interval = interval;
@@ -296,7 +314,8 @@ impl ServerSettings {
     }
 
     /// How long a request for which there is no room may wait for it, in the order of arrival, before it is answered with 503. How
-    /// many may wait is said by [`ConcurrencySettings::queue`]. Default: off, they are answered at once.
+    /// many may wait is said by [`ConcurrencySettings::queue`]. Default: off, they are answered at once. See also
+    /// [`overload_queue`](Self::overload_queue).
     pub const fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = Some(limit);
         self
@@ -401,6 +420,12 @@ impl ServerSettings {
         }
         if let Some(concurrency) = &self.concurrency {
             concurrency.check().map_err(InvalidServer::Concurrency)?;
+        }
+        if self.overload_queue && self.queue_timeout.is_some() {
+            return Err(InvalidServer::Both { field: "queue_timeout", other: "overload_queue" });
+        }
+        if self.concurrency.is_none() && self.overload_queue {
+            return Err(InvalidServer::Without { field: "overload_queue", other: "concurrency" });
         }
         if self.concurrency.is_none() && self.queue_timeout.is_some() {
             return Err(InvalidServer::Without { field: "queue_timeout", other: "concurrency" });

@@ -5,7 +5,7 @@ use tokio::sync::Mutex;
 use crate::kit::{Judged, need, run, text};
 
 /// One at a time, so that each has the machine.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 async fn drains_clean(server: Judged, who: &str) {
     assert_eq!(server.closed(), [""; 0], "{who}: the server closed none");

@@ -30,6 +30,7 @@ mod live_dashboard;
 mod load;
 #[cfg(target_os = "linux")]
 mod nginx;
+mod overload;
 mod provider;
 #[cfg(feature = "redis")]
 mod redis;

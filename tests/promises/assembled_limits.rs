@@ -8,13 +8,13 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{Request, StatusCode};
 use stonework::Body;
-use stonework::base::{ClientAddress, Delivery, Error, Kind, Network, RateLimited};
+use stonework::base::{ClientAddress, Delivery, Error, Kind, Network, Priority, RateLimited};
 use stonework::breaker::BreakerSettings;
 use stonework::client::{Client, ClientSettings, Response};
 use stonework::health::Health;
 use stonework::limit::{
-    ConcurrencyLimiter, ConcurrencySettings, KeyedConcurrencyLimiter, KeyedRateLimiter, Overloaded, Quota,
-    TrustedProxies,
+    AdaptiveSettings, ConcurrencyLimiter, ConcurrencySettings, KeyedConcurrencyLimiter, KeyedRateLimiter,
+    Overloaded, Quota, TrustedProxies,
 };
 use stonework::server::{Server, ServerBuilder, ServerSettings};
 use tokio::sync::{Notify, oneshot};
@@ -170,6 +170,37 @@ async fn where_it_is_told_to_a_server_lets_requests_wait_in_the_order_of_arrival
 }
 
 #[tokio::test]
+async fn a_server_whose_limit_finds_itself_explains_it_and_refuses_what_matters_less_first() {
+    let settings = ServerSettings::new().overload_queue();
+    let builder = Server::builder().settings(settings).priority(|request| match request.uri().query() {
+        Some("batch") => Priority::Batch,
+        Some("health") => Priority::Health,
+        _ => Priority::Interactive,
+    });
+    let limit = ConcurrencySettings::adaptive(AdaptiveSettings::new().initial(1).max(1)).queue(1);
+    let limiter = ConcurrencyLimiter::new(limit).unwrap();
+    let server = Running::start(builder.concurrency_limiter(limiter.clone())).await;
+    let ask = |path: &'static str| {
+        let uri = server.uri(path);
+        tokio::spawn(async move { plain().get(uri).send().await.unwrap().status().as_u16() })
+    };
+    let first = ask("/slow");
+    soon(async {
+        while limiter.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // It need not wait for room.
+    assert_eq!(soon(ask("/?health")).await.unwrap(), 200);
+    let batch = ask("/?batch");
+    assert_eq!(soon(batch).await.unwrap(), 503, "nobody waits for long");
+    server.gate.notify_one();
+    assert_eq!(soon(first).await.unwrap(), 200);
+    assert_eq!(soon(ask("/?batch")).await.unwrap(), 200);
+}
+
+#[tokio::test]
 async fn servers_that_are_given_the_same_limiters_share_their_limits() {
     let rates = KeyedRateLimiter::<Network>::new(Quota::per_hour(1)).unwrap();
     let builder = || Server::builder().settings(behind_one_proxy()).rate_limiter(rates.clone());
@@ -201,6 +232,11 @@ async fn a_server_explains_what_a_request_meets_whatever_the_order_of_its_setter
     ] {
         assert!(there.contains(line), "{there}");
     }
+    let adaptive = ServerSettings::new().concurrency(AdaptiveSettings::new().into()).overload_queue();
+    let adaptive = Server::builder().settings(adaptive).bind("127.0.0.1:0").await.unwrap().explain();
+    let line =
+        "concurrency: 20 at once just now, as latency allows; more wait in a queue that never gets old\n";
+    assert!(adaptive.contains(line), "{adaptive}");
     let none = Server::builder().settings(ServerSettings::new().without_concurrency());
     let none = none.bind("127.0.0.1:0").await.unwrap().explain();
     for line in ["client address: the peer\n", "concurrency: off\n", "rate limit: off\n"] {
@@ -239,6 +275,13 @@ fn limits_stand_in_a_file_and_what_cannot_be_is_refused_by_name() {
             assert!(refused.contains(named), "{text}: {refused}");
         }
     }
+    let read = server(r#"{ "concurrency": { "limit": "adaptive" }, "overload_queue": true }"#);
+    let settings = ServerSettings::new().concurrency(AdaptiveSettings::new().into()).overload_queue();
+    assert_eq!(read.unwrap(), settings);
+    let refused = server(r#"{ "overload_queue": true, "queue_timeout": "1s" }"#).unwrap_err();
+    assert!(refused.contains("`queue_timeout` and `overload_queue`"), "{refused}");
+    let refused = server(r#"{ "concurrency": "off", "overload_queue": true }"#).unwrap_err();
+    assert!(refused.contains("`overload_queue`") && refused.contains("`concurrency`"), "{refused}");
     let refused = server(r#"{ "concurrency": "off", "queue_timeout": "1s" }"#).unwrap_err();
     assert!(refused.contains("`queue_timeout`") && refused.contains("`concurrency`"), "{refused}");
 }

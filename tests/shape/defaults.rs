@@ -422,6 +422,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "server `concurrency`" => {
             server.clone().concurrency(ConcurrencySettings::new(value.parse().ok()?)) == server
         }
+        "server `overload_queue`" => {
+            value == "off" && format!("{server:?}").contains("overload_queue: false")
+        }
         "server `queue_timeout`" => value == "off" && format!("{server:?}").contains("queue_timeout: None"),
         "server `rate_limit`" => value == "off" && format!("{server:?}").contains("rate_limit: None"),
         "server `trusted_proxies`" => {

@@ -80,7 +80,9 @@ impl ConcurrencyLimiter {
         }
     }
 
-    pub(in crate::limit) fn is_adaptive(&self) -> bool {
+    /// Whether it [finds out](crate::limit::AdaptiveSettings) by itself how many may be in flight.
+    #[must_use]
+    pub fn is_adaptive(&self) -> bool {
         self.core.is_adaptive()
     }
 
