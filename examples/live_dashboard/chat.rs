@@ -1,4 +1,4 @@
-//! A room in which all hear what one says, over WebSockets.
+//! A chat in which all hear what one says, over WebSockets.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ const KEPT: usize = 20;
 const LONGEST: usize = 500;
 
 #[derive(Clone)]
-pub(crate) struct Room(Arc<Shared>);
+pub(crate) struct Chat(Arc<Shared>);
 
 struct Shared {
     said: broadcast::Sender<String>,
@@ -30,14 +30,14 @@ struct Shared {
     came: AtomicUsize,
 }
 
-impl Default for Room {
+impl Default for Chat {
     fn default() -> Self {
         let (people, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self(Arc::new(Shared { said: broadcast::Sender::new(BEHIND), last: Mutex::default(), people, came }))
     }
 }
 
-impl Room {
+impl Chat {
     pub(crate) fn people(&self) -> usize {
         self.0.people.load(Ordering::Relaxed)
     }
@@ -60,13 +60,13 @@ impl Room {
     }
 }
 
-/// In the room, until this is dropped.
-struct Present(Room);
+/// In the chat, until this is dropped.
+struct Present(Chat);
 
 impl Present {
-    fn enter(room: Room) -> Self {
-        room.0.people.fetch_add(1, Ordering::Relaxed);
-        Self(room)
+    fn enter(chat: Chat) -> Self {
+        chat.0.people.fetch_add(1, Ordering::Relaxed);
+        Self(chat)
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Present {
 }
 
 pub(crate) async fn join(
-    State(room): State<Room>,
+    State(chat): State<Chat>,
     Extension(shutdown): Extension<Shutdown>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -88,13 +88,13 @@ pub(crate) async fn join(
     if headers.contains_key(ORIGIN) && origin != host {
         return StatusCode::FORBIDDEN.into_response();
     }
-    upgrade.max_message_size(16 * 1024).on_upgrade(move |socket| talk(socket, room, shutdown))
+    upgrade.max_message_size(16 * 1024).on_upgrade(move |socket| talk(socket, chat, shutdown))
 }
 
-async fn talk(mut socket: WebSocket, room: Room, shutdown: Shutdown) {
-    let room = Present::enter(room);
-    let me = format!("guest {}", 1 + room.0.0.came.fetch_add(1, Ordering::Relaxed));
-    let (last, mut said) = room.0.listen();
+async fn talk(mut socket: WebSocket, chat: Chat, shutdown: Shutdown) {
+    let chat = Present::enter(chat);
+    let me = format!("guest {}", 1 + chat.0.0.came.fetch_add(1, Ordering::Relaxed));
+    let (last, mut said) = chat.0.listen();
     let greeting = serde_json::json!({ "you": me }).to_string();
     for text in std::iter::once(greeting).chain(last) {
         if socket.send(Message::text(text)).await.is_err() {
@@ -113,7 +113,7 @@ async fn talk(mut socket: WebSocket, room: Room, shutdown: Shutdown) {
                 Err(RecvError::Closed) => return,
             },
             message = socket.recv() => match message {
-                Some(Ok(Message::Text(text))) if !text.trim().is_empty() => room.0.say(&me, text.trim()),
+                Some(Ok(Message::Text(text))) if !text.trim().is_empty() => chat.0.say(&me, text.trim()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
             },

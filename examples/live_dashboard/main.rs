@@ -3,7 +3,7 @@
 //! *The problem:* connections that stay. A stream of events and a WebSocket live as long as a page is open; they have no deadline, break off
 //! when a laptop is closed or a server is replaced, and must neither lose what happened meanwhile nor hold up a shutdown.
 //!
-//! *What to look at:* [`stats`](stats.rs), a stream of numbered events that goes on behind `Last-Event-ID`, and [`chat`](chat.rs), a room over WebSockets;
+//! *What to look at:* [`stats`](stats.rs), a stream of numbered events that goes on behind `Last-Event-ID`, and [`chat`](chat.rs), a chat over WebSockets;
 //! both listen for the end of the server. The numbers are the server's own: its limit on requests in flight, its connections,
 //! and what its metrics say that it has answered. `page.html` needs nothing else from anywhere.
 //!
@@ -38,7 +38,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use self::chat::Room;
+use self::chat::Chat;
 use self::stats::Stats;
 
 /// Nothing in the test takes longer.
@@ -47,13 +47,13 @@ const REQUESTS: u64 = 200;
 /// More would be refused.
 const AT_ONCE: usize = 500;
 
-/// What a user writes: a server, and a router with a page, a stream and a room.
+/// What a user writes: a server, and a router with a page, a stream and a chat.
 pub(crate) fn dashboard(metrics: Prometheus) -> (ServerBuilder, Stats, Router) {
     let limiter = ConcurrencyLimiter::new(AT_ONCE).expect("a valid limit");
     let settings = ServerSettings::streaming().metrics().drain_timeout(Duration::from_secs(5));
     let builder = Server::builder().settings(settings).concurrency_limiter(limiter.clone());
-    let room = Room::default();
-    let stats = Stats::new(limiter, metrics, room.clone());
+    let chat = Chat::default();
+    let stats = Stats::new(limiter, metrics, chat.clone());
     let page = || async {
         // It is all of one piece, and asks for nothing from elsewhere.
         let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -64,7 +64,7 @@ pub(crate) fn dashboard(metrics: Prometheus) -> (ServerBuilder, Stats, Router) {
         .route("/", get(page))
         .route("/favicon.ico", get(|| async { http::StatusCode::NO_CONTENT }))
         .route("/events", get(stats::events).with_state(stats.clone()))
-        .route("/chat", any(chat::join).with_state(room))
+        .route("/chat", any(chat::join).with_state(chat))
         .route("/work", get(|| async { sleep(Duration::from_millis(20)).await }));
     (builder, stats, router)
 }
@@ -136,7 +136,7 @@ async fn until(events: &mut Events, wanted: impl Fn(&Tick) -> bool) -> Option<Ti
     timeout(PATIENCE, look).await.ok()?
 }
 
-/// Somebody in the room.
+/// Somebody in the chat.
 struct Guest(WebSocketStream<TcpStream>);
 
 impl Guest {
@@ -182,7 +182,7 @@ async fn test(metrics: Prometheus) -> ExitCode {
     let mut events = EventSource::new(client.clone(), uri("/events"));
     let (mut alice, mut bob) = (Guest::enter(address).await, Guest::enter(address).await);
     let words = "does <b>anybody</b> hear me?";
-    alice.0.send(Message::text(words)).await.expect("she is in the room");
+    alice.0.send(Message::text(words)).await.expect("she is in the chat");
     let (heard, echoed) = (bob.hears_in_time("anybody").await, alice.hears_in_time("anybody").await);
     let before = until(&mut events, |tick| tick.chatting == 2).await;
 
@@ -210,7 +210,7 @@ async fn test(metrics: Prometheus) -> ExitCode {
 
     let promises = [
         (alone && page.contains("EventSource"), "the page asks for nothing from elsewhere"),
-        (heard && echoed, "what one says in the room, both hear"),
+        (heard && echoed, "what one says in the chat, both hear"),
         (before.is_some(), "the numbers know of both"),
         (before.as_ref().is_some_and(|tick| tick.connections >= 3), "and of their connections"),
         (answered as u64 == REQUESTS, "each request was answered"),
@@ -222,7 +222,7 @@ async fn test(metrics: Prometheus) -> ExitCode {
             missed == (last + 1..last + 6).collect::<Vec<_>>(),
             "a stream that is gone on with has what was missed, each once",
         ),
-        (goodbye, "who is in the room is told when the server stops"),
+        (goodbye, "who is in the chat is told when the server stops"),
         (handle.phase() == ServerPhase::Stopped && report.aborted == 0, "nothing was cut off"),
         (report.took < Duration::from_secs(4), "and nobody was waited for in vain"),
     ];

@@ -15,7 +15,7 @@ use stonework::server::{ServerHandle, Shutdown};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use super::chat::Room;
+use super::chat::Chat;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// A minute, for those who come, and those who come back.
@@ -27,7 +27,7 @@ pub(crate) struct Stats(Arc<Shared>);
 struct Shared {
     limiter: ConcurrencyLimiter,
     metrics: Prometheus,
-    room: Room,
+    chat: Chat,
     /// What was said last, with its numbers.
     ticks: Mutex<VecDeque<(u64, String)>>,
     /// The number of the newest.
@@ -35,9 +35,9 @@ struct Shared {
 }
 
 impl Stats {
-    pub(crate) fn new(limiter: ConcurrencyLimiter, metrics: Prometheus, room: Room) -> Self {
+    pub(crate) fn new(limiter: ConcurrencyLimiter, metrics: Prometheus, chat: Chat) -> Self {
         let newest = watch::Sender::new(0);
-        Self(Arc::new(Shared { limiter, metrics, room, ticks: Mutex::default(), newest }))
+        Self(Arc::new(Shared { limiter, metrics, chat, ticks: Mutex::default(), newest }))
     }
 
     /// Looks at this server for as long as the program runs.
@@ -53,7 +53,7 @@ impl Stats {
                 before = (now, answered);
                 let tick = serde_json::json!({
                     "answered": answered,
-                    "chatting": stats.room.people(),
+                    "chatting": stats.chat.people(),
                     "connections": server.connections(),
                     "in_flight": stats.limiter.in_flight(),
                     "limit": stats.limiter.limit(),
