@@ -53,6 +53,7 @@
 //! | with whose authority? | `oauth` | `oauth` |
 //! | have we done it already? | `idempotency` | `idempotency` |
 //! | what happened? | `observe` | `observe` |
+//! | what does the server tell, for as long as it lasts? | `sse` | `sse` |
 //! | all of it, as a client | `client` | `client` |
 //! | all of it, as a server | `server` | `server` |
 //! | the layers over reqwest? | `reqwest` | `reqwest` |
@@ -79,7 +80,7 @@
 //! Features only add: enabling one changes nothing in another's behaviour. `full` is all but `backoff`, `dns`, `jwt-rust-crypto`,
 //! `postgres`, `prometheus`, `redis`, `reqwest` and `sqlite`.
 //!
-//! * `retry`, `timeout` (default), `balance`, `breaker`, `coalesce`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `testing`: the
+//! * `retry`, `timeout` (default), `balance`, `breaker`, `coalesce`, `fallback`, `health`, `hedge`, `idempotency`, `pool`, `connect`, `limit`, `oauth`, `observe`, `client`, `server`, `sse`, `testing`: the
 //!   modules of that name.
 //! * `jwt`: tokens, whose signatures AWS-LC checks, which is C code. `jwt-rust-crypto`: the same with the crates of RustCrypto, alone or
 //!   beside it; that brings `rsa`, which has an advisory about the use of private keys (RUSTSEC-2023-0071), and here there are none.
@@ -162,6 +163,10 @@ pub mod client;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod server;
+
+#[cfg(feature = "sse")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sse")))]
+pub mod sse;
 
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]

@@ -20,6 +20,7 @@
         feature = "observe",
         feature = "pool",
         feature = "retry",
+        feature = "sse",
         feature = "timeout"
     )),
     allow(dead_code, unused_imports, reason = "what one module alone uses is not used without it")

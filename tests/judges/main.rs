@@ -4,6 +4,8 @@
 //! through, Redis, which also keeps what was done; and who is asking, with a proxy that says so, nginx. And tokens, with those that
 //! others make, a provider of them, and those who read ours.
 //!
+//! And the page of an example, as a browser shows it: Chromium.
+//!
 //! Each is a process that talks to ours on the loopback interface, and has a limit on its time. A program that is
 //! not there is named and its tests are skipped; with `STONEWORK_JUDGES=1` they fail. `.ci/run` installs all of them.
 
@@ -14,11 +16,17 @@ mod agreement;
 #[cfg(unix)]
 mod client;
 mod curl;
+#[cfg(feature = "prometheus")]
+mod dashboard;
 mod grpc;
 mod h2;
 mod issuer;
 mod jwt;
 mod kit;
+#[cfg(feature = "prometheus")]
+#[expect(dead_code, reason = "it runs by itself, too")]
+#[path = "../../examples/live_dashboard/main.rs"]
+mod live_dashboard;
 mod load;
 #[cfg(target_os = "linux")]
 mod nginx;

@@ -51,6 +51,7 @@ mod server;
 mod server_quota;
 mod shared_limit;
 mod shutdown;
+mod sse;
 mod storms;
 mod support;
 mod throttle;

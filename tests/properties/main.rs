@@ -23,5 +23,6 @@ mod retry;
 mod retry_after;
 mod rng;
 mod settings;
+mod sse_parsers;
 mod token_parsers;
 mod wire;

@@ -21,6 +21,7 @@ use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
+use stonework::sse::EventSourceSettings;
 use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, SendDeadlineLayer};
 
 use crate::rules::Complaints;
@@ -74,6 +75,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("tcp", format!("{:#?}", TcpSettings::new())),
         ("pool", format!("{:#?}", PoolSettings::new())),
         ("server", format!("{:#?}", ServerSettings::new())),
+        ("events", format!("{:#?}", EventSourceSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
         ("throttle", format!("{:#?}", ThrottleSettings::new())),
     ];
@@ -117,6 +119,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
     let (prober, discovery) = (ProberSettings::new(), DiscoverySettings::new());
     let (balancer, outliers) = (BalancerSettings::new(), OutlierSettings::new());
     let keys = IdempotencySettings::new();
+    let events = EventSourceSettings::new();
     let (health, pool, tcp) = (HealthSettings::new(), PoolSettings::new(), TcpSettings::new());
     Some(match name {
         // The setters refuse nonsense, so two of the values are needed at a time.
@@ -145,6 +148,11 @@ fn holds(name: &str, value: &str) -> Option<bool> {
             let names: Vec<http::HeaderName> = names.collect::<Result<_, _>>().ok()?;
             CoalesceSettings::new().ignored_headers(names) == CoalesceSettings::new()
         }
+        "events `attempts`" => events.clone().attempts(value.parse().ok()?) == events,
+        "events `idle_timeout`" => events.clone().idle_timeout(time(value)?) == events,
+        "events `max_backoff`" => events.clone().max_backoff(time(value)?) == events,
+        "events `max_event`" => events.clone().max_event(bytes(value)?) == events,
+        "events `reconnect_after`" => events.clone().reconnect_after(time(value)?) == events,
         "coalesce `max_body`" => CoalesceSettings::new().max_body(bytes(value)?) == CoalesceSettings::new(),
         "hedge `attempt_header`" => {
             hedge.clone().attempt_header(value.trim_matches('`').parse().ok()?) == hedge
