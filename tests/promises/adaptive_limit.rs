@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use stonework::base::Rng;
 use stonework::limit::{
-    AdaptiveSettings, Algorithm, ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings,
+    AdaptiveSettings, Admission, Algorithm, ConcurrencyLimitLayer, ConcurrencyLimiter, ConcurrencySettings,
     InvalidConcurrency, KeyedConcurrencyLimiter,
 };
 use tokio::sync::Semaphore;
@@ -227,6 +227,63 @@ async fn no_permit_is_lost_however_calls_are_dropped() {
         let permits: Vec<_> = std::iter::from_fn(|| limiter.try_acquire()).collect();
         assert_eq!(permits.len(), limit, "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_between_readiness_and_a_call_is_not_taken_for_the_calls() {
+    let limiter = limiter(AdaptiveSettings::new().initial(10).max(10));
+    let server = Server::new(10, 10 * MS);
+    let layer = ConcurrencyLimitLayer::from(limiter.clone()).admission(Admission::Backpressure).plain();
+    let service = layer.layer(server.service());
+    for idle in [Duration::ZERO, SECOND] {
+        for _ in 0..60 {
+            let mut all = JoinSet::new();
+            for number in 0..10 {
+                let mut service = service.clone();
+                all.spawn(async move {
+                    service.ready().await.unwrap();
+                    sleep(idle).await;
+                    // One of ten thinks better of it.
+                    if number > 0 {
+                        service.call(request(Method::GET)).await.unwrap();
+                    }
+                });
+            }
+            all.join_all().await;
+        }
+        // A dip leaves three fifths.
+        assert!(limiter.limit() >= 6, "idle for {idle:?}: {limiter:?}");
+    }
+    assert_eq!(limiter.in_flight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_permit_is_lost_between_threads() {
+    let limiter = limiter(AdaptiveSettings::new().initial(5).min(3).max(50));
+    let layer = ConcurrencyLimitLayer::from(limiter.clone()).queue().answer();
+    let service = layer.layer(service_fn(async |request: Request<Content>| {
+        for _ in 0..request.uri().path().len() {
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, Infallible>(Response::new(Content::default()))
+    }));
+    let rng = Rng::seeded(2);
+    let mut all = JoinSet::new();
+    for _ in 0..20_000 {
+        let (service, rng) = (service.clone(), rng.clone());
+        let task = all.spawn(async move { service.oneshot(request(Method::GET)).await.unwrap().status() });
+        if rng.below(4) == 0 {
+            task.abort();
+        }
+        if rng.below(50) == 0 {
+            limiter.set_limit(3 + rng.below(20) as usize);
+            tokio::task::yield_now().await;
+        }
+    }
+    while all.join_next().await.is_some() {}
+    assert_eq!((limiter.in_flight(), limiter.waiting_count()), (0, 0));
+    let limit = limiter.limit();
+    assert_eq!(std::iter::from_fn(|| limiter.try_acquire()).take(100).collect::<Vec<_>>().len(), limit);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,8 +26,9 @@ pub enum Algorithm {
 /// [`ConcurrencyLimiter`](crate::limit::ConcurrencyLimiter).
 ///
 /// It compares how long calls take, until the head of their response, with how long they take when few are in flight. While that is about
-/// the same, the limit rises; when calls take longer, since they wait for each other somewhere, it falls. It is thought about once ten times
-/// a second at most, once a second or as often as 30 calls end at least. While less than half of the limit is in flight, it stays.
+/// the same, the limit rises; when calls take longer, since they wait for each other somewhere, it falls. It looks as soon as 30 calls have
+/// ended, but no more than ten times a second, and no more than once in the time that a call takes, up to a second. While less than half
+/// of the limit is in flight, it stays.
 ///
 /// ```
 /// use stonework::limit::{Admission, AdaptiveSettings, ConcurrencyLimitLayer};

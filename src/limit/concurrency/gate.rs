@@ -140,7 +140,7 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
     fn poll_reserve(&self, slot: &mut Slot, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limiter) = self.0.of_all() else { return Poll::Ready(()) };
         if let Reserved::Nothing = slot.0 {
-            slot.0 = match limiter.try_acquire() {
+            slot.0 = match limiter.try_reserve() {
                 Some(permit) => Reserved::Permit(permit),
                 None => Reserved::Place(limiter.waiting(true)),
             };
@@ -157,7 +157,7 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
     fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<Option<Permit>, PermitTurn> {
         match std::mem::take(&mut slot.0) {
             Reserved::Permit(_) if self.0.is_exempt(request) => Entered::silently(Entry::In(None)),
-            Reserved::Permit(permit) => Entered::silently(Entry::In(Some(permit))),
+            Reserved::Permit(permit) => Entered::silently(Entry::In(Some(permit.redeem()))),
             _ => self.enter(request, Wait::Not, tells),
         }
     }

@@ -91,6 +91,11 @@ impl ConcurrencyLimiter {
         self.core.try_enter().then(|| Permit::entered(Arc::clone(&self.core), true))
     }
 
+    /// A permit for a call that has not come yet.
+    pub(in crate::limit) fn try_reserve(&self) -> Option<Permit> {
+        self.core.try_enter().then(|| Permit::reserved(Arc::clone(&self.core)))
+    }
+
     /// Unless so little room is left that it is kept for what matters more.
     pub(in crate::limit) fn try_acquire_batch(&self) -> Option<Permit> {
         self.core.try_enter_batch().then(|| Permit::entered(Arc::clone(&self.core), false))
@@ -105,8 +110,8 @@ impl ConcurrencyLimiter {
         Queued::new(Arc::clone(&self.core), priority, latest)
     }
 
-    pub(in crate::limit) fn waiting(&self, unbounded: bool) -> Waiting {
-        Waiting::new(Arc::clone(&self.core), unbounded)
+    pub(in crate::limit) fn waiting(&self, reserves: bool) -> Waiting {
+        Waiting::new(Arc::clone(&self.core), reserves)
     }
 
     #[cold]

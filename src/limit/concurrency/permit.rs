@@ -32,9 +32,28 @@ impl Permit {
     /// `is_timed`, if somebody wants to know how long it takes.
     #[inline]
     pub(super) fn entered(core: Arc<Core>, is_timed: bool) -> Self {
-        let began = (is_timed || core.is_adaptive())
-            .then(|| Began { at: scope::now(), in_flight: core.state().in_flight() });
-        Self { core, began }
+        let mut permit = Self { core, began: None };
+        if is_timed || permit.core.is_adaptive() {
+            permit.begin();
+        }
+        permit
+    }
+
+    /// Without a call yet, whose time is counted from [`begin`](Self::begin) on.
+    pub(super) const fn reserved(core: Arc<Core>) -> Self {
+        Self { core, began: None }
+    }
+
+    /// Of one that was reserved: its call begins now.
+    pub(super) fn redeem(mut self) -> Self {
+        if self.core.is_adaptive() {
+            self.begin();
+        }
+        self
+    }
+
+    fn begin(&mut self) {
+        self.began = Some(Began { at: scope::now(), in_flight: self.core.state().in_flight() });
     }
 
     /// The work was done, as far as the service is concerned: what the permit is kept for may go on. This tells an adaptive limit how long

@@ -10,8 +10,8 @@ pub(in crate::limit) struct Waiting {
     core: Arc<Core>,
     /// Zero until it has joined the queue, and when it is through.
     number: u64,
-    /// It cannot be refused.
-    unbounded: bool,
+    /// It is for a call that has not come yet, and cannot be refused.
+    reserves: bool,
 }
 
 /// Too many wait already.
@@ -19,13 +19,13 @@ pub(in crate::limit) struct Waiting {
 pub(in crate::limit) struct QueueIsFull;
 
 impl Waiting {
-    pub(super) const fn new(core: Arc<Core>, unbounded: bool) -> Self {
-        Self { core, number: 0, unbounded }
+    pub(super) const fn new(core: Arc<Core>, reserves: bool) -> Self {
+        Self { core, number: 0, reserves }
     }
 
     pub(in crate::limit) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, QueueIsFull>> {
         if self.number == 0 {
-            match self.core.join(cx.waker(), self.unbounded) {
+            match self.core.join(cx.waker(), self.reserves) {
                 Joined::Entered => {}
                 Joined::Full => return Poll::Ready(Err(QueueIsFull)),
                 Joined::Waits(number) => {
@@ -37,7 +37,8 @@ impl Waiting {
             return Poll::Pending;
         }
         self.number = 0;
-        Poll::Ready(Ok(Permit::entered(Arc::clone(&self.core), false)))
+        let core = Arc::clone(&self.core);
+        Poll::Ready(Ok(if self.reserves { Permit::reserved(core) } else { Permit::entered(core, false) }))
     }
 }
 

@@ -193,9 +193,12 @@ where
                 }
                 StateProjection::Admitted { service, request, pass } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
+                        let error = this.call.mode.err(error);
                         // Now, and not when somebody lets go of this future.
-                        *pass = None;
-                        return Poll::Ready(Err(this.call.mode.err(error)));
+                        if let Some(mut pass) = pass.take() {
+                            pass.saw(Seen::in_error(M::judged(&error)));
+                        }
+                        return Poll::Ready(Err(error));
                     }
                     // `Admitted` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");
