@@ -1,0 +1,250 @@
+//! What happens in the show: people buy, servers die, and somebody counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stonework::base::BoxError;
+use storefront::customer::{Bought, Counts, Customer, Line, Tally, line};
+use storefront::instance::{Instance, Setup};
+use storefront::scratch::Scratch;
+use storefront::{Books, DEMO_USERS, Database, Order, new_key};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::verdict::Verdict;
+
+/// Two people for each user of the shop: one name, two places at a time.
+const SHOPPERS: usize = 2 * DEMO_USERS.len();
+/// Who presses the button twice: at every so many orders.
+const TWICE: usize = 4;
+const NAMES: [&str; 2] = ["a", "b"];
+
+/// A day in the shop.
+struct Plan {
+    title: &'static str,
+    idempotency: bool,
+    /// How many each person buys, one after the other.
+    orders: usize,
+    /// How often an instance is killed, one by turns with the other, with as many orders in between.
+    kills: usize,
+}
+
+const DAY: Plan = Plan { title: "A day in the shop", idempotency: true, orders: 30, kills: 6 };
+/// Shorter: what it has to show it shows soon.
+const WITHOUT: Plan =
+    Plan { title: "The same without the idempotency layer", idempotency: false, orders: 8, kills: 2 };
+
+/// The shop as it is, and as it would be.
+pub(crate) async fn both() -> Result<Verdict, BoxError> {
+    let mut verdict = Verdict::default();
+    promises(&mut verdict, &day(&DAY).await?);
+    let what = "the audit fails: orders exist twice, which nothing but the layer prevents";
+    verdict.promise(what, day(&WITHOUT).await?.audit.times[2] > 0);
+    Ok(verdict)
+}
+
+/// What is promised, of a shop that cannot keep it.
+pub(crate) async fn without() -> Result<Verdict, BoxError> {
+    let mut verdict = Verdict::default();
+    promises(&mut verdict, &day(&WITHOUT).await?);
+    Ok(verdict)
+}
+
+fn promises(verdict: &mut Verdict, day: &Day) {
+    let Day { plan, audit, counts, reports, interchangeable } = day;
+    let wanted = SHOPPERS * plan.orders;
+    verdict.promise("each order exists exactly once", audit.times == [0, wanted, 0]);
+    verdict.promise("there is none that nobody wanted", audit.strangers == 0);
+    verdict.promise(
+        "whoever bought was told the name of that order, however often they asked",
+        audit.told == wanted,
+    );
+    verdict.promise("what was sold and what is left is what there was", audit.adds_up);
+    let both = NAMES.iter().all(|name| counts.instances.contains_key(*name));
+    let what = "both instances served, took each other's tokens, and tell everybody the same";
+    verdict.promise(what, both && *interchangeable && !counts.answers.contains_key(&401));
+    verdict.promise(
+        "at the end each of them finished what it had begun",
+        reports.iter().all(|report| report.contains("aborted: 0")),
+    );
+}
+
+/// What came of it.
+struct Day<'a> {
+    plan: &'a Plan,
+    audit: Audit,
+    counts: Counts,
+    reports: Vec<String>,
+    /// Each user is told the same by both instances, with one token.
+    interchangeable: bool,
+}
+
+async fn day(plan: &Plan) -> Result<Day<'_>, BoxError> {
+    let server = std::env::var("DATABASE_URL").ok();
+    let scratch = Scratch::new(server.as_deref()).await?;
+    let setup = Setup {
+        program: std::env::current_exe()?,
+        database: scratch.url().to_owned(),
+        key: new_key()?,
+        idempotency: plan.idempotency,
+    };
+    let mut instances = Vec::new();
+    for name in NAMES {
+        instances.push(Instance::start(&setup, name, "127.0.0.1:0").await?);
+    }
+    println!("\n{}: two instances over {}, {SHOPPERS} people\n", plan.title, scratch.engine());
+
+    let began = Instant::now();
+    let tally = Tally::default();
+    let line = line(instances.iter().map(Instance::address), &tally)?;
+    let (progress, bought) = watch::channel(0);
+    let progress = Arc::new(progress);
+    let mut people = JoinSet::new();
+    for person in 0..SHOPPERS {
+        people.spawn(buys(line.clone(), person, plan.orders, Arc::clone(&progress)));
+    }
+    let shopping = async {
+        let mut told = Vec::new();
+        while let Some(person) = people.join_next().await {
+            told.extend(person??);
+        }
+        Ok::<_, BoxError>(told)
+    };
+    let (told, instances) = tokio::try_join!(shopping, kill(instances, &setup, plan, bought))?;
+    let took = began.elapsed();
+
+    let interchangeable = interchangeable(&instances, &line, &tally).await?;
+    let mut reports = Vec::new();
+    for instance in instances {
+        reports.push(instance.stop().await?);
+    }
+    let database = Database::open(scratch.url()).await?;
+    let audit = audit(&database.books().await?, &told);
+    drop(database);
+    let counts = tally.counts();
+    let day = Day { plan, audit, counts, reports, interchangeable };
+    print(&day, &told, took);
+    scratch.remove().await?;
+    Ok(day)
+}
+
+/// Whether each user, with one token, is told the same by each instance.
+async fn interchangeable(instances: &[Instance], line: &Line, tally: &Tally) -> Result<bool, BoxError> {
+    let mut same = true;
+    for (user, password) in DEMO_USERS {
+        let customer = Customer::log_in(line.clone(), user, password).await?;
+        let mut told = Vec::new();
+        for instance in instances {
+            let line = storefront::customer::line([instance.address()], tally)?;
+            told.push(customer.over(line).get("/orders?limit=100").await?);
+        }
+        same &= told.windows(2).all(|pair| pair[0] == pair[1]);
+    }
+    Ok(same)
+}
+
+/// An order, and what its customer was told, once for each press of the button.
+struct Told {
+    user: &'static str,
+    note: String,
+    presses: Vec<Bought>,
+}
+
+/// One person, who buys one thing after the other.
+async fn buys(
+    line: Line,
+    person: usize,
+    orders: usize,
+    progress: Arc<watch::Sender<usize>>,
+) -> Result<Vec<Told>, BoxError> {
+    let (user, password) = DEMO_USERS[person % DEMO_USERS.len()];
+    let customer = Customer::log_in(line, user, password).await?;
+    let mut told = Vec::new();
+    for number in 0..orders {
+        // The note tells us which one it is. To the shop it says nothing.
+        let note = format!("person {person}, order {number}");
+        let product = ["bread", "butter", "honey"][number % 3];
+        let press = || customer.order(&note, product, 1 + number as u32 % 5, &note);
+        let presses = if number % TWICE == 0 {
+            let (first, second) = tokio::try_join!(press(), press())?;
+            vec![first, second]
+        } else {
+            vec![press().await?]
+        };
+        told.push(Told { user, note, presses });
+        progress.send_modify(|bought| *bought += 1);
+    }
+    // What was told is there, whoever is asked.
+    let last = told.last().and_then(|told| told.presses.first()).ok_or("nothing was bought")?;
+    customer.get(&format!("/orders/{}", last.id)).await?;
+    Ok(told)
+}
+
+/// Kills one instance after the other, each time when some more has been bought.
+async fn kill(
+    mut instances: Vec<Instance>,
+    setup: &Setup,
+    plan: &Plan,
+    mut bought: watch::Receiver<usize>,
+) -> Result<Vec<Instance>, BoxError> {
+    let wanted = SHOPPERS * plan.orders;
+    for kill in 1..=plan.kills {
+        bought.wait_for(|bought| *bought >= kill * wanted / (plan.kills + 1)).await?;
+        let instance = &mut instances[kill % NAMES.len()];
+        let began = Instant::now();
+        let so_far = *bought.borrow();
+        instance.kill_and_restart(setup).await?;
+        println!(
+            "    after {so_far} of {wanted} orders instance {} was killed; it is back after {:.1?}",
+            instance.name(),
+            began.elapsed()
+        );
+    }
+    Ok(instances)
+}
+
+// ───────────────────────────────────────────────────────────────────────────── the audit
+
+#[derive(Debug)]
+struct Audit {
+    /// How many orders exist never, once, and more often.
+    times: [usize; 3],
+    /// How many customers have been told the name of their order, which is the only one, whenever they were told anything.
+    told: usize,
+    /// Orders that nobody wanted.
+    strangers: usize,
+    /// What was sold and what is left is what there was.
+    adds_up: bool,
+}
+
+/// Compares what the database says with what people were told.
+fn audit(books: &Books, told: &[Told]) -> Audit {
+    let mut made: HashMap<(&str, &str), Vec<&Order>> = HashMap::new();
+    for order in &books.orders {
+        made.entry((&order.customer, &order.note)).or_default().push(order);
+    }
+    let mut audit = Audit { times: [0; 3], told: 0, strangers: 0, adds_up: books.add_up() };
+    for one in told {
+        let orders = made.remove(&(one.user, one.note.as_str())).unwrap_or_default();
+        audit.times[orders.len().min(2)] += 1;
+        let is_this = |press: &Bought| orders.len() == 1 && press.id == orders[0].id;
+        audit.told += usize::from(one.presses.iter().all(is_this));
+    }
+    audit.strangers = made.values().map(Vec::len).sum();
+    audit
+}
+
+fn print(day: &Day<'_>, told: &[Told], took: std::time::Duration) {
+    let Counts { answers, instances, unanswered } = &day.counts;
+    let twice = told.iter().filter(|told| told.presses.len() > 1).count();
+    let replayed = told.iter().flat_map(|told| &told.presses).filter(|press| press.replayed).count();
+    println!("\n    {} orders in {took:.1?}, {twice} of them by two presses of the button", told.len());
+    println!(
+        "    on the wire: {} answers, of which {instances:?}; {unanswered} requests without one",
+        answers.values().sum::<u64>()
+    );
+    println!("    by status: {answers:?}; {replayed} answers of orders came from the record of their key");
+    let [never, once, more] = day.audit.times;
+    println!("    audit: {never} orders exist never, {once} once, {more} more often\n");
+}
