@@ -34,8 +34,9 @@ const TURN: Duration = Duration::from_secs(1);
 const BY_ADDRESS: Quota = Quota::per_second(1_000).burst(2_000);
 /// What one user may ask for, from whatever address.
 const BY_USER: Quota = Quota::per_second(200).burst(400);
-/// How often passwords may be guessed from one address, and how many guesses are checked at once: each keeps a processor busy.
-const GUESSES: Quota = Quota::per_second(5).burst(50);
+/// How often passwords may be guessed from one address, and how many guesses are checked at once: each keeps a processor busy. The show logs in
+/// a dozen times.
+const GUESSES: Quota = Quota::per_second(1).burst(30);
 const GUESSES_AT_ONCE: usize = 2;
 /// How long a login waits for its turn: less than the deadline, so that it is told that there is too much to do.
 const GUESS_TURN: Duration = Duration::from_secs(3);
@@ -107,11 +108,7 @@ pub fn application(
 }
 
 /// The routes.
-///
-/// # Errors
-///
-/// If the key is none.
-pub fn router(
+fn router(
     options: &Options,
     database: Database,
     keys: IdempotencyLayer<Keys>,

@@ -15,6 +15,6 @@ mod orders;
 mod products;
 pub mod scratch;
 
-pub use app::{Options, application, router};
+pub use app::{Options, application};
 pub use database::{Books, Database, DatabaseError, Keys, Order, Product};
 pub use login::{DEMO_USERS, new_key};

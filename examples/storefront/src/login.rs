@@ -135,5 +135,8 @@ impl PasswordHash {
 
 /// Names and hashes, for a database that has none yet.
 pub(crate) fn demo_users() -> impl Iterator<Item = (&'static str, PasswordHash)> {
-    DEMO_USERS.into_iter().map(|(name, password)| (name, PasswordHash::of(password)))
+    // Once in a process: it takes a second, and tests have many databases.
+    static USERS: LazyLock<[PasswordHash; DEMO_USERS.len()]> =
+        LazyLock::new(|| DEMO_USERS.map(|(_, password)| PasswordHash::of(password)));
+    DEMO_USERS.into_iter().map(|(name, _)| name).zip(USERS.iter().cloned())
 }

@@ -77,8 +77,8 @@ impl Shop {
         let server = builder.bind("127.0.0.1:0").await.unwrap();
         let (address, handle) = (server.local_addr(), server.handle());
         tokio::spawn(server.serve(router));
-        // Each request once, so that what is answered is what is seen.
-        let settings = ClientSettings::new().without_retry().without_breaker();
+        // Each request once and as it is, so that what is answered is what is seen.
+        let settings = ClientSettings::new().without_retry().without_breaker().without_deadline_header();
         let client = Client::builder().settings(settings).build().unwrap();
         Self { address, handle, database, client }
     }
