@@ -31,9 +31,18 @@ pub(crate) struct Rude {
     pub(crate) part: &'static str,
 }
 
+/// How many requests were sent by clients who had gone when they were answered, if they were.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unheard {
+    /// Whole orders.
+    pub(crate) orders: u64,
+    /// Such as broke off in the middle.
+    pub(crate) halves: u64,
+}
+
 impl Rude {
-    /// All kinds of them, until it is over. How many orders were sent that nobody waited for.
-    pub(crate) async fn all(self) -> Result<u64, BoxError> {
+    /// All kinds of them, until it is over. What nobody has heard the answers of.
+    pub(crate) async fn all(self) -> Result<Unheard, BoxError> {
         let mut everybody = JoinSet::new();
         for _ in 0..5 {
             everybody.spawn(self.clone().dawdles());
@@ -43,11 +52,13 @@ impl Rude {
         everybody.spawn(self.clone().guesses());
         everybody.spawn(self.clone().breaks_off());
         everybody.spawn(self.leaves());
-        let mut left = 0;
+        let mut unheard = Unheard::default();
         while let Some(ended) = everybody.join_next().await {
-            left += ended??;
+            let Unheard { orders, halves } = ended??;
+            unheard.orders += orders;
+            unheard.halves += halves;
         }
-        Ok(left)
+        Ok(unheard)
     }
 
     fn is_over(&self) -> bool {
@@ -55,7 +66,7 @@ impl Rude {
     }
 
     /// Sends a head byte by byte, until the server has enough of it.
-    async fn dawdles(mut self) -> Result<u64, BoxError> {
+    async fn dawdles(mut self) -> Result<Unheard, BoxError> {
         while !self.is_over() {
             let mut stream = TcpStream::connect(self.shop).await?;
             for byte in b"GET /products HTTP/1.1\r\nhost: ".iter().chain(std::iter::repeat(&b'x')) {
@@ -68,11 +79,11 @@ impl Rude {
                 }
             }
         }
-        Ok(0)
+        Ok(Unheard::default())
     }
 
     /// What is no HTTP at all. It is answered before it is a request, or not at all, so nobody counts it.
-    async fn babbles(self) -> Result<u64, BoxError> {
+    async fn babbles(self) -> Result<Unheard, BoxError> {
         let babble: [&[u8]; 5] = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"GET / HTTP/9.9\r\n\r\n",
@@ -90,11 +101,11 @@ impl Rude {
             let _ = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await?;
             sleep(PAUSE).await;
         }
-        Ok(0)
+        Ok(Unheard::default())
     }
 
     /// Each of these has its answer, and the right one.
-    async fn asks_for_what_cannot_be(self) -> Result<u64, BoxError> {
+    async fn asks_for_what_cannot_be(self) -> Result<Unheard, BoxError> {
         let may = format!("authorization: Bearer {}", self.token);
         let json = "content-type: application/json";
         let large =
@@ -121,7 +132,7 @@ impl Rude {
             ];
             for (status, request) in &cases {
                 if self.is_over() {
-                    return Ok(0);
+                    return Ok(Unheard::default());
                 }
                 let answered = self.ask(request).await?;
                 if answered != *status {
@@ -130,11 +141,11 @@ impl Rude {
                 sleep(PAUSE).await;
             }
         }
-        Ok(0)
+        Ok(Unheard::default())
     }
 
     /// Tries one password after the other, and is told no, or to wait.
-    async fn guesses(self) -> Result<u64, BoxError> {
+    async fn guesses(self) -> Result<Unheard, BoxError> {
         let json = "content-type: application/json";
         for guess in 0.. {
             if self.is_over() {
@@ -147,29 +158,28 @@ impl Rude {
             }
             sleep(PAUSE).await;
         }
-        Ok(0)
+        Ok(Unheard::default())
     }
 
     /// Hangs up in the middle of an order. It is none.
-    async fn breaks_off(self) -> Result<u64, BoxError> {
+    async fn breaks_off(self) -> Result<Unheard, BoxError> {
         let may = format!("authorization: Bearer {}", self.token);
-        for number in 0.. {
-            if self.is_over() {
-                break;
-            }
-            let key = format!("idempotency-key: \"broken off in the {}, {number}\"", self.part);
+        let mut halves = 0;
+        while !self.is_over() {
+            let key = format!("idempotency-key: \"broken off in the {}, {halves}\"", self.part);
             let order = "{\"product\": \"bread\", \"quantity\": 1, \"note\": \"broken off\"}";
             let whole = request("POST /orders", &[&may, "content-type: application/json", &key], order);
             let mut stream = TcpStream::connect(self.shop).await?;
             stream.write_all(&whole.as_bytes()[..whole.len() - 10]).await?;
             drop(stream);
+            halves += 1;
             sleep(PAUSE).await;
         }
-        Ok(0)
+        Ok(Unheard { orders: 0, halves })
     }
 
-    /// Orders, and does not wait to hear of it. How often.
-    async fn leaves(self) -> Result<u64, BoxError> {
+    /// Orders, and does not wait to hear of it.
+    async fn leaves(self) -> Result<Unheard, BoxError> {
         let may = format!("authorization: Bearer {}", self.token);
         let mut left = 0;
         while !self.is_over() {
@@ -185,7 +195,7 @@ impl Rude {
             left += 1;
             sleep(PAUSE).await;
         }
-        Ok(left)
+        Ok(Unheard { orders: left, halves: 0 })
     }
 
     /// The status of the answer, which is counted.

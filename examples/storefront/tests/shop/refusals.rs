@@ -9,6 +9,9 @@ over_both!(every_refusal_is_a_problem, whoever_guesses_passwords_is_told_to_wait
 const JSON: (&str, &str) = ("content-type", "application/json");
 const BREAD: &str = r#"{ "product": "bread", "quantity": 1 }"#;
 
+/// A status; the method, the path, fields and the body that it is the answer to.
+type Case<'a> = (u16, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 async fn every_refusal_is_a_problem(scratch: &Scratch) {
     let shop = Shop::open(scratch).await;
     let token = format!("Bearer {}", shop.log_in(0).await);
@@ -16,7 +19,7 @@ async fn every_refusal_is_a_problem(scratch: &Scratch) {
     let key = |key| ("idempotency-key", key);
     let long = format!(r#"{{ "product": "bread", "quantity": 1, "note": "{}" }}"#, "x".repeat(101));
     let huge = format!(r#"{{ "product": "bread", "quantity": 1, "note": "{}" }}"#, "x".repeat(10_000));
-    let cases: &[(u16, &str, &str, &[(&str, &str)], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (404, "GET", "/nowhere", &[], ""),
         (404, "GET", "/orders/nowhere", &[may], ""),
         (404, "GET", "/orders/00000000000000000000000000000000", &[may], ""),
