@@ -37,7 +37,7 @@ pub async fn run(name: &str, address: &str, idempotency: bool) -> Result<(), Box
     let server = builder.stop_on_signals().bind(address).await?;
     println!("{}", server.local_addr());
     let report = server.serve_until(router, let_go()).await;
-    println!("{report:?}");
+    println!("{} {}", report.finished, report.aborted + report.detached as u64);
     Ok(())
 }
 
@@ -124,17 +124,45 @@ impl Instance {
         Ok(())
     }
 
-    /// Let it finish what it has begun. What it says of that.
+    /// Let it finish what it has begun, and begin anew in the same place.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end well, or begin, in time.
+    pub async fn restart(&mut self, setup: &Setup) -> Result<Ending, BoxError> {
+        let ending = self.end().await?;
+        *self = Self::start(setup, &self.name, &self.address.to_string()).await?;
+        Ok(ending)
+    }
+
+    /// Let it finish what it has begun.
     ///
     /// # Errors
     ///
     /// If it does not end well, and in time.
-    pub async fn stop(mut self) -> Result<String, BoxError> {
-        drop(self.process.stdin.take());
-        let report = timeout(PATIENCE, self.said.next_line()).await??.ok_or("it said nothing")?;
-        let status = timeout(PATIENCE, self.process.wait()).await??;
-        if status.success() { Ok(report) } else { Err(format!("it ended with {status}").into()) }
+    pub async fn stop(mut self) -> Result<Ending, BoxError> {
+        self.end().await
     }
+
+    async fn end(&mut self) -> Result<Ending, BoxError> {
+        drop(self.process.stdin.take());
+        let said = timeout(PATIENCE, self.said.next_line()).await??.ok_or("it said nothing")?;
+        let status = timeout(PATIENCE, self.process.wait()).await??;
+        if !status.success() {
+            return Err(format!("it ended with {status}").into());
+        }
+        let (finished, cut_off) = said.split_once(' ').ok_or("it said something else")?;
+        Ok(Ending { finished: finished.parse()?, cut_off: cut_off.parse()? })
+    }
+}
+
+/// What became of the requests that an instance had when it was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// They were answered.
+    pub finished: u64,
+    /// They were not, though there were ten seconds for it.
+    pub cut_off: u64,
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -9,7 +9,7 @@
 //! orders; and [`show.rs`](show.rs), which is what happens to them.
 //!
 //! *What it shows:* customers, each with calls to two instances that know nothing but the database and a key; some press the button twice;
-//! both instances are killed (SIGKILL) and restarted in the middle, again and again. An audit of the database then finds each order exactly
+//! both instances are killed (SIGKILL) and restarted in the middle, again and again, and one is told to stop. An audit of the database then finds each order exactly
 //! once, though nothing in it forbids a second one. Without the idempotency layer the same audit fails.
 //!
 //!     cargo run --package storefront
@@ -21,6 +21,8 @@
 //! layer is for. The third is for people: it prints what to try, and serves a page. The fourth has good and bad clients for as long as it is
 //! told, and looks at memory, descriptors and tasks. `DATABASE_URL=postgres://…` takes a server of PostgreSQL instead of a file.
 
+mod audit;
+mod measure;
 mod rude;
 mod serve;
 mod show;

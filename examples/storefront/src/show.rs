@@ -1,17 +1,18 @@
 //! What happens in the show: people buy, servers die, and somebody counts.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stonework::base::BoxError;
-use storefront::customer::{Bought, Counts, Customer, Line, Tally, line};
-use storefront::instance::{Instance, Setup};
+use storefront::customer::{Counts, Customer, Line, Tally, line};
+use storefront::instance::{Ending, Instance, Setup};
 use storefront::scratch::Scratch;
-use storefront::{Books, DEMO_USERS, Database, Order, new_key};
+use storefront::{DEMO_USERS, Database, new_key};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::audit::{Audit, Told, audit};
 use crate::verdict::Verdict;
 
 /// Two people for each user of the shop: one name, two places at a time.
@@ -52,10 +53,10 @@ pub(crate) async fn without() -> Result<Verdict, BoxError> {
 }
 
 fn promises(verdict: &mut Verdict, day: &Day) {
-    let Day { plan, audit, counts, reports, interchangeable } = day;
+    let Day { plan, audit, counts, endings, interchangeable } = day;
     let wanted = SHOPPERS * plan.orders;
     verdict.promise("each order exists exactly once", audit.times == [0, wanted, 0]);
-    verdict.promise("there is none that nobody wanted", audit.strangers == 0);
+    verdict.promise("there is none that nobody wanted", audit.strangers.is_empty());
     verdict.promise(
         "whoever bought was told the name of that order, however often they asked",
         audit.told == wanted,
@@ -65,8 +66,8 @@ fn promises(verdict: &mut Verdict, day: &Day) {
     let what = "both instances served, took each other's tokens, and tell everybody the same";
     verdict.promise(what, both && *interchangeable && !counts.answers.contains_key(&401));
     verdict.promise(
-        "at the end each of them finished what it had begun",
-        reports.iter().all(|report| report.contains("aborted: 0")),
+        "an instance that is told to stop finishes what it has begun",
+        endings.iter().all(|ending| ending.cut_off == 0),
     );
 }
 
@@ -75,7 +76,8 @@ struct Day<'a> {
     plan: &'a Plan,
     audit: Audit,
     counts: Counts,
-    reports: Vec<String>,
+    /// Of those that were told to stop: one in the middle, and both at the end.
+    endings: Vec<Ending>,
     /// Each user is told the same by both instances, with one token.
     interchangeable: bool,
 }
@@ -83,50 +85,56 @@ struct Day<'a> {
 async fn day(plan: &Plan) -> Result<Day<'_>, BoxError> {
     let server = std::env::var("DATABASE_URL").ok();
     let scratch = Scratch::new(server.as_deref()).await?;
+    println!("\n{}: two instances over {}, {SHOPPERS} people\n", plan.title, scratch.engine());
     let setup = Setup {
         program: std::env::current_exe()?,
         database: scratch.url().to_owned(),
         key: new_key()?,
         idempotency: plan.idempotency,
     };
+    let day = open(&setup, plan).await;
+    scratch.remove().await?;
+    day
+}
+
+/// From the first instance to the audit.
+async fn open<'a>(setup: &Setup, plan: &'a Plan) -> Result<Day<'a>, BoxError> {
     let mut instances = Vec::new();
     for name in NAMES {
-        instances.push(Instance::start(&setup, name, "127.0.0.1:0").await?);
+        instances.push(Instance::start(setup, name, "127.0.0.1:0").await?);
     }
-    println!("\n{}: two instances over {}, {SHOPPERS} people\n", plan.title, scratch.engine());
-
     let began = Instant::now();
     let tally = Tally::default();
     let line = line(instances.iter().map(Instance::address), &tally)?;
     let (progress, bought) = watch::channel(0);
+    let (told, (instances, ending)) =
+        tokio::try_join!(shopping(&line, plan, progress), kill(instances, setup, plan, bought))?;
+    let took = began.elapsed();
+
+    let interchangeable = interchangeable(&instances, &line, &tally).await?;
+    let mut endings = vec![ending];
+    for instance in instances {
+        endings.push(instance.stop().await?);
+    }
+    let books = Database::open(&setup.database).await?.books().await?;
+    let audit = audit(&books, &told);
+    let day = Day { plan, audit, counts: tally.counts(), endings, interchangeable };
+    print(&day, &told, took);
+    Ok(day)
+}
+
+/// Everybody, at the same time.
+async fn shopping(line: &Line, plan: &Plan, progress: watch::Sender<usize>) -> Result<Vec<Told>, BoxError> {
     let progress = Arc::new(progress);
     let mut people = JoinSet::new();
     for person in 0..SHOPPERS {
         people.spawn(buys(line.clone(), person, plan.orders, Arc::clone(&progress)));
     }
-    let shopping = async {
-        let mut told = Vec::new();
-        while let Some(person) = people.join_next().await {
-            told.extend(person??);
-        }
-        Ok::<_, BoxError>(told)
-    };
-    let (told, instances) = tokio::try_join!(shopping, kill(instances, &setup, plan, bought))?;
-    let took = began.elapsed();
-
-    let interchangeable = interchangeable(&instances, &line, &tally).await?;
-    let mut reports = Vec::new();
-    for instance in instances {
-        reports.push(instance.stop().await?);
+    let mut told = Vec::new();
+    while let Some(person) = people.join_next().await {
+        told.extend(person??);
     }
-    let database = Database::open(scratch.url()).await?;
-    let audit = audit(&database.books().await?, &told);
-    drop(database);
-    let counts = tally.counts();
-    let day = Day { plan, audit, counts, reports, interchangeable };
-    print(&day, &told, took);
-    scratch.remove().await?;
-    Ok(day)
+    Ok(told)
 }
 
 /// Whether each user, with one token, is told the same by each instance.
@@ -142,13 +150,6 @@ async fn interchangeable(instances: &[Instance], line: &Line, tally: &Tally) -> 
         same &= told.windows(2).all(|pair| pair[0] == pair[1]);
     }
     Ok(same)
-}
-
-/// An order, and what its customer was told, once for each press of the button.
-struct Told {
-    user: &'static str,
-    note: String,
-    presses: Vec<Bought>,
 }
 
 /// One person, who buys one thing after the other.
@@ -181,61 +182,35 @@ async fn buys(
     Ok(told)
 }
 
-/// Kills one instance after the other, each time when some more has been bought.
+/// Kills one instance after the other, each time when some more has been bought. The last one is told to stop, as for a new version of it.
 async fn kill(
     mut instances: Vec<Instance>,
     setup: &Setup,
     plan: &Plan,
     mut bought: watch::Receiver<usize>,
-) -> Result<Vec<Instance>, BoxError> {
+) -> Result<(Vec<Instance>, Ending), BoxError> {
     let wanted = SHOPPERS * plan.orders;
-    for kill in 1..=plan.kills {
-        bought.wait_for(|bought| *bought >= kill * wanted / (plan.kills + 1)).await?;
-        let instance = &mut instances[kill % NAMES.len()];
-        let began = Instant::now();
-        let so_far = *bought.borrow();
-        instance.kill_and_restart(setup).await?;
+    let due = |turn: usize| turn * wanted / (plan.kills + 2);
+    let tell = |so_far: usize, name: &str, what: &str, began: Instant| {
+        let took = began.elapsed();
         println!(
-            "    after {so_far} of {wanted} orders instance {} was killed; it is back after {:.1?}",
-            instance.name(),
-            began.elapsed()
+            "    after {so_far} of {wanted} orders instance {name} was {what}; it is back after {took:.1?}"
         );
+    };
+    for turn in 1..=plan.kills {
+        let so_far = *bought.wait_for(|bought| *bought >= due(turn)).await?;
+        let (instance, began) = (&mut instances[turn % NAMES.len()], Instant::now());
+        instance.kill_and_restart(setup).await?;
+        tell(so_far, instance.name(), "killed", began);
     }
-    Ok(instances)
+    let so_far = *bought.wait_for(|bought| *bought >= due(plan.kills + 1)).await?;
+    let (instance, began) = (&mut instances[0], Instant::now());
+    let ending = instance.restart(setup).await?;
+    tell(so_far, instance.name(), "told to stop", began);
+    Ok((instances, ending))
 }
 
-// ───────────────────────────────────────────────────────────────────────────── the audit
-
-#[derive(Debug)]
-struct Audit {
-    /// How many orders exist never, once, and more often.
-    times: [usize; 3],
-    /// How many customers have been told the name of their order, which is the only one, whenever they were told anything.
-    told: usize,
-    /// Orders that nobody wanted.
-    strangers: usize,
-    /// What was sold and what is left is what there was.
-    adds_up: bool,
-}
-
-/// Compares what the database says with what people were told.
-fn audit(books: &Books, told: &[Told]) -> Audit {
-    let mut made: HashMap<(&str, &str), Vec<&Order>> = HashMap::new();
-    for order in &books.orders {
-        made.entry((&order.customer, &order.note)).or_default().push(order);
-    }
-    let mut audit = Audit { times: [0; 3], told: 0, strangers: 0, adds_up: books.add_up() };
-    for one in told {
-        let orders = made.remove(&(one.user, one.note.as_str())).unwrap_or_default();
-        audit.times[orders.len().min(2)] += 1;
-        let is_this = |press: &Bought| orders.len() == 1 && press.id == orders[0].id;
-        audit.told += usize::from(one.presses.iter().all(is_this));
-    }
-    audit.strangers = made.values().map(Vec::len).sum();
-    audit
-}
-
-fn print(day: &Day<'_>, told: &[Told], took: std::time::Duration) {
+fn print(day: &Day<'_>, told: &[Told], took: Duration) {
     let Counts { answers, instances, unanswered } = &day.counts;
     let twice = told.iter().filter(|told| told.presses.len() > 1).count();
     let replayed = told.iter().flat_map(|told| &told.presses).filter(|press| press.replayed).count();

@@ -1,18 +1,21 @@
 //! Good and bad clients for as long as one likes; and then: is anything left of them, and do all counts agree?
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use stonework::base::BoxError;
-use storefront::customer::{Customer, Tally, line};
-use storefront::instance::{Instance, Setup};
+use storefront::customer::{Counts, Customer, Tally, line};
+use storefront::instance::{Ending, Instance, Setup};
 use storefront::scratch::Scratch;
 use storefront::{Books, DEMO_USERS, Database, new_key};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::audit::{Told, audit};
+use crate::measure::{Left, agree, by_status, mean, metrics, resident, settled, value};
 use crate::rude::{Rude, Unheard, ask, request};
 use crate::verdict::Verdict;
 
@@ -27,100 +30,99 @@ const LOOK: Duration = Duration::from_millis(500);
 /// By how much the last quarter may need more than the second one. SQLite's caches, of 2 MiB for each of five connections, fill while the file
 /// grows; forty bytes that are left of each request in ten minutes are more.
 const SLACK: f64 = 1.1;
-/// For connections to close and tasks to end when all clients have gone.
-const SETTLES: Duration = Duration::from_secs(30);
-
-/// Of the server's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Left {
-    descriptors: usize,
-    tasks: u64,
-}
 
 pub(crate) async fn soak(length: Duration) -> Result<Verdict, BoxError> {
     let server = std::env::var("DATABASE_URL").ok();
     let scratch = Scratch::new(server.as_deref()).await?;
+    println!("a soak of {length:?} over {}, after {WARM_UP:?} to warm up", scratch.engine());
     let (program, key) = (std::env::current_exe()?, new_key()?);
     let setup = Setup { program, database: scratch.url().to_owned(), key, idempotency: true };
-    let instance = Instance::start(&setup, "a", "127.0.0.1:0").await?;
-    let process = instance.process().ok_or("it runs")?;
-    let tally = Tally::default();
-    println!("a soak of {length:?} over {}, after {WARM_UP:?} to warm up", scratch.engine());
-
-    let before = traffic(instance.address(), &tally, "warm-up", WARM_UP, process).await?;
-    let base = settled(instance.address(), &tally, process, |_| true).await?;
-    let after = traffic(instance.address(), &tally, "soak", length, process).await?;
-    let no_more = |left: Left| left.descriptors <= base.descriptors && left.tasks <= base.tasks;
-    let left = settled(instance.address(), &tally, process, no_more).await?;
-
-    // What it says of itself is asked for once more, and is not in what it says then.
-    let counts = tally.counts();
-    let said = metrics(instance.address(), &tally).await?;
-    let report = instance.stop().await?;
-    let database = Database::open(scratch.url()).await?;
-    let books = database.books().await?;
-    drop(database);
+    let soaked = run(&setup, length).await;
     scratch.remove().await?;
+    Ok(promises(&soaked?))
+}
 
-    let mut verdict = Verdict::default();
-    let answered = by_status(&said);
-    let memory = after.memory;
+/// What there was in the end.
+struct Soaked {
+    /// The warm-up, and the soak itself.
+    parts: [Traffic; 2],
+    base: Left,
+    left: Left,
+    /// What clients say, and what the server says of itself.
+    heard: Counts,
+    said: BTreeMap<u16, u64>,
+    replayed: u64,
+    books: Books,
+    ending: Ending,
+}
+
+async fn run(setup: &Setup, length: Duration) -> Result<Soaked, BoxError> {
+    let instance = Instance::start(setup, "a", "127.0.0.1:0").await?;
+    let (shop, process) = (instance.address(), instance.process().ok_or("it runs")?);
+    let tally = Tally::default();
+    let before = traffic(shop, &tally, "warm-up", WARM_UP, process).await?;
+    let base = settled(shop, &tally, process, |_| true).await?;
+    let after = traffic(shop, &tally, "soak", length, process).await?;
+    let left = settled(shop, &tally, process, |left| left.is_no_more_than(base)).await?;
+    // In what the server says it does not count that it was asked for it just now.
+    let heard = tally.counts();
+    let said = metrics(shop, &tally).await?;
+    let ending = instance.stop().await?;
+    let books = Database::open(&setup.database).await?.books().await?;
+    let replayed = value(&said, "stonework_keyed_replayed_total")?;
+    let said = by_status(&said);
+    Ok(Soaked { parts: [before, after], base, left, heard, said, replayed, books, ending })
+}
+
+fn promises(soaked: &Soaked) -> Verdict {
+    let Soaked { parts, base, left, heard, said, replayed, books, ending } = soaked;
+    let memory = &parts[1].memory;
     let quarter = |number: usize| mean(&memory[memory.len() * number / 4..memory.len() * (number + 1) / 4]);
     let quarters: Vec<String> = (0..4).map(|number| format!("{:.1}", quarter(number) / 1024.0)).collect();
-    println!(
-        "\n    {} orders; nobody waited for the answers of {} more, and of {} that broke off",
-        after.told.len(),
-        after.unheard.orders,
-        after.unheard.halves
-    );
+    let Traffic { told, unheard: Unheard { orders, halves }, .. } = &parts[1];
+    println!("\n    {} orders; nobody waited for {orders} more, and {halves} broke off", told.len());
     println!("    memory in MiB, by quarters: {}", quarters.join(", "));
     println!("    before: {base:?}; after: {left:?}");
-    println!(
-        "    the server says:  {answered:?}\n    the clients say: {:?}, and {} without an answer",
-        counts.answers, counts.unanswered
-    );
-    println!("    {report}\n");
+    println!("    the server says:  {said:?}");
+    println!("    its clients say:  {:?}, and {} without an answer\n", heard.answers, heard.unanswered);
 
-    verdict.promise(
-        "memory is flat: the last quarter needs no more than the second",
-        quarter(3) <= quarter(1) * SLACK,
-    );
-    verdict.promise("no descriptor and no task is left", no_more(left));
-    let parts = [before.unheard, after.unheard];
-    let unawaited: u64 = parts.iter().map(|part| part.orders).sum();
-    let halves: u64 = parts.iter().map(|part| part.halves).sum();
-    let unheard = unawaited + halves + counts.unanswered;
-    verdict.promise(
-        "the server has answered what clients say that it has, by status",
-        agree(&answered, &counts.answers, unheard),
-    );
-    let (good, rude) = audit(&books, before.told.iter().chain(&after.told));
+    let mut verdict = Verdict::default();
+    let is_flat = memory.len() >= 4 && quarter(3) <= quarter(1) * SLACK;
+    verdict.promise("memory is flat: the last quarter needs no more than the second", is_flat);
+    verdict.promise("no descriptor and no task is left", left.is_no_more_than(*base));
+    let orders: u64 = parts.iter().map(|part| part.unheard.orders).sum();
+    let halves: u64 = parts.iter().map(|part| part.unheard.halves).sum();
+    let all_agree = agree(said, &heard.answers, orders + halves + heard.unanswered);
+    verdict.promise("the server has answered what its clients say, by status", all_agree);
+
+    let told: Vec<&Told> = parts.iter().flat_map(|part| &part.told).collect();
+    let audit = audit(books, told.iter().copied());
+    let good = audit.times == [0, told.len(), 0] && audit.told == told.len();
     verdict.promise(
         "each order of a good customer exists exactly once, under the name that they were told",
         good,
     );
+    let notes: HashSet<&str> = audit.strangers.iter().map(|order| order.note.as_str()).collect();
+    let rude =
+        notes.len() == audit.strangers.len() && notes.iter().all(|note| note.starts_with("left in the "));
     verdict.promise(
         "of those that nobody waited for each exists at most once, and of those that broke off none",
         rude,
     );
-    let replayed = value(&said, "stonework_keyed_replayed_total");
-    let made = *answered.get(&201).unwrap_or(&0) - replayed;
-    // Nobody may have heard of an order that is there, since its client had gone.
-    let orders = books.orders.len() as u64;
-    verdict.promise(
-        "the server has made as many orders as there are",
-        made <= orders && orders <= made + unawaited,
-    );
-    verdict.promise("what was sold and what is left is what there was", books.add_up());
-    verdict.promise("nothing was cut off at the end", report.contains("aborted: 0"));
-    Ok(verdict)
+    let made = said.get(&StatusCode::CREATED.as_u16()).copied().unwrap_or(0).saturating_sub(*replayed);
+    let there = books.orders.len() as u64;
+    // An order may be there whose answer was never made, since its client had gone.
+    verdict
+        .promise("the server has made as many orders as there are", made <= there && there <= made + orders);
+    verdict.promise("what was sold and what is left is what there was", audit.adds_up);
+    verdict.promise("nothing was cut off at the end", ending.cut_off == 0);
+    verdict
 }
 
 // ───────────────────────────────────────────────────────────────────────────── traffic
 
 struct Traffic {
-    /// Users, notes, and the name of the order.
-    told: Vec<(&'static str, String, String)>,
+    told: Vec<Told>,
     unheard: Unheard,
     /// In KiB, at equal distances.
     memory: Vec<f64>,
@@ -176,106 +178,21 @@ async fn buys(
     user: &'static str,
     part: &'static str,
     over: watch::Receiver<bool>,
-) -> Result<Vec<(&'static str, String, String)>, BoxError> {
+) -> Result<Vec<Told>, BoxError> {
     let mut told = Vec::new();
     while !*over.borrow() {
         let number = told.len();
         let note = format!("{part}, order {number}");
         let press = || customer.order(&note, "bread", 1, &note);
-        let id = if number % TWICE == 0 {
+        let presses = if number % TWICE == 0 {
             let (first, second) = tokio::try_join!(press(), press())?;
-            if first.id != second.id {
-                return Err("two presses, two orders".into());
-            }
             customer.get("/orders?limit=5").await?;
-            first.id
+            vec![first, second]
         } else {
-            press().await?.id
+            vec![press().await?]
         };
-        told.push((user, note, id));
+        told.push(Told { user, note, presses });
         sleep(PAUSE).await;
     }
     Ok(told)
-}
-
-// ───────────────────────────────────────────────────────────────────────────── what is left, and what was counted
-
-/// When nothing changes any more, and it is as it should be; or what it is at the end of our patience.
-async fn settled(
-    shop: SocketAddr,
-    tally: &Tally,
-    process: u32,
-    is_good: impl Fn(Left) -> bool,
-) -> Result<Left, BoxError> {
-    let (began, mut last, mut same) = (Instant::now(), None, 0);
-    loop {
-        let tasks = value(&metrics(shop, tally).await?, "tokio_tasks");
-        let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"))?.count();
-        let left = Left { descriptors, tasks };
-        same = if last == Some(left) { same + 1 } else { 0 };
-        last = Some(left);
-        if (same >= 10 && is_good(left)) || began.elapsed() > SETTLES {
-            return Ok(left);
-        }
-        sleep(LOOK / 5).await;
-    }
-}
-
-/// In KiB.
-fn resident(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
-fn mean(numbers: &[f64]) -> f64 {
-    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
-}
-
-/// What the server says of itself.
-async fn metrics(shop: SocketAddr, tally: &Tally) -> Result<String, BoxError> {
-    let (status, said) = ask(shop, &request("GET /metrics", &[], "")).await?;
-    tally.add(status);
-    Ok(said)
-}
-
-/// Zero, if it was never counted.
-fn value(said: &str, name: &str) -> u64 {
-    let line = said.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
-}
-
-fn by_status(said: &str) -> BTreeMap<u16, u64> {
-    let mut counts = BTreeMap::new();
-    for line in said.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count{")) {
-        let status =
-            line.split("http_response_status_code=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
-        if let (Some(Ok(status)), Some(count)) = (status.map(str::parse), count) {
-            *counts.entry(status).or_default() += count;
-        }
-    }
-    counts
-}
-
-/// No client has heard what the server has not said; and what nobody has heard are answers for which nobody waited.
-fn agree(said: &BTreeMap<u16, u64>, heard: &BTreeMap<u16, u64>, unheard: u64) -> bool {
-    let said_of = |status: &u16| said.get(status).copied().unwrap_or(0);
-    let heard_of = |status: &u16| heard.get(status).copied().unwrap_or(0);
-    let surplus: u64 = said.keys().map(|status| said_of(status).saturating_sub(heard_of(status))).sum();
-    heard.keys().all(|status| heard_of(status) <= said_of(status)) && surplus <= unheard
-}
-
-/// Whether the orders of good customers are there as they should be, and those of the others.
-fn audit<'a>(books: &Books, told: impl Iterator<Item = &'a (&'static str, String, String)>) -> (bool, bool) {
-    let mut made: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
-    for order in &books.orders {
-        made.entry((&order.customer, &order.note)).or_default().push(&order.id);
-    }
-    let mut good = true;
-    for (user, note, id) in told {
-        good &= made.remove(&(*user, note.as_str())).is_some_and(|ids| ids == [id]);
-    }
-    let rude = made.iter().all(|((_, note), ids)| note.starts_with("left in the ") && ids.len() == 1);
-    (good, rude)
 }

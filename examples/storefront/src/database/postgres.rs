@@ -7,10 +7,8 @@ use stonework::pool::{Pool, PoolSettings, Pooled};
 use stonework_databases::Postgres as Manager;
 use tokio_postgres::{NoTls, Row};
 
-use super::{
-    BOOKS, Books, DatabaseError, GOODS, IS_THERE, NewOrder, ORDER, ORDERS, Order, PASSWORD, PLACE, PRODUCTS,
-    Placed, Product, SELL,
-};
+use super::statements::{BOOKS, IS_THERE, ORDER, ORDERS, PASSWORD, PLACE, PRODUCTS, SELL};
+use super::{Books, DatabaseError, GOODS, NewOrder, Order, Placed, Product};
 use crate::login::{PasswordHash, demo_users};
 
 /// A server of PostgreSQL takes a hundred by default, of which each instance of the shop has these and one more for its keys.

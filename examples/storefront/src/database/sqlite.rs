@@ -7,10 +7,8 @@ use stonework::idempotency::{Claim, Held, Record, SqliteStore};
 use stonework::pool::{Pool, PoolSettings};
 use stonework_databases::{Sqlite as Manager, blocking};
 
-use super::{
-    BOOKS, Books, DatabaseError, GOODS, IS_THERE, NewOrder, ORDER, ORDERS, Order, PASSWORD, PLACE, PRODUCTS,
-    Placed, Product, SELL,
-};
+use super::statements::{BOOKS, IS_THERE, ORDER, ORDERS, PASSWORD, PLACE, PRODUCTS, SELL};
+use super::{Books, DatabaseError, GOODS, NewOrder, Order, Placed, Product};
 use crate::login::{PasswordHash, demo_users};
 
 /// There is one writer at a time, whatever the number of connections; these are for those who read meanwhile.
