@@ -11,8 +11,8 @@ use super::statements::{BOOKS, IS_THERE, ORDER, ORDERS, PASSWORD, PLACE, PRODUCT
 use super::{Books, DatabaseError, GOODS, NewOrder, Order, Placed, Product};
 use crate::login::{PasswordHash, demo_users};
 
-/// A server of PostgreSQL takes a hundred by default, of which each instance of the shop has these and one more for its keys.
-const CONNECTIONS: usize = 8;
+/// A server of PostgreSQL takes a hundred by default, of which each instance of the shop has these, from the start, and one more for its keys.
+const CONNECTIONS: usize = 4;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, salt BYTEA NOT NULL, hash BYTEA NOT NULL);
@@ -40,7 +40,10 @@ pub struct Postgres {
 impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self, DatabaseError> {
         let manager = Manager::new(url)?.named("storefront");
-        let pool = Pool::builder(manager).settings(PoolSettings::new().max(CONNECTIONS)).name("shop").build();
+        let pool = Pool::builder(manager)
+            .settings(PoolSettings::new().max(CONNECTIONS).min_idle(CONNECTIONS))
+            .name("shop")
+            .build();
         let pool = pool.map_err(|error| DatabaseError::Settings(error.into()))?;
         let keys = PostgresStore::new(url.parse()?, NoTls);
         keys.create_table().await.map_err(|error| DatabaseError::Keys(error.into()))?;

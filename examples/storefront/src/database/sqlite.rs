@@ -11,7 +11,8 @@ use super::statements::{BOOKS, IS_THERE, ORDER, ORDERS, PASSWORD, PLACE, PRODUCT
 use super::{Books, DatabaseError, GOODS, NewOrder, Order, Placed, Product};
 use crate::login::{PasswordHash, demo_users};
 
-/// There is one writer at a time, whatever the number of connections; these are for those who read meanwhile.
+/// There is one writer at a time, whatever the number of connections; these are for those who read meanwhile. They are there from the
+/// start, so that nobody waits for one to be opened.
 const CONNECTIONS: usize = 4;
 
 const TABLES: &str = "
@@ -38,7 +39,7 @@ impl Sqlite {
         let keys = SqliteStore::open(path).await.map_err(|error| DatabaseError::Settings(error.into()))?;
         // An order that was answered for is on the disk, as its key is.
         let pool = Pool::builder(Manager::new(path).durable()).name("shop");
-        let pool = pool.settings(PoolSettings::new().max(CONNECTIONS)).build();
+        let pool = pool.settings(PoolSettings::new().max(CONNECTIONS).min_idle(CONNECTIONS)).build();
         let this = Self { pool: pool.map_err(|error| DatabaseError::Settings(error.into()))?, keys };
         this.with(fill).await?;
         Ok(this)

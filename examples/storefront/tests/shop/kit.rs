@@ -11,6 +11,7 @@ use stonework::observe::Prometheus;
 use stonework::server::ServerHandle;
 use storefront::scratch::Scratch;
 use storefront::{Books, DEMO_USERS, Database, Options, application, new_key};
+use tokio::sync::Semaphore;
 
 /// The same tests over a file, and over a server of PostgreSQL.
 macro_rules! over_both {
@@ -29,6 +30,7 @@ macro_rules! over_both {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     let Some(server) = crate::postgres::Server::shared() else { return };
+                    let _turn = crate::kit::POSTGRES.acquire().await.unwrap();
                     super::$test(&storefront::scratch::Scratch::new(Some(&server.url())).await.unwrap()).await;
                 }
             )+
@@ -36,6 +38,9 @@ macro_rules! over_both {
     };
 }
 pub(crate) use over_both;
+
+/// The server of the tests takes sixty sessions, and each test has two instances with five of them, and a few beside them.
+pub(crate) static POSTGRES: Semaphore = Semaphore::const_new(3);
 
 /// An instance of the shop, in this process.
 pub(crate) struct Shop {

@@ -33,6 +33,7 @@ async fn without_the_idempotency_layer_the_audit_fails_and_nothing_else_does() {
 #[tokio::test]
 async fn over_postgres_every_promise_is_kept_as_well() {
     let Some(server) = crate::postgres::Server::shared() else { return };
+    let _turn = crate::kit::POSTGRES.acquire().await.unwrap();
     let (said, well) = storefront(&[], Some(&server.url())).await;
     assert!(well && said.contains("two instances over PostgreSQL"), "{said}");
 }
