@@ -144,7 +144,8 @@ fn router(
         .with_state(shop))
 }
 
-/// What stands around the routes of those who have logged in. Who it is comes first: a rate and a key belong to somebody. A method that there
+/// What stands around the routes of those who have logged in; not around the whole server, as `ServerBuilder::jwt` and `idempotency` have it,
+/// since some routes are for everybody. Who it is comes first: a rate and a key belong to somebody. A method that there
 /// is not is refused without any of it.
 fn for_users(
     verifier: Verifier,

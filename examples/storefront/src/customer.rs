@@ -195,6 +195,12 @@ impl Customer {
         Ok(until_known(&self.line, StatusCode::OK, request).await?.1)
     }
 
+    /// What they prove with who they are.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same one, with the same token, over another line.
     #[must_use]
     pub fn over(&self, line: Line) -> Self {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::{Told, audit};
 use crate::measure::{Left, agree, by_status, mean, metrics, resident, settled, value};
-use crate::rude::{Rude, Unheard, ask, request};
+use crate::rude::{Rude, Unheard};
 use crate::verdict::Verdict;
 
 /// Before anything is measured, so that what is made once has been made: connections to the database, buffers, threads.
@@ -137,14 +137,14 @@ async fn traffic(
 ) -> Result<Traffic, BoxError> {
     let (end, over) = watch::channel(false);
     let line = line([shop], tally)?;
-    let mut good = JoinSet::new();
+    let (mut good, mut token) = (JoinSet::new(), String::new());
     for (user, password) in DEMO_USERS {
         let customer = Customer::log_in(line.clone(), user, password).await?;
+        token = customer.token().to_owned();
         good.spawn(buys(customer, user, part, over.clone()));
     }
     // The connections of the good ones are theirs alone.
     drop(line);
-    let token = token(shop, tally).await?;
     let rude = Rude { shop, token, tally: tally.clone(), over, part };
     let rude = tokio::spawn(rude.all());
 
@@ -159,17 +159,6 @@ async fn traffic(
         told.extend(customer??);
     }
     Ok(Traffic { told, unheard: rude.await??, memory })
-}
-
-/// For those who do not use the client.
-async fn token(shop: SocketAddr, tally: &Tally) -> Result<String, BoxError> {
-    let (user, password) = DEMO_USERS[0];
-    let credentials = serde_json::json!({ "user": user, "password": password }).to_string();
-    let (status, answer) =
-        ask(shop, &request("POST /login", &["content-type: application/json"], &credentials)).await?;
-    tally.add(status);
-    let token = answer.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    Ok(token.ok_or_else(|| format!("no token: {answer}"))?.to_owned())
 }
 
 /// One good customer, until it is over.
