@@ -17,9 +17,9 @@ use crate::stack::client;
 use crate::traffic::{shares, traffic};
 
 const STOPPED: Duration = Duration::from_millis(500);
-const END: Duration = Duration::from_millis(3_400);
+const END: Duration = Duration::from_millis(3_200);
 /// The last part, in which it has gone.
-const GONE: Duration = Duration::from_millis(2_600);
+const GONE: Duration = Duration::from_millis(2_400);
 const LEAVER: usize = 2;
 /// For what ought to come at once.
 const SOON: Duration = Duration::from_secs(5);

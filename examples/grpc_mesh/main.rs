@@ -6,19 +6,21 @@
 //!
 //! *What to look at:* [`stack`], through which every service here calls the next one; [`node`], the server that each of them is; and
 //! [`services`], what they do, in which nothing of the above is mentioned. The services are tonic's, with messages of prost; what a generator
-//! would write stands in [`proto`], by hand, so that nobody needs `protoc`. Then four scenes: [`deadlines`], [`statuses`], [`killed`], [`drained`].
+//! would write stands in [`proto`], by hand, so that nobody needs `protoc`. Then five scenes: [`deadlines`], [`statuses`], [`frozen`], [`killed`],
+//! [`drained`].
 //!
 //! *What it shows:* a deadline that everybody behind it has, less what was used; work that ends everywhere when its caller gives up;
 //! `UNAVAILABLE`, `INVALID_ARGUMENT` and `RESOURCE_EXHAUSTED` with a pushback, each as it wants to be taken; retries of several hops that
-//! do not multiply; three replicas, one of which is killed and comes back, with probes over gRPC's own health protocol; and one that is told to
-//! stop, says so, finishes what it has, and is missed by nobody.
+//! do not multiply; three replicas with probes over gRPC's own health protocol, of which one falls silent, one is killed and comes back, and one
+//! is told to stop, says so, finishes what it has, and is missed by nobody.
 //!
 //!     cargo run --example grpc_mesh
 //!
-//! It takes about nine seconds, and ends with exit code 0 if every claim held.
+//! It takes about fourteen seconds, and ends with exit code 0 if every claim held.
 
 mod deadlines;
 mod drained;
+mod frozen;
 mod killed;
 #[path = "../kit/mod.rs"]
 mod kit;
@@ -48,6 +50,7 @@ async fn play() -> Result<Verdict, BoxError> {
     let mut mesh = Mesh::start().await?;
     deadlines::play(&mesh, &mut verdict).await?;
     statuses::play(&mesh, &mut verdict).await?;
+    frozen::play(&mesh, &mut verdict).await?;
     killed::play(&mut mesh, &mut verdict).await?;
     drained::play(&mut mesh, &mut verdict).await?;
     Ok(verdict)

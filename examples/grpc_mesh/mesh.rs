@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use stonework::balance::{Balancer, BalancerSettings, Pick};
-use stonework::base::{Backoff, BoxError, ClassifyGrpc, EndpointId};
+use stonework::balance::{Balancer, BalancerSettings, EndpointStats, Pick};
+use stonework::base::{Backoff, BoxError, ClassifyGrpc, EndpointId, EndpointState};
 use stonework::health::{GrpcProbe, Prober, ProberSettings};
 use stonework::testing::Recorder;
 
 use crate::log::Log;
 use crate::node::{Node, SERVICE};
 use crate::services::{Checkout, Pricing, Stock};
-use crate::stack::{Stack, client, endpoint, stack};
+use crate::stack::{Endpoint, Stack, client, endpoint, stack};
 
 pub(crate) const NAMES: [&str; 3] = ["b1", "b2", "b3"];
 
@@ -21,6 +21,7 @@ pub(crate) struct Mesh {
     /// What A's retries, its balancer and the prober have told.
     pub(crate) events: Recorder,
     pub(crate) bs: Vec<Node>,
+    balancer: Balancer<Endpoint>,
     c: EndpointId,
     // They live as long as this.
     _prober: Prober,
@@ -55,16 +56,17 @@ impl Mesh {
 
         // Whoever stops is left alone within a second: that is two probes, each of which may take nearly all of its time.
         let probes = ProberSettings::new().interval(ms(400)).timeout(ms(350)).fall(2).rise(2);
+        let told = balancer.clone();
         let prober = Prober::builder(GrpcProbe::new(client()?).service(SERVICE))
             .settings(probes)
             .observer(events.clone())
-            .on_change(move |id, fitness| balancer.found(id, fitness))
+            .on_change(move |id, fitness| told.found(id, fitness))
             .build()?;
         prober.set(bs.iter().map(Node::id));
         if !prober.wait_first(Duration::from_secs(10)).await {
             return Err("the servers did not come up".into());
         }
-        Ok(Self { log, front, events, bs, c: c.id(), _prober: prober, _nodes: [a, c] })
+        Ok(Self { log, front, events, bs, balancer, c: c.id(), _prober: prober, _nodes: [a, c] })
     }
 
     /// Starts a B again where it was.
@@ -72,6 +74,21 @@ impl Mesh {
         let port = self.bs[at].port();
         self.bs[at] = pricing(NAMES[at], &self.log, &self.c, port).await?;
         Ok(())
+    }
+
+    /// How often the balancer has sent something to this B.
+    pub(crate) fn sent_to(&self, at: usize) -> Option<u64> {
+        self.stats_of(at).map(|stats| stats.calls())
+    }
+
+    /// What the balancer thinks of this B.
+    pub(crate) fn state_of(&self, at: usize) -> Option<EndpointState> {
+        self.stats_of(at).map(|stats| stats.state())
+    }
+
+    fn stats_of(&self, at: usize) -> Option<EndpointStats> {
+        let id = self.bs[at].id();
+        self.balancer.stats().endpoints().iter().find(|stats| *stats.id() == id).cloned()
     }
 
     /// A way to a single B, past the balancer.

@@ -1,6 +1,7 @@
 //! A server that answers gRPC, and probes of its health. It has a runtime of its own, which takes everything with it when it is killed.
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use tower::Layer;
 /// What probes ask for.
 pub(crate) const SERVICE: &str = "shop";
 /// How long one that stops goes on before it closes its port: longer than it takes until everybody has noticed.
-const LAME_DUCK: Duration = Duration::from_millis(1_500);
+const LAME_DUCK: Duration = Duration::from_millis(1_100);
 
 pub(crate) struct Node {
     address: SocketAddr,
@@ -49,6 +50,15 @@ impl Node {
 
     pub(crate) const fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Lets it do nothing, until what comes back is dropped. Its connections stay, and the system goes on to take others for it.
+    pub(crate) fn freeze(&self) -> Result<Sender<()>, BoxError> {
+        let (ice, thaws) = channel();
+        let runtime = self.runtime.as_ref().ok_or("it was killed before")?;
+        // Its only thread waits here, and with it everything that it would do.
+        runtime.spawn(async move { thaws.recv() });
+        Ok(ice)
     }
 
     /// Ends it in the middle of whatever it does.

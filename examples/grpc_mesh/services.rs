@@ -14,7 +14,7 @@ use crate::stack::Stack;
 /// How long A and B think where they are asked to.
 pub(crate) const THINKS: Duration = Duration::from_millis(40);
 /// How long B takes where it is asked to be slow: longer than it takes until a server that stops closes its port.
-pub(crate) const SLOW: Duration = Duration::from_millis(2_200);
+pub(crate) const SLOW: Duration = Duration::from_millis(1_600);
 /// When a B that is exhausted wants to be asked again.
 pub(crate) const PUSHBACK: Duration = Duration::from_millis(250);
 

@@ -41,7 +41,8 @@ where
             .layer(TimeoutLayer::new(Duration::from_secs(5)))
             // It reads the status of gRPC, and what a server says of coming back.
             .layer(RetryLayer::from(retry).classify(ClassifyGrpc).observer(observer))
-            .layer(AttemptTimeoutLayer::new(Duration::from_secs(4)))
+            // Less than half of that, so that there is time for another one where nothing is heard.
+            .layer(AttemptTimeoutLayer::new(Duration::from_millis(2_200)))
             .map_response(|response: Response<B>| response.map(Body::new))
             .service(whom),
     ))

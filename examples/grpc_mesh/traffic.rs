@@ -21,6 +21,7 @@ pub(crate) struct Asked {
     pub(crate) path: &'static str,
     /// When, from the beginning on.
     pub(crate) at: Duration,
+    pub(crate) took: Duration,
     pub(crate) answer: Result<Price, Status>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) async fn traffic(front: Stack, name: &'static str, length: Duration) 
         let (front, item) = (front.clone(), format!("{name} {number}"));
         calls.spawn(async move {
             let answer = call(&front, path, Order::new(item.clone(), Wish::Usual)).await;
-            Asked { item, path, at, answer }
+            Asked { item, path, at, took: start.elapsed() - at, answer }
         });
     }
     calls.join_all().await

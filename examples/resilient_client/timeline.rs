@@ -12,6 +12,9 @@ use crate::api::Mood;
 /// As long as the whole of it fits into a line.
 const COLUMN: Duration = Duration::from_millis(100);
 
+/// The name of a line, and what is counted in it.
+type Lane = (&'static str, fn(&Event) -> bool);
+
 /// Keeps what it is told, and when. It is a handle: one goes to the client, another one draws.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
@@ -32,15 +35,11 @@ impl Timeline {
 
     /// Each change of the circuit's state, and when it was.
     pub(crate) fn circuit(&self) -> Vec<(Instant, CircuitState)> {
-        let changes = self
-            .locked()
-            .iter()
-            .filter_map(|(at, event)| match event {
-                Event::CircuitChanged { to, .. } => Some((*at, *to)),
-                _ => None,
-            })
-            .collect();
-        changes
+        let change = |(at, event): &(Instant, Event)| match event {
+            Event::CircuitChanged { to, .. } => Some((*at, *to)),
+            _ => None,
+        };
+        self.locked().iter().filter_map(change).collect()
     }
 
     /// How often an attempt was not repeated for this reason.
@@ -58,7 +57,7 @@ impl Timeline {
         };
         line("the shop", moods(start, script, columns));
         line("circuit", self.states(start, columns));
-        let lanes: [(&str, fn(&Event) -> bool); 7] = [
+        let lanes: [Lane; 7] = [
             ("asked", |event| matches!(event, Event::AttemptStarted { attempt: 1, .. })),
             ("again", |event| matches!(event, Event::AttemptStarted { attempt: 2.., .. })),
             ("good", |event| ended(event, Outcome::Success)),
