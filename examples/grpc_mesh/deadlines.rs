@@ -13,14 +13,14 @@ use crate::mesh::Mesh;
 use crate::proto::{Order, Price, QUOTE, Wish, call};
 use crate::services::THINKS;
 
-/// What the first caller has: enough for all three.
-const GIVEN: Duration = Duration::from_millis(400);
+/// What the first caller has: enough for all three, also on a machine that has other things to do.
+const GIVEN: Duration = Duration::from_millis(1_000);
 /// What the second has, for an answer that never comes.
 const SHORT: Duration = Duration::from_millis(250);
 /// What each hop keeps for the way back of the answer: the default of those who tell the next one.
 const MARGIN: Duration = Duration::from_millis(10);
-/// What anything may take longer on a machine that has other things to do.
-const LATE: Duration = Duration::from_millis(200);
+/// What anything may take longer there. The next limit on whatever is given up here is seconds away.
+const LATE: Duration = Duration::from_millis(500);
 
 /// Gives the call up after so long, as a handler with a deadline does.
 async fn within(limit: Duration, call: impl Future<Output = Result<Price, Status>>) -> Result<Price, Status> {

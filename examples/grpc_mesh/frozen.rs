@@ -2,78 +2,72 @@
 
 use std::time::Duration;
 
-use stonework::base::{BoxError, Ending, EndpointState, Event, Kind};
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use stonework::base::{BoxError, Ending, Event, Kind};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::kit::Verdict;
-use crate::mesh::{Mesh, NAMES};
+use crate::mesh::{Mesh, NAMES, SLOW_START};
 use crate::proto::{BUY, QUOTE};
-use crate::traffic::{shares, traffic};
+use crate::traffic::{Traffic, failures, part, shares};
 
-const FREEZES: Duration = Duration::from_millis(300);
+/// How long it goes well at first.
+const WELL: Duration = Duration::from_millis(300);
 /// Longer than two probes take that have no answer, and than an attempt may take.
-const THAWS: Duration = Duration::from_millis(3_000);
-/// By then it was probed often enough, and its slow start is over.
-const CALM: Duration = Duration::from_millis(4_300);
-const END: Duration = Duration::from_millis(5_000);
+const FROZEN: Duration = Duration::from_millis(2_700);
+/// The last part, in which it has all that it had before.
+const CALM: Duration = Duration::from_millis(600);
 const VICTIM: usize = 0;
-/// For what ought to come soon.
-const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
-    let name = NAMES[VICTIM];
-    println!("\nA hundred calls a second; {name} freezes after {FREEZES:?}, and thaws after {THAWS:?}\n");
+    println!("\nA hundred calls a second; {} freezes for {FROZEN:?}\n", NAMES[VICTIM]);
     drop(mesh.events.take());
-    let start = Instant::now();
-    let asked = tokio::spawn(traffic(mesh.front.clone(), "frozen", END));
-    sleep_until(start + FREEZES).await;
-    let ice = mesh.bs[VICTIM].freeze()?;
-    timeout(SOON, left_alone(mesh)).await?;
-    let (noticed, before) = (start.elapsed(), mesh.sent_to(VICTIM));
-    sleep_until(start + THAWS).await;
-    let after = mesh.sent_to(VICTIM);
+    let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "frozen"));
+    sleep_until(start + WELL).await;
+    let (freezes, ice) = (Instant::now(), mesh.bs[VICTIM].freeze()?);
+    let noticed = mesh.left_alone(VICTIM).await?;
+    let before = mesh.sent_to(VICTIM);
+    sleep_until(freezes + FROZEN).await;
+    let (thaws, after) = (Instant::now(), mesh.sent_to(VICTIM));
     drop(ice);
-    let asked = asked.await?;
+    let welcome = mesh.taken_back(VICTIM).await?;
+    sleep(SLOW_START).await;
+    let calm = Instant::now();
+    sleep(CALM).await;
+    let asked = traffic.end().await?;
 
+    let end = Instant::now();
+    println!("  answered by           {}", NAMES.join("   "));
+    for (name, from, to) in
+        [("all are well", start, freezes), ("one is frozen", freezes, thaws), ("and again well", calm, end)]
+    {
+        println!("  {name:<18} {}", shares(&asked, from, to).map(|share| format!("{share:>4} ")).concat());
+    }
     let slowest = asked.iter().map(|asked| asked.took).max().unwrap_or_default();
-    println!("  noticed after {noticed:.1?}; the slowest call of all took {slowest:.1?}");
     println!(
-        "  answered by {}: {:?}, while it is frozen {:?}, and in the end {:?}\n",
-        NAMES.join(", "),
-        shares(&asked, Duration::ZERO, FREEZES),
-        shares(&asked, FREEZES, THAWS),
-        shares(&asked, CALM, END)
+        "\n  left alone after {noticed:.1?}, and asked again {welcome:.1?} after it thaws; the slowest call of all took {slowest:.1?}\n"
     );
-    let of = |path: &'static str| asked.iter().filter(move |asked| asked.path == path);
-    let failed = of(QUOTE).filter(|asked| asked.answer.is_err()).count();
+
+    let buys = || asked.iter().filter(|asked| asked.path == BUY);
+    let (all, failed, first) = failures(&asked, &[QUOTE]);
     let is_late =
         |event: &Event| matches!(event, Event::AttemptEnded { ending: Ending::Error(Kind::Timeout), .. });
     let given_up = mesh.events.take().iter().filter(|event| is_late(event)).count();
     verdict.claim(
         failed == 0 && given_up > 0,
         format!(
-            "no call fails that may be repeated: {failed} of {}; {given_up} attempts heard nothing and were given up",
-            of(QUOTE).count()
+            "no call fails that may be repeated: {failed} of {all}{first}; attempts that heard nothing and were given up: {given_up}"
         ),
     );
     verdict.claim(
-        of(BUY).all(|asked| mesh.log.at_b(&asked.item).len() <= 1),
-        "none that may not is made twice, also where it lay in the ice",
+        buys().all(|asked| mesh.log.at_b(&asked.item).len() <= 1),
+        format!("none of {} that may not is made twice, also where it lay in the ice", buys().count()),
     );
     verdict.claim(
-        noticed < THAWS && before == after,
+        noticed < FROZEN && before == after,
         "two probes without an answer are enough: from then on it is sent nothing",
     );
-    let last = shares(&asked, CALM, END);
-    let share = last[VICTIM] as f64 / last.iter().sum::<usize>().max(1) as f64;
+    let share = part(shares(&asked, calm, end), VICTIM);
+    // A third is what is expected, and never by chance a third of that.
     verdict.claim(share > 0.1, format!("it has its share again when it answers: {:.0} %", 100.0 * share));
     Ok(())
-}
-
-/// Looks every now and then, until the balancer does not count on it any more.
-async fn left_alone(mesh: &Mesh) {
-    let mut looks = interval(Duration::from_millis(20));
-    while mesh.state_of(VICTIM) == Some(EndpointState::Ready) {
-        looks.tick().await;
-    }
 }

@@ -62,6 +62,8 @@ pub(crate) enum Wish {
     Exhausted = 7,
     /// C answers `UNAVAILABLE`.
     StockAway = 8,
+    /// B never answers the first time.
+    StuckOnce = 9,
 }
 
 impl Order {

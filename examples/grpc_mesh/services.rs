@@ -70,6 +70,7 @@ impl Pricing {
         match order.wish() {
             Wish::Think => sleep(THINKS).await,
             Wish::Slow => sleep(SLOW).await,
+            Wish::StuckOnce if is_first => pending().await,
             Wish::UnavailableOnce if is_first => return Err(Status::unavailable("not at this moment")),
             Wish::Invalid => return Err(Status::invalid_argument("there is no such thing")),
             Wish::ExhaustedOnce if is_first => return Err(exhausted(&PUSHBACK.as_millis().to_string())),

@@ -19,8 +19,16 @@ use crate::proto::{COUNT, LOOK, QUOTE};
 pub(crate) type Stack = BoxCloneSyncService<Request<tonic::body::Body>, Response<Body>, Status>;
 pub(crate) type Endpoint = BoxCloneSyncService<Request<Body>, Response<Body>, Error>;
 
-/// `whom` to call: an [`endpoint`], or a balancer over several.
-pub(crate) fn stack<S, B>(whom: S, observer: impl Observer + 'static) -> Result<Stack, InvalidBackoff>
+/// How long a call takes at most, with all that it needs behind.
+pub(crate) const WHOLE: Duration = Duration::from_secs(5);
+
+/// `whom` to call: an [`endpoint`], or a balancer over several. `attempt` is how long one of them may say nothing; a limit helps where the next
+/// attempt goes to another, and only there: a hop before it that was as impatient would take the time away that this other one needs.
+pub(crate) fn stack<S, B>(
+    whom: S,
+    attempt: Duration,
+    observer: impl Observer + 'static,
+) -> Result<Stack, InvalidBackoff>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Error, Future: Send>
         + Clone
@@ -38,11 +46,10 @@ where
             .map_err(|error| status(&error))
             .map_request(|request: Request<tonic::body::Body>| request.map(Body::new))
             // Cut to the deadline of whoever is being answered, if that is earlier.
-            .layer(TimeoutLayer::new(Duration::from_secs(5)))
+            .layer(TimeoutLayer::new(WHOLE))
             // It reads the status of gRPC, and what a server says of coming back.
             .layer(RetryLayer::from(retry).classify(ClassifyGrpc).observer(observer))
-            // Less than half of that, so that there is time for another one where nothing is heard.
-            .layer(AttemptTimeoutLayer::new(Duration::from_millis(2_200)))
+            .layer(AttemptTimeoutLayer::new(attempt))
             .map_response(|response: Response<B>| response.map(Body::new))
             .service(whom),
     ))

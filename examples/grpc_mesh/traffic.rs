@@ -1,9 +1,10 @@
 //! Many who ask the front, and what they are told.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use stonework::base::BoxError;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tonic::Status;
 
@@ -15,44 +16,71 @@ use crate::stack::Stack;
 const PACE: Duration = Duration::from_millis(10);
 /// Every so many buys; the others only ask.
 const BUYS: u32 = 10;
+/// Whatever happens, it ends.
+const MOST: u32 = 5_000;
 
 pub(crate) struct Asked {
     pub(crate) item: String,
     pub(crate) path: &'static str,
-    /// When, from the beginning on.
-    pub(crate) at: Duration,
+    pub(crate) at: Instant,
     pub(crate) took: Duration,
     pub(crate) answer: Result<Price, Status>,
 }
 
-/// Asks for so long, under this name.
-pub(crate) async fn traffic(front: Stack, name: &'static str, length: Duration) -> Vec<Asked> {
-    let (start, mut ticks, mut calls) = (Instant::now(), interval(PACE), JoinSet::new());
+/// Callers who come and come, until they are told not to.
+pub(crate) struct Traffic {
+    enough: watch::Sender<bool>,
+    asking: JoinHandle<Vec<Asked>>,
+}
+
+impl Traffic {
+    /// Its calls have this name, and a number.
+    pub(crate) fn start(front: Stack, name: &'static str) -> Self {
+        let (enough, told) = watch::channel(false);
+        Self { enough, asking: tokio::spawn(ask(front, name, told)) }
+    }
+
+    /// No more of them. Waits until all have their answer.
+    pub(crate) async fn end(self) -> Result<Vec<Asked>, BoxError> {
+        self.enough.send_replace(true);
+        Ok(self.asking.await?)
+    }
+}
+
+async fn ask(front: Stack, name: &'static str, enough: watch::Receiver<bool>) -> Vec<Asked> {
+    let (mut ticks, mut calls) = (interval(PACE), JoinSet::new());
     // Where the machine was busy, callers come later, and not all at once.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for number in 0.. {
+    for number in 0..MOST {
         ticks.tick().await;
-        let at = start.elapsed();
-        if at >= length {
+        if *enough.borrow() {
             break;
         }
         let path = if number % BUYS == 0 { BUY } else { QUOTE };
-        let (front, item) = (front.clone(), format!("{name} {number}"));
+        let (front, item, at) = (front.clone(), format!("{name} {number}"), Instant::now());
         calls.spawn(async move {
             let answer = call(&front, path, Order::new(item.clone(), Wish::Usual)).await;
-            Asked { item, path, at, took: start.elapsed() - at, answer }
+            Asked { item, path, at, took: at.elapsed(), answer }
         });
     }
     calls.join_all().await
 }
 
-/// How many of those who asked then were answered by each B, in the order of their names.
-pub(crate) fn shares(asked: &[Asked], from: Duration, to: Duration) -> [usize; 3] {
-    let mut shares = BTreeMap::new();
-    for asked in asked.iter().filter(|asked| (from..to).contains(&asked.at)) {
-        if let Ok(price) = &asked.answer {
-            *shares.entry(price.by.as_str()).or_default() += 1;
-        }
-    }
-    NAMES.map(|name| shares.get(name).copied().unwrap_or_default())
+/// Of those who asked for this: how many there were, how many were told nothing but that it failed, and what the first of these was told.
+pub(crate) fn failures(asked: &[Asked], paths: &[&str]) -> (usize, usize, String) {
+    let of = || asked.iter().filter(|asked| paths.contains(&asked.path));
+    let failed = || of().filter_map(|asked| Some((asked.took, asked.answer.as_ref().err()?)));
+    let first = failed().next().map(|(took, status)| format!(", such as, after {took:.1?}: {status}"));
+    (of().count(), failed().count(), first.unwrap_or_default())
+}
+
+/// Of those who asked then: how many were answered by each B, in the order of their names.
+pub(crate) fn shares(asked: &[Asked], from: Instant, to: Instant) -> [usize; 3] {
+    let then = || asked.iter().filter(|asked| (from..to).contains(&asked.at));
+    NAMES.map(|name| then().filter(|asked| asked.answer.as_ref().is_ok_and(|price| price.by == name)).count())
+}
+
+/// How much of it all this one has.
+pub(crate) fn part(shares: [usize; 3], at: usize) -> f64 {
+    shares[at] as f64 / shares.iter().sum::<usize>().max(1) as f64
 }
