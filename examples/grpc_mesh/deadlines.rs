@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::kit::Verdict;
-use crate::log::{End, Note};
+use crate::log::End;
 use crate::mesh::Mesh;
 use crate::proto::{Order, Price, QUOTE, Wish, call};
 use crate::services::THINKS;
@@ -17,8 +17,9 @@ use crate::services::THINKS;
 const GIVEN: Duration = Duration::from_millis(1_000);
 /// What the second has, for an answer that never comes.
 const SHORT: Duration = Duration::from_millis(250);
-/// What each hop keeps for the way back of the answer: the default of those who tell the next one.
-const MARGIN: Duration = Duration::from_millis(10);
+/// What each hop keeps for the way back of the answer: the default of those who tell the next one, in microseconds, the last of which is
+/// not whole.
+const MARGIN: Duration = Duration::from_micros(10_001);
 /// What anything may take longer there. The next limit on whatever is given up here is seconds away.
 const LATE: Duration = Duration::from_millis(500);
 
@@ -36,24 +37,27 @@ pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxEr
 
 async fn handed_on(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     println!("A deadline of {GIVEN:?} at the caller; A and B each think for {THINKS:?}\n");
+    let began = Instant::now();
     let answer = within(GIVEN, call(&mesh.front, QUOTE, Order::new("deadline", Wish::Think))).await;
-    let left = |notes: Vec<Note>| notes.first().and_then(|note| note.left);
-    let at =
-        [mesh.log.of("A", "deadline"), mesh.log.at_b("deadline"), mesh.log.of("C", "deadline")].map(left);
-    let [Some(a), Some(b), Some(c)] = at else {
-        verdict.claim(false, format!("everybody has a deadline: {at:?}"));
+    let [a, b, c] = [mesh.log.of("A", "deadline"), mesh.log.at_b("deadline"), mesh.log.of("C", "deadline")]
+        .map(|notes| notes.first().and_then(|note| Some((note.begun - began, note.left?))));
+    let (Some(a), Some(b), Some(c)) = (a, b, c) else {
+        verdict.claim(false, format!("everybody has a deadline: {a:?}, {b:?}, {c:?}"));
         return Ok(());
     };
-    println!("  left when it arrives: {a:.1?} at A, {b:.1?} at B, {c:.1?} at C\n");
+    for (name, (after, left)) in [("A", a), ("B", b), ("C", c)] {
+        println!("  {name} is asked after {after:>5.1?}, and has {left:.1?}");
+    }
+    println!();
     verdict.claim(answer.is_ok(), "the call is answered in time");
     verdict.claim(
-        a <= GIVEN && b + THINKS <= a && c + THINKS <= b,
+        a.1 <= GIVEN && b.1 + THINKS <= a.1 && c.1 + THINKS <= b.1,
         "each has what the one before had, less what that used",
     );
-    let least = GIVEN.saturating_sub(2 * THINKS + 3 * MARGIN + LATE);
+    let is_all = |(hops, (after, left)): (u32, (Duration, Duration))| left + after + hops * MARGIN >= GIVEN;
     verdict.claim(
-        c >= least,
-        format!("and no less than that, but for {MARGIN:?} a hop and what the machine takes"),
+        [(1, a), (2, b), (3, c)].into_iter().all(is_all),
+        format!("and all of it, but for {} ms a hop, which are for the way back", MARGIN.as_millis()),
     );
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use stonework::Body;
 use stonework::base::{
-    Backoff, BoxError, ClassifyGrpc, EndpointId, Error, GrpcStatus, InvalidBackoff, Observer,
+    Backoff, BoxError, BudgetSettings, ClassifyGrpc, EndpointId, Error, GrpcStatus, InvalidBackoff, Observer,
 };
 use stonework::client::{Client, ClientSettings, InvalidClient};
 use stonework::retry::{RetryLayer, RetrySettings};
@@ -40,7 +40,10 @@ where
     let retry = RetrySettings::new()
         // Each call of gRPC is a POST; these are the ones that may be made twice.
         .repeatable_paths([QUOTE, LOOK, COUNT])
-        .backoff(Backoff::exponential(Duration::from_millis(20), Duration::from_millis(200))?);
+        .backoff(Backoff::exponential(Duration::from_millis(20), Duration::from_millis(200))?)
+        // One of three may fall silent for a second before anybody knows: of a hundred calls thirty-three, and after an attempt that heard
+        // nothing another one costs two tokens.
+        .budget(BudgetSettings::default().reserve(100));
     Ok(BoxCloneSyncService::new(
         ServiceBuilder::new()
             .map_err(|error| status(&error))
