@@ -35,6 +35,7 @@ impl Day {
         self.waiting(verdict);
         println!("\nhow often it was asked\n");
         self.load(verdict);
+        self.circuit(verdict);
         println!("\nwhat the callers were told\n");
         self.words(verdict);
     }
@@ -161,32 +162,51 @@ impl Day {
             unsent().all(|(_, error)| !calls.contains_key(error.request_id())),
             "what the circuit refuses does not arrive",
         );
-        let circuit = self.timeline.circuit();
-        let opened = circuit.iter().find(|(_, state)| *state == CircuitState::Open).map(|(at, _)| *at);
-        let resets = self.moods.iter().find(|(_, mood)| *mood == Mood::Resets).map(|(at, _)| *at);
-        let after = opened.zip(resets).and_then(|(opened, resets)| opened.checked_duration_since(resets));
+    }
+
+    fn circuit(&self, verdict: &mut Verdict) {
+        let changes = self.timeline.circuit();
+        let first = |is: fn(CircuitState) -> bool, from: Instant| {
+            changes.iter().find(|(at, state)| *at > from && is(*state)).map(|(at, _)| *at)
+        };
+        let resets =
+            self.moods.iter().find(|(_, mood)| *mood == Mood::Resets).map_or(self.start, |(at, _)| *at);
+        let Some(opened) = first(|state| state == CircuitState::Open, self.start) else {
+            return verdict.claim(false, "the circuit opens");
+        };
         verdict.claim(
-            after.is_some(),
+            opened >= resets,
             format!(
                 "it opens when calls fail, and not while the shop is busy: {:.1?} after the first",
-                after.unwrap_or_default()
+                opened.saturating_duration_since(resets)
             ),
         );
-        let again = circuit.iter().filter(|(_, state)| *state == CircuitState::Open).count();
-        let last = circuit.last();
+
+        let is_good = |state| !matches!(state, CircuitState::Open | CircuitState::HalfOpen);
+        let better = first(is_good, opened).unwrap_or(opened);
+        // What had begun before it opened may still be on its way.
+        let meanwhile = opened + LATE..better;
+        let arrived = self.arrivals.iter().filter(|arrival| meanwhile.contains(&arrival.at)).count();
+        let asked = self.told.iter().filter(|told| meanwhile.contains(&told.begun)).count();
+        let probes = self.timeline.probes();
         verdict.claim(
-            again > 1 && last.is_some_and(|(_, state)| *state == CircuitState::Closed),
+            (1..=probes).contains(&arrived),
             format!(
-                "it probes, opens again while nobody answers ({again} times in all), and is closed at the end"
+                "until the shop is better, only probes arrive, one at a time: {arrived} of {asked} calls"
             ),
+        );
+        let opens = changes.iter().filter(|(_, state)| *state == CircuitState::Open).count();
+        let last = changes.last();
+        verdict.claim(
+            opens > 1 && last.is_some_and(|(_, state)| *state == CircuitState::Closed),
+            format!("it opens again when a probe fails, {opens} times in all, and is closed at the end"),
         );
         let since = last.map_or(self.start, |(at, _)| *at);
-        let after: Vec<_> =
-            self.told.iter().filter(|told| told.begun > since && told.wish != Wish::Nothing).collect();
-        let good = after.iter().filter(|told| matches!(told.answer, Ok(true))).count();
+        let after = || self.told.iter().filter(|told| told.begun > since && told.wish != Wish::Nothing);
+        let good = after().filter(|told| matches!(told.answer, Ok(true))).count();
         verdict.claim(
-            good == after.len() && good > 0,
-            format!("from then on everybody has an answer: {good} of {}", after.len()),
+            good == after().count() && good > 0,
+            format!("from then on everybody has an answer: {good} of {}", after().count()),
         );
     }
 

@@ -42,6 +42,11 @@ impl Timeline {
         self.locked().iter().filter_map(change).collect()
     }
 
+    /// How many calls it let through to see how the shop is.
+    pub(crate) fn probes(&self) -> usize {
+        self.locked().iter().filter(|(_, event)| matches!(event, Event::CircuitProbed { .. })).count()
+    }
+
     /// How often an attempt was not repeated for this reason.
     pub(crate) fn skipped(&self, reason: Skip) -> usize {
         let is = |event: &Event| matches!(event, Event::RetrySkipped { why, .. } if *why == reason);
