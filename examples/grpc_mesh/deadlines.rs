@@ -80,8 +80,9 @@ async fn cancelled(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     let front = mesh.front.clone();
     let calling = tokio::spawn(async move { call(&front, QUOTE, Order::new("gone", Wish::Hang)).await });
     mesh.log.begun("C", "gone").await?;
+    let over = Instant::now();
     calling.abort();
-    ends_with(mesh, verdict, "gone", Instant::now()).await
+    ends_with(mesh, verdict, "gone", over).await
 }
 
 /// Whether C has ended what nobody waits for.
@@ -90,10 +91,9 @@ async fn ends_with(mesh: &Mesh, verdict: &mut Verdict, item: &str, over: Instant
     let dropped = notes.iter().all(|note| matches!(note.ended, Some((_, End::Dropped))));
     let last = notes.iter().filter_map(|note| note.ended).map(|(at, _)| at).max().unwrap_or(over);
     let when = match last.checked_duration_since(over) {
-        Some(after) => format!("{after:.1?} after him"),
-        // Its own deadline is earlier, by what the hops keep for the way back.
-        None => format!("{:.1?} before him", over - last),
+        Some(after) => format!("{after:.1?} later"),
+        None => format!("{:.1?} earlier, for each hop keeps something for the way back", over - last),
     };
-    verdict.claim(dropped && last < over + LATE, format!("C drops it {when}"));
+    verdict.claim(dropped && last < over + LATE, format!("C drops what nobody waits for {when}"));
     Ok(())
 }

@@ -27,6 +27,7 @@ const SOON: Duration = Duration::from_secs(5);
 pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     let name = NAMES[LEAVER];
     println!("\nA hundred calls a second; {name} is told to stop, in the middle of a call of {SLOW:?}\n");
+    mesh.all_well().await?;
     let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "drained"));
     sleep_until(start + WELL).await;
 

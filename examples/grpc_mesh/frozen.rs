@@ -20,6 +20,7 @@ const VICTIM: usize = 0;
 
 pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     println!("\nA hundred calls a second; {} freezes for {FROZEN:?}\n", NAMES[VICTIM]);
+    mesh.all_well().await?;
     drop(mesh.events.take());
     let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "frozen"));
     sleep_until(start + WELL).await;

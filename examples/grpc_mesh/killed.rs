@@ -22,6 +22,7 @@ const VICTIM: usize = 1;
 
 pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     println!("\nA hundred calls a second; {} is killed, and comes back after {DEAD:?}\n", NAMES[VICTIM]);
+    mesh.all_well().await?;
     drop(mesh.events.take());
     let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "killed"));
     sleep_until(start + WELL).await;

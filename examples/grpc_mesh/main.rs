@@ -16,7 +16,7 @@
 //!
 //!     cargo run --example grpc_mesh
 //!
-//! It takes about fourteen seconds, and ends with exit code 0 if every claim held.
+//! It takes about twelve seconds, and ends with exit code 0 if every claim held.
 
 mod deadlines;
 mod drained;

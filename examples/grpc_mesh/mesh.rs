@@ -71,9 +71,6 @@ impl Mesh {
             .on_change(move |id, fitness| told.found(id, fitness))
             .build()?;
         prober.set(bs.iter().map(Node::id));
-        if !prober.wait_first(Duration::from_secs(10)).await {
-            return Err("the servers did not come up".into());
-        }
         Ok(Self { log, front, events, bs, balancer, c: c.id(), prober, _nodes: [a, c] })
     }
 
@@ -87,6 +84,14 @@ impl Mesh {
     /// How often the balancer has sent something to this B.
     pub(crate) fn sent_to(&self, at: usize) -> Option<u64> {
         self.stats_of(at).map(|stats| stats.calls())
+    }
+
+    /// Waits until all Bs are, so that a scene begins like the one before.
+    pub(crate) async fn all_well(&self) -> Result<(), BoxError> {
+        for at in 0..self.bs.len() {
+            self.taken_back(at).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the prober has found out that this B is not well, and has said so.
