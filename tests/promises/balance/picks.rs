@@ -237,7 +237,10 @@ async fn a_picker_of_ones_own_is_asked_until_somebody_takes_the_call() {
 }
 
 /// Draws, and says what it sees.
-struct Draws(Arc<Mutex<Vec<(String, f64, u64, bool)>>>);
+struct Draws(Arc<Mutex<Vec<Drawn>>>);
+
+/// Its name, its share, what it has under way, and whether its latency is known.
+type Drawn = (String, f64, u64, bool);
 
 impl Picker for Draws {
     fn pick<'a>(&self, candidates: &Candidates<'a>, rng: &Rng) -> Option<Candidate<'a>> {
