@@ -98,7 +98,10 @@ impl fmt::Display for Found {
         f.write_str(if self.works { "works; and then: " } else { "does not work; and then: " })?;
         match &self.wrong {
             None => f.write_str("keeps the contract, and everything comes home"),
-            Some(Wrong::Broke(breach)) => breach.fmt(f),
+            // The rule, and how to mend it: each in a line of its own.
+            Some(Wrong::Broke(breach)) => {
+                f.write_str(&breach.to_string().replace(" To mend it", "\n    To mend it"))
+            }
             Some(Wrong::Waits) => f.write_str("waits for ever"),
             Some(Wrong::Keeps) => f.write_str("keeps a place for ever"),
         }

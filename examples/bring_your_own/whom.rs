@@ -1,15 +1,20 @@
-//! Whom to ask, in one's own way. How one of two is drawn is the balancer's; which endpoints there are, how much each weighs, and which
-//! requests belong together is the user's. Here it is what the servers say of themselves, and who the customer is.
+//! Whom to ask, in one's own way: which endpoints there are and how much each weighs, by what servers say of themselves; which of them gets a
+//! call; and which calls belong together.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use http::{Request, Response};
 use stonework::Body;
-use stonework::balance::{Balancer, BalancerSettings, Discover, Member, Pick, StickyKey};
-use stonework::base::{BoxError, EndpointId};
+use stonework::balance::{
+    Balancer, BalancerSettings, Candidate, Candidates, Discover, Member, Pick, Picker, StickyKey,
+};
+use stonework::base::{BoxError, EndpointId, Rng};
 use tokio::sync::watch;
-use tokio::task::yield_now;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::kit::Verdict;
@@ -27,6 +32,21 @@ impl Discover for ByRoom {
         // Who has no room is left out: a weight says how much of the rest, and never nothing.
         let some = reports.iter().filter(|(_, room)| *room > 0);
         Some(Ok(some.map(|(name, room)| Member::new(*name).weight(*room)).collect()))
+    }
+}
+
+/// Fills one up before it begins with the next, so that those at the end can be switched off: for servers that are paid for by the hour. Where
+/// all are full, whoever has the least to do gets more.
+struct FillUp {
+    room: u64,
+}
+
+impl Picker for FillUp {
+    fn pick<'a>(&self, candidates: &Candidates<'a>, _: &Rng) -> Option<Candidate<'a>> {
+        let with_room = candidates.iter().filter(|candidate| candidate.in_flight() < self.room);
+        // Of two that have as much to do the one whose name comes first, so that it is the same one each time.
+        let fullest = with_room.max_by_key(|candidate| (candidate.in_flight(), Reverse(candidate.id())));
+        fullest.or_else(|| candidates.iter().min_by_key(Candidate::in_flight))
     }
 }
 
@@ -68,19 +88,39 @@ async fn heard<S: Clone + Send + Sync + 'static>(
     Err("the balancer has not heard of the list".into())
 }
 
+/// A server that answers with its name, after so long.
+fn server(
+    id: EndpointId,
+    takes: Duration,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    service_fn(move |_: Request<Body>| {
+        let answer = Response::builder().header("server", id.as_str()).body(Body::empty());
+        async move {
+            sleep(takes).await;
+            Ok(answer.unwrap_or_default())
+        }
+    })
+}
+
 pub(crate) async fn play(verdict: &mut Verdict) -> Result<(), BoxError> {
     println!("\nWhom to ask: by what servers report of themselves, and by who the customer is\n");
-    let connect = |id: &EndpointId| {
-        let id = id.clone();
-        service_fn(move |_: Request<Body>| {
-            let answer = Response::builder().header("server", id.as_str()).body(Body::empty());
-            async move { Ok::<_, Infallible>(answer.unwrap_or_default()) }
-        })
-    };
+    lists_and_customers(verdict).await?;
+    println!("\nWhom to ask: one after the other\n");
+    one_after_the_other(verdict).await
+}
+
+async fn lists_and_customers(verdict: &mut Verdict) -> Result<(), BoxError> {
     let (report, reports) = watch::channel(Reports::new());
     // By turns, each as often as it weighs: so the shares are exact. Nobody has just come, as to whom this is about.
     let settings = BalancerSettings::new().pick(Pick::WeightedRoundRobin).without_slow_start();
-    let balancer = Balancer::builder(connect).discover(ByRoom(reports)).settings(settings).build()?;
+    let balancer = Balancer::builder(|id| server(id.clone(), Duration::ZERO))
+        .discover(ByRoom(reports))
+        .settings(settings)
+        .build()?;
 
     let service = balancer.service();
     for (said, expected) in [
@@ -123,5 +163,29 @@ pub(crate) async fn play(verdict: &mut Verdict) -> Result<(), BoxError> {
     verdict.claim(first == again, "a customer stays with a server");
     verdict.claim(["a", "b", "c"].iter().all(|name| at(name) > 10), "each server has its customers");
     verdict.claim(moved == at("c"), "when one goes, only its own customers move");
+    Ok(())
+}
+
+async fn one_after_the_other(verdict: &mut Verdict) -> Result<(), BoxError> {
+    const ROOM: u64 = 10;
+    let names = ["a", "b", "c", "d"];
+    for (at_once, expected, words) in [
+        (7, [7, 0, 0, 0], "of a few calls one server has all, and the others could be switched off"),
+        (25, [10, 10, 5, 0], "of more it fills one up before it begins with the next"),
+        (48, [12, 12, 12, 12], "where all are full, they share evenly"),
+    ] {
+        let balancer = Balancer::builder(|id| server(id.clone(), Duration::from_secs(1)));
+        let balancer = balancer.members(names).picker(FillUp { room: ROOM }).build()?;
+        let service = balancer.service();
+        let mut calls = JoinSet::new();
+        for _ in 0..at_once {
+            let service = service.clone();
+            calls.spawn(async move { who(&service, "/").await });
+        }
+        let answered: Vec<_> = calls.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        let shares = names.map(|name| answered.iter().filter(|answer| *answer == name).count());
+        println!("  {at_once:>2} calls at once, room for {ROOM} at each: {shares:?}");
+        verdict.claim(shares == expected, words);
+    }
     Ok(())
 }

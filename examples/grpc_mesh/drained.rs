@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, NAMES};
 use crate::node::SERVICE;
 use crate::proto::{BUY, LOOK, Order, QUOTE, Wish, call};
 use crate::services::SLOW;
-use crate::stack::client;
+use crate::stack::bare;
 use crate::traffic::{Traffic, failures, shares};
 
 /// How long it goes well at first.
@@ -37,7 +37,7 @@ pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), B
     mesh.log.begun(name, "slow").await?;
     let origin = format!("http://{}", mesh.bs[LEAVER].id()).parse()?;
     let about = HealthCheckRequest { service: SERVICE.to_owned() };
-    let mut health = HealthClient::with_origin(client()?, origin).watch(about).await?.into_inner();
+    let mut health = HealthClient::with_origin(bare()?, origin).watch(about).await?.into_inner();
     let before = timeout(SOON, health.message()).await??;
 
     let told = Instant::now();

@@ -4,8 +4,8 @@
 //! nine calls at the last; a status that means "never again" is asked again, and one that means "in a moment" is not; and a replica that
 //! goes takes those calls with it that it had, and then those that come before anybody has noticed.
 //!
-//! *What to look at:* [`stack`], through which every service here calls the next one; [`node`], the server that each of them is; and
-//! [`services`], what they do, in which nothing of the above is mentioned. The services are tonic's, with messages of prost; what a generator
+//! *What to look at:* [`stack`], through which every service here calls the next one; [`mesh`], where A gets its three Bs and their prober; [`node`], the
+//! server that each of them is; and [`services`], what they do, in which nothing of the above is mentioned. The services are tonic's, with messages of prost; what a generator
 //! would write stands in [`proto`], by hand, so that nobody needs `protoc`. Then five scenes: [`deadlines`], [`statuses`], [`frozen`], [`killed`],
 //! [`drained`].
 //!

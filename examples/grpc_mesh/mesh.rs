@@ -1,9 +1,12 @@
 //! All of it: A, three Bs behind a balancer with a prober, and C.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use stonework::balance::{Balancer, BalancerSettings, EndpointStats, OutlierSettings, Pick};
-use stonework::base::{Backoff, BoxError, ClassifyGrpc, EndpointId, EndpointState, Fitness};
+use stonework::balance::{BalancerSettings, EndpointStats, OutlierSettings, Pick};
+use stonework::base::{Backoff, BoxError, EndpointId, EndpointState, Event, Fitness, Observer};
+use stonework::client::Client;
 use stonework::health::{GrpcProbe, Prober, ProberSettings};
 use stonework::testing::Recorder;
 use tokio::time::{Instant, interval, timeout};
@@ -11,8 +14,10 @@ use tokio::time::{Instant, interval, timeout};
 use crate::log::Log;
 use crate::node::{Node, SERVICE};
 use crate::services::{Checkout, Pricing, Stock};
-use crate::stack::{Endpoint, Stack, WHOLE, client, endpoint, stack};
+use crate::stack::{Stack, WHOLE, bare, builder};
 
+/// What the Bs are called together. Nobody looks this name up.
+const PRICING: &str = "http://pricing.shop";
 pub(crate) const NAMES: [&str; 3] = ["b1", "b2", "b3"];
 
 /// How long it takes until one that has come back gets as much as the others.
@@ -25,19 +30,20 @@ pub(crate) struct Mesh {
     pub(crate) log: Log,
     /// What the callers of A call through.
     pub(crate) front: Stack,
-    /// What A's retries, its balancer and the prober have told.
+    /// What A's retries and its balancer have told.
     pub(crate) events: Recorder,
     pub(crate) bs: Vec<Node>,
-    balancer: Balancer<Endpoint>,
+    /// What A calls the Bs through.
+    pricing: Client,
+    probed: Probed,
     c: EndpointId,
-    prober: Prober,
     // They live as long as this.
     _nodes: [Node; 2],
 }
 
 impl Mesh {
     pub(crate) async fn start() -> Result<Self, BoxError> {
-        let (log, events) = (Log::default(), Recorder::new());
+        let (log, events, probed) = (Log::default(), Recorder::new(), Probed::default());
         let c = Node::start(Stock { log: log.clone() }.methods(), 0).await?;
         let mut bs = Vec::new();
         for name in NAMES {
@@ -45,33 +51,30 @@ impl Mesh {
         }
 
         let ms = Duration::from_millis;
-        let settings = BalancerSettings::new()
+        let balancer = BalancerSettings::new()
             // The three are as good as each other, and whoever looks wants to see that.
             .pick(Pick::LeastLoaded)
             // Everything goes faster here than elsewhere, for the show is short.
             .slow_start(SLOW_START)
             .outliers(OutlierSettings::new().base_ejection(ms(500)))
             .backoff(Backoff::exponential(ms(50), ms(400))?);
-        let connections = client()?;
-        let balancer = Balancer::builder(move |id| endpoint(&connections, id))
-            .members(bs.iter().map(|b| b.id().to_string()))
-            .settings(settings)
-            .observer(events.clone())
-            .build()?;
-        let pricing = stack(balancer.service().classify(ClassifyGrpc), ATTEMPT, events.clone())?;
-        let a = Node::start(Checkout { log: log.clone(), pricing }.methods(), 0).await?;
-        let front = stack(endpoint(&client()?, &a.id()), WHOLE, Recorder::new())?;
-
         // Whoever stops is left alone within a second: that is two probes, each of which may take nearly all of its time.
         let probes = ProberSettings::new().interval(ms(400)).timeout(ms(350)).fall(2).rise(2);
-        let told = balancer.clone();
-        let prober = Prober::builder(GrpcProbe::new(client()?).service(SERVICE))
-            .settings(probes)
+        let (members, prober, told) = (bs.iter().map(Node::id).collect::<Vec<_>>(), bare()?, probed.clone());
+        let calls = builder(ATTEMPT)?
             .observer(events.clone())
-            .on_change(move |id, fitness| told.found(id, fitness))
+            .upstream(PRICING, move |pricing| {
+                let probe = GrpcProbe::new(prober.clone()).service(SERVICE);
+                pricing
+                    .members(members.iter().map(EndpointId::as_str))
+                    .settings(balancer.clone())
+                    .inspect(Prober::builder(probe).settings(probes.clone()).observer(told.clone()))
+            })
             .build()?;
-        prober.set(bs.iter().map(Node::id));
-        Ok(Self { log, front, events, bs, balancer, c: c.id(), prober, _nodes: [a, c] })
+        let stack = Stack::new(calls.clone(), PRICING)?;
+        let a = Node::start(Checkout { log: log.clone(), pricing: stack }.methods(), 0).await?;
+        let front = one(&a.id())?;
+        Ok(Self { log, front, events, bs, pricing: calls, probed, c: c.id(), _nodes: [a, c] })
     }
 
     /// Starts a B again where it was.
@@ -96,12 +99,12 @@ impl Mesh {
 
     /// Waits until the prober has found out that this B is not well, and has said so.
     pub(crate) async fn left_alone(&self, at: usize) -> Result<Duration, BoxError> {
-        self.until(|| self.prober.fitness(&self.bs[at].id()) == Fitness::Unfit && !self.is_ready(at)).await
+        self.until(|| self.probed.fitness(&self.bs[at].id()) == Fitness::Unfit && !self.is_ready(at)).await
     }
 
     /// Waits until it has found out that this B is well, and it is one of those who are asked.
     pub(crate) async fn taken_back(&self, at: usize) -> Result<Duration, BoxError> {
-        self.until(|| self.prober.fitness(&self.bs[at].id()) == Fitness::Fit && self.is_ready(at)).await
+        self.until(|| self.probed.fitness(&self.bs[at].id()) == Fitness::Fit && self.is_ready(at)).await
     }
 
     /// Looks every now and then, for ten seconds at most, since it may never be. Says how long it took.
@@ -121,18 +124,42 @@ impl Mesh {
     }
 
     fn stats_of(&self, at: usize) -> Option<EndpointStats> {
-        let id = self.bs[at].id();
-        self.balancer.stats().endpoints().iter().find(|stats| *stats.id() == id).cloned()
+        let (id, balancer) = (self.bs[at].id(), self.pricing.upstream(PRICING)?);
+        balancer.stats().endpoints().iter().find(|stats| *stats.id() == id).cloned()
     }
 
     /// A way to a single B, past the balancer.
     pub(crate) fn to(&self, at: usize) -> Result<Stack, BoxError> {
-        Ok(stack(endpoint(&client()?, &self.bs[at].id()), WHOLE, Recorder::new())?)
+        one(&self.bs[at].id())
     }
 }
 
 async fn pricing(name: &'static str, log: &Log, c: &EndpointId, port: u16) -> Result<Node, BoxError> {
     // Each has connections of its own, as another process would.
-    let stock = stack(endpoint(&client()?, c), WHOLE, Recorder::new())?;
+    let stock = one(c)?;
     Node::start(Pricing { name, log: log.clone(), stock }.methods(), port).await
+}
+
+/// A way to a single server: where there is no other to ask, an attempt may take as long as the call.
+fn one(id: &EndpointId) -> Result<Stack, BoxError> {
+    Ok(Stack::new(builder(WHOLE)?.build()?, &format!("http://{id}"))?)
+}
+
+/// What probes have found out last. It is a handle: one goes to the prober.
+#[derive(Clone, Default)]
+struct Probed(Arc<Mutex<BTreeMap<EndpointId, Fitness>>>);
+
+impl Probed {
+    fn fitness(&self, id: &EndpointId) -> Fitness {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(id).copied().unwrap_or(Fitness::Unknown)
+    }
+}
+
+impl Observer for Probed {
+    fn observe(&self, event: &Event) {
+        if let Event::FitnessChanged { endpoint, to, .. } = event {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint.clone(), *to);
+        }
+    }
 }

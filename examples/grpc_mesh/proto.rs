@@ -105,7 +105,7 @@ where
 
 /// A method of a client.
 pub(crate) async fn call(stack: &Stack, path: &'static str, order: Order) -> Result<Price, Status> {
-    let mut client = tonic::client::Grpc::new(stack.clone());
+    let mut client = tonic::client::Grpc::with_origin(stack.client.clone(), stack.origin.clone());
     client.ready().await.map_err(|status| Status::new(Code::Unknown, status.to_string()))?;
     let path = PathAndQuery::from_static(path);
     let answer = client.unary(tonic::Request::new(order), path, ProstCodec::default()).await?;

@@ -2,41 +2,23 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
-use stonework::Body;
-use stonework::base::{
-    Backoff, BoxError, BudgetSettings, ClassifyGrpc, EndpointId, Error, GrpcStatus, InvalidBackoff, Observer,
-};
-use stonework::client::{Client, ClientSettings, InvalidClient};
-use stonework::retry::{RetryLayer, RetrySettings};
-use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use http::Uri;
+use http::uri::InvalidUri;
+use stonework::Error;
+use stonework::base::{Backoff, BudgetSettings, ClassifyGrpc, GrpcStatus, InvalidBackoff};
+use stonework::client::{Client, ClientBuilder, ClientSettings, InvalidClient};
+use stonework::retry::RetrySettings;
 use tonic::Status;
-use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::util::MapErr;
 
 use crate::proto::{COUNT, LOOK, QUOTE};
-
-pub(crate) type Stack = BoxCloneSyncService<Request<tonic::body::Body>, Response<Body>, Status>;
-pub(crate) type Endpoint = BoxCloneSyncService<Request<Body>, Response<Body>, Error>;
 
 /// How long a call takes at most, with all that it needs behind.
 pub(crate) const WHOLE: Duration = Duration::from_secs(5);
 
-/// `whom` to call: an [`endpoint`], or a balancer over several. `attempt` is how long one of them may say nothing; a limit helps where the next
-/// attempt goes to another, and only there: a hop before it that was as impatient would take the time away that this other one needs.
-pub(crate) fn stack<S, B>(
-    whom: S,
-    attempt: Duration,
-    observer: impl Observer + 'static,
-) -> Result<Stack, InvalidBackoff>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Error, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+/// `attempt` is how long one may say nothing; a limit helps where the next attempt goes to another, and only there: a hop before it that was as
+/// impatient would take the time away that this other one needs.
+pub(crate) fn builder(attempt: Duration) -> Result<ClientBuilder, InvalidBackoff> {
     let retry = RetrySettings::new()
         // Each call of gRPC is a POST; these are the ones that may be made twice.
         .repeatable_paths([QUOTE, LOOK, COUNT])
@@ -44,39 +26,39 @@ where
         // One of three may fall silent for a second before anybody knows: of a hundred calls thirty-three, and after an attempt that heard
         // nothing another one costs two tokens.
         .budget(BudgetSettings::default().reserve(100));
-    Ok(BoxCloneSyncService::new(
-        ServiceBuilder::new()
-            .map_err(|error| status(&error))
-            .map_request(|request: Request<tonic::body::Body>| request.map(Body::new))
-            // Cut to the deadline of whoever is being answered, if that is earlier.
-            .layer(TimeoutLayer::new(WHOLE))
-            // It reads the status of gRPC, and what a server says of coming back.
-            .layer(RetryLayer::from(retry).classify(ClassifyGrpc).observer(observer))
-            .layer(AttemptTimeoutLayer::new(attempt))
-            .map_response(|response: Response<B>| response.map(Body::new))
-            .service(whom),
-    ))
+    let settings = ClientSettings::new()
+        // All that gRPC speaks.
+        .http2_only()
+        // Cut to the deadline of whoever is being answered, if that is earlier; and told to whoever is called.
+        .deadline(WHOLE)
+        .attempt_timeout(attempt)
+        .retry(retry)
+        // Whom to leave alone is the balancer's affair here, and its prober's.
+        .without_breaker();
+    // So that it reads the status of gRPC, and not only that of HTTP, which is always 200.
+    Ok(Client::builder().settings(settings).classify(ClassifyGrpc))
 }
 
-/// Connections over HTTP/2, which is all that gRPC speaks. Retries and circuits stand above, so there are none below.
-pub(crate) fn client() -> Result<Client, InvalidClient> {
+/// For what is asked once, and of one: probes.
+pub(crate) fn bare() -> Result<Client, InvalidClient> {
     let settings = ClientSettings::new().http2_only().without_retry().without_breaker();
     Client::builder().settings(settings).build()
 }
 
-/// This one, over the connections of `client`, which tells it how much time is left.
-pub(crate) fn endpoint(client: &Client, id: &EndpointId) -> Endpoint {
-    let id = id.clone();
-    let there = move |mut request: Request<Body>| {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        // An endpoint that is no address makes a request that cannot be sent, of which its caller hears.
-        *request.uri_mut() = format!("http://{id}{path}").parse().unwrap_or_default();
-        request
-    };
-    BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_request(client.clone(), there))
+/// A client, and whom to call with it: what a generated client is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) client: MapErr<Client, fn(Error) -> Status>,
+    pub(crate) origin: Uri,
+}
+
+impl Stack {
+    pub(crate) fn new(client: Client, origin: &str) -> Result<Self, InvalidUri> {
+        Ok(Self { client: MapErr::new(client, status), origin: origin.parse()? })
+    }
 }
 
 /// What failed here, in the words of gRPC.
-fn status(error: &Error) -> Status {
+fn status(error: Error) -> Status {
     Status::new(GrpcStatus::from(error.kind()).code().into(), format!("{error:#}"))
 }
