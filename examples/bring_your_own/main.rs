@@ -8,8 +8,8 @@
 //! [`pauses`], [`whom`] and [`sign`]. Then [`examine`], which is how such a layer is tested, and [`wrong`], with three that it finds out.
 //!
 //! *What it shows:* one judgement that `retry` and a circuit share; pauses that are a user's own, also beside a `Retry-After`; shares of calls by
-//! what servers say of themselves, servers that are filled up one after the other, and customers that stick to one; the contract of tower's `Service`, kept and broken, under
-//! `testing::Strict`; and all of it in virtual time, so that an hour takes no time to test.
+//! what servers say of themselves, servers that are filled up one after the other, and customers that stick to one; the contract of tower's
+//! `Service`, kept and broken, under `testing::Strict`; and all of it in virtual time, so that an hour takes no time to test.
 //!
 //!     cargo run --example bring_your_own
 //!

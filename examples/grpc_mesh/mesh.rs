@@ -68,7 +68,7 @@ impl Mesh {
                 pricing
                     .members(members.iter().map(EndpointId::as_str))
                     .settings(balancer.clone())
-                    .inspect(Prober::builder(probe).settings(probes.clone()).observer(told.clone()))
+                    .inspect(Prober::builder(probe).settings(probes).observer(told.clone()))
             })
             .build()?;
         let stack = Stack::new(calls.clone(), PRICING)?;
