@@ -14,15 +14,15 @@ use crate::traffic::{Traffic, failures, part, shares};
 const WELL: Duration = Duration::from_millis(300);
 /// Longer than two probes take that have no answer, and than an attempt may take.
 const FROZEN: Duration = Duration::from_millis(2_700);
-/// The last part, in which it has all that it had before.
-const CALM: Duration = Duration::from_millis(600);
+/// How many call in the last part, in which it has all that it had before.
+const CALM: u32 = 100;
 const VICTIM: usize = 0;
 
 pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxError> {
     println!("\nA hundred calls a second; {} freezes for {FROZEN:?}\n", NAMES[VICTIM]);
     mesh.all_well().await?;
     drop(mesh.events.take());
-    let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "frozen"));
+    let (start, mut traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "frozen"));
     sleep_until(start + WELL).await;
     let (freezes, ice) = (Instant::now(), mesh.bs[VICTIM].freeze()?);
     let noticed = mesh.left_alone(VICTIM).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxEr
     let welcome = mesh.taken_back(VICTIM).await?;
     sleep(SLOW_START).await;
     let calm = Instant::now();
-    sleep(CALM).await;
+    traffic.more(CALM).await?;
     let asked = traffic.end().await?;
 
     let end = Instant::now();
@@ -68,7 +68,7 @@ pub(crate) async fn play(mesh: &Mesh, verdict: &mut Verdict) -> Result<(), BoxEr
         "two probes without an answer are enough: from then on it is sent nothing",
     );
     let share = part(shares(&asked, calm, end), VICTIM);
-    // A third is what is expected, and never by chance a third of that.
+    // A third of a hundred is what is expected, and never by chance a third of that.
     verdict.claim(share > 0.1, format!("it has its share again when it answers: {:.0} %", 100.0 * share));
     Ok(())
 }

@@ -15,8 +15,8 @@ use crate::traffic::{Traffic, failures, part, shares};
 /// How long it goes well at first.
 const WELL: Duration = Duration::from_millis(700);
 const DEAD: Duration = Duration::from_millis(1_000);
-/// The last part, in which it has all that it had before.
-const CALM: Duration = Duration::from_millis(600);
+/// How many call in the last part, in which it has all that it had before.
+const CALM: u32 = 100;
 /// The one in the middle.
 const VICTIM: usize = 1;
 
@@ -24,7 +24,7 @@ pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), B
     println!("\nA hundred calls a second; {} is killed, and comes back after {DEAD:?}\n", NAMES[VICTIM]);
     mesh.all_well().await?;
     drop(mesh.events.take());
-    let (start, traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "killed"));
+    let (start, mut traffic) = (Instant::now(), Traffic::start(mesh.front.clone(), "killed"));
     sleep_until(start + WELL).await;
     let (quote, buy) = (in_hand(mesh, QUOTE).await?, in_hand(mesh, BUY).await?);
     let killed = Instant::now();
@@ -38,7 +38,7 @@ pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), B
     mesh.taken_back(VICTIM).await?;
     sleep(SLOW_START).await;
     let calm = Instant::now();
-    sleep(CALM).await;
+    traffic.more(CALM).await?;
     let (asked, quote, buy) = (traffic.end().await?, quote.end().await?, buy.end().await?);
 
     let end = Instant::now();
@@ -96,7 +96,7 @@ pub(crate) async fn play(mesh: &mut Mesh, verdict: &mut Verdict) -> Result<(), B
         format!("while it is dead, the others have all of it: {by_others} of {meanwhile}"),
     );
     let share = part(shares(&asked, calm, end), VICTIM);
-    // A third is what is expected, and never by chance a third of that.
+    // A third of a hundred is what is expected, and never by chance a third of that.
     verdict.claim(
         share > 0.1,
         format!("when it is back it has its share again, with nobody's help: {:.0} %", 100.0 * share),

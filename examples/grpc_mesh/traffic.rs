@@ -5,7 +5,7 @@ use std::time::Duration;
 use stonework::base::BoxError;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::Status;
 
 use crate::mesh::NAMES;
@@ -30,14 +30,23 @@ pub(crate) struct Asked {
 /// Callers who come and come, until they are told not to.
 pub(crate) struct Traffic {
     enough: watch::Sender<bool>,
+    /// How many there were.
+    count: watch::Receiver<u32>,
     asking: JoinHandle<Vec<Asked>>,
 }
 
 impl Traffic {
     /// Its calls have this name, and a number.
     pub(crate) fn start(front: Stack, name: &'static str) -> Self {
-        let (enough, told) = watch::channel(false);
-        Self { enough, asking: tokio::spawn(ask(front, name, told)) }
+        let ((enough, told), (tell, count)) = (watch::channel(false), watch::channel(0));
+        Self { enough, count, asking: tokio::spawn(ask(front, name, told, tell)) }
+    }
+
+    /// Waits until so many more have come: by their number and not by time, so that shares say as much on a slow machine.
+    pub(crate) async fn more(&mut self, calls: u32) -> Result<(), BoxError> {
+        let until = *self.count.borrow() + calls;
+        timeout(Duration::from_secs(30), self.count.wait_for(|count| *count >= until)).await??;
+        Ok(())
     }
 
     /// No more of them. Waits until all have their answer.
@@ -47,7 +56,12 @@ impl Traffic {
     }
 }
 
-async fn ask(front: Stack, name: &'static str, enough: watch::Receiver<bool>) -> Vec<Asked> {
+async fn ask(
+    front: Stack,
+    name: &'static str,
+    enough: watch::Receiver<bool>,
+    count: watch::Sender<u32>,
+) -> Vec<Asked> {
     let (mut ticks, mut calls) = (interval(PACE), JoinSet::new());
     // Where the machine was busy, callers come later, and not all at once.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,6 +72,7 @@ async fn ask(front: Stack, name: &'static str, enough: watch::Receiver<bool>) ->
         }
         let path = if number % BUYS == 0 { BUY } else { QUOTE };
         let (front, item, at) = (front.clone(), format!("{name} {number}"), Instant::now());
+        count.send_replace(number + 1);
         calls.spawn(async move {
             let answer = call(&front, path, Order::new(item.clone(), Wish::Usual)).await;
             Asked { item, path, at, took: at.elapsed(), answer }
