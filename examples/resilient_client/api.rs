@@ -148,7 +148,7 @@ impl Books {
             ("/orders", _) => (201, format!(r#"{{ "number": {} }}"#, self.order(key_of(request)))),
             (_, Some(Ok(3))) => (200, r#"{ "orders": [1] }"#.to_owned()),
             (_, Some(Ok(page))) => (200, format!(r#"{{ "orders": [3, 2], "next": {} }}"#, page + 1)),
-            ("/stock/bread", _) => (200, r#"{ "left": 7 }"#.to_owned()),
+            ("/stock?item=bread", _) => (200, r#"{ "left": 7 }"#.to_owned()),
             _ => (404, r#"{ "code": "no_such_item" }"#.to_owned()),
         }
     }

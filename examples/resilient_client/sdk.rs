@@ -84,7 +84,7 @@ impl Shop {
     ) -> Result<Self, BoxError> {
         let ms = Duration::from_millis;
         let breaker = BreakerSettings::new()
-            // Whoever makes ten calls a second knows after a second of failures; of two seconds that went well, one is forgotten by then.
+            // Half of at least ten within two seconds: who makes ten calls a second knows after a second of failures.
             .min_calls(10)
             .window(ms(2_000))
             // It begins by asking again soon, for most outages of this API are short.
@@ -107,7 +107,9 @@ impl Shop {
 
     /// How much there is of something.
     pub(crate) async fn stock(&self, item: &str, options: Options) -> Result<Stock, ShopError> {
-        self.call(self.client.get(format!("{}/stock/{item}", self.base)), &options, true).await
+        // In the query, where whatever somebody calls a thing is written so that it stays one.
+        let request = self.client.get(format!("{}/stock", self.base)).query(&[("item", item)]);
+        self.call(request, &options, true).await
     }
 
     /// Order something. Without a [key](Options::key) it is sent once, unless it is certain that it was not received.
