@@ -1,13 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::builder::BalancerBuilder;
 use super::core::Core;
 use super::stats::{BalancerStats, EndpointStats};
-use super::{BalancerService, Member};
+use super::{BalancerService, BalancerSettings, Member};
 use crate::base::{EndpointId, Fitness};
 
 /// A set of endpoints, each with a service of its own, and what is known of each. It is a handle: its clones share the set.
@@ -27,7 +26,7 @@ use crate::base::{EndpointId, Fitness};
 /// ```
 ///
 /// The set ends with its last handle, service or call; its tasks end with it. A task is there for each endpoint that is not ready, in
-/// the runtime in which that was found out; where there was none, it begins in that of the next call that finds no endpoint.
+/// the runtime in which that was found out; where there was none, in that of the first call.
 pub struct Balancer<S> {
     core: Arc<Core<S>>,
 }
@@ -88,21 +87,44 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
                 tier: entry.member.tier,
                 calls: entry.endpoint.load.calls(),
                 in_flight: entry.endpoint.load.in_flight(),
-                latency: entry
-                    .endpoint
-                    .load
-                    .cost(ticks, decay)
-                    .map(|micros| Duration::try_from_secs_f64(micros / 1e6).unwrap_or(Duration::MAX)),
+                latency: entry.endpoint.load.latency(ticks, decay),
             });
             stats.collect()
         });
         BalancerStats { endpoints }
     }
 
+    /// Its settings.
+    pub fn settings(&self) -> &BalancerSettings {
+        &self.core.settings
+    }
+
+    /// What it does, in words.
+    #[cfg(feature = "client")]
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told(&self.core.settings, self.core.picker.is_some())
+    }
+
     /// The name it was given; empty if there is none.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.name
+    }
+}
+
+/// How a balancer picks, and what else it does, in words.
+#[cfg(feature = "client")]
+pub(crate) struct Told<'a>(&'a BalancerSettings, bool);
+
+#[cfg(feature = "client")]
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(settings, has_picker) = self;
+        if !has_picker {
+            return settings.fmt(f);
+        }
+        f.write_str("by a picker of its own")?;
+        settings.after_the_pick(f)
     }
 }
 

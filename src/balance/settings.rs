@@ -245,7 +245,7 @@ impl Default for BalancerSettings {
     }
 }
 
-/// `by peak_ewma, …`
+/// `the faster of two, …`
 impl fmt::Display for BalancerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pick = match self.pick {
@@ -253,7 +253,15 @@ impl fmt::Display for BalancerSettings {
             Pick::PeakEwma => "the faster of two",
             Pick::WeightedRoundRobin => "by turns",
         };
-        write!(f, "{pick}, up to {} others if it cannot be reached", self.failovers)?;
+        f.write_str(pick)?;
+        self.after_the_pick(f)
+    }
+}
+
+impl BalancerSettings {
+    /// All but how one is picked.
+    pub(super) fn after_the_pick(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ", up to {} others if it cannot be reached", self.failovers)?;
         if let Some(outliers) = &self.outliers {
             write!(f, "; left out {outliers}")?;
         }
@@ -274,9 +282,16 @@ impl fmt::Display for BalancerSettings {
 /// let error = Balancer::builder(|_| ()).settings(settings).build().unwrap_err();
 /// assert_eq!(error.to_string(), "`overprovision_percent` is 90, less than 100: a tier that is well could not take its own calls");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidBalancer {
+    /// What is to look at the endpoints cannot be.
+    #[error("`inspect`: {why}")]
+    #[non_exhaustive]
+    Inspect {
+        /// What it says.
+        why: String,
+    },
     /// It is no number above zero.
     #[error("`{field}` is no number above zero")]
     #[non_exhaustive]
