@@ -1,7 +1,7 @@
 //! An instance of the application server as a process of its own: from within, [`run`], and for those who start, kill and stop it,
 //! [`Instance`].
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -37,7 +37,8 @@ pub async fn run(name: &str, address: &str, idempotency: bool) -> Result<(), Box
     let server = builder.stop_on_signals().bind(address).await?;
     println!("{}", server.local_addr());
     let report = server.serve_until(router, let_go()).await;
-    println!("{} {}", report.finished, report.aborted + report.detached as u64);
+    // Whoever started it may be gone, and nobody hears it then.
+    let _ = writeln!(io::stdout(), "{} {}", report.finished, report.aborted + report.detached as u64);
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! What happens in the show: people buy, servers die, and somebody counts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stonework::base::BoxError;
-use storefront::customer::{Counts, Customer, Line, Tally, line};
+use stonework::client::Client;
+use storefront::customer::{Counts, Customer, Tally, client};
 use storefront::instance::{Ending, Instance, Setup};
 use storefront::scratch::Scratch;
 use storefront::{DEMO_USERS, Database, new_key};
@@ -53,7 +55,7 @@ pub(crate) async fn without() -> Result<Verdict, BoxError> {
 }
 
 fn promises(verdict: &mut Verdict, day: &Day) {
-    let Day { plan, audit, counts, endings, interchangeable } = day;
+    let Day { plan, audit, counts, served, endings, interchangeable } = day;
     let wanted = SHOPPERS * plan.orders;
     verdict.promise("each order exists exactly once", audit.times == [0, wanted, 0]);
     verdict.promise("there is none that nobody wanted", audit.strangers.is_empty());
@@ -62,7 +64,7 @@ fn promises(verdict: &mut Verdict, day: &Day) {
         audit.told == wanted,
     );
     verdict.promise("what was sold and what is left is what there was", audit.adds_up);
-    let both = NAMES.iter().all(|name| counts.instances.contains_key(*name));
+    let both = NAMES.iter().all(|name| served.contains_key(*name));
     let what = "both instances served, took each other's tokens, and tell everybody the same";
     verdict.promise(what, both && *interchangeable && !counts.answers.contains_key(&401));
     verdict.promise(
@@ -76,6 +78,8 @@ struct Day<'a> {
     plan: &'a Plan,
     audit: Audit,
     counts: Counts,
+    /// How often each instance has told somebody of an order.
+    served: BTreeMap<String, usize>,
     /// Of those that were told to stop: one in the middle, and both at the end.
     endings: Vec<Ending>,
     /// Each user is told the same by both instances, with one token.
@@ -105,30 +109,38 @@ async fn open<'a>(setup: &Setup, plan: &'a Plan) -> Result<Day<'a>, BoxError> {
     }
     let began = Instant::now();
     let tally = Tally::default();
-    let line = line(instances.iter().map(Instance::address), &tally)?;
+    let client = client(instances.iter().map(Instance::address), &tally)?;
     let (progress, bought) = watch::channel(0);
     let (told, (instances, ending)) =
-        tokio::try_join!(shopping(&line, plan, progress), kill(instances, setup, plan, bought))?;
+        tokio::try_join!(shopping(&client, plan, progress), kill(instances, setup, plan, bought))?;
     let took = began.elapsed();
 
-    let interchangeable = interchangeable(&instances, &line, &tally).await?;
+    let interchangeable = interchangeable(&instances, &client, &tally).await?;
     let mut endings = vec![ending];
     for instance in instances {
         endings.push(instance.stop().await?);
     }
     let books = Database::open(&setup.database).await?.books().await?;
     let audit = audit(&books, &told);
-    let day = Day { plan, audit, counts: tally.counts(), endings, interchangeable };
+    let mut served = BTreeMap::new();
+    for press in told.iter().flat_map(|told| &told.presses) {
+        *served.entry(press.served_by.clone()).or_default() += 1;
+    }
+    let day = Day { plan, audit, counts: tally.counts(), served, endings, interchangeable };
     print(&day, &told, took);
     Ok(day)
 }
 
 /// Everybody, at the same time.
-async fn shopping(line: &Line, plan: &Plan, progress: watch::Sender<usize>) -> Result<Vec<Told>, BoxError> {
+async fn shopping(
+    client: &Client,
+    plan: &Plan,
+    progress: watch::Sender<usize>,
+) -> Result<Vec<Told>, BoxError> {
     let progress = Arc::new(progress);
     let mut people = JoinSet::new();
     for person in 0..SHOPPERS {
-        people.spawn(buys(line.clone(), person, plan.orders, Arc::clone(&progress)));
+        people.spawn(buys(client.clone(), person, plan.orders, Arc::clone(&progress)));
     }
     let mut told = Vec::new();
     while let Some(person) = people.join_next().await {
@@ -138,14 +150,14 @@ async fn shopping(line: &Line, plan: &Plan, progress: watch::Sender<usize>) -> R
 }
 
 /// Whether each user, with one token, is told the same by each instance.
-async fn interchangeable(instances: &[Instance], line: &Line, tally: &Tally) -> Result<bool, BoxError> {
+async fn interchangeable(instances: &[Instance], client: &Client, tally: &Tally) -> Result<bool, BoxError> {
     let mut same = true;
     for (user, password) in DEMO_USERS {
-        let customer = Customer::log_in(line.clone(), user, password).await?;
+        let customer = Customer::log_in(client.clone(), user, password).await?;
         let mut told = Vec::new();
         for instance in instances {
-            let line = storefront::customer::line([instance.address()], tally)?;
-            told.push(customer.over(line).get("/orders?limit=100").await?);
+            let alone = storefront::customer::client([instance.address()], tally)?;
+            told.push(customer.with(alone).get("/orders?limit=100").await?);
         }
         same &= told.windows(2).all(|pair| pair[0] == pair[1]);
     }
@@ -154,19 +166,20 @@ async fn interchangeable(instances: &[Instance], line: &Line, tally: &Tally) -> 
 
 /// One person, who buys one thing after the other.
 async fn buys(
-    line: Line,
+    client: Client,
     person: usize,
     orders: usize,
     progress: Arc<watch::Sender<usize>>,
 ) -> Result<Vec<Told>, BoxError> {
     let (user, password) = DEMO_USERS[person % DEMO_USERS.len()];
-    let customer = Customer::log_in(line, user, password).await?;
+    let customer = Customer::log_in(client, user, password).await?;
     let mut told = Vec::new();
     for number in 0..orders {
         // The note tells us which one it is. To the shop it says nothing.
         let note = format!("person {person}, order {number}");
         let product = ["bread", "butter", "honey"][number % 3];
-        let press = || customer.order(&note, product, 1 + number as u32 % 5, &note);
+        let key = format!("person-{person}-order-{number}");
+        let press = || customer.order(&key, product, 1 + number as u32 % 5, &note);
         let presses = if number % TWICE == 0 {
             let (first, second) = tokio::try_join!(press(), press())?;
             vec![first, second]
@@ -211,15 +224,12 @@ async fn kill(
 }
 
 fn print(day: &Day<'_>, told: &[Told], took: Duration) {
-    let Counts { answers, instances, unanswered } = &day.counts;
+    let Counts { answers, unanswered } = &day.counts;
     let twice = told.iter().filter(|told| told.presses.len() > 1).count();
     let replayed = told.iter().flat_map(|told| &told.presses).filter(|press| press.replayed).count();
     println!("\n    {} orders in {took:.1?}, {twice} of them by two presses of the button", told.len());
-    println!(
-        "    on the wire: {} answers, of which {instances:?}; {unanswered} requests without one",
-        answers.values().sum::<u64>()
-    );
-    println!("    by status: {answers:?}; {replayed} answers of orders came from the record of their key");
+    println!("    attempts by status: {answers:?}; {unanswered} without an answer");
+    println!("    told of orders by instance: {:?}; {replayed} times from the record of the key", day.served);
     let [never, once, more] = day.audit.times;
     println!("    audit: {never} orders exist never, {once} once, {more} more often\n");
 }

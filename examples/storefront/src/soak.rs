@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use stonework::base::BoxError;
-use storefront::customer::{Counts, Customer, Tally, line};
+use storefront::customer::{Counts, Customer, Tally, client};
 use storefront::instance::{Ending, Instance, Setup};
 use storefront::scratch::Scratch;
 use storefront::{Books, DEMO_USERS, Database, new_key};
@@ -136,15 +136,15 @@ async fn traffic(
     process: u32,
 ) -> Result<Traffic, BoxError> {
     let (end, over) = watch::channel(false);
-    let line = line([shop], tally)?;
+    let client = client([shop], tally)?;
     let (mut good, mut token) = (JoinSet::new(), String::new());
     for (user, password) in DEMO_USERS {
-        let customer = Customer::log_in(line.clone(), user, password).await?;
+        let customer = Customer::log_in(client.clone(), user, password).await?;
         token = customer.token().to_owned();
         good.spawn(buys(customer, user, part, over.clone()));
     }
     // The connections of the good ones are theirs alone.
-    drop(line);
+    drop(client);
     let rude = Rude { shop, token, tally: tally.clone(), over, part };
     let rude = tokio::spawn(rude.all());
 
@@ -171,8 +171,8 @@ async fn buys(
     let mut told = Vec::new();
     while !*over.borrow() {
         let number = told.len();
-        let note = format!("{part}, order {number}");
-        let press = || customer.order(&note, "bread", 1, &note);
+        let (note, key) = (format!("{part}, order {number}"), format!("{part}-{number}"));
+        let press = || customer.order(&key, "bread", 1, &note);
         let presses = if number % TWICE == 0 {
             let (first, second) = tokio::try_join!(press(), press())?;
             customer.get("/orders?limit=5").await?;
