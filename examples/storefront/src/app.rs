@@ -19,8 +19,8 @@ use tower::ServiceBuilder;
 use crate::database::{Database, Keys};
 use crate::{answers, login, orders, products};
 
-/// How long an instance that is not heard of is believed to be at work on an order. One that works is heard of each third of it; a commit takes a
-/// hundredth. So nobody waits long for an instance that was killed, and no slow one is taken for dead.
+/// How long an instance that is not heard of is believed to be at work on an order. One that works is heard of each third of it, and a commit
+/// takes far less. So nobody waits long for an instance that was killed, and no slow one is taken for dead.
 const LEASE: Duration = Duration::from_secs(1);
 /// How long a request may take, if its client does not say less. Twice the lease, and the time to do it after that.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -34,7 +34,7 @@ const SHOP: &str = "http://shop";
 pub fn client(instances: impl IntoIterator<Item = SocketAddr>, tally: &Tally) -> Result<Client, BoxError> {
     // An instance that was killed is back in no time here, so it is soon tried again, soon believed, and soon has its share.
     let balancer = BalancerSettings::new()
-        // By what is in flight: a login takes a hundred times as long as an order, so an instance is not slow that had one.
+        // By what is in flight: a login takes far longer than an order, so an instance is not slow that had one.
         .pick(Pick::LeastLoaded)
         .backoff(Backoff::exponential(BRIEFLY, 10 * BRIEFLY)?)
         .outliers(OutlierSettings::new().base_ejection(BRIEFLY))

@@ -28,7 +28,7 @@ const TWICE: usize = 4;
 /// How often it is looked at memory.
 const LOOK: Duration = Duration::from_millis(500);
 /// By how much the last quarter may need more than the second one. SQLite's caches, of 2 MiB for each of five connections, fill while the file
-/// grows; forty bytes that are left of each request in ten minutes are more.
+/// grows; a hundred bytes that are left of each request in ten minutes are more.
 const SLACK: f64 = 1.1;
 
 pub(crate) async fn soak(length: Duration) -> Result<Verdict, BoxError> {
