@@ -12,7 +12,9 @@
 //!
 //!     cargo run --example identity
 //!
-//! It takes about fifteen seconds, and ends with exit code 0 if every promise was kept.
+//! It takes about fifteen seconds, and ends with exit code 0 if every claim held.
+
+mod kit;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,6 +43,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 
+use self::kit::Verdict;
+
 /// Everything is a hundred times as fast as it would be elsewhere: a token is good for two seconds, keys are fresh for one.
 const TOKEN_LIFE: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(1);
@@ -53,20 +57,7 @@ const FORGERIES: usize = 2_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match play().await {
-        Ok(0) => {
-            println!("\nverdict: every promise was kept");
-            ExitCode::SUCCESS
-        }
-        Ok(broken) => {
-            println!("\nverdict: {broken} promises were BROKEN");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("\nverdict: the show could not go on: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    kit::end(play().await)
 }
 
 // ───────────────────────────────────────────────────────────── what a service and its clients need
@@ -125,25 +116,26 @@ fn caller(name: &str, issuer: &str, orders: &str) -> Result<Caller, BoxError> {
 
 // ─────────────────────────────────────────────────────────────────────────────────── what happens
 
-/// Counts the broken promises.
-async fn play() -> Result<usize, BoxError> {
+async fn play() -> Result<Verdict, BoxError> {
     let provider = Provider::new().await?;
     let (orders, keys) = resource_server(&provider.name, "http://127.0.0.1:9/partner").await?;
     let url = format!("http://{orders}");
     let callers = [caller("alice", &provider.name, &url)?, caller("bob", &provider.name, &url)?];
     let stranger = Stranger::new(&url)?;
-    let mut show = Show { provider, keys, before: Hits::default(), broken: 0 };
+    let mut show = Show { provider, keys, before: Hits::default(), verdict: Verdict::default() };
 
     show.scene("The provider is not there yet");
     let made_up = stranger.ask(&show.provider.issuer().sign(&claims("alice"))?).await?;
     show.row("a token", &made_up);
     let calls = call(&callers, Duration::ZERO, 1).await;
     show.row("clients", &calls);
-    show.promise("who has a token is asked to come back", made_up.is_all(made_up.unavailable));
-    show.promise("clients are told that there is no token, and send nothing", calls.is_all(calls.unsent));
+    show.verdict.claim(made_up.is_all(made_up.unavailable), "who has a token is asked to come back");
+    show.verdict
+        .claim(calls.is_all(calls.unsent), "clients are told that there is no token, and send nothing");
     let (ready, about) = (stranger.get("/readyz").await?, stranger.get("/about").await?);
-    show.promise("what everybody may read can be read", about == StatusCode::OK);
-    show.promise("the server is up, and says that it is not ready", ready == StatusCode::SERVICE_UNAVAILABLE);
+    show.verdict.claim(about == StatusCode::OK, "what everybody may read can be read");
+    show.verdict
+        .claim(ready == StatusCode::SERVICE_UNAVAILABLE, "the server is up, and says that it is not ready");
 
     show.scene("It comes up: a hundred calls at once of each client");
     show.provider.up().await?;
@@ -153,15 +145,15 @@ async fn play() -> Result<usize, BoxError> {
     }
     let calls = call(&callers, Duration::ZERO, 100).await;
     let hits = show.row("clients", &calls);
-    show.promise("all are let in", calls.is_all(calls.good));
-    show.promise("with one token for each client", hits.tokens == 2);
+    show.verdict.claim(calls.is_all(calls.good), "all are let in");
+    show.verdict.claim(hits.tokens == 2, "with one token for each client");
     // It looks five times in a second.
     sleep(FRESH / 2).await;
-    show.promise("the server is ready", stranger.get("/readyz").await? == StatusCode::OK);
+    show.verdict.claim(stranger.get("/readyz").await? == StatusCode::OK, "the server is ready");
     let partner = Issuer::builder("http://127.0.0.1:9/partner").allow_plain_http().build()?;
     let partner = stranger.ask(&partner.sign(&claims("carol"))?).await?;
     show.row("a partner", &partner);
-    show.promise("whose own provider is down has to wait, alone", partner.is_all(partner.unavailable));
+    show.verdict.claim(partner.is_all(partner.unavailable), "whose own provider is down has to wait, alone");
 
     show.scene("An attacker comes with two thousand keys of its own, and with what it has read about");
     let began = Instant::now();
@@ -175,9 +167,9 @@ async fn play() -> Result<usize, BoxError> {
     let hits = show.row("clients", &calls);
     // Those that come anyway, three quarters of their life after another, and those that an unknown key may cause.
     let most = 2 + took.div_duration_f64(FRESH * 3 / 4) as u64 + took.div_duration_f64(COOLDOWN) as u64;
-    show.promise("none of them is let in", forged.is_all(forged.refused));
-    show.promise("clients do not notice", calls.is_all(calls.good));
-    show.promise(&format!("the provider notices at most {most} requests for keys"), hits.keys <= most);
+    show.verdict.claim(forged.is_all(forged.refused), "none of them is let in");
+    show.verdict.claim(calls.is_all(calls.good), "clients do not notice");
+    show.verdict.claim(hits.keys <= most, format!("the provider notices at most {most} requests for keys"));
 
     show.scene("It changes its key, as planned");
     let old = show.provider.issuer().key_ids();
@@ -186,18 +178,16 @@ async fn play() -> Result<usize, BoxError> {
     show.row("clients", &calls);
     let token = show.provider.issuer().sign(&claims("dave"))?;
     let published = show.provider.issuer().key_ids();
-    show.promise("both keys are published", published.len() == old.len() + 1);
-    show.promise("tokens are signed with the new one", !has_same_head(&token, &show.provider.first));
-    show.promise("clients do not notice", calls.is_all(calls.good));
+    show.verdict.claim(published.len() == old.len() + 1, "both keys are published");
+    show.verdict.claim(!has_same_head(&token, &show.provider.first), "tokens are signed with the new one");
+    show.verdict.claim(calls.is_all(calls.good), "clients do not notice");
 
     show.scene("It loses its keys: it begins anew with another, and knows the old one no longer");
     show.provider.forget()?;
     let calls = call(&callers, FRESH * 2, 1).await;
     let hits = show.row("clients", &calls);
-    show.promise(
-        "clients got other tokens, and noticed nothing",
-        calls.is_all(calls.good) && hits.tokens >= 2,
-    );
+    show.verdict
+        .claim(calls.is_all(calls.good) && hits.tokens >= 2, "clients got other tokens, and noticed nothing");
 
     for (mood, title) in [
         (Mood::Odd, "It publishes odd keys beside the good one"),
@@ -208,13 +198,15 @@ async fn play() -> Result<usize, BoxError> {
         show.provider.mood(mood);
         let calls = call(&callers, FRESH + FRESH / 2, 1).await;
         let hits = show.row("clients", &calls);
-        show.promise("it was asked for them", hits.keys > 0);
-        show.promise("clients do not notice", calls.is_all(calls.good));
+        show.verdict.claim(hits.keys > 0, "it was asked for them");
+        show.verdict.claim(calls.is_all(calls.good), "clients do not notice");
         let skipped = show.keys.current().map_or(0, |keys| keys.skipped().len());
         let health = show.keys.health();
         match mood {
-            Mood::Odd => show.promise("the odd ones were left out", skipped == ODD_KEYS.len()),
-            _ => show.promise("the check says so, and goes by the old ones", health == HealthState::Warn),
+            Mood::Odd => show.verdict.claim(skipped == ODD_KEYS.len(), "the odd ones were left out"),
+            _ => {
+                show.verdict.claim(health == HealthState::Warn, "the check says so, and goes by the old ones")
+            }
         }
     }
 
@@ -228,10 +220,11 @@ async fn play() -> Result<usize, BoxError> {
     show.row("clients, later", &after);
     let late = stranger.ask(&late).await?;
     show.row("a token", &late);
-    show.promise("clients go on with the tokens that they have", soon.is_all(soon.good));
-    show.promise("and are told when these are over, before they send anything", after.is_all(after.unsent));
-    show.promise("the server goes on with the keys that it has", late.is_all(late.good));
-    show.promise("and is ready", stranger.get("/readyz").await? == StatusCode::OK);
+    show.verdict.claim(soon.is_all(soon.good), "clients go on with the tokens that they have");
+    show.verdict
+        .claim(after.is_all(after.unsent), "and are told when these are over, before they send anything");
+    show.verdict.claim(late.is_all(late.good), "the server goes on with the keys that it has");
+    show.verdict.claim(stranger.get("/readyz").await? == StatusCode::OK, "and is ready");
 
     show.scene("It comes back");
     show.provider.mood(Mood::Well);
@@ -241,10 +234,10 @@ async fn play() -> Result<usize, BoxError> {
     }
     let calls = call(&callers, FRESH, 1).await;
     show.row("clients", &calls);
-    show.promise("all are let in again", calls.is_all(calls.good));
-    show.promise("and the keys are new", show.keys.health() == HealthState::Pass);
+    show.verdict.claim(calls.is_all(calls.good), "all are let in again");
+    show.verdict.claim(show.keys.health() == HealthState::Pass, "and the keys are new");
     show.provider.down().await?;
-    Ok(show.broken)
+    Ok(show.verdict)
 }
 
 /// What a client is told that it may do.
@@ -588,7 +581,7 @@ struct Show {
     provider: Provider,
     keys: RemoteKeys,
     before: Hits,
-    broken: usize,
+    verdict: Verdict,
 }
 
 impl Show {
@@ -614,10 +607,5 @@ impl Show {
             "    {who:<16}{asked:>7}{good:>7}{refused:>7}{unavailable:>7}{unsent:>10}             {hits}"
         );
         hits
-    }
-
-    fn promise(&mut self, what: &str, kept: bool) {
-        println!("    {} {what}", if kept { "kept:  " } else { "BROKEN:" });
-        self.broken += usize::from(!kept);
     }
 }

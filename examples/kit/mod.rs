@@ -1,9 +1,11 @@
-//! What every example does the same way: how it says what it claims, and how it ends.
+//! What every example does the same way: how it says what it claims, how it ends, and how it tells of several runs.
 //!
 //! No example itself. Those beside it have it as `mod kit;`, those in folders and packages of their own by its path. It needs `std` alone, so
 //! that nobody needs more for it.
 
 #![allow(dead_code, unreachable_pub, reason = "no program needs all of it")]
+
+pub mod stats;
 
 use std::error::Error;
 use std::fmt::Display;

@@ -10,10 +10,12 @@
 //!     cargo run -p stonework-databases --bin database_pool
 //!     DATABASE_URL=postgres://me@localhost/test cargo run -p stonework-databases --bin database_pool
 //!
-//! It takes about three seconds, and ends with exit code 0 if every promise was kept.
+//! It takes about three seconds, and ends with exit code 0 if every claim held.
 
+mod audit;
 mod engine;
-mod verdict;
+#[path = "../../../../kit/mod.rs"]
+mod kit;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,13 +23,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use engine::{Database, Done};
 use stonework::base::{Error, PoolClose};
 use stonework::pool::{Pool, PoolExhausted, PoolSettings, PoolStats, Pooled};
 use stonework_databases::{Postgres, Sqlite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use verdict::{Audit, Verdict};
+
+use self::audit::Audit;
+use self::engine::{Database, Done};
+use self::kit::Verdict;
 
 const CONNECTIONS: usize = 4;
 const WAIT: Duration = Duration::from_secs(2);
@@ -52,7 +56,11 @@ const CLOSES: [PoolClose; 8] = [
 const KEPT: Duration = Duration::from_millis(1_000);
 
 #[tokio::main]
-async fn main() -> Done<ExitCode> {
+async fn main() -> ExitCode {
+    kit::end(play().await)
+}
+
+async fn play() -> Done<Verdict> {
     match std::env::var("DATABASE_URL") {
         Ok(url) => {
             let schema = format!("stonework_pool_{}", std::process::id());
@@ -84,7 +92,7 @@ impl Drop for Folder {
     }
 }
 
-async fn run<D: Database>(manager: D) -> Done<ExitCode> {
+async fn run<D: Database>(manager: D) -> Done<Verdict> {
     let settings = PoolSettings::new().max(CONNECTIONS).wait_timeout(WAIT).max_waiting(WAITING);
     println!("{}: {settings}\n", D::NAME);
     let pool = Pool::builder(manager).settings(settings).name("bank").build()?;
@@ -103,7 +111,7 @@ async fn run<D: Database>(manager: D) -> Done<ExitCode> {
     D::tear_down(connection).await?.0.put_back();
     let (before, stats) = (pool.stats(), closed(&pool).await);
     told.table(&before);
-    Ok(promises(&told, &limits, whole, &audit, &stats, peak.0.load(Ordering::Relaxed)))
+    Ok(claims(&told, &limits, whole, &audit, &stats, peak.0.load(Ordering::Relaxed)))
 }
 
 /// The end: nothing is left open.
@@ -359,71 +367,69 @@ impl Told {
     }
 }
 
-fn promises(
+fn claims(
     told: &Told,
     limits: &Limits,
     whole: usize,
     audit: &Audit,
     stats: &PoolStats,
     peak: usize,
-) -> ExitCode {
-    let mut kept = Verdict::default();
+) -> Verdict {
+    let mut verdict = Verdict::default();
     let (orders, failed) =
         (told.orders.len(), told.count(Outcome::NoConnection) + told.count(Outcome::Failed));
-    kept.promise(
+    verdict.claim(
         failed == 0,
         format!("of {orders} orders none failed for want of a good connection: {failed}"),
     );
     told.errors.iter().take(3).for_each(|error| println!("    {error}"));
-    kept.promise(
+    verdict.claim(
         peak == CONNECTIONS,
         format!("there are never more than {CONNECTIONS} connections: {peak} at most"),
     );
     let slowest = told.orders.iter().map(|order| order.waited).max().unwrap_or_default();
-    kept.promise(slowest < WAIT, format!("nobody waits for longer than {WAIT:?}: {slowest:.0?} at most"));
+    verdict.claim(slowest < WAIT, format!("nobody waits for longer than {WAIT:?}: {slowest:.0?} at most"));
 
     let cut_off = told.count(Outcome::CutOff) as u64;
     let dropped = stats.closed(PoolClose::Dropped);
-    kept.promise(
+    verdict.claim(
         cut_off > 0 && dropped == cut_off,
         format!("what is given up in the middle of a transaction is closed: {dropped} of {cut_off}"),
     );
     let broken = stats.closed(PoolClose::Broken);
-    kept.promise(
+    verdict.claim(
         broken == 1,
         format!(
             "a connection that was killed is found out and replaced, whatever its user says: {broken} of 1"
         ),
     );
     let (sum, meant) = (audit.money, ACCOUNTS * BALANCE);
-    kept.promise(sum == meant, format!("the sum of all money is what it was: {sum} of {meant}"));
-    kept.promise(
+    verdict.claim(sum == meant, format!("the sum of all money is what it was: {sum} of {meant}"));
+    verdict.claim(
         audit.sold == sorted(&told.seats) && !audit.sold.is_empty() && audit.each_once(),
         format!("each seat is sold once, to whoever was told so: {} of {SEATS}", audit.sold.len()),
     );
 
     let (refused, served) = (limits.refused, limits.served);
-    kept.promise(
+    verdict.claim(
         refused == 200 - WAITING && limits.slowest_refusal < Duration::from_millis(250),
         format!(
             "of 200 that come when nothing is free {WAITING} wait, and {refused} know at once: after {:.1?}",
             limits.slowest_refusal
         ),
     );
-    kept.promise(
-        served == WAITING && limits.failed == 0,
-        format!("and those that wait are served: {served}"),
-    );
+    verdict
+        .claim(served == WAITING && limits.failed == 0, format!("and those that wait are served: {served}"));
     let vain = limits.waited_in_vain;
     let told_why =
         limits.exhausted.as_ref().is_some_and(|e| (e.in_use(), e.max()) == (CONNECTIONS, CONNECTIONS));
-    kept.promise(
+    verdict.claim(
         told_why && vain >= WAIT && vain < WAIT + Duration::from_millis(500),
         format!("whoever waits in vain is told why after {vain:.1?}: {}", limits.why),
     );
-    kept.promise(whole == CONNECTIONS, format!("no place was lost: {whole} of {CONNECTIONS} can be had"));
-    kept.promise(stats.open() == 0, format!("a pool that was closed has nothing open: {}", stats.open()));
-    kept.end()
+    verdict.claim(whole == CONNECTIONS, format!("no place was lost: {whole} of {CONNECTIONS} can be had"));
+    verdict.claim(stats.open() == 0, format!("a pool that was closed has nothing open: {}", stats.open()));
+    verdict
 }
 
 fn sorted(seats: &[(i64, i64)]) -> Vec<(i64, i64)> {

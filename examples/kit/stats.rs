@@ -1,3 +1,5 @@
+//! Means of several runs, and how far they are from what more runs would show.
+
 use std::fmt;
 
 /// A mean over the seeds, and half of its 95 % confidence interval. `{:.2}` says how many digits of both are shown.
