@@ -5,7 +5,8 @@ use tokio::time::Instant;
 
 use super::core::{Check, Checking, Core, Discovering, Make};
 use super::discover::discover;
-use super::{Balancer, BalancerSettings, Discover, InvalidBalancer, Member};
+use super::inspect::{Begin, Inspection};
+use super::{Balancer, BalancerSettings, Discover, Inspect, InvalidBalancer, Member};
 use crate::base::{BoxError, Observe, Observer, Rng};
 
 /// Begins to hear of members, once there is somebody who wants to know.
@@ -18,6 +19,7 @@ pub struct BalancerBuilder<S> {
     members: Vec<Member>,
     listen: Option<Listen<S>>,
     check: Option<Check<S>>,
+    inspect: Option<Box<dyn Begin>>,
     settings: BalancerSettings,
     name: Arc<str>,
     observe: Observe,
@@ -31,6 +33,7 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
             members: Vec::new(),
             listen: None,
             check: None,
+            inspect: None,
             settings: BalancerSettings::new(),
             name: "".into(),
             observe: Observe::default(),
@@ -84,6 +87,32 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
         self
     }
 
+    /// Have this look at the endpoints that there are, whichever those are at the time, and say how they are: with the features `client` and
+    /// `health`, a prober. It begins with the balancer, or with its first call if there is no runtime yet, and ends with it. Default: nobody does.
+    ///
+    #[cfg_attr(
+        all(feature = "client", feature = "health"),
+        doc = r#"
+```
+# #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+use stonework::balance::{Balancer, watch};
+use stonework::health::{Prober, TcpProbe};
+
+let (sender, members) = watch();
+let balancer = Balancer::builder(|endpoint| endpoint.to_string())
+    .discover(members)
+    .inspect(Prober::builder(TcpProbe))
+    .build()?;
+# let _ = (sender, balancer);
+# Ok(()) }
+```
+"#
+    )]
+    pub fn inspect(mut self, inspect: impl Inspect) -> Self {
+        self.inspect = Some(Box::new(inspect));
+        self
+    }
+
     /// Everything that is data. Default: [`BalancerSettings::new`].
     pub fn settings(mut self, settings: BalancerSettings) -> Self {
         self.settings = settings;
@@ -105,6 +134,13 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
         self
     }
 
+    /// Tell this one too.
+    #[cfg(feature = "client")]
+    pub(crate) fn and_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observe = self.observe.and(observer);
+        self
+    }
+
     /// Draw from here: which endpoints are compared, and jitter. Default: seeded by the operating system.
     pub fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
@@ -121,9 +157,13 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
     ///
     /// If making a service does.
     pub fn build(self) -> Result<Balancer<S>, InvalidBalancer> {
-        let Self { make, members, listen, check, settings, name, observe, rng } = self;
+        let Self { make, members, listen, check, inspect, settings, name, observe, rng } = self;
         settings.check()?;
-        let core = Core::new((settings, name), (observe, rng), (make, check), Instant::now());
+        if let Some(Err(why)) = inspect.as_ref().map(|inspect| inspect.check()) {
+            return Err(InvalidBalancer::Inspect { why: why.to_string() });
+        }
+        let inspection = Inspection::by(inspect);
+        let core = Core::new((settings, name), (observe, rng), (make, check), inspection, Instant::now());
         core.set(members);
         if let Some(listen) = listen {
             core.discover(listen(Arc::downgrade(&core)));

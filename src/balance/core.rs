@@ -11,6 +11,7 @@ use super::driver;
 use super::endpoint::Endpoint;
 use super::ewma::ticks;
 use super::fleet::{Fleet, News};
+use super::inspect::Inspection;
 use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
@@ -43,6 +44,7 @@ pub(super) struct Core<S> {
     /// Held by whoever brings another list.
     setting: Mutex<()>,
     discovery: std::sync::Mutex<Discovery>,
+    inspection: Inspection,
     /// For those who wait for an endpoint.
     news: Notify,
     turn: AtomicU64,
@@ -64,9 +66,12 @@ impl<S> Core<S> {
         (settings, name): (BalancerSettings, Arc<str>),
         (observe, rng): (Observe, Rng),
         (make, check): (Make<S>, Option<Check<S>>),
+        inspection: Inspection,
         now: Instant,
     ) -> Arc<Self> {
-        let next_sweep = AtomicU64::new(nanos(interval(&settings)));
+        // What there is no runtime for begins with the first call.
+        let at_once = Handle::try_current().is_err();
+        let next_sweep = AtomicU64::new(if at_once { 0 } else { nanos(interval(&settings)) });
         Arc::new(Self {
             settings,
             name,
@@ -78,6 +83,7 @@ impl<S> Core<S> {
             fleet: Mutex::new(Fleet::new()),
             setting: Mutex::new(()),
             discovery: std::sync::Mutex::new(Discovery::None),
+            inspection,
             news: Notify::new(),
             turn: AtomicU64::new(0),
             begun: now,
@@ -201,10 +207,14 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         }
     }
 
-    /// If the runtime has ended in which those that are not ready were looked after, that is done in this one.
+    /// If the runtime has ended in which those that are not ready were looked after, that is done in this one. So is what there was no
+    /// runtime for yet.
     pub(super) fn revive(self: &Arc<Self>) {
         self.look_after(&mut self.fleet());
         self.begin_discovery();
+        if self.inspection.waits() {
+            self.inspection.look(self);
+        }
     }
 
     pub(super) fn discover(self: &Arc<Self>, work: Discovering) {
@@ -238,6 +248,12 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         };
         let made = new.into_iter().map(make).collect();
         self.change(|fleet| fleet.set(members, made));
+        self.inspection.look(self);
+    }
+
+    /// The endpoints that there are.
+    pub(super) fn members(&self) -> Vec<EndpointId> {
+        self.look(|fleet| fleet.entries.iter().map(|entry| entry.member.id.clone()).collect())
     }
 
     /// It can be reached.

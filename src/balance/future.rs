@@ -295,8 +295,8 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
             let outcome = judge(&error);
             flight.ended(outcome, &self.core, now);
             flight.record(outcome, Some(&self.core));
-            self.core.sweep(now);
         }
+        self.core.sweep(now);
         match request {
             Some(request) => self.go_on(error, request, &flight),
             None => Returned::ToItsCaller(error),

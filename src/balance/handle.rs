@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::builder::BalancerBuilder;
 use super::core::Core;
 use super::stats::{BalancerStats, EndpointStats};
-use super::{BalancerService, Member};
+use super::{BalancerService, BalancerSettings, Member};
 use crate::base::{EndpointId, Fitness};
 
 /// A set of endpoints, each with a service of its own, and what is known of each. It is a handle: its clones share the set.
@@ -27,7 +27,7 @@ use crate::base::{EndpointId, Fitness};
 /// ```
 ///
 /// The set ends with its last handle, service or call; its tasks end with it. A task is there for each endpoint that is not ready, in
-/// the runtime in which that was found out; where there was none, it begins in that of the next call that finds no endpoint.
+/// the runtime in which that was found out; where there was none, in that of the first call.
 pub struct Balancer<S> {
     core: Arc<Core<S>>,
 }
@@ -97,6 +97,11 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
             stats.collect()
         });
         BalancerStats { endpoints }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &BalancerSettings {
+        &self.core.settings
     }
 
     /// The name it was given; empty if there is none.

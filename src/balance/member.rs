@@ -35,6 +35,12 @@ impl Member {
         self
     }
 
+    /// Its name, its weight and its tier.
+    #[cfg(all(feature = "client", feature = "serde"))]
+    pub(crate) const fn parts(&self) -> (&EndpointId, u32, u8) {
+        (&self.id, self.weight, self.tier)
+    }
+
     /// Its name.
     #[must_use]
     pub const fn id(&self) -> &EndpointId {

@@ -274,9 +274,16 @@ impl fmt::Display for BalancerSettings {
 /// let error = Balancer::builder(|_| ()).settings(settings).build().unwrap_err();
 /// assert_eq!(error.to_string(), "`overprovision_percent` is 90, less than 100: a tier that is well could not take its own calls");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidBalancer {
+    /// What is to look at the endpoints cannot be.
+    #[error("`inspect`: {why}")]
+    #[non_exhaustive]
+    Inspect {
+        /// What it says.
+        why: String,
+    },
     /// It is no number above zero.
     #[error("`{field}` is no number above zero")]
     #[non_exhaustive]

@@ -44,6 +44,24 @@ impl HostPort {
         Self { authority: named, port }
     }
 
+    /// Of what somebody wrote: a host, and a port if it is not the usual one.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) fn parse(text: &str, usual: u16) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        // Nothing before the host, and behind it a port or nothing.
+        let port = match text.strip_prefix(authority.host())? {
+            "" => usual,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        (!authority.host().is_empty()).then_some(Self { authority: Some(authority), port })
+    }
+
+    /// The same, with one memory.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) fn share(&self) -> Self {
+        Self { authority: self.authority.clone(), port: self.port }
+    }
+
     /// The host, as it was written; empty of a request that does not say where it goes.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -70,7 +70,10 @@ pub(crate) mod nesting;
 mod observe;
 #[cfg(feature = "serde")]
 pub(crate) mod or_off;
+#[cfg(any(feature = "oauth", all(feature = "balance", feature = "client")))]
+mod origin;
 mod outcome;
+mod paths;
 mod peer;
 mod pooled;
 mod principal;
@@ -159,6 +162,9 @@ pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::ip_network::{IpNetwork, NetworkFlaw};
 pub(crate) use self::lane::{lane, lanes};
+#[cfg(any(feature = "oauth", all(feature = "balance", feature = "client")))]
+pub(crate) use self::origin::Origin;
+pub(crate) use self::paths::Paths;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]

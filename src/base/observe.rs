@@ -423,6 +423,15 @@ impl Observe {
         Self(Some(Arc::new(observer)))
     }
 
+    /// This one too.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) fn and(self, observer: Arc<dyn Observer>) -> Self {
+        match self.0 {
+            Some(first) => Self::by((first, observer)),
+            None => Self(Some(observer)),
+        }
+    }
+
     /// A name for the next call, if anyone is listening.
     pub(crate) fn begin(&self) -> Option<CallId> {
         self.0.as_ref().map(|_| CallId::next())
@@ -450,6 +459,24 @@ impl Observe {
 impl fmt::Debug for Observe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "observed" } else { "unobserved" })
+    }
+}
+
+/// Both are told, one after the other.
+///
+/// ```
+/// use stonework::base::TracingObserver;
+/// use stonework::retry::RetryLayer;
+/// # use stonework::testing::Recorder;
+///
+/// let recorder = Recorder::new();
+/// let layer = RetryLayer::new().observer((TracingObserver, recorder.clone()));
+/// # let _ = layer;
+/// ```
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, event: &Event) {
+        self.0.observe(event);
+        self.1.observe(event);
     }
 }
 

@@ -9,26 +9,27 @@ use tower_service::Service;
 
 use super::auth::Auth;
 use super::instead::Instead;
-use super::limits::{LimitedBody, Limits};
+use super::limits::Limits;
+use super::per_host::PerHost;
 use super::redirect::Redirect;
 use super::restraint::Restraint;
 use super::service::{Resuming, Shared};
-use super::transport::{Transport, Wired};
+use super::transport::Transport;
+#[cfg(feature = "balance")]
+use super::upstreams::PerEndpoint;
 use super::{Client, ClientSettings, InvalidClient};
-use crate::base::body::{Body, Held};
+use crate::base::body::Body;
 use crate::base::{
-    BoxError, Budget, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng, TIMEOUT_MS,
-    WallClock,
+    BoxError, Budget, ByHost, Classify, ClassifyHttp, Error, HostPort, Observe, Observer, Outcome, Rng,
+    TIMEOUT_MS, WallClock,
 };
-use crate::breaker::{Breakers, BreakersLayer, Judging};
+use crate::breaker::Breakers;
 use crate::connect::Connector;
 use crate::hedge::HedgeLayer;
 use crate::limit::{KeyedAdaptiveThrottle, KeyedConcurrencyLimiter, KeyedRateLimiter, ServerQuotas};
 use crate::observe::{PropagateLayer, Propagation, SpanLayer};
 use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer, RetrySettings};
-use crate::timeout::{
-    AttemptTimeoutLayer, ResponseBodyTimeoutLayer, SendDeadlineLayer, TimedBody, TimeoutLayer,
-};
+use crate::timeout::{AttemptTimeoutLayer, SendDeadlineLayer, TimeoutLayer};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
 ///
@@ -48,6 +49,8 @@ pub struct ClientBuilder {
     rates: Option<KeyedRateLimiter<HostPort>>,
     restraint: Restraint,
     rng: Option<Rng>,
+    #[cfg(feature = "balance")]
+    pub(super) upstreams: super::upstreams::Wanted,
     wall: WallClock,
 }
 
@@ -293,11 +296,11 @@ impl ClientBuilder {
     /// [`InvalidClient`], with the name of the setting, if the settings are impossible.
     pub fn build(self) -> Result<Client, InvalidClient> {
         self.settings.check()?;
-        Ok(self.assemble())
+        self.assemble()
     }
 
     /// The settings were checked, or are the defaults.
-    pub(super) fn assemble(self) -> Client {
+    pub(super) fn assemble(self) -> Result<Client, InvalidClient> {
         let Self {
             settings,
             auth,
@@ -311,6 +314,8 @@ impl ClientBuilder {
             rates,
             restraint,
             rng,
+            #[cfg(feature = "balance")]
+            upstreams,
             wall,
         } = self;
         let classify = classify.unwrap_or_default();
@@ -368,8 +373,6 @@ impl ClientBuilder {
         });
         let shares_breakers = breakers.is_some();
         let breakers = own.map(|own| breakers.unwrap_or(own));
-        let breaker = BreakersLayer::from(breakers.clone().unwrap_or_default()).when(breakers.is_some());
-        let breaker = breaker.classify(classify.clone());
         let attempt = settings.attempt_timeout;
         let attempt = AttemptTimeoutLayer::new(attempt.unwrap_or_default()).when(attempt.is_some());
         let whole = settings.deadline;
@@ -384,10 +387,17 @@ impl ClientBuilder {
             observe,
             rng.clone().unwrap_or_else(Rng::from_entropy),
         );
-        let wire = ResponseBodyTimeoutLayer::new(settings.body).layer(transport.clone());
         let limits = Limits::new(&settings, concurrency, rates);
-        let wire = limits.around(&settings, wire).map_response(boxed as fn(_) -> _);
-        let wire = breaker.layer(wire).map_response(guarded as fn(_) -> _);
+        let per_host = PerHost::new(&settings, limits.clone(), breakers.clone(), classify.clone());
+        let wire = per_host.around(transport.clone(), ByHost);
+        // Inside of what a service as a whole asks for, outside of what belongs to one of its endpoints.
+        #[cfg(feature = "balance")]
+        let upstreams = {
+            let per_endpoint = PerEndpoint { per_host, transport: transport.clone() };
+            upstreams.build(&settings, &per_endpoint, observer.as_ref(), rng.as_ref())?
+        };
+        #[cfg(feature = "balance")]
+        let wire = upstreams.around(wire, &classify);
         // Outside of the circuit, so that what is held back is neither a call nor a probe.
         let restraint = restraint.or_of(&settings, rng.as_ref(), &wall);
         let wire = restraint.around(&settings, &classify, wire);
@@ -433,18 +443,12 @@ impl ClientBuilder {
             limits,
             restraint,
             transport,
+            #[cfg(feature = "balance")]
+            upstreams,
             wall,
         };
-        Client::with(stack, Arc::new(shared))
+        Ok(Client::with(stack, Arc::new(shared)))
     }
-}
-
-fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<Body> {
-    response.map(Body::new)
-}
-
-fn boxed(response: Response<LimitedBody<TimedBody<Wired>>>) -> Response<Body> {
-    response.map(Body::new)
 }
 
 fn collected(response: Response<Collected<Body>>) -> Response<Body> {

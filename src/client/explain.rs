@@ -25,6 +25,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         limits,
         restraint,
         transport: _,
+        #[cfg(feature = "balance")]
+        upstreams,
         wall: _,
     } = shared;
     let shared_budget = *shared_budget;
@@ -60,6 +62,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         retry,
         server_quotas: _, // likewise
         throttle: _,      // likewise
+        #[cfg(feature = "balance")]
+            upstreams: _, // the balancers themselves are asked
     } = settings;
     #[cfg(feature = "decompression")]
     if *decompression {
@@ -119,6 +123,10 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     if restraint.quotas.is_some() {
         write!(text, "server quotas: by host and port; as many as each says")?;
         turn(text, *queue_timeout)?;
+    }
+    #[cfg(feature = "balance")]
+    for upstream in upstreams.told() {
+        writeln!(text, "upstream: {upstream}")?;
     }
     match breaker {
         Some(_) if *shares_breakers => writeln!(text, "breaker: by host and port; circuits that are shared")?,
@@ -198,6 +206,8 @@ mod tests {
             limits: Limits::new(settings, None, None),
             restraint: Restraint::default(),
             transport: Transport::new(settings, Connector::new(), Observe::default(), Rng::seeded(1)),
+            #[cfg(feature = "balance")]
+            upstreams: Default::default(),
             wall: WallClock::default(),
         })
     }

@@ -47,6 +47,8 @@ pub(super) struct Fields {
     retry: OrOff<RetrySettings>,
     server_quotas: bool,
     throttle: OrOff<ThrottleSettings>,
+    #[cfg(feature = "balance")]
+    upstreams: std::collections::BTreeMap<String, super::UpstreamSettings>,
 }
 
 impl Default for Fields {
@@ -88,6 +90,8 @@ impl From<ClientSettings> for Fields {
             retry: settings.retry.into(),
             server_quotas: settings.server_quotas,
             throttle: settings.throttle.into(),
+            #[cfg(feature = "balance")]
+            upstreams: settings.upstreams,
         }
     }
 }
@@ -130,6 +134,8 @@ impl TryFrom<Fields> for ClientSettings {
             retry: fields.retry.into_option(),
             server_quotas: fields.server_quotas,
             throttle: fields.throttle.into_option(),
+            #[cfg(feature = "balance")]
+            upstreams: fields.upstreams,
         };
         settings.check().map(|()| settings)
     }

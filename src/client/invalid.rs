@@ -12,7 +12,7 @@ use crate::limit::{InvalidConcurrency, InvalidQuota, InvalidThrottle};
 /// let error = Client::builder().settings(settings).build().unwrap_err();
 /// assert!(error.to_string().starts_with("`deadline` is zero; to do without, say `without_deadline`"));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClient {
     /// No circuit can have these settings.
@@ -30,6 +30,60 @@ pub enum InvalidClient {
     /// No throttle can have these settings.
     #[error("`throttle`: {0}")]
     Throttle(#[source] InvalidThrottle),
+    /// A service cannot be called by way of a balancer like this.
+    #[cfg(feature = "balance")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+    #[error("`upstreams`, {origin}: {why}")]
+    #[non_exhaustive]
+    Upstream {
+        /// Which.
+        origin: String,
+        /// What its balancer says.
+        #[source]
+        why: crate::balance::InvalidBalancer,
+    },
+    /// A service has no endpoints, and nothing is there to discover any.
+    #[cfg(feature = "balance")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+    #[error("`upstreams`, {origin}: `members` is empty, and nothing discovers any")]
+    #[non_exhaustive]
+    UpstreamEmpty {
+        /// Which.
+        origin: String,
+    },
+    /// An endpoint of a service does not say where it is.
+    #[cfg(feature = "balance")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+    #[error(
+        "`upstreams`, {origin}: `members` has `{member}`, which is no host and port, as \"10.0.0.7:8080\""
+    )]
+    #[non_exhaustive]
+    UpstreamMember {
+        /// Which service.
+        origin: String,
+        /// The name of the endpoint.
+        member: String,
+    },
+    /// It says no more and no less than which service that is.
+    #[cfg(feature = "balance")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+    #[error(
+        "`upstreams` has `{origin}`, which is no origin: a scheme, a host and maybe a port, as \"http://orders.internal\""
+    )]
+    #[non_exhaustive]
+    UpstreamOrigin {
+        /// What was given, without a name and a password.
+        origin: String,
+    },
+    /// A service stands there twice, in other words.
+    #[cfg(feature = "balance")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+    #[error("`upstreams` has {origin} twice")]
+    #[non_exhaustive]
+    UpstreamTwice {
+        /// Which.
+        origin: String,
+    },
     /// It is zero, with which nothing would ever succeed.
     #[error("`{field}` is zero")]
     #[non_exhaustive]

@@ -102,6 +102,12 @@
 //! [connector](ClientBuilder::connector) brings those, proxies, resolvers, and connections over something else than TCP. An answer with status 101
 //! carries the connection for `hyper::upgrade::on`.
 //!
+//! # Services with several endpoints
+//!
+//! With the feature `balance`, what goes to an origin can go to one of several endpoints: see `ClientBuilder::upstream`, and `ClientSettings::upstream`
+//! for a file. The balancer stands inside of `retry`, so that the next attempt goes to an endpoint that was not tried, and outside of circuits and
+//! limits, which belong to endpoints.
+//!
 //! # Redirects
 //!
 //! Up to ten redirects are [followed](ClientSettings::redirects), as RFC 9110, section 15.4, describes them:
@@ -218,9 +224,12 @@ mod explain;
 #[cfg(feature = "serde")]
 mod file;
 mod informational;
+#[cfg(all(feature = "balance", feature = "health"))]
+mod inspection;
 mod instead;
 mod invalid;
 mod limits;
+mod per_host;
 mod redirect;
 mod request;
 mod response;
@@ -230,6 +239,8 @@ mod settings;
 mod told;
 mod transport;
 mod unreadable;
+#[cfg(feature = "balance")]
+mod upstreams;
 
 pub use self::builder::ClientBuilder;
 use self::connections::HttpVersions;
@@ -245,4 +256,7 @@ pub use self::response::Response;
 pub use self::service::{Client, ResponseFuture};
 pub use self::settings::ClientSettings;
 pub use self::unreadable::{NotJson, NotText, Status};
+#[cfg(feature = "balance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+pub use self::upstreams::{Endpoint, UpstreamSettings};
 pub use crate::exchange::{InvalidRequest, RequestBodyFailed};

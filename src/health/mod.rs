@@ -119,6 +119,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! To follow the endpoints that a balancer discovers, it is given to that: `BalancerBuilder::inspect`, with the features `balance` and `client`.
+//!
 //! Customized, over gRPC, with settings that could as well come from a file:
 //!
 //! ```

@@ -39,7 +39,9 @@ impl<B: Replay> Plan<B> {
         }
         let harmless = call.is_harmless_twice();
         let safety = match Safety::of(request.method(), request.headers()) {
-            Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
+            Safety::Unsafe if harmless || settings.repeatable_paths.has(request.uri().path()) => {
+                Safety::Idempotent
+            }
             Safety::Unsafe => return None,
             safety => safety,
         };

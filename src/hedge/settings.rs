@@ -7,7 +7,7 @@ use http::HeaderName;
 use crate::base::human::Human;
 #[cfg(feature = "serde")]
 use crate::base::or_off::OrOff;
-use crate::base::{ATTEMPT, BudgetSettings, Ratio};
+use crate::base::{ATTEMPT, BudgetSettings, Paths, Ratio};
 
 /// More attempts of one call are never under way (gRFC A6 has the same limit).
 pub(super) const MOST: u32 = 5;
@@ -41,7 +41,7 @@ pub struct HedgeSettings {
     pub(super) max_retry_after: Duration,
     pub(super) min_calls: u32,
     pub(super) quantile: Ratio,
-    pub(super) repeatable_paths: Vec<String>,
+    pub(super) repeatable_paths: Paths,
     pub(super) replay_cap: usize,
     pub(super) window: Duration,
 }
@@ -57,7 +57,7 @@ impl HedgeSettings {
             max_retry_after: Duration::from_secs(60),
             min_calls: 100,
             quantile: Ratio::percent(98),
-            repeatable_paths: Vec::new(),
+            repeatable_paths: Paths::none(),
             replay_cap: 64 * 1024,
             window: Duration::from_secs(10),
         }
@@ -141,7 +141,7 @@ impl HedgeSettings {
     /// Every gRPC call is a POST, so this is how to say which methods may be called twice. **If that is wrong, their
     /// work may be done twice.**
     pub fn repeatable_paths<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
-        self.repeatable_paths = paths.into_iter().map(Into::into).collect();
+        self.repeatable_paths = Paths::of(paths);
         self
     }
 
@@ -157,14 +157,6 @@ impl HedgeSettings {
     pub const fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
-    }
-
-    /// Whether the caller said that this path may be asked for twice.
-    pub(super) fn may_repeat(&self, path: &str) -> bool {
-        self.repeatable_paths.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == allowed,
-        })
     }
 }
 
@@ -208,7 +200,7 @@ impl HedgeSettings {
         }
         write!(f, "; {budget}; bodies up to {replay_cap} bytes")?;
         if !repeatable_paths.is_empty() {
-            write!(f, "; of any method to {}", repeatable_paths.join(", "))?;
+            write!(f, "; of any method to {repeatable_paths}")?;
         }
         Ok(())
     }
@@ -250,7 +242,7 @@ struct Fields {
     max_retry_after: Duration,
     min_calls: u32,
     quantile: Ratio,
-    repeatable_paths: Vec<String>,
+    repeatable_paths: Paths,
     replay_cap: usize,
     #[serde(with = "crate::base::human::plain")]
     window: Duration,

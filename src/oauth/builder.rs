@@ -3,10 +3,9 @@ use std::fmt;
 use http::{Request, Response, Uri};
 use tower_service::Service;
 
-use super::origin::Origin;
 use super::{InvalidOauth, TokenSettings, TokenSource};
 use crate::base::body::Body;
-use crate::base::{Ask, BoxError, ClientAuth, Rng, WallClock, form};
+use crate::base::{Ask, BoxError, ClientAuth, Origin, Rng, WallClock, form};
 
 /// What has a meaning of its own in the request for a token.
 const RESERVED: [&str; 6] =

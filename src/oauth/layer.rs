@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::origin::Origin;
 use super::{BearerService, InvalidOauth, TokenSource};
+use crate::base::Origin;
 
 /// Sends requests with a token: `Authorization: Bearer …` (RFC 6750, section 2.1). See the [module](super), where an example stands.
 ///

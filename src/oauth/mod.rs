@@ -66,7 +66,6 @@ mod cached;
 mod error;
 mod future;
 mod layer;
-mod origin;
 mod service;
 mod settings;
 mod source;

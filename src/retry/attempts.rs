@@ -59,7 +59,9 @@ impl<B: Replay> Plan<B> {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key.into());
         }
         self.safety = match Safety::of(request.method(), request.headers()) {
-            Safety::Unsafe if harmless || settings.may_repeat(request.uri().path()) => Safety::Idempotent,
+            Safety::Unsafe if harmless || settings.repeatable_paths.has(request.uri().path()) => {
+                Safety::Idempotent
+            }
             safety => safety,
         };
         let outside = nesting::current();

@@ -5,7 +5,7 @@ use http::HeaderName;
 
 #[cfg(feature = "serde")]
 use crate::base::or_off::OrOff;
-use crate::base::{ATTEMPT, Backoff, BudgetSettings, KeyFormat};
+use crate::base::{ATTEMPT, Backoff, BudgetSettings, KeyFormat, Paths};
 
 /// How [`RetryLayer`](super::RetryLayer) behaves. With the feature `serde` it can be read from a file and written to one, durations as
 /// `"250ms"`; an unknown field or an impossible value is an error that names the field.
@@ -35,7 +35,7 @@ pub struct RetrySettings {
     pub(super) costs: RetryCosts,
     pub(super) key_format: KeyFormat,
     pub(super) max_retry_after: Duration,
-    pub(super) repeatable_paths: Vec<String>,
+    pub(super) repeatable_paths: Paths,
     pub(super) replay_cap: usize,
 }
 
@@ -50,7 +50,7 @@ impl RetrySettings {
             costs: RetryCosts::new(),
             key_format: KeyFormat::default(),
             max_retry_after: Duration::from_secs(60),
-            repeatable_paths: Vec::new(),
+            repeatable_paths: Paths::none(),
             replay_cap: 64 * 1024,
         }
     }
@@ -134,7 +134,7 @@ impl RetrySettings {
     /// # let _ = settings;
     /// ```
     pub fn repeatable_paths<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
-        self.repeatable_paths = paths.into_iter().map(Into::into).collect();
+        self.repeatable_paths = Paths::of(paths);
         self
     }
 
@@ -143,16 +143,6 @@ impl RetrySettings {
     pub const fn replay_cap(mut self, bytes: usize) -> Self {
         self.replay_cap = bytes;
         self
-    }
-}
-
-impl RetrySettings {
-    /// Whether the caller said that this path may be asked for twice.
-    pub(super) fn may_repeat(&self, path: &str) -> bool {
-        self.repeatable_paths.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == allowed,
-        })
     }
 }
 
@@ -189,7 +179,7 @@ impl RetrySettings {
         write!(f, "up to {attempts} attempts, pauses {backoff}; {budget}; ")?;
         write!(f, "Retry-After up to {max_retry_after:?}; bodies up to {replay_cap} bytes")?;
         if !repeatable_paths.is_empty() {
-            write!(f, "; of any method to {}", repeatable_paths.join(", "))?;
+            write!(f, "; of any method to {repeatable_paths}")?;
         }
         Ok(())
     }
@@ -289,7 +279,7 @@ struct Fields {
     key_format: KeyFormat,
     #[serde(with = "crate::base::human::plain")]
     max_retry_after: Duration,
-    repeatable_paths: Vec<String>,
+    repeatable_paths: Paths,
     replay_cap: usize,
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod discovery;
 #[cfg(feature = "dns")]
 mod dns;
-mod kit;
+pub(crate) mod kit;
 mod proxy;
 mod tcp;
 #[cfg(feature = "tls")]

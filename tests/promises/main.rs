@@ -59,3 +59,4 @@ mod timeout;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod upstreams;

@@ -439,6 +439,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `server_quotas`" => value == "off" && format!("{client:?}").contains("server_quotas: false"),
+        "client `upstreams`" => value == "none" && format!("{client:?}").contains("upstreams: {}"),
         "client `throttle`" => value == "off" && format!("{client:?}").contains("throttle: None"),
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
         "client `decompression`" => value == "off" && client.clone().without_decompression() == client,

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::keeper::Keeper;
 use super::key::Key;
 use crate::base::deadline::countable;
-use crate::base::{Observe, Rng};
+use crate::base::{HostPort, Observe, Rng};
 use crate::client::{ClientSettings, ConnectionStats};
 use crate::connect::Connector;
 
@@ -79,12 +79,17 @@ impl Core {
         }
     }
 
-    pub(super) fn host<B>(self: &Arc<Self>, request: &Request<B>) -> Arc<Host> {
+    /// `place`: where it is, if that is known.
+    pub(super) fn host<B>(
+        self: &Arc<Self>,
+        request: &Request<B>,
+        place: Option<&Arc<HostPort>>,
+    ) -> Arc<Host> {
         let mut hosts = self.hosts();
-        if let Some(host) = hosts.last.upgrade().filter(|host| host.key.is_written_in(request.uri())) {
+        if let Some(host) = hosts.last.upgrade().filter(|host| host.key.is_written_in(request.uri(), place)) {
             return host;
         }
-        let host = self.host_by(&mut hosts, Key::of(request));
+        let host = self.host_by(&mut hosts, Key::of(request, place));
         hosts.last = Arc::downgrade(&host);
         host
     }

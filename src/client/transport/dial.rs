@@ -101,7 +101,7 @@ async fn connect(dialing: &Dialing) -> Result<Connection, Error> {
         HttpVersions::Http1 => Offer::Http1,
         HttpVersions::Http2 => Offer::Http2,
     };
-    let dialed = core.connector.dial(&host.target, offer, progress).await?;
+    let dialed = core.connector.dial_at(&host.target, host.place.as_ref(), offer, progress).await?;
     let retire_at = core.settings.connection_lifetime.map(|lifetime| {
         // Connections that were made together are not all let go together.
         Instant::now() + lifetime - core.rng.duration_below(lifetime / 10)

@@ -19,7 +19,7 @@ use super::service::Owner;
 use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
 use crate::base::body::Body;
-use crate::base::{Delivery, Elapsed, Error, Event, Kind, Phase, scope};
+use crate::base::{Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, scope};
 use crate::client::Informational;
 
 /// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
@@ -29,9 +29,10 @@ const REPLAYS: u32 = 2;
 /// One request over one connection; over another one if the first gives it back.
 pub(super) async fn exchange(
     owner: Arc<Owner>,
+    place: Option<Arc<HostPort>>,
     mut request: Request<Body>,
 ) -> Result<Response<Wired>, Error> {
-    let host = owner.0.host(&request);
+    let host = owner.0.host(&request, place.as_ref());
     let hook = request.extensions_mut().remove::<Informational>();
     let mut request = Upload::of(request);
     let mut head = Head::default();

@@ -27,6 +27,8 @@ pub(super) struct Host {
     /// As it stands in a request that goes there.
     pub(super) header: HeaderValue,
     pub(super) target: Target,
+    /// Where it is, if that is not to be found out by its name.
+    pub(super) place: Option<Target>,
     state: Mutex<State>,
 }
 
@@ -44,11 +46,14 @@ impl Host {
         let (host, port) = (key.at.host().to_ascii_lowercase(), key.at.port());
         let usual = if key.tls { 443 } else { 80 };
         let header = if port == usual { host.clone() } else { format!("{host}:{port}") };
+        let place = key.place.as_deref();
         Self {
             core: Arc::clone(core),
-            name: key.at.to_string().into(),
+            // What is told apart is what connections are made to.
+            name: place.unwrap_or(&key.at).to_string().into(),
             header: HeaderValue::try_from(header).expect("what stands in a URI may stand in a header"),
             target: Target::new(&host, port, key.tls),
+            place: place.map(|place| Target::new(place.host(), place.port(), key.tls)),
             key,
             state: Mutex::new(State::new(core.settings.max_connections_per_host)),
         }

@@ -10,12 +10,16 @@ use super::core::Core;
 use super::exchange::exchange;
 use super::wired::Wired;
 use crate::base::body::Body;
-use crate::base::{Error, Observe, Rng};
+use crate::base::{Error, HostPort, Observe, Rng};
 use crate::client::{ClientSettings, ConnectionStats};
 use crate::connect::Connector;
 
 /// Sends a request over the connections that all clones share.
-pub(in crate::client) struct Transport(Arc<Owner>);
+pub(in crate::client) struct Transport {
+    owner: Arc<Owner>,
+    /// Where all of them go, whichever host they name; else to that.
+    place: Option<Arc<HostPort>>,
+}
 
 /// Closes what nobody uses once the last clone, and the last request of any, is gone.
 pub(super) struct Owner(pub(super) Arc<Core>);
@@ -27,17 +31,24 @@ impl Transport {
         observe: Observe,
         rng: Rng,
     ) -> Self {
-        Self(Arc::new(Owner(Arc::new(Core::new(settings.clone(), connector, observe, rng)))))
+        let core = Arc::new(Core::new(settings.clone(), connector, observe, rng));
+        Self { owner: Arc::new(Owner(core)), place: None }
+    }
+
+    /// The same connections, for requests that all go to one place.
+    #[cfg(feature = "balance")]
+    pub(in crate::client) fn at(&self, place: HostPort) -> Self {
+        Self { owner: Arc::clone(&self.owner), place: Some(Arc::new(place)) }
     }
 
     pub(in crate::client) fn stats(&self) -> ConnectionStats {
-        self.0.0.stats()
+        self.owner.0.stats()
     }
 }
 
 impl Clone for Transport {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { owner: Arc::clone(&self.owner), place: self.place.clone() }
     }
 }
 
@@ -49,7 +60,7 @@ impl Drop for Owner {
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Transport").field(&self.0.0).finish()
+        f.debug_tuple("Transport").field(&self.owner.0).finish()
     }
 }
 
@@ -64,7 +75,7 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, request: Request<Body>) -> Exchange {
-        Exchange(Box::pin(exchange(Arc::clone(&self.0), request)))
+        Exchange(Box::pin(exchange(Arc::clone(&self.owner), self.place.clone(), request)))
     }
 }
 

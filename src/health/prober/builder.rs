@@ -56,6 +56,27 @@ impl ProberBuilder {
         self
     }
 
+    /// Call this too, and first, so that it is called whatever the other does.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) fn and_on_change(
+        mut self,
+        also: impl Fn(&EndpointId, Fitness) + Send + Sync + 'static,
+    ) -> Self {
+        let other = self.on_change.take();
+        self.on_change(move |endpoint, fitness| {
+            also(endpoint, fitness);
+            if let Some(other) = &other {
+                other(endpoint, fitness);
+            }
+        })
+    }
+
+    /// What [`build`](Self::build) would say of the settings.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) fn check(&self) -> Result<(), InvalidHealth> {
+        self.settings.check()
+    }
+
     /// Tell this observer of every such change: [`FitnessChanged`](crate::base::Event::FitnessChanged), with what the probe said.
     /// Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {

@@ -1,4 +1,4 @@
-//! Where a token may go (RFC 6454, section 4). Nothing here waits, locks or reads a clock.
+//! Where requests go (RFC 6454, section 4): that of a token, that of a service. Nothing here waits, locks or reads a clock.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::uri::Scheme;
 
 /// A scheme, a host and a port.
 #[derive(Clone, Debug)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     is_secure: bool,
     host: Box<str>,
     port: u16,
@@ -15,13 +15,13 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Of what has a scheme and a host.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (is_secure, host, port) = parts(uri)?;
         Some(Self { is_secure, host: host.into(), port })
     }
 
     /// As somebody writes it: with nothing behind the host and the port, and nobody's name before them.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
         let is_anonymous = !uri.authority()?.as_str().contains('@');
@@ -29,15 +29,28 @@ impl Origin {
     }
 
     /// Whether nobody on the way can read what goes there.
-    pub(super) const fn is_secure(&self) -> bool {
+    pub(crate) const fn is_secure(&self) -> bool {
         self.is_secure
     }
 
+    /// Also where it was not written.
+    #[cfg(all(feature = "balance", feature = "client"))]
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether this goes there. What does not say where it goes does not.
-    pub(super) fn has(&self, uri: &Uri) -> bool {
+    pub(crate) fn has(&self, uri: &Uri) -> bool {
         parts(uri).is_some_and(|(is_secure, host, port)| {
             is_secure == self.is_secure && port == self.port && host.eq_ignore_ascii_case(&self.host)
         })
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        (self.is_secure, self.port) == (other.is_secure, other.port)
+            && self.host.eq_ignore_ascii_case(&other.host)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Every interleaving of a few threads, explored by loom.
+//! Every interleaving of a few threads, explored by loom. A package of its own, so that little is built with these flags.
 //!
-//! Run with `RUSTFLAGS="--cfg stonework_loom" cargo test --release --test interleavings`.
-#![cfg(stonework_loom)]
+//! Run with `RUSTFLAGS="--cfg stonework_loom" cargo test --release --package stonework-interleavings`.
+#![cfg(all(test, stonework_loom))]
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
