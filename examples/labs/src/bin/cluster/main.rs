@@ -11,7 +11,7 @@
 //!
 //!     cargo run --package stonework-labs --bin cluster [FILE]
 //!
-//! It takes about fifteen seconds, and ends with exit code 0 if every claim held.
+//! It takes about fifteen seconds, longer on a busy machine, and ends with exit code 0 if every claim held.
 
 mod node;
 mod plot;
@@ -46,6 +46,9 @@ const KILLED: Duration = Duration::from_millis(1_000);
 const BACK: Duration = Duration::from_millis(2_000);
 const JOINS: Duration = Duration::from_millis(2_500);
 const END: Duration = Duration::from_millis(4_500);
+/// A quarter of what the slow one takes, and how often a run is made at most.
+const LATE: Duration = Duration::from_millis(20);
+const TRIES: usize = 6;
 /// The last part, in which all five are there.
 const CALM: Duration = Duration::from_millis(3_500);
 
@@ -118,7 +121,7 @@ async fn play(file: &std::path::Path) -> Result<Verdict, BoxError> {
         (Pick::LeastLoaded, "the one of two that has less to do"),
         (Pick::PeakEwma, "the one of two that will have cost less time (the default)"),
     ] {
-        let run = traffic(pick).await?;
+        let run = undisturbed(pick).await?;
         println!("\n{title}\n");
         println!(
             "    {:<8}{:>14}{:>14}{:>14}{:>14}",
@@ -166,6 +169,21 @@ const SLOWEST: &str = "d";
 const PARTS: [(Duration, Duration); 4] =
     [(Duration::ZERO, KILLED), (KILLED, BACK), (BACK, CALM), (CALM, END)];
 
+/// On a machine with too much else to do everybody is slow, whoever was picked. Whether it is, is seen where no server is asked: in when
+/// requests are sent. Such a run is no measurement, and is made again.
+async fn undisturbed(pick: Pick) -> Result<Run, BoxError> {
+    for _ in 0..TRIES {
+        let run = traffic(pick).await?;
+        let all = run.answers.len() + run.failed;
+        // What failed has failed, whoever was busy.
+        if run.failed > 0 || run.late * 50 <= all {
+            return Ok(run);
+        }
+        println!("\n    {} of {all} requests were sent late, so this run says nothing: once more", run.late);
+    }
+    Err("the machine has too much else to do".into())
+}
+
 /// One way to pick, in all that happens.
 async fn traffic(pick: Pick) -> Result<Run, BoxError> {
     let mut nodes = Vec::new();
@@ -182,7 +200,8 @@ async fn traffic(pick: Pick) -> Result<Run, BoxError> {
     let (mut killed, mut back, mut joined) = (None, None, false);
     let mut calls = tokio::task::JoinSet::new();
     while began.elapsed() < END {
-        ticks.tick().await;
+        let late = ticks.tick().await.elapsed() > LATE;
+        run.lock().expect("nobody panics with it").late += usize::from(late);
         let now = began.elapsed();
         // In tasks of their own: requests do not wait for what happens.
         if now >= KILLED && killed.is_none() {
@@ -274,6 +293,8 @@ struct Answer {
 pub(crate) struct Run {
     answers: Vec<Answer>,
     failed: usize,
+    /// Requests that were sent late.
+    late: usize,
 }
 
 impl Run {
