@@ -34,7 +34,7 @@ const SLOW: &[(&str, &[&str], &str)] = &[
     ),
     ("cluster", &[], "three times five seconds of traffic"),
     ("identity", &[], "fifteen seconds, in which keys and tokens get old"),
-    ("overload_lab", &["--seeds", "3"], "all cores for about a minute, and as for the other"),
+    ("overload_lab", &["--seeds", "3"], "all cores for one to three minutes; by default as the one above"),
     ("payments", &[], "ten seconds, in which servers are killed"),
     ("retry_storm_lab", &[], "ten seconds of one core, for most of a million calls"),
 ];
