@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::core::{Check, Checking, Core, Discovering, Make};
 use super::discover::discover;
 use super::inspect::{Begin, Inspection};
-use super::{Balancer, BalancerSettings, Discover, Inspect, InvalidBalancer, Member};
+use super::{Balancer, BalancerSettings, Discover, Inspect, InvalidBalancer, Member, Picker};
 use crate::base::{BoxError, Observe, Observer, Rng};
 
 /// Begins to hear of members, once there is somebody who wants to know.
@@ -20,6 +20,7 @@ pub struct BalancerBuilder<S> {
     listen: Option<Listen<S>>,
     check: Option<Check<S>>,
     inspect: Option<Box<dyn Begin>>,
+    picker: Option<Arc<dyn Picker>>,
     settings: BalancerSettings,
     name: Arc<str>,
     observe: Observe,
@@ -34,6 +35,7 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
             listen: None,
             check: None,
             inspect: None,
+            picker: None,
             settings: BalancerSettings::new(),
             name: "".into(),
             observe: Observe::default(),
@@ -113,6 +115,13 @@ let balancer = Balancer::builder(|endpoint| endpoint.to_string())
         self
     }
 
+    /// Pick in a way of one's own, in place of the settings' [`pick`](BalancerSettings::pick). What [sticks](super::BalancerService::sticky) goes by its
+    /// key all the same. Default: none.
+    pub fn picker(mut self, picker: impl Picker) -> Self {
+        self.picker = Some(Arc::new(picker));
+        self
+    }
+
     /// Everything that is data. Default: [`BalancerSettings::new`].
     pub fn settings(mut self, settings: BalancerSettings) -> Self {
         self.settings = settings;
@@ -157,13 +166,13 @@ let balancer = Balancer::builder(|endpoint| endpoint.to_string())
     ///
     /// If making a service does.
     pub fn build(self) -> Result<Balancer<S>, InvalidBalancer> {
-        let Self { make, members, listen, check, inspect, settings, name, observe, rng } = self;
+        let Self { make, members, listen, check, inspect, picker, settings, name, observe, rng } = self;
         settings.check()?;
         if let Some(Err(why)) = inspect.as_ref().map(|inspect| inspect.check()) {
             return Err(InvalidBalancer::Inspect { why: why.to_string() });
         }
-        let inspection = Inspection::by(inspect);
-        let core = Core::new((settings, name), (observe, rng), (make, check), inspection, Instant::now());
+        let others = (picker, Inspection::by(inspect));
+        let core = Core::new((settings, name), (observe, rng), (make, check), others, Instant::now());
         core.set(members);
         if let Some(listen) = listen {
             core.discover(listen(Arc::downgrade(&core)));

@@ -27,7 +27,8 @@ pub(super) fn of_two(
     Some(if is_better { second } else { first })
 }
 
-fn draw(weights: &Weights, rng: &Rng, admits: impl Fn(usize) -> f64) -> Option<usize> {
+/// One by weight, as often as it is let in.
+pub(super) fn draw(weights: &Weights, rng: &Rng, admits: impl Fn(usize) -> f64) -> Option<usize> {
     let mut drawn = 0;
     for _ in 0..DRAWS {
         drawn = weights.draw(rng);

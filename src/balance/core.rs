@@ -15,7 +15,7 @@ use super::inspect::Inspection;
 use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
-use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings};
+use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings, Picker};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{
     BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
@@ -37,6 +37,7 @@ pub(super) struct Core<S> {
     pub(super) rng: Rng,
     pub(super) make: Make<S>,
     pub(super) check: Option<Check<S>>,
+    pub(super) picker: Option<Arc<dyn Picker>>,
     /// What picks read.
     set: Shelf<Set<S>>,
     /// What it is made from.
@@ -66,7 +67,7 @@ impl<S> Core<S> {
         (settings, name): (BalancerSettings, Arc<str>),
         (observe, rng): (Observe, Rng),
         (make, check): (Make<S>, Option<Check<S>>),
-        inspection: Inspection,
+        (picker, inspection): (Option<Arc<dyn Picker>>, Inspection),
         now: Instant,
     ) -> Arc<Self> {
         // What there is no runtime for begins with the first call.
@@ -79,6 +80,7 @@ impl<S> Core<S> {
             rng,
             make,
             check,
+            picker,
             set: Shelf::new(Set { tiers: Box::default(), members: 0, waits: false }),
             fleet: Mutex::new(Fleet::new()),
             setting: Mutex::new(()),
@@ -104,6 +106,7 @@ impl<S> Core<S> {
             now,
             ticks: self.ticks(now),
             key,
+            picker: self.picker.as_deref(),
         };
         let set = self.set.look();
         let before = nesting::tried();

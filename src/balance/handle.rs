@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -88,11 +87,7 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
                 tier: entry.member.tier,
                 calls: entry.endpoint.load.calls(),
                 in_flight: entry.endpoint.load.in_flight(),
-                latency: entry
-                    .endpoint
-                    .load
-                    .cost(ticks, decay)
-                    .map(|micros| Duration::try_from_secs_f64(micros / 1e6).unwrap_or(Duration::MAX)),
+                latency: entry.endpoint.load.latency(ticks, decay),
             });
             stats.collect()
         });
@@ -104,10 +99,32 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
         &self.core.settings
     }
 
+    /// What it does, in words.
+    #[cfg(feature = "client")]
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told(&self.core.settings, self.core.picker.is_some())
+    }
+
     /// The name it was given; empty if there is none.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.name
+    }
+}
+
+/// How a balancer picks, and what else it does, in words.
+#[cfg(feature = "client")]
+pub(crate) struct Told<'a>(&'a BalancerSettings, bool);
+
+#[cfg(feature = "client")]
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(settings, has_picker) = self;
+        if !has_picker {
+            return settings.fmt(f);
+        }
+        f.write_str("by a picker of its own")?;
+        settings.after_the_pick(f)
     }
 }
 

@@ -41,6 +41,12 @@ impl Load {
         Ewma(self.cost.load(Ordering::Relaxed)).at(now, decay)
     }
 
+    /// The same, in time.
+    pub(super) fn latency(&self, now: u32, decay: Duration) -> Option<Duration> {
+        let micros = self.cost(now, decay)?;
+        Some(Duration::try_from_secs_f64(micros / 1e6).unwrap_or(Duration::MAX))
+    }
+
     /// Nothing is known of it any more.
     pub(super) fn forget(&self) {
         self.cost.store(Ewma::NONE.0, Ordering::Relaxed);

@@ -63,7 +63,7 @@
 //! # Who is picked
 //!
 //! Of the endpoints that are [`Ready`](crate::base::EndpointState::Ready), in the first [tier](Member::tier) that can take the call: of two that
-//! are drawn by weight, the one that will cost less time ([`Pick`] has other ways), or the one that a [key](Sticky) sticks to. One that
+//! are drawn by weight, the one that will cost less time ([`Pick`] has other ways, a [`Picker`] yours), or the one that a [key](Sticky) sticks to. One that
 //! has just come, or come back, gets [little at first](BalancerSettings::slow_start). If its service is not ready, as below a limit that is
 //! reached, a second one is asked, and the first of the two to become ready gets the call. A pick takes no lock, allocates nothing, and looks at two
 //! endpoints; with a key, at all.
@@ -132,6 +132,7 @@ mod load;
 mod member;
 mod outlier;
 mod outlier_settings;
+mod picker;
 mod record;
 mod rendezvous;
 mod service;
@@ -153,6 +154,7 @@ pub use self::handle::Balancer;
 pub use self::inspect::{Found, Inspect};
 pub use self::member::Member;
 pub use self::outlier_settings::OutlierSettings;
+pub use self::picker::{Candidate, Candidates, Picker};
 pub use self::service::BalancerService;
 pub use self::settings::{BalancerSettings, InvalidBalancer, Pick, WhenUnhealthy};
 pub use self::stats::{BalancerStats, EndpointStats};

@@ -3,13 +3,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::choice::of_two;
+use super::choice::{draw, of_two};
 use super::endpoint::Endpoint;
+use super::picker::{Candidates, Look, Picker};
 use super::rendezvous::by_key;
+use super::slow_start::SlowStart;
 use super::weighted::Weights;
 use super::{BalancerSettings, Pick};
 use crate::base::sync::{AtomicU64, Ordering};
-use crate::base::{Rng, Tried};
+use crate::base::{EndpointId, Rng, Tried};
 
 /// Those that can be picked at one moment. Made anew at every change, and never changed.
 pub(super) struct Set<S> {
@@ -46,6 +48,7 @@ pub(super) struct Picking<'a> {
     /// The same, since the beginning of the balancer.
     pub(super) ticks: u32,
     pub(super) key: Option<u64>,
+    pub(super) picker: Option<&'a dyn Picker>,
 }
 
 impl<S> Set<S> {
@@ -97,36 +100,96 @@ impl<S> Tier<S> {
     }
 
     fn pick(&self, with: &Picking<'_>, tried: &Tried) -> Option<&Arc<Endpoint<S>>> {
-        let may_be = |at: usize| tried.is_empty() || !tried.contains(self.endpoints[at].endpoint.number);
-        let endpoint = |at: usize| &self.endpoints[at].endpoint;
-        if let Some(key) = with.key {
-            let busy = |at: usize| endpoint(at).load.in_flight();
-            let at = by_key(key, &self.weights, |at| endpoint(at).name, may_be, busy);
-            return at.map(endpoint);
-        }
-        let (slow, now) = (with.settings.slow().filter(|slow| self.is_slow(slow.window, with.now)), with.now);
-        let warmth = |at: usize| match (&slow, self.endpoints[at].since, self.oldest) {
-            (Some(slow), Some(since), Some(oldest)) => {
-                slow.relative(now.saturating_duration_since(since), now.saturating_duration_since(oldest))
-            }
-            _ => 1.0,
-        };
-        let admits = |at: usize| if may_be(at) { warmth(at) } else { 0.0 };
-        let share = |at: usize| self.weights.to_average(at) * warmth(at);
-        let at = match with.settings.pick {
-            Pick::LeastLoaded => of_two(&self.weights, with.rng, admits, |at| endpoint(at).calls(share(at))),
-            Pick::PeakEwma => of_two(&self.weights, with.rng, admits, |at| {
-                endpoint(at).cost(with.ticks, with.settings.decay, share(at))
-            }),
-            Pick::WeightedRoundRobin => {
-                self.weights.turn(with.rng, || with.turn.fetch_add(1, Ordering::Relaxed), admits)
+        let moment = Moment::new(self, with, tried);
+        let load = |at: usize| &moment.endpoint(at).load;
+        let at = if let Some(key) = with.key {
+            let name = |at: usize| moment.endpoint(at).name;
+            by_key(key, &self.weights, name, |at| moment.may_be(at), |at| load(at).in_flight())
+        } else if let Some(picker) = with.picker {
+            picker.pick(&Candidates::of(&moment), with.rng).map(|picked| picked.at())
+        } else {
+            let admits = |at: usize| moment.admits(at);
+            match with.settings.pick {
+                Pick::LeastLoaded => {
+                    of_two(&self.weights, with.rng, admits, |at| moment.endpoint(at).calls(moment.share(at)))
+                }
+                Pick::PeakEwma => of_two(&self.weights, with.rng, admits, |at| {
+                    moment.endpoint(at).cost(with.ticks, with.settings.decay, moment.share(at))
+                }),
+                Pick::WeightedRoundRobin => {
+                    self.weights.turn(with.rng, || with.turn.fetch_add(1, Ordering::Relaxed), admits)
+                }
             }
         };
-        at.map(endpoint)
+        at.map(|at| &self.endpoints[at].endpoint)
     }
 
     /// Whether one of them has come so late that it gets less than its share.
     fn is_slow(&self, window: Duration, now: Instant) -> bool {
         self.newest.is_some_and(|newest| now.saturating_duration_since(newest) < window)
+    }
+}
+
+/// A tier at the moment of a pick.
+struct Moment<'a, S> {
+    tier: &'a Tier<S>,
+    with: &'a Picking<'a>,
+    tried: &'a Tried,
+    slow: Option<SlowStart>,
+}
+
+impl<'a, S> Moment<'a, S> {
+    fn new(tier: &'a Tier<S>, with: &'a Picking<'a>, tried: &'a Tried) -> Self {
+        let slow = with.settings.slow().filter(|slow| tier.is_slow(slow.window, with.now));
+        Self { tier, with, tried, slow }
+    }
+
+    fn endpoint(&self, at: usize) -> &Endpoint<S> {
+        &self.tier.endpoints[at].endpoint
+    }
+
+    fn may_be(&self, at: usize) -> bool {
+        self.tried.is_empty() || !self.tried.contains(self.endpoint(at).number)
+    }
+
+    /// How much of its share it has grown to.
+    fn warmth(&self, at: usize) -> f64 {
+        match (&self.slow, self.tier.endpoints[at].since, self.tier.oldest) {
+            (Some(slow), Some(since), Some(oldest)) => {
+                let now = self.with.now;
+                slow.relative(now.saturating_duration_since(since), now.saturating_duration_since(oldest))
+            }
+            _ => 1.0,
+        }
+    }
+}
+
+impl<S> Look for Moment<'_, S> {
+    fn count(&self) -> usize {
+        self.tier.endpoints.len()
+    }
+
+    fn admits(&self, at: usize) -> f64 {
+        if self.may_be(at) { self.warmth(at) } else { 0.0 }
+    }
+
+    fn draw(&self, rng: &Rng) -> Option<usize> {
+        draw(&self.tier.weights, rng, |at| self.admits(at))
+    }
+
+    fn id(&self, at: usize) -> &EndpointId {
+        &self.endpoint(at).id
+    }
+
+    fn share(&self, at: usize) -> f64 {
+        self.tier.weights.to_average(at) * self.warmth(at)
+    }
+
+    fn in_flight(&self, at: usize) -> u64 {
+        self.endpoint(at).load.in_flight()
+    }
+
+    fn latency(&self, at: usize) -> Option<Duration> {
+        self.endpoint(at).load.latency(self.with.ticks, self.with.settings.decay)
     }
 }

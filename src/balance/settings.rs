@@ -245,7 +245,7 @@ impl Default for BalancerSettings {
     }
 }
 
-/// `by peak_ewma, …`
+/// `the faster of two, …`
 impl fmt::Display for BalancerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pick = match self.pick {
@@ -253,7 +253,15 @@ impl fmt::Display for BalancerSettings {
             Pick::PeakEwma => "the faster of two",
             Pick::WeightedRoundRobin => "by turns",
         };
-        write!(f, "{pick}, up to {} others if it cannot be reached", self.failovers)?;
+        f.write_str(pick)?;
+        self.after_the_pick(f)
+    }
+}
+
+impl BalancerSettings {
+    /// All but how one is picked.
+    pub(super) fn after_the_pick(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ", up to {} others if it cannot be reached", self.failovers)?;
         if let Some(outliers) = &self.outliers {
             write!(f, "; left out {outliers}")?;
         }

@@ -142,7 +142,7 @@ pub enum InvalidHealth {
     },
     /// A check may take as long as the pause between two.
     #[error(
-        "`timeout`, {timeout:?}, is shorter than `interval`, {interval:?}, or a check that hangs runs always"
+        "`timeout`, {timeout:?}, has to be shorter than `interval`, {interval:?}, or a check that hangs runs always"
     )]
     TimeoutTooLong {
         /// The timeout.

@@ -405,6 +405,10 @@ async fn what_cannot_be_is_refused_by_name() {
     let (new, second) = (ProberSettings::new, SECOND);
     let refused = build(new().interval(second).timeout(second)).unwrap_err();
     assert_eq!(refused, InvalidHealth::TimeoutTooLong { timeout: second, interval: second });
+    assert_eq!(
+        refused.to_string(),
+        "`timeout`, 1s, has to be shorter than `interval`, 1s, or a check that hangs runs always"
+    );
     assert_eq!(build(new().fall(0)).unwrap_err(), InvalidHealth::Zero { field: "fall" });
     assert!(build(new()).is_ok());
 }

@@ -176,7 +176,7 @@ impl Upstreams {
 
     /// Each in words.
     pub(in crate::client) fn told(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(origin, balancer)| format!("{origin} by endpoint; {}", balancer.settings()))
+        self.0.iter().map(|(origin, balancer)| format!("{origin} by endpoint; {}", balancer.told()))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Who is picked.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use stonework::balance::{Balancer, Member, Pick, StickyHeader};
-use stonework::base::Rng;
+use stonework::balance::{Balancer, Candidate, Candidates, Member, Pick, Picker, StickyHeader};
+use stonework::base::{Fitness, Kind, Rng};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
@@ -191,4 +192,88 @@ async fn the_first_tier_gets_all_calls_as_long_as_it_can_take_them() {
         balancer.found(&name.into(), stonework::base::Fitness::Fit);
     }
     assert_eq!(of_far(&balancer).await, 0.0, "and back");
+}
+
+/// The first by name; it writes down whom it could have picked.
+#[derive(Clone, Default)]
+struct FirstByName(Arc<Mutex<Vec<String>>>);
+
+impl Picker for FirstByName {
+    fn pick<'a>(&self, candidates: &Candidates<'a>, _: &Rng) -> Option<Candidate<'a>> {
+        let names: Vec<_> = candidates.iter().map(|one| one.id().as_str()).collect();
+        self.0.lock().unwrap().push(names.concat());
+        candidates.iter().filter(|one| one.id().as_str() != "never").min_by_key(|one| one.id())
+    }
+}
+
+impl FirstByName {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picker_of_ones_own_is_asked_until_somebody_takes_the_call() {
+    let (peers, picker) = (Peers::default(), FirstByName::default());
+    let members = [Member::new("b"), Member::new("a"), Member::new("never"), Member::new("c").tier(1)];
+    let builder = peers.balancer().members(members).settings(plain().without_outliers());
+    let balancer = builder.picker(picker.clone()).build().unwrap();
+    assert_eq!(ask(&balancer.service()).await.unwrap(), "a");
+    assert_eq!(picker.take(), ["banever"]);
+
+    // What comes back unsent goes to whom it picks then: of this tier, and of the next when it wants nobody of this one.
+    peers.tell("a", Does::Refuse);
+    peers.tell("b", Does::Refuse);
+    assert_eq!(ask(&balancer.service()).await.unwrap(), "c");
+    let asked = picker.take();
+    assert_eq!(
+        (asked.first().unwrap().as_str(), asked.last().unwrap().as_str()),
+        ("banever", "c"),
+        "{asked:?}"
+    );
+    assert!(balancer.found(&"c".into(), Fitness::Unfit));
+    let error = ask(&balancer.service()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NoEndpoint, "it would rather have nobody");
+}
+
+/// Draws, and says what it sees.
+struct Draws(Arc<Mutex<Vec<Drawn>>>);
+
+/// Its name, its share, what it has under way, and whether its latency is known.
+type Drawn = (String, f64, u64, bool);
+
+impl Picker for Draws {
+    fn pick<'a>(&self, candidates: &Candidates<'a>, rng: &Rng) -> Option<Candidate<'a>> {
+        let drawn = candidates.draw(rng)?;
+        let seen = (drawn.id().to_string(), drawn.share(), drawn.in_flight(), drawn.latency().is_some());
+        self.0.lock().unwrap().push(seen);
+        Some(drawn)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picker_draws_by_weight_and_sees_what_each_has_to_do() {
+    let (peers, seen) = (Peers::default(), Arc::<Mutex<_>>::default());
+    let members = [Member::new("a").weight(3), Member::new("b")];
+    let builder = peers.balancer().members(members).settings(plain().without_slow_start());
+    let balancer = builder.picker(Draws(Arc::clone(&seen))).build().unwrap();
+    peers.tell("a", Does::Answer(200, SECOND));
+    peers.tell("b", Does::Answer(200, SECOND));
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| {
+            let service = balancer.service();
+            tokio::spawn(async move { ask(&service).await.unwrap() })
+        })
+        .collect();
+    let mut of_a = 0;
+    for call in calls {
+        of_a += usize::from(call.await.unwrap() == "a");
+    }
+    assert!((700..800).contains(&of_a), "{of_a}");
+    let first = std::mem::take(&mut *seen.lock().unwrap());
+    assert!(first.iter().all(|(id, share, _, known)| *share == if id == "a" { 1.5 } else { 0.5 } && !known));
+    let most = |id: &str| first.iter().filter(|one| one.0 == id).map(|one| one.2).max().unwrap();
+    assert_eq!((most("a"), most("b")), (of_a as u64 - 1, 999 - of_a as u64));
+    ask(&balancer.service()).await.unwrap();
+    assert!(seen.lock().unwrap()[0].3, "how long calls take is known by now");
 }
