@@ -33,6 +33,7 @@ const SLOW: &[(&str, &[&str], &str)] = &[
         "all cores for most of a minute; by default it has more seeds, and narrower intervals",
     ),
     ("cluster", &[], "three times five seconds of traffic"),
+    ("grpc_mesh", &[], "twelve seconds, in which servers freeze, are killed and stop"),
     ("identity", &[], "fifteen seconds, in which keys and tokens get old"),
     ("overload_lab", &["--seeds", "3"], "all cores for one to three minutes; by default as the one above"),
     ("payments", &[], "ten seconds, in which servers are killed"),
