@@ -13,7 +13,9 @@
 //!
 //!     cargo run --example graceful_server
 //!
-//! It takes about three seconds, and ends with exit code 0 if every promise was kept.
+//! It takes about three seconds, and ends with exit code 0 if every claim held.
+
+mod kit;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,6 +36,8 @@ use stonework::health::{Health, HealthSettings, Impact};
 use stonework::server::{Server, ServerHandle, ServerSettings, Shutdown, ShutdownReport};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use self::kit::Verdict;
 
 const LAME_DUCK: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(5);
@@ -227,18 +231,19 @@ async fn main() -> ExitCode {
     let bad = counts.bad.lock().unwrap().clone();
     let said_goodbye = events.is_ok_and(|events| events.ends_with(b"data: bye\n\n"));
     let took = report.took;
-    let promises = [
-        (bad.is_empty(), format!("no request failed: {bad:?}")),
-        (good - before > 100, format!("traffic went on all the time: {} answers", good - before)),
-        (slow.is_ok_and(|slow| slow.status().is_success()), "the slow request got its answer".to_owned()),
-        (said_goodbye, "the stream of events was told, and ended with its last word".to_owned()),
-        (report.aborted == 0 && report.connections_aborted == 0, format!("nothing was cut off: {report:?}")),
-        (report.finished > 0, format!("what was begun was finished: {} answers", report.finished)),
-        (took >= LAME_DUCK && took < LAME_DUCK + DRAIN, format!("it ended within its bounds: {took:?}")),
-    ];
+    let slow = slow.is_ok_and(|slow| slow.status().is_success());
+    let whole = report.aborted == 0 && report.connections_aborted == 0;
     println!();
-    for (kept, promise) in &promises {
-        println!("{} {promise}", if *kept { "kept  " } else { "BROKEN" });
-    }
-    if promises.iter().all(|(kept, _)| *kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut verdict = Verdict::default();
+    verdict.claim(bad.is_empty(), format!("no request failed: {bad:?}"));
+    verdict.claim(good - before > 100, format!("traffic went on all the time: {} answers", good - before));
+    verdict.claim(slow, "the slow request got its answer");
+    verdict.claim(said_goodbye, "the stream of events was told, and ended with its last word");
+    verdict.claim(whole, format!("nothing was cut off: {report:?}"));
+    verdict.claim(report.finished > 0, format!("what was begun was finished: {} answers", report.finished));
+    verdict.claim(
+        took >= LAME_DUCK && took < LAME_DUCK + DRAIN,
+        format!("it ended within its bounds: {took:?}"),
+    );
+    verdict.end()
 }

@@ -11,7 +11,9 @@
 //!
 //!     cargo run --example outage
 //!
-//! It takes less than a second, and ends with exit code 0 if every promise was kept.
+//! It takes less than a second, and ends with exit code 0 if every claim held.
+
+mod kit;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -31,6 +33,8 @@ use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use self::kit::Verdict;
 
 const CALLERS_A_SECOND: u32 = 40;
 const LATENCY: Duration = Duration::from_millis(50);
@@ -95,16 +99,7 @@ async fn main() -> ExitCode {
     let told = std::mem::take(&mut *told.lock().expect("nobody panicked"));
     table(&states, &told, &service);
     println!("\nthe circuit's own story:\n\n{}", recorder.timeline());
-    match broken(&told, &service, &recorder) {
-        0 => {
-            println!("verdict: every promise was kept");
-            ExitCode::SUCCESS
-        }
-        broken => {
-            println!("verdict: {broken} promises were BROKEN");
-            ExitCode::FAILURE
-        }
-    }
+    claims(&told, &service, &recorder).end()
 }
 
 // ───────────────────────────────────────────────────────────────────────────── the callers
@@ -212,15 +207,10 @@ fn table(states: &[CircuitState], told: &[Told], service: &Service) {
     }
 }
 
-/// Says of each promise whether it was kept, and counts those that were not.
-fn broken(told: &[Told], service: &Service, recorder: &Recorder) -> usize {
-    let mut broken = 0;
-    let mut promise = |kept: bool, text: String| {
-        println!("{} {text}", if kept { "kept:  " } else { "BROKEN:" });
-        broken += usize::from(!kept);
-    };
+fn claims(told: &[Told], service: &Service, recorder: &Recorder) -> Verdict {
+    let mut verdict = Verdict::default();
     let unanswered = told.iter().filter(|told| told.answer.is_err()).count();
-    promise(
+    verdict.claim(
         unanswered == 0,
         format!("every one of {} callers has an answer; without: {unanswered}", told.len()),
     );
@@ -241,15 +231,15 @@ fn broken(told: &[Told], service: &Service, recorder: &Recorder) -> usize {
     };
     let by_failures = opened.iter().filter(|(_, why, _)| *why == CircuitReason::FailureRate).count();
     let (dead, hung) = (at_first(10), at_first(85));
-    promise(by_failures == 2, format!("it opens once for each outage; it opened {by_failures} times"));
-    promise(dead < 6.0, format!("it opens within six seconds of the death: after {dead:.1} s"));
-    promise(hung < 7.0, format!("a service that hangs is no different: after {hung:.1} s"));
+    verdict.claim(by_failures == 2, format!("it opens once for each outage; it opened {by_failures} times"));
+    verdict.claim(dead < 6.0, format!("it opens within six seconds of the death: after {dead:.1} s"));
+    verdict.claim(hung < 7.0, format!("a service that hangs is no different: after {hung:.1} s"));
 
     for (name, from, to) in [("dead", 17, 45), ("hung", 92, 120)] {
         let of: Vec<_> = told.iter().filter(|told| (from..to - 1).contains(&told.second)).collect();
         let probes = service.arrived(from, to);
         let most = service.most(from, to);
-        promise(
+        verdict.claim(
             probes <= 6 && most <= 1,
             format!(
                 "while it is {name} and known to be, it sees probes only: {probes} for {} callers, {most} at once",
@@ -257,9 +247,9 @@ fn broken(told: &[Told], service: &Service, recorder: &Recorder) -> usize {
             ),
         );
         let waited = of.iter().filter(|told| told.took > Duration::from_millis(10)).count();
-        promise(waited <= probes, format!("nobody waits but those who probe: {waited}"));
+        verdict.claim(waited <= probes, format!("nobody waits but those who probe: {waited}"));
         let wrong = of.iter().filter(|told| matches!(told.answer, Ok(None))).count();
-        promise(
+        verdict.claim(
             wrong == 0,
             format!("all others are told that the circuit is open, by the mark; else: {wrong}"),
         );
@@ -267,7 +257,7 @@ fn broken(told: &[Told], service: &Service, recorder: &Recorder) -> usize {
     // Each time is between the half and the whole of one that doubles up to 30 s.
     let enough = |two: &[(f64, CircuitReason, Duration)]| two[1].2 >= two[0].2.min(Duration::from_secs(15));
     let growing = opened.windows(2).filter(|two| two[1].1 == CircuitReason::ProbesFailed).all(enough);
-    promise(growing, "each time it opens again it is for no less, up to 15 s and more".to_owned());
+    verdict.claim(growing, "each time it opens again it is for no less, up to 15 s and more");
 
     for (name, from, to) in [("death", 45, 85), ("hanging", 120, END)] {
         let full = (from..to).find(|second| {
@@ -276,10 +266,10 @@ fn broken(told: &[Told], service: &Service, recorder: &Recorder) -> usize {
         });
         let after = full.map_or(u64::MAX, |full| full - from);
         // It is open for 30 s at most.
-        promise(
+        verdict.claim(
             after <= 30,
             format!("after its {name} it has all of its traffic back within 30 s: after {after} s"),
         );
     }
-    broken
+    verdict
 }

@@ -13,7 +13,9 @@
 //!     cargo run --example request_anatomy -- https://example.org/
 //!
 //! With a URL it asks there, twice. Without one it starts its own servers and takes about two seconds. It ends with exit code 0 if every
-//! promise was kept.
+//! claim held.
+
+mod kit;
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ use stonework::server::{Server, ServerBuilder, ServerHandle, ServerTls};
 use stonework::testing::Recorder;
 use tokio::time::{Instant, sleep};
 
+use self::kit::Verdict;
+
 /// How long the servers here think, and how long they take for each of three pieces of their answer.
 const THINKS: Duration = Duration::from_millis(60);
 const PIECE: Duration = Duration::from_millis(20);
@@ -46,28 +50,14 @@ const WIDTH: f64 = 48.0;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let shown = match std::env::args().nth(1) {
+    kit::end(match std::env::args().nth(1) {
         Some(url) => there(&url).await,
         None => scenes().await,
-    };
-    match shown {
-        Ok(0) => {
-            println!("\nverdict: every promise was kept");
-            ExitCode::SUCCESS
-        }
-        Ok(broken) => {
-            println!("\nverdict: {broken} promises were BROKEN");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("\nverdict: the show could not go on: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Twice to a URL that somebody wants to know about.
-async fn there(url: &str) -> Result<usize, BoxError> {
+async fn there(url: &str) -> Result<Verdict, BoxError> {
     let recorder = Recorder::new();
     let client = Client::builder().observer(recorder.clone()).build()?;
     let mut scene = Scene::default();
@@ -80,11 +70,11 @@ async fn there(url: &str) -> Result<usize, BoxError> {
             }
         }
     }
-    Ok(scene.broken)
+    Ok(scene.verdict)
 }
 
-/// Against servers of our own. Counts the broken promises.
-async fn scenes() -> Result<usize, BoxError> {
+/// Against servers of our own.
+async fn scenes() -> Result<Verdict, BoxError> {
     let (plain, handle) = serve(Server::builder()).await?;
     let (certificate, key) = certificate()?;
     let tls = ServerTls::from_pem(certificate.as_bytes(), key.as_bytes())?;
@@ -104,17 +94,17 @@ async fn scenes() -> Result<usize, BoxError> {
     let first = ask(&client, &recorder, &plain).await?;
     scene.show("The first request: a name, a connection, and a server that thinks", &first);
     let steps = first.timings.map(|timings| (timings.resolve.is_some(), timings.connect.is_some()));
-    scene.promise("it has resolved a name and connected", steps == Some((true, true)));
-    scene.promise("without TLS", first.of("TLS").is_zero() && first.of("HTTP/2 preface").is_zero());
+    scene.verdict.claim(steps == Some((true, true)), "it has resolved a name and connected");
+    scene.verdict.claim(first.of("TLS").is_zero() && first.of("HTTP/2 preface").is_zero(), "without TLS");
 
     let again = ask(&client, &recorder, &plain).await?;
     scene.show("The second: over the same connection", &again);
-    scene.promise("it is used again", again.reused);
+    scene.verdict.claim(again.reused, "it is used again");
 
     sleep(IDLE + IDLE / 2).await;
     let late = ask(&client, &recorder, &plain).await?;
     scene.show("The third: the connection has lain idle for too long", &late);
-    scene.promise("it is a new one", !late.reused && late.timings.is_some());
+    scene.verdict.claim(!late.reused && late.timings.is_some(), "it is a new one");
 
     let before = tokio::spawn({
         let (client, url) = (client.clone(), plain.clone());
@@ -125,26 +115,26 @@ async fn scenes() -> Result<usize, BoxError> {
     before.await??;
     scene.show("The fourth: somebody else has the only connection", &queued);
     let waits = queued.of("wait for a connection");
-    scene.promise("it waits for the rest of the other's answer", waits > THINKS / 2 && queued.reused);
+    scene.verdict.claim(waits > THINKS / 2 && queued.reused, "it waits for the rest of the other's answer");
 
     let secret = ask(&client, &recorder, &secure).await?;
     scene.show("Over TLS: a handshake, and the server's first settings", &secret);
-    scene.promise("client and server agree on HTTP/2", secret.version == Version::HTTP_2);
+    scene.verdict.claim(secret.version == Version::HTTP_2, "client and server agree on HTTP/2");
     let steps = secret.timings.map(|timings| (timings.tls.is_some(), timings.preface.is_some()));
-    scene.promise("it has two steps more", steps == Some((true, true)));
+    scene.verdict.claim(steps == Some((true, true)), "it has two steps more");
 
     let again = ask(&client, &recorder, &secure).await?;
     scene.show("Over TLS, again", &again);
-    scene.promise("which are made once", again.reused);
+    scene.verdict.claim(again.reused, "which are made once");
 
     for one in [&first, &again, &late, &queued, &secret] {
         scene.slow &= one.of("send, first byte") >= THINKS && one.of("body") >= PIECE * 2;
     }
     println!();
-    scene.promise("what the server takes is seen where it takes it, in all of them", scene.slow);
+    scene.verdict.claim(scene.slow, "what the server takes is seen where it takes it, in all of them");
     handle.shut_down();
     secure_handle.shut_down();
-    Ok(scene.broken)
+    Ok(scene.verdict)
 }
 
 // ───────────────────────────────────────────────────────────────────────────── the anatomy
@@ -255,17 +245,17 @@ fn same(one: Duration, other: Duration) -> bool {
     one.abs_diff(other) <= BUSY
 }
 
-// ───────────────────────────────────────────────────────────────────────────── the promises
+// ─────────────────────────────────────────────────────────────────────────────── the claims
 
 struct Scene {
-    broken: usize,
+    verdict: Verdict,
     /// Whether the time of the server was seen in its phases until now.
     slow: bool,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { broken: 0, slow: true }
+        Self { verdict: Verdict::default(), slow: true }
     }
 }
 
@@ -277,20 +267,15 @@ impl Scene {
         draw(&anatomy.phases, anatomy.whole);
         println!();
         let Anatomy { phases, whole, reused, waited, timings, took, .. } = anatomy;
-        self.promise("the phases add up to the whole", same(sum(phases), *whole));
+        self.verdict.claim(same(sum(phases), *whole), "the phases add up to the whole");
         match (timings, took) {
             (Some(timings), Some(took)) => {
                 let steps = sum(&steps(*timings));
-                self.promise("the steps add up to what the connection took", same(steps, *took));
-                self.promise("and the request waited for as long", same(*waited, *took));
+                self.verdict.claim(same(steps, *took), "the steps add up to what the connection took");
+                self.verdict.claim(same(*waited, *took), "and the request waited for as long");
             }
-            _ => self.promise("there is no connecting where a connection is used again", *reused),
+            _ => self.verdict.claim(*reused, "there is no connecting where a connection is used again"),
         }
-    }
-
-    fn promise(&mut self, what: &str, kept: bool) {
-        println!("    {} {what}", if kept { "kept:  " } else { "BROKEN:" });
-        self.broken += usize::from(!kept);
     }
 }
 

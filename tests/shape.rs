@@ -5,15 +5,17 @@
 
 #[path = "shape/defaults.rs"]
 mod defaults;
+#[path = "shape/pages.rs"]
+mod pages;
 #[path = "shape/rules.rs"]
 mod rules;
 #[path = "shape/source.rs"]
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rules::Complaints;
-use source::{Source, files, library, read};
+use source::{Source, files, library, read, root};
 
 /// Files that decide: no async, no lock, no clock. Each must exist, once its module has a service.
 const DECIDERS: &[&str] = &[
@@ -480,6 +482,71 @@ fn the_indexes_name_every_page_and_every_example() {
     let examples: Vec<String> = files("examples", "rs").into_iter().map(|f| f.path).collect();
     let index = Source::new("examples/README.md", &read("examples/README.md"));
     assert_none(&rules::indexed(&index, &examples));
+    if is_checkout() {
+        let places = |path: &str| [root().join("examples").join(path), root().join(path)];
+        assert_none(&pages::names_files(&index, |path| places(path).iter().any(|file| file.is_file())));
+    }
+}
+
+#[test]
+fn examples_have_one_shape_and_one_way_to_end() {
+    let examples: Vec<Source> = files("examples", "rs");
+    let programs: Vec<_> =
+        examples.iter().filter_map(|file| pages::program(file).map(|name| (file, name))).collect();
+    assert!(programs.iter().any(|(_, name)| *name == "quickstart"), "the examples were not found");
+    assert_none(&programs.iter().flat_map(|(file, name)| pages::one_shape(file, name)).collect());
+    let others: Vec<Source> = examples.into_iter().filter(|file| file.path != "kit/mod.rs").collect();
+    over(&others, pages::own_verdict);
+}
+
+/// The published package leaves out the packages that stand beside it, which its pages name.
+fn is_checkout() -> bool {
+    root().join("benches").is_dir()
+}
+
+/// The pages, and the programs, which have commands in their comments.
+fn pages_and_examples() -> Vec<Source> {
+    prose()
+        .into_iter()
+        .filter(|file| file.path.ends_with(".md") || file.path.starts_with("examples/"))
+        .collect()
+}
+
+#[test]
+fn pages_lead_to_what_is_there_and_commands_name_what_can_be_run() {
+    if !is_checkout() {
+        return;
+    }
+    let all = pages_and_examples();
+    let pages: Vec<Source> = all.iter().filter(|file| file.path.ends_with(".md")).cloned().collect();
+    over(&pages, |page| pages::links(page, |path| root().join(path).exists()));
+
+    let examples = files("examples", "rs");
+    let programs: BTreeSet<String> = examples.iter().filter_map(pages::program).map(str::to_owned).collect();
+    let manifests = ["benches", "examples", "tests"].into_iter().flat_map(|folder| files(folder, "toml"));
+    let manifests = manifests.filter(|file| file.name() == "Cargo.toml").map(|file| file.text);
+    let names = manifests.chain([read("Cargo.toml")]).filter_map(|text| {
+        let name = text.lines().find_map(|line| line.strip_prefix("name = "))?;
+        Some(name.trim_matches('"').to_owned())
+    });
+    let packages: BTreeSet<String> = names.collect();
+    over(&all, |page| pages::commands(page, &programs, &packages));
+}
+
+#[test]
+fn the_map_of_the_front_page_names_each_module_and_only_what_it_exports() {
+    let all = library();
+    let mut modules = BTreeMap::<String, String>::new();
+    // A folder below one exports through it.
+    for page in all.iter().filter(|file| file.name() == "mod.rs") {
+        let name = page.module()[0];
+        if !ALWAYS.contains(&name) && HIDDEN.iter().all(|(hidden, _)| *hidden != name) {
+            modules.entry(name.to_owned()).or_default().push_str(&page.code());
+        }
+    }
+    let modules: Vec<_> = modules.into_iter().collect();
+    assert!(modules.iter().any(|(name, _)| name == "retry"), "the modules were not found");
+    assert_none(&pages::map(&Source::new("README.md", &read("README.md")), &modules));
 }
 
 #[test]

@@ -13,9 +13,11 @@
 //!     cargo run --example live_dashboard
 //!     cargo run --example live_dashboard -- --serve [ADDRESS]
 //!
-//! The first ends within a few seconds, with exit code 0 if every promise was kept. The second is for a browser, and stops with Ctrl-C.
+//! The first ends within a few seconds, with exit code 0 if every claim held. The second is for a browser, and stops with Ctrl-C.
 
 mod chat;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod stats;
 
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use self::chat::Chat;
+use self::kit::Verdict;
 use self::stats::Stats;
 
 /// Nothing in the test takes longer.
@@ -208,26 +211,19 @@ async fn test(metrics: Prometheus) -> ExitCode {
     let report = timeout(PATIENCE, report).await.expect("it stops").expect("no panic");
     println!("before: {before:?}\nafter:  {after:?}\nmissed: {missed:?}\nreport: {report:?}\n");
 
-    let promises = [
-        (alone && page.contains("EventSource"), "the page asks for nothing from elsewhere"),
-        (heard && echoed, "what one says in the chat, both hear"),
-        (before.is_some(), "the numbers know of both"),
-        (before.as_ref().is_some_and(|tick| tick.connections >= 3), "and of their connections"),
-        (answered as u64 == REQUESTS, "each request was answered"),
-        (
-            after.is_some_and(|tick| Some(tick.answered) == wanted),
-            "the numbers say how many were, to the last one",
-        ),
-        (
-            missed == (last + 1..last + 6).collect::<Vec<_>>(),
-            "a stream that is gone on with has what was missed, each once",
-        ),
-        (goodbye, "who is in the chat is told when the server stops"),
-        (handle.phase() == ServerPhase::Stopped && report.aborted == 0, "nothing was cut off"),
-        (report.took < Duration::from_secs(4), "and nobody was waited for in vain"),
-    ];
-    for (kept, promise) in &promises {
-        println!("{} {promise}", if *kept { "kept  " } else { "BROKEN" });
-    }
-    if promises.iter().all(|(kept, _)| *kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let counted = after.is_some_and(|tick| Some(tick.answered) == wanted);
+    let gone_on_with = missed == (last + 1..last + 6).collect::<Vec<_>>();
+    let whole = handle.phase() == ServerPhase::Stopped && report.aborted == 0;
+    let mut verdict = Verdict::default();
+    verdict.claim(alone && page.contains("EventSource"), "the page asks for nothing from elsewhere");
+    verdict.claim(heard && echoed, "what one says in the chat, both hear");
+    verdict.claim(before.is_some(), "the numbers know of both");
+    verdict.claim(before.is_some_and(|tick| tick.connections >= 3), "and of their connections");
+    verdict.claim(answered as u64 == REQUESTS, "each request was answered");
+    verdict.claim(counted, "the numbers say how many were, to the last one");
+    verdict.claim(gone_on_with, "a stream that is gone on with has what was missed, each once");
+    verdict.claim(goodbye, "who is in the chat is told when the server stops");
+    verdict.claim(whole, "nothing was cut off");
+    verdict.claim(report.took < Duration::from_secs(4), "and nobody was waited for in vain");
+    verdict.end()
 }

@@ -31,15 +31,17 @@
 
 mod arrivals;
 pub mod chance;
+#[path = "../../kit/mod.rs"]
+mod kit;
+mod play;
 mod plot;
 mod seeds;
-mod stats;
-mod verdict;
 mod workers;
 
 pub use self::arrivals::{evenly, poisson};
+pub use self::kit::stats::{Mean, quantile};
+pub use self::kit::{Verdict, end};
+pub use self::play::play;
 pub use self::plot::{Chart, Line, draw};
 pub use self::seeds::{each_seed, virtually};
-pub use self::stats::{Mean, quantile};
-pub use self::verdict::Verdict;
 pub use self::workers::Workers;

@@ -17,24 +17,24 @@
 //!     cargo run --package storefront -- --serve [ADDRESS]
 //!     cargo run --package storefront -- --soak SECONDS
 //!
-//! The first ends within half a minute, with exit code 0 if every promise was kept. The second ends with another one, which is what the
+//! The first ends within half a minute, with exit code 0 if every claim held. The second ends with another one, which is what the
 //! layer is for. The third is for people: it prints what to try, and serves a page. The fourth has good and bad clients for as long as it is
 //! told, and looks at memory, descriptors and tasks. `DATABASE_URL=postgres://…` takes a server of PostgreSQL instead of a file.
 
 mod audit;
+#[path = "../../kit/mod.rs"]
+mod kit;
 mod measure;
 mod rude;
 mod serve;
 mod show;
 mod soak;
-mod verdict;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use stonework::base::BoxError;
-
-use self::verdict::Verdict;
+use storefront::instance;
 
 const USAGE: &str = "usage: storefront [--without-idempotency | --serve [ADDRESS] | --soak SECONDS]";
 
@@ -43,26 +43,24 @@ async fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ended = match words[..] {
-        [] => show::both().await.map(Verdict::print),
-        ["--without-idempotency"] => show::without().await.map(Verdict::print),
-        ["--serve"] => serve::serve("127.0.0.1:8080").await.map(|()| ExitCode::SUCCESS),
-        ["--serve", address] => serve::serve(address).await.map(|()| ExitCode::SUCCESS),
+        [] => return kit::end(show::both().await),
+        ["--without-idempotency"] => return kit::end(show::without().await),
+        ["--serve"] => serve::serve("127.0.0.1:8080").await,
+        ["--serve", address] => serve::serve(address).await,
         ["--soak", seconds] => match seconds.parse() {
-            Ok(seconds) => soak::soak(Duration::from_secs(seconds)).await.map(Verdict::print),
+            Ok(seconds) => return kit::end(soak::soak(Duration::from_secs(seconds)).await),
             Err(_) => Err(BoxError::from(USAGE)),
         },
         // The show starts itself like this: a server that can be killed has to be a process.
-        ["server", name, address] => instance(name, address, true).await,
-        ["server", name, address, "--without-idempotency"] => instance(name, address, false).await,
+        ["server", name, address] => instance::run(name, address, true).await,
+        ["server", name, address, "--without-idempotency"] => instance::run(name, address, false).await,
         _ => Err(USAGE.into()),
     };
-    ended.unwrap_or_else(|error| {
-        eprintln!("storefront: {error}");
-        ExitCode::FAILURE
-    })
-}
-
-async fn instance(name: &str, address: &str, idempotency: bool) -> Result<ExitCode, BoxError> {
-    storefront::instance::run(name, address, idempotency).await?;
-    Ok(ExitCode::SUCCESS)
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("storefront: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::audit::{Audit, Told, audit};
-use crate::verdict::Verdict;
+use crate::kit::Verdict;
 
 /// Two people for each user of the shop: one name, two places at a time.
 const SHOPPERS: usize = 2 * DEMO_USERS.len();
@@ -43,7 +43,7 @@ pub(crate) async fn both() -> Result<Verdict, BoxError> {
     let mut verdict = Verdict::default();
     promises(&mut verdict, &day(&DAY).await?);
     let what = "the audit fails: orders exist twice, which nothing but the layer prevents";
-    verdict.promise(what, day(&WITHOUT).await?.audit.times[2] > 0);
+    verdict.claim(day(&WITHOUT).await?.audit.times[2] > 0, what);
     Ok(verdict)
 }
 
@@ -57,19 +57,19 @@ pub(crate) async fn without() -> Result<Verdict, BoxError> {
 fn promises(verdict: &mut Verdict, day: &Day) {
     let Day { plan, audit, counts, served, endings, interchangeable } = day;
     let wanted = SHOPPERS * plan.orders;
-    verdict.promise("each order exists exactly once", audit.times == [0, wanted, 0]);
-    verdict.promise("there is none that nobody wanted", audit.strangers.is_empty());
-    verdict.promise(
-        "whoever bought was told the name of that order, however often they asked",
+    verdict.claim(audit.times == [0, wanted, 0], "each order exists exactly once");
+    verdict.claim(audit.strangers.is_empty(), "there is none that nobody wanted");
+    verdict.claim(
         audit.told == wanted,
+        "whoever bought was told the name of that order, however often they asked",
     );
-    verdict.promise("what was sold and what is left is what there was", audit.adds_up);
+    verdict.claim(audit.adds_up, "what was sold and what is left is what there was");
     let both = NAMES.iter().all(|name| served.contains_key(*name));
     let what = "both instances served, took each other's tokens, and tell everybody the same";
-    verdict.promise(what, both && *interchangeable && !counts.answers.contains_key(&401));
-    verdict.promise(
-        "an instance that is told to stop finishes what it has begun",
+    verdict.claim(both && *interchangeable && !counts.answers.contains_key(&401), what);
+    verdict.claim(
         endings.iter().all(|ending| ending.cut_off == 0),
+        "an instance that is told to stop finishes what it has begun",
     );
 }
 

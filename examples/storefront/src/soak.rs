@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::audit::{Told, audit};
+use crate::kit::Verdict;
 use crate::measure::{Left, agree, by_status, mean, metrics, resident, settled, value};
 use crate::rude::{Rude, Unheard};
-use crate::verdict::Verdict;
 
 /// Before anything is measured, so that what is made once has been made: connections to the database, buffers, threads.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -88,34 +88,31 @@ fn promises(soaked: &Soaked) -> Verdict {
 
     let mut verdict = Verdict::default();
     let is_flat = memory.len() >= 4 && quarter(3) <= quarter(1) * SLACK;
-    verdict.promise("memory is flat: the last quarter needs no more than the second", is_flat);
-    verdict.promise("no descriptor and no task is left", left.is_no_more_than(*base));
+    verdict.claim(is_flat, "memory is flat: the last quarter needs no more than the second");
+    verdict.claim(left.is_no_more_than(*base), "no descriptor and no task is left");
     let orders: u64 = parts.iter().map(|part| part.unheard.orders).sum();
     let halves: u64 = parts.iter().map(|part| part.unheard.halves).sum();
     let all_agree = agree(said, &heard.answers, orders + halves + heard.unanswered);
-    verdict.promise("the server has answered what its clients say, by status", all_agree);
+    verdict.claim(all_agree, "the server has answered what its clients say, by status");
 
     let told: Vec<&Told> = parts.iter().flat_map(|part| &part.told).collect();
     let audit = audit(books, told.iter().copied());
     let good = audit.times == [0, told.len(), 0] && audit.told == told.len();
-    verdict.promise(
-        "each order of a good customer exists exactly once, under the name that they were told",
-        good,
-    );
+    verdict
+        .claim(good, "each order of a good customer exists exactly once, under the name that they were told");
     let notes: HashSet<&str> = audit.strangers.iter().map(|order| order.note.as_str()).collect();
     let rude =
         notes.len() == audit.strangers.len() && notes.iter().all(|note| note.starts_with("left in the "));
-    verdict.promise(
-        "of those that nobody waited for each exists at most once, and of those that broke off none",
+    verdict.claim(
         rude,
+        "of those that nobody waited for each exists at most once, and of those that broke off none",
     );
     let made = said.get(&StatusCode::CREATED.as_u16()).copied().unwrap_or(0).saturating_sub(*replayed);
     let there = books.orders.len() as u64;
     // An order may be there whose answer was never made, since its client had gone.
-    verdict
-        .promise("the server has made as many orders as there are", made <= there && there <= made + orders);
-    verdict.promise("what was sold and what is left is what there was", audit.adds_up);
-    verdict.promise("nothing was cut off at the end", ending.cut_off == 0);
+    verdict.claim(made <= there && there <= made + orders, "the server has made as many orders as there are");
+    verdict.claim(audit.adds_up, "what was sold and what is left is what there was");
+    verdict.claim(ending.cut_off == 0, "nothing was cut off at the end");
     verdict
 }
 

@@ -8,7 +8,7 @@ use stonework::pool::{Manage, Pooled};
 use stonework_databases::{Postgres, Sqlite, blocking};
 use tokio::time::sleep;
 
-use super::verdict::Audit;
+use super::audit::Audit;
 
 pub(crate) type Done<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

@@ -13,8 +13,10 @@
 //!
 //!     cargo run --package stonework-databases --bin payments
 //!
-//! It takes about ten seconds, and ends with exit code 0 if every promise was kept.
+//! It takes about ten seconds, and ends with exit code 0 if every claim held.
 
+#[path = "../../../../kit/mod.rs"]
+mod kit;
 mod line;
 mod shop;
 
@@ -36,6 +38,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::kit::Verdict;
 use self::shop::{Bookkeeping, LEASE};
 
 /// How many customers there are, and how many payments each of them makes, one after the other.
@@ -50,46 +53,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn main() -> ExitCode {
     // The server is this program, too, so that it can be killed.
     let mut words = std::env::args().skip(1);
-    let ended = match words.next().as_deref() {
-        Some("serve") => shop::serve(words.collect()).await.map(|()| 0),
-        _ => days().await,
-    };
-    match ended {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(broken) => {
-            println!("\nverdict: {broken} promises were BROKEN");
-            ExitCode::FAILURE
-        }
+    if words.next().as_deref() != Some("serve") {
+        return kit::end(days().await);
+    }
+    match shop::serve(words.collect()).await {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("\nverdict: the show could not go on: {error:#}");
+            eprintln!("the server: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Counts the broken promises.
-async fn days() -> Result<usize, BoxError> {
-    let mut show = Show { broken: 0 };
+async fn days() -> Result<Verdict, BoxError> {
+    let mut verdict = Verdict::default();
 
     let day = round("in one transaction with the record of its key", Bookkeeping::Together).await?;
-    show.promise("every payment was made exactly once", day.all_once() && day.charges == day.payments());
-    show.promise(
-        "every customer knows it, and has the number of their own charge",
+    verdict.claim(day.all_once() && day.charges == day.payments(), "every payment was made exactly once");
+    verdict.claim(
         day.told == day.payments() && day.receipts_match,
+        "every customer knows it, and has the number of their own charge",
     );
 
     let day = round("and the layer remembers by itself", Bookkeeping::Apart).await?;
-    show.promise("no payment was made twice", day.all_once());
-    show.promise("whoever was told that they have paid has, once", day.receipts_match);
-    show.promise("all others were told that nobody knows", day.told + day.doubtful == day.payments());
+    verdict.claim(day.all_once(), "no payment was made twice");
+    verdict.claim(day.receipts_match, "whoever was told that they have paid has, once");
+    verdict.claim(day.told + day.doubtful == day.payments(), "all others were told that nobody knows");
 
     let day = round("and there is no layer", Bookkeeping::Forgetful).await?;
-    show.promise("some payments were made twice or more: this is what the layer is for", !day.all_once());
-
-    if show.broken == 0 {
-        println!("\nverdict: every promise was kept");
-    }
-    Ok(show.broken)
+    verdict.claim(!day.all_once(), "some payments were made twice or more: this is what the layer is for");
+    Ok(verdict)
 }
 
 /// A bad day: all customers pay, over a bad line, at a server that is killed again and again.
@@ -247,17 +240,6 @@ fn audit(file: &Path, told: &[(String, Told)]) -> Result<Day, BoxError> {
         }
     }
     if made.is_empty() { Ok(day) } else { Err("there are charges for payments that nobody has made".into()) }
-}
-
-struct Show {
-    broken: usize,
-}
-
-impl Show {
-    fn promise(&mut self, what: &str, kept: bool) {
-        println!("    {} {what}", if kept { "kept:  " } else { "BROKEN:" });
-        self.broken += usize::from(!kept);
-    }
 }
 
 // ────────────────────────────────────────────────────────────────────────────── a server to kill

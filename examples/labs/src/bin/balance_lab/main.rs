@@ -17,42 +17,15 @@ mod slow_one;
 mod supermarket;
 mod tail;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use stonework::base::BoxError;
-use stonework_labs::Verdict;
-
 fn main() -> ExitCode {
-    match play() {
-        Ok(verdict) => verdict.end(),
-        Err(error) => {
-            println!("\nverdict: the experiments could not be made: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn play() -> Result<Verdict, BoxError> {
-    let (mut seeds, mut folder) = (20, std::env::temp_dir());
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        if word == "--seeds" {
-            seeds = words.next().ok_or("--seeds N")?.parse()?;
-        } else {
-            folder = PathBuf::from(word);
-        }
-    }
-    if seeds < 2 {
-        return Err("an interval needs two seeds".into());
-    }
-    println!("means over {seeds} seeds, with 95 % intervals");
-    let mut verdict = Verdict::default();
-    supermarket::play(seeds, &folder, &mut verdict)?;
-    slow_one::play(seeds, &folder, &mut verdict)?;
-    tail::play(seeds, &folder, &mut verdict)?;
-    black_hole::play(seeds, &folder, &mut verdict)?;
-    even::play(seeds, &mut verdict);
-    println!("\nplots: {}, as balance-*.svg", folder.display());
-    Ok(verdict)
+    stonework_labs::play("balance", |seeds, folder, verdict| {
+        supermarket::play(seeds, folder, verdict)?;
+        slow_one::play(seeds, folder, verdict)?;
+        tail::play(seeds, folder, verdict)?;
+        black_hole::play(seeds, folder, verdict)?;
+        even::play(seeds, verdict);
+        Ok(())
+    })
 }

@@ -62,11 +62,11 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
         chain[5]
     );
     let off = 100.0 * (mean.mean / in_theory(load) - 1.0);
-    verdict.claim(off.abs() <= 3.0, &format!("within 3 % of the limit of many servers: {off:+.1} %"));
+    verdict.claim(off.abs() <= 3.0, format!("within 3 % of the limit of many servers: {off:+.1} %"));
     let off = 100.0 * (mean.mean / chain_mean - 1.0);
-    verdict.claim(off.abs() <= 2.5, &format!("within 2.5 % of the chain of as many: {off:+.1} %"));
+    verdict.claim(off.abs() <= 2.5, format!("within 2.5 % of the chain of as many: {off:+.1} %"));
     let off = 100.0 * (long.mean / chain[5] - 1.0);
-    verdict.claim(off.abs() <= 15.0, &format!("and so many long queues as that, within 15 %: {off:+.1} %"));
+    verdict.claim(off.abs() <= 15.0, format!("and so many long queues as that, within 15 %: {off:+.1} %"));
 
     let mut lines = Vec::new();
     for (name, runs) in &tails {

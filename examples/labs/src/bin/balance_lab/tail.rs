@@ -65,7 +65,7 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
         "\n    when all replicas become slow: {first:.2} % added until that is known, then {later:.2} %\n"
     );
     let cut = 100.0 * (1.0 - p99s[1] / p99s[0]);
-    verdict.claim(cut >= 93.0, &format!("the slowest calls, at 99 %, take {cut:.1} % less time"));
+    verdict.claim(cut >= 93.0, format!("the slowest calls, at 99 %, take {cut:.1} % less time"));
     verdict.claim(added.most <= 2.0, "for at most 2 % more requests, in every run");
     verdict.claim(first.most <= 6.0, "when all replicas are slow, no more than the budget has: 5 %, and ten");
     verdict.claim(later.most <= 0.0, "and nothing, once that is known");

@@ -11,7 +11,7 @@
 //!
 //!     cargo run --package stonework-labs --bin cluster [FILE]
 //!
-//! It takes about fifteen seconds, and ends with exit code 0 if every promise was kept.
+//! It takes about fifteen seconds, longer on a busy machine, and ends with exit code 0 if every claim held.
 
 mod node;
 mod plot;
@@ -29,6 +29,7 @@ use stonework::base::{Backoff, BoxError, EndpointId};
 use stonework::client::{Client, ClientSettings};
 use stonework::retry::RetryLayer;
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use stonework_labs::{Verdict, end};
 use tokio::time::{Instant, interval};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -45,6 +46,9 @@ const KILLED: Duration = Duration::from_millis(1_000);
 const BACK: Duration = Duration::from_millis(2_000);
 const JOINS: Duration = Duration::from_millis(2_500);
 const END: Duration = Duration::from_millis(4_500);
+/// A quarter of what the slow one takes, and how often a run is made at most.
+const LATE: Duration = Duration::from_millis(20);
+const TRIES: usize = 6;
 /// The last part, in which all five are there.
 const CALM: Duration = Duration::from_millis(3_500);
 
@@ -54,20 +58,7 @@ type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 async fn main() -> ExitCode {
     let file = std::env::args().nth(1).map(PathBuf::from);
     let file = file.unwrap_or_else(|| std::env::temp_dir().join("stonework-cluster.svg"));
-    match play(&file).await {
-        Ok(0) => {
-            println!("\nverdict: every promise was kept");
-            ExitCode::SUCCESS
-        }
-        Ok(broken) => {
-            println!("\nverdict: {broken} promises were BROKEN");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("\nverdict: the show could not go on: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end(play(&file).await)
 }
 
 /// What everybody calls, and the balancer in it: deadline, retry, a limit for each attempt, and whom to ask.
@@ -122,16 +113,15 @@ fn at(id: &EndpointId, mut request: Request<Body>) -> Request<Body> {
 
 // ─────────────────────────────────────────────────────────────────────────────────── what happens
 
-/// Counts the broken promises.
-async fn play(file: &std::path::Path) -> Result<usize, BoxError> {
-    let mut show = Show { broken: 0 };
+async fn play(file: &std::path::Path) -> Result<Verdict, BoxError> {
+    let mut verdict = Verdict::default();
     let mut runs = Vec::new();
     for (pick, title) in [
         (Pick::WeightedRoundRobin, "by turns"),
         (Pick::LeastLoaded, "the one of two that has less to do"),
         (Pick::PeakEwma, "the one of two that will have cost less time (the default)"),
     ] {
-        let run = traffic(pick).await?;
+        let run = undisturbed(pick).await?;
         println!("\n{title}\n");
         println!(
             "    {:<8}{:>14}{:>14}{:>14}{:>14}",
@@ -151,33 +141,48 @@ async fn play(file: &std::path::Path) -> Result<usize, BoxError> {
             run.answers.len(),
             run.failed
         );
-        show.promise("nobody sees an error", run.failed == 0 && run.answers.len() > 1_000);
-        show.promise("the dead one gets nothing", run.share(1, KILLED + BACK / 10, BACK) == 0.0);
-        show.promise(
-            "and its share again when it is back, without being asked for",
+        verdict.claim(run.failed == 0 && run.answers.len() > 1_000, "nobody sees an error");
+        verdict.claim(run.share(1, KILLED + BACK / 10, BACK) == 0.0, "the dead one gets nothing");
+        verdict.claim(
             run.share(1, CALM, END) > 0.1,
+            "and its share again when it is back, without being asked for",
         );
-        show.promise("the fifth gets its share", run.share(4, CALM, END) > 0.1);
+        verdict.claim(run.share(4, CALM, END) > 0.1, "the fifth gets its share");
         runs.push((title, run));
     }
     let slow = |run: &Run| run.share(3, Duration::ZERO, KILLED);
     let late = |run: &Run| run.latency(0.9);
     let [turns, loaded, ewma] = [0, 1, 2].map(|at| &runs[at].1);
     println!();
-    show.promise("by turns the slow one gets as much as the others", (slow(turns) - 0.25).abs() < 0.02);
-    show.promise("by what they have to do, less", slow(loaded) < slow(turns) / 2.0);
-    show.promise("by what they cost, least", slow(ewma) < slow(loaded));
-    show.promise("and nine in ten are answered in half of the time", late(ewma) < late(turns) / 2);
-    sessions(&mut show).await?;
+    verdict.claim((slow(turns) - 0.25).abs() < 0.02, "by turns the slow one gets as much as the others");
+    verdict.claim(slow(loaded) < slow(turns) / 2.0, "by what they have to do, less");
+    verdict.claim(slow(ewma) < slow(loaded), "by what they cost, least");
+    verdict.claim(late(ewma) < late(turns) / 2, "and nine in ten are answered in half of the time");
+    sessions(&mut verdict).await?;
     plot::draw(file, &runs)?;
     println!("\nplot: {}", file.display());
-    Ok(show.broken)
+    Ok(verdict)
 }
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SLOWEST: &str = "d";
 const PARTS: [(Duration, Duration); 4] =
     [(Duration::ZERO, KILLED), (KILLED, BACK), (BACK, CALM), (CALM, END)];
+
+/// On a machine with too much else to do everybody is slow, whoever was picked. Whether it is, is seen where no server is asked: in when
+/// requests are sent. Such a run is no measurement, and is made again.
+async fn undisturbed(pick: Pick) -> Result<Run, BoxError> {
+    for _ in 0..TRIES {
+        let run = traffic(pick).await?;
+        let all = run.answers.len() + run.failed;
+        // What failed has failed, whoever was busy.
+        if run.failed > 0 || run.late * 50 <= all {
+            return Ok(run);
+        }
+        println!("\n    {} of {all} requests were sent late, so this run says nothing: once more", run.late);
+    }
+    Err("the machine has too much else to do".into())
+}
 
 /// One way to pick, in all that happens.
 async fn traffic(pick: Pick) -> Result<Run, BoxError> {
@@ -195,7 +200,8 @@ async fn traffic(pick: Pick) -> Result<Run, BoxError> {
     let (mut killed, mut back, mut joined) = (None, None, false);
     let mut calls = tokio::task::JoinSet::new();
     while began.elapsed() < END {
-        ticks.tick().await;
+        let late = ticks.tick().await.elapsed() > LATE;
+        run.lock().expect("nobody panics with it").late += usize::from(late);
         let now = began.elapsed();
         // In tasks of their own: requests do not wait for what happens.
         if now >= KILLED && killed.is_none() {
@@ -235,7 +241,7 @@ async fn name_of(stack: Stack, request: Request<Body>) -> Result<usize, BoxError
 }
 
 /// Two hundred sessions, each of which stays where it is as long as its server does.
-async fn sessions(show: &mut Show) -> Result<(), BoxError> {
+async fn sessions(verdict: &mut Verdict) -> Result<(), BoxError> {
     const SESSIONS: usize = 200;
     let mut nodes = Vec::new();
     for name in &NAMES[..4] {
@@ -264,13 +270,13 @@ async fn sessions(show: &mut Show) -> Result<(), BoxError> {
     let of_c = first.iter().filter(|place| **place == 2).count();
     let moved = first.iter().zip(&without).filter(|(before, after)| before != after).count();
     println!("\n{SESSIONS} sessions: {of_c} at c, which is taken away: {moved} move\n");
-    show.promise("a session stays where it is", first == again);
-    show.promise(
-        "each server has some",
+    verdict.claim(first == again, "a session stays where it is");
+    verdict.claim(
         (0..4).all(|at| first.iter().filter(|place| **place == at).count() > SESSIONS / 8),
+        "each server has some",
     );
-    show.promise("only those move whose server goes", moved == of_c);
-    show.promise("and they move back", back == first);
+    verdict.claim(moved == of_c, "only those move whose server goes");
+    verdict.claim(back == first, "and they move back");
     Ok(())
 }
 
@@ -287,6 +293,8 @@ struct Answer {
 pub(crate) struct Run {
     answers: Vec<Answer>,
     failed: usize,
+    /// Requests that were sent late.
+    late: usize,
 }
 
 impl Run {
@@ -304,16 +312,5 @@ impl Run {
             self.answers.iter().filter(|answer| answer.at < KILLED).map(|answer| answer.took).collect();
         all.sort_unstable();
         all[((all.len() - 1) as f64 * part) as usize]
-    }
-}
-
-struct Show {
-    broken: usize,
-}
-
-impl Show {
-    fn promise(&mut self, what: &str, kept: bool) {
-        println!("    {} {what}", if kept { "kept:  " } else { "BROKEN:" });
-        self.broken += usize::from(!kept);
     }
 }

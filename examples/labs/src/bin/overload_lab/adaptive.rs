@@ -169,11 +169,11 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
             found(END - 1),
         );
         if let Some((least_before, least_after)) = case.least {
-            verdict.claim(before.mean >= least_before, &format!("at least {least_before} %: {before:.2} %"));
+            verdict.claim(before.mean >= least_before, format!("at least {least_before} %: {before:.2} %"));
             if case.change != Change::Nothing {
                 verdict.claim(
                     after.mean >= least_after,
-                    &format!("and {least_after} % after the change: {after:.2} %"),
+                    format!("and {least_after} % after the change: {after:.2} %"),
                 );
             }
         }

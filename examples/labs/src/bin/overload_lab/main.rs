@@ -12,36 +12,12 @@
 mod adaptive;
 mod metastable;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use stonework::base::BoxError;
-use stonework_labs::Verdict;
-
 fn main() -> ExitCode {
-    match play() {
-        Ok(verdict) => verdict.end(),
-        Err(error) => {
-            println!("\nverdict: the experiments could not be made: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn play() -> Result<Verdict, BoxError> {
-    let (mut seeds, mut folder) = (20, std::env::temp_dir());
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        if word == "--seeds" {
-            seeds = words.next().ok_or("--seeds N")?.parse()?;
-        } else {
-            folder = PathBuf::from(word);
-        }
-    }
-    println!("means over {seeds} seeds, with 95 % intervals");
-    let mut verdict = Verdict::default();
-    metastable::play(seeds, &folder, &mut verdict)?;
-    adaptive::play(seeds, &folder, &mut verdict)?;
-    println!("\nplots: {}, as overload-*.svg", folder.display());
-    Ok(verdict)
+    stonework_labs::play("overload", |seeds, folder, verdict| {
+        metastable::play(seeds, folder, verdict)?;
+        adaptive::play(seeds, folder, verdict)?;
+        Ok(())
+    })
 }

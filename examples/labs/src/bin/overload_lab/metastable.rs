@@ -99,7 +99,7 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
         if case.protected {
             verdict.claim(
                 soon.mean - soon.within >= 99.0,
-                &format!("99 % of the calls are answered from 2 s after the stall on: {soon:.2} %"),
+                format!("99 % of the calls are answered from 2 s after the stall on: {soon:.2} %"),
             );
         }
         let at =
