@@ -38,6 +38,7 @@ const SLOW: &[(&str, &[&str], &str)] = &[
     ("overload_lab", &["--seeds", "3"], "all cores for one to three minutes; by default as the one above"),
     ("payments", &[], "ten seconds, in which servers are killed"),
     ("retry_storm_lab", &[], "ten seconds of one core, for most of a million calls"),
+    ("storefront", &[], "ten seconds, in which servers are killed"),
 ];
 
 #[tokio::test]

@@ -13,12 +13,22 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     path: PathBuf,
+    durable: bool,
 }
 
 impl Sqlite {
     /// To this file, which is made if there is none.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), durable: false }
+    }
+
+    /// Have each commit on the disk before it is answered for, so that a power cut takes nothing back, as
+    /// [`SqliteStore`](stonework::idempotency::SqliteStore) has it for its keys. Without this the last commits may be lost by a power cut, and none
+    /// by a process that is killed.
+    #[must_use]
+    pub const fn durable(mut self) -> Self {
+        self.durable = true;
+        self
     }
 
     fn open(&self) -> Result<Connection, rusqlite::Error> {
@@ -30,7 +40,7 @@ impl Sqlite {
         if mode != "wal" {
             connection.pragma_update(None, "journal_mode", "wal")?;
         }
-        connection.pragma_update(None, "synchronous", "normal")?;
+        connection.pragma_update(None, "synchronous", if self.durable { "full" } else { "normal" })?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     }

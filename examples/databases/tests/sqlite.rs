@@ -48,6 +48,20 @@ async fn connections_are_set_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_one_writes_each_commit_to_the_disk() {
+    let file = File::new("durable");
+    // What SQLite calls 1 is NORMAL, and 2 is FULL.
+    for (manager, level) in
+        [(Sqlite::new(file.0.join("test.db")), 1), (Sqlite::new(file.0.join("test.db")).durable(), 2)]
+    {
+        let pool = Pool::builder(manager).build().unwrap();
+        let connection = pool.get().await.unwrap();
+        let says: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(says, level);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_write_through_few_connections_that_all_open_at_once() {
     let file = File::new("many");
     let pool = file.pool(4);
