@@ -183,6 +183,11 @@ pub mod testing;
 pub use base::body::Body;
 pub use base::{Call, Deadline, Error};
 
+// Only for reading: a program has nothing of it.
+#[cfg(all(any(doc, doctest), feature = "full"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "full")))]
+pub mod guide;
+
 /// The examples of the front page, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -218,8 +218,8 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("timeout/attempt.rs", "a shell: the service that limits an attempt"),
 ];
 
-/// Modules that no feature switches off.
-const ALWAYS: &[&str] = &["base"];
+/// Modules that no feature of their own name switches on.
+const ALWAYS: &[&str] = &["base", "guide"];
 
 /// Folders that users do not see: name, why.
 const HIDDEN: &[(&str, &str)] = &[("exchange", "what the transports of `client` and `reqwest` share")];
@@ -480,6 +480,26 @@ fn the_indexes_name_every_page_and_every_example() {
     let examples: Vec<String> = files("examples", "rs").into_iter().map(|f| f.path).collect();
     let index = Source::new("examples/README.md", &read("examples/README.md"));
     assert_none(&rules::indexed(&index, &examples));
+}
+
+#[test]
+fn a_page_of_the_guide_is_compiled_and_leads_on_from_both_places() {
+    let guide = read("src/guide.rs");
+    let included: BTreeSet<&str> =
+        guide.split("include_str!(\"../docs/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!included.is_empty(), "the guide has pages");
+    for page in files("docs", "md").iter().filter(|page| page.path != "README.md") {
+        if page.text.contains("```rust") {
+            assert!(
+                included.contains(page.path.as_str()),
+                "docs/{}: its snippets are not compiled",
+                page.path
+            );
+        }
+        if included.contains(page.path.as_str()) {
+            assert_none(&rules::links_from_both_places(page, &guide));
+        }
+    }
 }
 
 #[test]
@@ -841,8 +861,9 @@ fn tests_named_in(page: &str) -> Vec<&str> {
 fn a_claim_names_a_test_that_exists() {
     let functions = functions();
     let mut named = 0;
-    for page in ["README.md", "CHANGELOG.md", "docs/design/gaps.md"] {
-        let text = read(page);
+    let pages = files("docs", "md").into_iter().map(|page| format!("docs/{}", page.path));
+    for page in pages.chain(["README.md", "CHANGELOG.md"].map(str::to_owned)) {
+        let text = read(&page);
         for name in tests_named_in(&text) {
             named += 1;
             assert!(functions.contains(name), "{page} names the test `{name}`, which is not there");

@@ -1,0 +1,46 @@
+//! The guide: what the modules are together, and how to work with them.
+//!
+//! Each page stands in the folder `docs` as well, where it reads the same. Every snippet is compiled and run, except where it would go on
+//! for ever or needs what is not there; every test that a page names exists, which a test checks.
+//!
+//! * [`client`]: from fifteen lines to a client of several services.
+//!
+//! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
+
+/// Where the pages of the guide, and modules, are found from here. In a file of the folder `docs` the same names lead to files, and stand at
+/// its end: of two definitions of a name, the first one counts.
+macro_rules! links {
+    () => {
+        "
+[client]: crate::guide::client
+[`balance`]: crate::balance
+[`base`]: crate::base
+[`breaker`]: crate::breaker
+[`client`]: crate::client
+[`coalesce`]: crate::coalesce
+[`connect`]: crate::connect
+[`fallback`]: crate::fallback
+[`health`]: crate::health
+[`hedge`]: crate::hedge
+[`idempotency`]: crate::idempotency
+[`jwt`]: crate::jwt
+[`limit`]: crate::limit
+[`oauth`]: crate::oauth
+[`observe`]: crate::observe
+[`pool`]: crate::pool
+[`retry`]: crate::retry
+[`server`]: crate::server
+[`sse`]: crate::sse
+[`testing`]: crate::testing
+[`timeout`]: crate::timeout
+"
+    };
+}
+
+// What it is as a whole.
+
+// How to work with it.
+
+#[doc = links!()]
+#[doc = include_str!("../docs/client.md")]
+pub mod client {}
