@@ -3,6 +3,10 @@
 //! Each page stands in the folder `docs` as well, where it reads the same. Every snippet is compiled and run, except where it would go on
 //! for ever or needs what is not there; every test that a page names exists, which a test checks.
 //!
+//! * [`journey`]: a request on its way out and in, and which module answers for each step.
+//! * [`ordering`]: which layer stands outside of which, and what goes wrong if two are swapped.
+//! * [`scope`]: what is not here, why, and what to do instead.
+//! * [`guarantees`]: each promise, with the tests that hold the crate to it.
 //! * [`client`]: from fifteen lines to a client of several services.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
@@ -13,6 +17,10 @@ macro_rules! links {
     () => {
         "
 [client]: crate::guide::client
+[guarantees]: crate::guide::guarantees
+[journey]: crate::guide::journey
+[ordering]: crate::guide::ordering
+[scope]: crate::guide::scope
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -38,6 +46,22 @@ macro_rules! links {
 }
 
 // What it is as a whole.
+
+#[doc = links!()]
+#[doc = include_str!("../docs/journey.md")]
+pub mod journey {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/ordering.md")]
+pub mod ordering {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/scope.md")]
+pub mod scope {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/GUARANTEES.md")]
+pub mod guarantees {}
 
 // How to work with it.
 

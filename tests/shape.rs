@@ -10,7 +10,7 @@ mod rules;
 #[path = "shape/source.rs"]
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rules::Complaints;
 use source::{Source, files, library, read};
@@ -825,18 +825,21 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("retry `attempts`")));
 }
 
-/// The names of all functions of source, tests and what is tested beside them.
-fn functions() -> BTreeSet<String> {
-    let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
-    let names = |file: Source| {
-        let after = file.text.split("fn ").skip(1).map(|rest| {
-            rest.chars()
-                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
-                .collect::<String>()
-        });
-        after.collect::<Vec<_>>()
-    };
-    texts.flat_map(names).collect()
+/// The names of all functions of source, tests and what is tested beside them, each with the places in which it stands, as the page of
+/// guarantees calls them: a kind of tests, `lib`, or a package.
+fn functions() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for folder in ["src", "tests", "examples"] {
+        for file in files(folder, "rs") {
+            let first = file.path.split('/').next().unwrap_or_default();
+            let place = if folder == "src" { "lib" } else { first.trim_end_matches(".rs") };
+            for rest in file.text.split("fn ").skip(1) {
+                let name = rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_');
+                found.entry(name.collect()).or_default().insert(place.to_owned());
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -844,7 +847,7 @@ fn what_has_no_setting_is_held_by_a_test() {
     let rows = defaults::rows(&read("docs/design/defaults.md"), "## Fixed, with no setting");
     assert!(!rows.is_empty());
     let functions = functions();
-    assert_none(&defaults::unheld(&rows, |name| functions.contains(name)));
+    assert_none(&defaults::unheld(&rows, |name| functions.contains_key(name)));
     assert_eq!(defaults::unheld(&rows, |_| false).len(), rows.len());
 }
 
@@ -852,7 +855,9 @@ fn what_has_no_setting_is_held_by_a_test() {
 fn tests_named_in(page: &str) -> Vec<&str> {
     let sentence = |name: &&str| {
         name.matches('_').count() >= 4
-            && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
     };
     page.split('`').skip(1).step_by(2).filter(sentence).collect()
 }
@@ -866,9 +871,46 @@ fn a_claim_names_a_test_that_exists() {
         let text = read(&page);
         for name in tests_named_in(&text) {
             named += 1;
-            assert!(functions.contains(name), "{page} names the test `{name}`, which is not there");
+            assert!(functions.contains_key(name), "{page} names the test `{name}`, which is not there");
         }
     }
     assert!(named > 0, "the first claim of the front page names its test");
-    assert_eq!(tests_named_in("as `this_is_a_named_test` and `cargo_test` say"), ["this_is_a_named_test"]);
+    let page = "as `this_is_a_named_test`, `so_is_this_1_of_2` and `cargo_test` say";
+    assert_eq!(tests_named_in(page), ["this_is_a_named_test", "so_is_this_1_of_2"]);
+}
+
+/// Rows that name tests in their second column, and in the last one places where none of these stands, or not all of them.
+fn misplaced(page: &str, functions: &BTreeMap<String, BTreeSet<String>>) -> (usize, Complaints) {
+    let (mut rows, mut bad) = (0, Complaints::new());
+    for row in page.lines().filter(|row| row.starts_with('|')) {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, tests, places] = columns[..] else { continue };
+        // Whatever the name looks like: here it can be nothing else.
+        let is_name =
+            |text: &&str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).filter(is_name).collect();
+        if tests.is_empty() {
+            continue;
+        }
+        rows += 1;
+        let places: BTreeSet<&str> = places.split(", ").map(str::trim).collect();
+        let nowhere = BTreeSet::new();
+        let stands_in = |name: &&str, place: &&str| functions.get(*name).unwrap_or(&nowhere).contains(*place);
+        let lost = tests.iter().filter(|name| !places.iter().any(|place| stands_in(name, place)));
+        bad.extend(lost.map(|name| format!("`{name}` is not in any of {places:?}")));
+        let empty = places.iter().filter(|place| !tests.iter().any(|name| stands_in(name, place)));
+        bad.extend(empty.map(|place| format!("none of {tests:?} is in `{place}`")));
+    }
+    (rows, bad)
+}
+
+#[test]
+fn a_guarantee_says_where_its_tests_stand() {
+    let functions = functions();
+    let (rows, bad) = misplaced(&read("docs/GUARANTEES.md"), &functions);
+    assert_none(&bad);
+    assert!(rows > 50, "the page was not understood: {rows} rows");
+    let row = "| it is safe | `unsafe_code_is_forbidden`, `this_is_a_named_test` | shape, lib |";
+    let (_, bad) = misplaced(row, &functions);
+    assert_eq!(bad.len(), 2, "one that is nowhere, and a place with none: {bad:?}");
 }
