@@ -7,6 +7,7 @@ use stonework::Error;
 use stonework::base::{Delivery, Kind, TimeoutHeader};
 use stonework::fallback::FallbackLayer;
 use stonework::hedge::{HedgeLayer, HedgeSettings};
+use stonework::observe::SpanLayer;
 use stonework::retry::{CollectLayer, ResumeLayer};
 use stonework::testing::{Seen, Step};
 use stonework::timeout::{AttemptTimeoutLayer, SendDeadlineLayer, TimeoutLayer};
@@ -15,7 +16,7 @@ use tower::{Layer, ServiceExt};
 
 use super::{MS, get, hangs, retry};
 use crate::pieces::{Piece, Streaming, broken, data, pieces, read};
-use crate::support::{Backend, Content, SECOND, answer, answered, timed, with_header};
+use crate::support::{Backend, Content, Everything, SECOND, answer, answered, timed, with_header};
 
 /// Longer than anything here takes that comes to an end.
 const FOR_EVER: Duration = Duration::from_secs(3_600);
@@ -88,6 +89,27 @@ async fn a_deadline_that_is_sent_from_outside_of_retry_promises_time_that_is_gon
     let seen = backend.seen();
     let _ = get(limit.layer(tell.layer(retry().layer(backend)))).await;
     assert_eq!(told(seen), ["2990", "2990"]);
+}
+
+#[test]
+fn a_span_inside_of_the_limit_on_the_call_says_that_its_caller_left() {
+    let limit = TimeoutLayer::new(SECOND);
+    let written = |work: &dyn Fn(&tokio::runtime::Runtime)| {
+        let everything = Everything::default();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        tracing::subscriber::with_default(everything.clone(), || work(&runtime));
+        everything.text()
+    };
+    let told = written(&|runtime| {
+        assert!(runtime.block_on(get(SpanLayer::call().layer(limit.layer(hangs())))).is_err());
+    });
+    assert!(told.contains("timeout") && !told.contains("dropped"), "{told}");
+
+    let told = written(&|runtime| {
+        assert!(runtime.block_on(get(limit.layer(SpanLayer::call().layer(hangs())))).is_err());
+    });
+    assert!(told.contains("dropped") && !told.contains("timeout"), "{told}");
 }
 
 // ───────────────────────────────────────────────────────────────────────────── fallbacks, hedges

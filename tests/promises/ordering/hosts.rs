@@ -9,7 +9,7 @@ use stonework::Body;
 use stonework::balance::Balancer;
 use stonework::base::{BoxError, ClientAuth, EndpointId, Rng};
 use stonework::breaker::{Breaker, BreakerLayer};
-use stonework::limit::ConcurrencyLimitLayer;
+use stonework::limit::{AdaptiveThrottle, AdaptiveThrottleLayer, ConcurrencyLimitLayer, ThrottleSettings};
 use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::testing::{Seen, Step};
 use stonework::timeout::AttemptTimeoutLayer;
@@ -138,6 +138,30 @@ async fn a_circuit_outside_of_retry_does_not_see_what_retry_makes_good() {
     for _ in 0..500 {
         assert_eq!(get(service.clone()).await.unwrap(), 200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_outside_of_retry_sends_three_times_what_a_service_takes_and_sees_nothing_of_it() {
+    // It takes one of three, and refuses the others.
+    let overloaded = || Backend::script(|call, _| answered(if call % 3 == 0 { 200 } else { 429 }));
+    let throttle = || {
+        let throttle = AdaptiveThrottle::new(ThrottleSettings::new()).unwrap();
+        AdaptiveThrottleLayer::from(throttle.rng(Rng::seeded(1)))
+    };
+    let backend = overloaded();
+    let (seen, service) = (backend.seen(), pausing(MS).layer(throttle().layer(backend)));
+    let mut held_back = 0;
+    for _ in 0..300 {
+        held_back += u32::from(get(service.clone()).await.is_err_and(|error| error.is_overload()));
+    }
+    assert!(held_back > 0 && seen.count() < 600, "{held_back} of 300, {} sent", seen.count());
+
+    let backend = overloaded();
+    let (seen, service) = (backend.seen(), throttle().layer(pausing(MS).layer(backend)));
+    for _ in 0..300 {
+        assert_eq!(get(service.clone()).await.unwrap(), 200);
+    }
+    assert_eq!(seen.count(), 900);
 }
 
 #[tokio::test(start_paused = true)]

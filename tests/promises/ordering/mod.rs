@@ -2,6 +2,7 @@
 
 mod client;
 mod hosts;
+mod senders;
 mod server;
 
 use std::time::Duration;
