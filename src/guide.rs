@@ -4,6 +4,7 @@
 //! for ever or needs what is not there; every test that a page names exists, which a test checks.
 //!
 //! * [`client`]: from fifteen lines to a client of several services.
+//! * [`server`]: an axum router with limits, tokens, keys, probes and a shutdown.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
 
@@ -13,6 +14,7 @@ macro_rules! links {
     () => {
         "
 [client]: crate::guide::client
+[server]: crate::guide::server
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -44,3 +46,7 @@ macro_rules! links {
 #[doc = links!()]
 #[doc = include_str!("../docs/client.md")]
 pub mod client {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/server.md")]
+pub mod server {}
