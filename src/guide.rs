@@ -5,6 +5,7 @@
 //!
 //! * [`client`]: from fifteen lines to a client of several services.
 //! * [`server`]: an axum router with limits, tokens, keys, probes and a shutdown.
+//! * [`testing`]: the kit: layers, clients and servers under test.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
 
@@ -15,6 +16,7 @@ macro_rules! links {
         "
 [client]: crate::guide::client
 [server]: crate::guide::server
+[testing]: crate::guide::testing
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -50,3 +52,7 @@ pub mod client {}
 #[doc = links!()]
 #[doc = include_str!("../docs/server.md")]
 pub mod server {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
