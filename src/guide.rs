@@ -6,6 +6,7 @@
 //! * [`client`]: from fifteen lines to a client of several services.
 //! * [`server`]: an axum router with limits, tokens, keys, probes and a shutdown.
 //! * [`testing`]: the kit: layers, clients and servers under test.
+//! * [`observing`]: events, lines, spans, metrics, and what can be asked.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
 
@@ -17,6 +18,7 @@ macro_rules! links {
 [client]: crate::guide::client
 [server]: crate::guide::server
 [testing]: crate::guide::testing
+[observing]: crate::guide::observing
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -56,3 +58,7 @@ pub mod server {}
 #[doc = links!()]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/observing.md")]
+pub mod observing {}

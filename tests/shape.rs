@@ -503,6 +503,24 @@ fn a_page_of_the_guide_is_compiled_and_leads_on_from_both_places() {
 }
 
 #[test]
+fn every_metric_is_in_the_table_of_its_layer_and_in_the_guide() {
+    let guide = read("docs/observing.md");
+    let mut named = 0;
+    for (code, table) in [
+        ("src/observe/metrics.rs", "src/observe/metrics.rs"),
+        ("src/observe/received/metrics.rs", "src/observe/received/layers.rs"),
+    ] {
+        let table = read(table);
+        for name in rules::metrics(&read(code)) {
+            named += 1;
+            assert!(table.contains(&format!("/// | `{name}` |")), "`{name}` is in no table");
+            assert!(guide.contains(&format!("`{name}`")), "docs/observing.md does not name `{name}`");
+        }
+    }
+    assert!(named > 30, "{named} metrics were found");
+}
+
+#[test]
 fn every_gap_says_what_it_waits_for_and_which_issue_closes_it() {
     over(&[Source::new("docs/design/gaps.md", &read("docs/design/gaps.md"))], rules::gaps);
 }
