@@ -7,6 +7,7 @@
 //! * [`server`]: an axum router with limits, tokens, keys, probes and a shutdown.
 //! * [`testing`]: the kit: layers, clients and servers under test.
 //! * [`observing`]: events, lines, spans, metrics, and what can be asked.
+//! * [`configuring`]: files, what is wrong with them, and what cannot stand in one.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
 
@@ -19,6 +20,7 @@ macro_rules! links {
 [server]: crate::guide::server
 [testing]: crate::guide::testing
 [observing]: crate::guide::observing
+[configuring]: crate::guide::configuring
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -62,3 +64,7 @@ pub mod testing {}
 #[doc = links!()]
 #[doc = include_str!("../docs/observing.md")]
 pub mod observing {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/configuring.md")]
+pub mod configuring {}

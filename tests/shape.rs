@@ -843,6 +843,35 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("retry `attempts`")));
 }
 
+#[test]
+fn the_files_of_the_guide_are_read_and_two_of_them_show_every_setting_with_its_default() {
+    use stonework::client::{Client, ClientSettings};
+    use stonework::server::ServerSettings;
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        client: ClientSettings,
+        server: ServerSettings,
+        health: stonework::health::HealthSettings,
+        jwt: stonework::jwt::JwtSettings,
+    }
+    let page = read("docs/configuring.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let [differs, client, server] = blocks.collect::<Vec<_>>()[..] else { panic!("there are three files") };
+
+    let Settings { client: own, server: its, health, jwt } = toml::from_str(differs).expect("it is read");
+    assert_ne!((own.clone(), its), (ClientSettings::new(), ServerSettings::new()), "they say something");
+    assert_ne!((health, jwt), (Default::default(), Default::default()), "so do these");
+    Client::builder().settings(own).build().expect("a client of these settings");
+
+    let table = |text: &str| text.parse::<toml::Table>().expect("it is TOML");
+    let client_has = toml::Table::try_from(ClientSettings::new()).expect("it can be written");
+    assert_eq!(table(client), client_has);
+    let server_has = toml::Table::try_from(ServerSettings::new()).expect("it can be written");
+    assert_eq!(table(server), server_has);
+}
+
 /// The names of all functions of source, tests and what is tested beside them.
 fn functions() -> BTreeSet<String> {
     let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
