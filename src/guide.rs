@@ -8,6 +8,7 @@
 //! * [`testing`]: the kit: layers, clients and servers under test.
 //! * [`observing`]: events, lines, spans, metrics, and what can be asked.
 //! * [`configuring`]: files, what is wrong with them, and what cannot stand in one.
+//! * [`coming_from`]: what corresponds to what, and what becomes different.
 //!
 //! The module pages say of each part what it does, when not to use it, and what its defaults are; the guide leads through them.
 
@@ -21,6 +22,7 @@ macro_rules! links {
 [testing]: crate::guide::testing
 [observing]: crate::guide::observing
 [configuring]: crate::guide::configuring
+[coming-from]: crate::guide::coming_from
 [`balance`]: crate::balance
 [`base`]: crate::base
 [`breaker`]: crate::breaker
@@ -68,3 +70,7 @@ pub mod observing {}
 #[doc = links!()]
 #[doc = include_str!("../docs/configuring.md")]
 pub mod configuring {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/coming-from.md")]
+pub mod coming_from {}
