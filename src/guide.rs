@@ -1,9 +1,9 @@
 //! The guide: what the modules are together, and how to work with them.
 //!
-//! Each page stands in the folder `docs` as well, where it reads the same. Every snippet is compiled and run, except where it would go on
-//! for ever or needs what is not there; every test that a page names exists, which a test checks.
+//! Each page stands in the folder `docs` as well, where it reads the same. Every snippet is compiled, and run unless it would go on for
+//! ever or needs what is not there; every test that a page names exists, which a test checks.
 //!
-//! * [`client`]: from fifteen lines to a client of several services.
+//! * [`client`]: from twenty lines to a client of several services.
 //! * [`server`]: an axum router with limits, tokens, keys, probes and a shutdown.
 //! * [`testing`]: the kit: layers, clients and servers under test.
 //! * [`observing`]: events, lines, spans, metrics, and what can be asked.
