@@ -33,6 +33,9 @@
 //!
 //! # The map
 //!
+//! The `guide` leads through it, with pages on a client, a server, tests and more; it is part of the documentation where the feature `full`
+//! is on.
+//!
 //! In the order in which a request meets them; each module says what it is for, where it stands in a stack, when not to
 //! use it, and what its defaults are:
 //!

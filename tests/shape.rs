@@ -503,6 +503,24 @@ fn a_page_of_the_guide_is_compiled_and_leads_on_from_both_places() {
 }
 
 #[test]
+fn every_metric_is_in_the_table_of_its_layer_and_in_the_guide() {
+    let guide = read("docs/observing.md");
+    let mut named = 0;
+    for (code, table) in [
+        ("src/observe/metrics.rs", "src/observe/metrics.rs"),
+        ("src/observe/received/metrics.rs", "src/observe/received/layers.rs"),
+    ] {
+        let table = read(table);
+        for name in rules::metrics(&read(code)) {
+            named += 1;
+            assert!(table.contains(&format!("/// | `{name}` |")), "`{name}` is in no table");
+            assert!(guide.contains(&format!("`{name}`")), "docs/observing.md does not name `{name}`");
+        }
+    }
+    assert!(named > 30, "{named} metrics were found");
+}
+
+#[test]
 fn every_gap_says_what_it_waits_for_and_which_issue_closes_it() {
     over(&[Source::new("docs/design/gaps.md", &read("docs/design/gaps.md"))], rules::gaps);
 }
@@ -823,6 +841,35 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert_eq!(defaults::wrong(&rows).len(), 3);
     assert!(defaults::missing(&rows).iter().any(|line| line.contains("client `deadline`")));
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("retry `attempts`")));
+}
+
+#[test]
+fn the_files_of_the_guide_are_read_and_two_of_them_show_every_setting_with_its_default() {
+    use stonework::client::{Client, ClientSettings};
+    use stonework::server::ServerSettings;
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        client: ClientSettings,
+        server: ServerSettings,
+        health: stonework::health::HealthSettings,
+        jwt: stonework::jwt::JwtSettings,
+    }
+    let page = read("docs/configuring.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let [differs, client, server] = blocks.collect::<Vec<_>>()[..] else { panic!("there are three files") };
+
+    let Settings { client: own, server: its, health, jwt } = toml::from_str(differs).expect("it is read");
+    assert_ne!((own.clone(), its), (ClientSettings::new(), ServerSettings::new()), "they say something");
+    assert_ne!((health, jwt), (Default::default(), Default::default()), "so do these");
+    Client::builder().settings(own).build().expect("a client of these settings");
+
+    let table = |text: &str| text.parse::<toml::Table>().expect("it is TOML");
+    let client_has = toml::Table::try_from(ClientSettings::new()).expect("it can be written");
+    assert_eq!(table(client), client_has);
+    let server_has = toml::Table::try_from(ServerSettings::new()).expect("it can be written");
+    assert_eq!(table(server), server_has);
 }
 
 /// The names of all functions of source, tests and what is tested beside them, each with the places in which it stands, as the page of

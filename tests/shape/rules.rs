@@ -601,6 +601,15 @@ pub(crate) fn links_from_both_places(page: &Source, guide: &str) -> Complaints {
     bad
 }
 
+/// The names of metrics that are written out in code.
+pub(crate) fn metrics(code: &str) -> Vec<&str> {
+    let name = |text: &&str| {
+        (text.starts_with("stonework.") || text.starts_with("http.server."))
+            && text.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '.' | '_'))
+    };
+    code.split('"').skip(1).step_by(2).filter(name).collect()
+}
+
 /// Each row of the table of gaps says what is wanted, what it waits for, and which issue closes it.
 pub(crate) fn gaps(file: &Source) -> Complaints {
     let rows = file.text.lines().enumerate().filter(|(_, row)| row.starts_with('|'));
@@ -839,6 +848,12 @@ mod tests {
         let future = "#[derive(Clone)]\npub struct RetryFuture<F>(F);\nimpl<S> Layer<S> for L { type Service = A<S>; }\n\
                       impl<S: Service<()>> Future for RetryFuture<S> { }";
         assert_eq!(bad("retry/future.rs", future, rule), 0);
+    }
+
+    #[test]
+    fn a_metric_is_read_from_code() {
+        let code = r#"counter!("stonework.retries", "why" => "the end"); const A: &str = "http.server.a";"#;
+        assert_eq!(metrics(code), ["stonework.retries", "http.server.a"]);
     }
 
     #[test]
