@@ -33,6 +33,9 @@
 //!
 //! # The map
 //!
+//! The `guide` leads through it, with pages on a client, a server, tests and more; it is part of the documentation where the feature `full`
+//! is on.
+//!
 //! In the order in which a request meets them; each module says what it is for, where it stands in a stack, when not to
 //! use it, and what its defaults are:
 //!
@@ -182,6 +185,11 @@ pub mod testing;
 
 pub use base::body::Body;
 pub use base::{Call, Deadline, Error};
+
+// Only for reading: a program has nothing of it.
+#[cfg(all(any(doc, doctest), feature = "full"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "full")))]
+pub mod guide;
 
 /// The examples of the front page, compiled.
 #[cfg(doctest)]

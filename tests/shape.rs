@@ -220,8 +220,8 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("timeout/attempt.rs", "a shell: the service that limits an attempt"),
 ];
 
-/// Modules that no feature switches off.
-const ALWAYS: &[&str] = &["base"];
+/// Modules that no feature of their own name switches on.
+const ALWAYS: &[&str] = &["base", "guide"];
 
 /// Folders that users do not see: name, why.
 const HIDDEN: &[(&str, &str)] = &[("exchange", "what the transports of `client` and `reqwest` share")];
@@ -550,6 +550,44 @@ fn the_map_of_the_front_page_names_each_module_and_only_what_it_exports() {
 }
 
 #[test]
+fn a_page_of_the_guide_is_compiled_and_leads_on_from_both_places() {
+    let guide = read("src/guide.rs");
+    let included: BTreeSet<&str> =
+        guide.split("include_str!(\"../docs/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!included.is_empty(), "the guide has pages");
+    for page in files("docs", "md").iter().filter(|page| page.path != "README.md") {
+        if page.text.contains("```rust") {
+            assert!(
+                included.contains(page.path.as_str()),
+                "docs/{}: its snippets are not compiled",
+                page.path
+            );
+        }
+        if included.contains(page.path.as_str()) {
+            assert_none(&rules::links_from_both_places(page, &guide));
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_table_of_its_layer_and_in_the_guide() {
+    let guide = read("docs/observing.md");
+    let mut named = 0;
+    for (code, table) in [
+        ("src/observe/metrics.rs", "src/observe/metrics.rs"),
+        ("src/observe/received/metrics.rs", "src/observe/received/layers.rs"),
+    ] {
+        let table = read(table);
+        for name in rules::metrics(&read(code)) {
+            named += 1;
+            assert!(table.contains(&format!("/// | `{name}` |")), "`{name}` is in no table");
+            assert!(guide.contains(&format!("`{name}`")), "docs/observing.md does not name `{name}`");
+        }
+    }
+    assert!(named > 30, "{named} metrics were found");
+}
+
+#[test]
 fn every_gap_says_what_it_waits_for_and_which_issue_closes_it() {
     over(&[Source::new("docs/design/gaps.md", &read("docs/design/gaps.md"))], rules::gaps);
 }
@@ -872,18 +910,50 @@ fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     assert!(!defaults::missing(&rows).iter().any(|line| line.contains("retry `attempts`")));
 }
 
-/// The names of all functions of source, tests and what is tested beside them.
-fn functions() -> BTreeSet<String> {
-    let texts = ["src", "tests", "examples"].into_iter().flat_map(|folder| files(folder, "rs"));
-    let names = |file: Source| {
-        let after = file.text.split("fn ").skip(1).map(|rest| {
-            rest.chars()
-                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
-                .collect::<String>()
-        });
-        after.collect::<Vec<_>>()
-    };
-    texts.flat_map(names).collect()
+#[test]
+fn the_files_of_the_guide_are_read_and_two_of_them_show_every_setting_with_its_default() {
+    use stonework::client::{Client, ClientSettings};
+    use stonework::server::ServerSettings;
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        client: ClientSettings,
+        server: ServerSettings,
+        health: stonework::health::HealthSettings,
+        jwt: stonework::jwt::JwtSettings,
+    }
+    let page = read("docs/configuring.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let [differs, client, server] = blocks.collect::<Vec<_>>()[..] else { panic!("there are three files") };
+
+    let Settings { client: own, server: its, health, jwt } = toml::from_str(differs).expect("it is read");
+    assert_ne!((own.clone(), its), (ClientSettings::new(), ServerSettings::new()), "they say something");
+    assert_ne!((health, jwt), (Default::default(), Default::default()), "so do these");
+    Client::builder().settings(own).build().expect("a client of these settings");
+
+    let table = |text: &str| text.parse::<toml::Table>().expect("it is TOML");
+    let client_has = toml::Table::try_from(ClientSettings::new()).expect("it can be written");
+    assert_eq!(table(client), client_has);
+    let server_has = toml::Table::try_from(ServerSettings::new()).expect("it can be written");
+    assert_eq!(table(server), server_has);
+}
+
+/// The names of all functions of source, tests and what is tested beside them, each with the places in which it stands, as the page of
+/// guarantees calls them: a kind of tests, `lib`, or a package.
+fn functions() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for folder in ["src", "tests", "examples"] {
+        for file in files(folder, "rs") {
+            let first = file.path.split('/').next().unwrap_or_default();
+            let place = if folder == "src" { "lib" } else { first.trim_end_matches(".rs") };
+            for rest in file.text.split("fn ").skip(1) {
+                let name = rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_');
+                found.entry(name.collect()).or_default().insert(place.to_owned());
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -891,7 +961,7 @@ fn what_has_no_setting_is_held_by_a_test() {
     let rows = defaults::rows(&read("docs/design/defaults.md"), "## Fixed, with no setting");
     assert!(!rows.is_empty());
     let functions = functions();
-    assert_none(&defaults::unheld(&rows, |name| functions.contains(name)));
+    assert_none(&defaults::unheld(&rows, |name| functions.contains_key(name)));
     assert_eq!(defaults::unheld(&rows, |_| false).len(), rows.len());
 }
 
@@ -899,7 +969,9 @@ fn what_has_no_setting_is_held_by_a_test() {
 fn tests_named_in(page: &str) -> Vec<&str> {
     let sentence = |name: &&str| {
         name.matches('_').count() >= 4
-            && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
     };
     page.split('`').skip(1).step_by(2).filter(sentence).collect()
 }
@@ -908,13 +980,51 @@ fn tests_named_in(page: &str) -> Vec<&str> {
 fn a_claim_names_a_test_that_exists() {
     let functions = functions();
     let mut named = 0;
-    for page in ["README.md", "CHANGELOG.md", "docs/design/gaps.md"] {
-        let text = read(page);
+    let pages = files("docs", "md").into_iter().map(|page| format!("docs/{}", page.path));
+    for page in pages.chain(["README.md", "CHANGELOG.md"].map(str::to_owned)) {
+        let text = read(&page);
         for name in tests_named_in(&text) {
             named += 1;
-            assert!(functions.contains(name), "{page} names the test `{name}`, which is not there");
+            assert!(functions.contains_key(name), "{page} names the test `{name}`, which is not there");
         }
     }
     assert!(named > 0, "the first claim of the front page names its test");
-    assert_eq!(tests_named_in("as `this_is_a_named_test` and `cargo_test` say"), ["this_is_a_named_test"]);
+    let page = "as `this_is_a_named_test`, `so_is_this_1_of_2` and `cargo_test` say";
+    assert_eq!(tests_named_in(page), ["this_is_a_named_test", "so_is_this_1_of_2"]);
+}
+
+/// Rows that name tests in their second column, and in the last one places where none of these stands, or not all of them.
+fn misplaced(page: &str, functions: &BTreeMap<String, BTreeSet<String>>) -> (usize, Complaints) {
+    let (mut rows, mut bad) = (0, Complaints::new());
+    for row in page.lines().filter(|row| row.starts_with('|')) {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, tests, places] = columns[..] else { continue };
+        // Whatever the name looks like: here it can be nothing else.
+        let is_name =
+            |text: &&str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).filter(is_name).collect();
+        if tests.is_empty() {
+            continue;
+        }
+        rows += 1;
+        let places: BTreeSet<&str> = places.split(", ").map(str::trim).collect();
+        let nowhere = BTreeSet::new();
+        let stands_in = |name: &&str, place: &&str| functions.get(*name).unwrap_or(&nowhere).contains(*place);
+        let lost = tests.iter().filter(|name| !places.iter().any(|place| stands_in(name, place)));
+        bad.extend(lost.map(|name| format!("`{name}` is not in any of {places:?}")));
+        let empty = places.iter().filter(|place| !tests.iter().any(|name| stands_in(name, place)));
+        bad.extend(empty.map(|place| format!("none of {tests:?} is in `{place}`")));
+    }
+    (rows, bad)
+}
+
+#[test]
+fn a_guarantee_says_where_its_tests_stand() {
+    let functions = functions();
+    let (rows, bad) = misplaced(&read("docs/GUARANTEES.md"), &functions);
+    assert_none(&bad);
+    assert!(rows > 50, "the page was not understood: {rows} rows");
+    let row = "| it is safe | `unsafe_code_is_forbidden`, `this_is_a_named_test` | shape, lib |";
+    let (_, bad) = misplaced(row, &functions);
+    assert_eq!(bad.len(), 2, "one that is nowhere, and a place with none: {bad:?}");
 }

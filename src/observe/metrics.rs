@@ -33,11 +33,19 @@ use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip}
 /// | `stonework.keyed.replayed` | counter | | keyed requests that were answered as they were before |
 /// | `stonework.keyed.refused` | counter | `why` | keyed requests that were refused, and not done |
 /// | `stonework.keyed.lost` | counter | | keyed requests that were taken for lost while they were being done |
+/// | `stonework.prober.changes` | counter | `prober`, `endpoint`, `to` | changes of what is known of an endpoint |
+/// | `stonework.pool.connect` | histogram, in seconds | `pool` | how long a pool took to make one |
+/// | `stonework.pool.connect_failures` | counter | `pool`, `kind` | those that a pool could not make |
+/// | `stonework.pool.closed` | counter | `pool`, `why` | those that a pool let go |
+/// | `stonework.jwt.refused` | counter | `why` | requests that were refused for their token |
+/// | `stonework.jwt.keys` | gauge | | keys that could be used of the set that was fetched last |
+/// | `stonework.jwt.keys.skipped` | counter | `why` | keys that were left out of a set |
+/// | `stonework.jwt.fetch_failures` | counter | `from`, `kind` | sets of keys that could not be fetched |
 /// | `stonework.server.closed` | counter | `why` | connections that a server closed of its own accord |
 /// | `stonework.server.panics` | counter | | handlers that panicked |
 ///
-/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed; `check` is the name of one; `endpoint` as many as were ever discovered. Every other
-/// label is one of a few fixed words, whatever a peer sends.
+/// `circuit` is the name that the circuit was given, or its key: as many as there are circuits that have changed; `check`, `balancer`, `pool` and `prober` are names that
+/// were given, `from` is where keys come from; `endpoint` as many as were ever discovered. Every other label is one of a few fixed words, whatever a peer sends.
 ///
 /// ```
 /// use stonework::observe::MetricsObserver;

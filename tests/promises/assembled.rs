@@ -507,11 +507,19 @@ fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_ad
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(lines.clone(), || {
         runtime.block_on(async {
-            let service = tower::service_fn(|request: Request<Body>| async move {
-                match request.uri().path() {
-                    "/panics" => panic!("on purpose"),
-                    "/slow" => std::future::pending().await,
-                    _ => Ok::<_, Infallible>(Response::new(Body::from("12345"))),
+            let begun = Arc::new(Notify::new());
+            let tells = Arc::clone(&begun);
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let tells = Arc::clone(&tells);
+                async move {
+                    match request.uri().path() {
+                        "/panics" => panic!("on purpose"),
+                        "/slow" => {
+                            tells.notify_one();
+                            std::future::pending().await
+                        }
+                        _ => Ok::<_, Infallible>(Response::new(Body::from("12345"))),
+                    }
                 }
             });
             let builder = Server::builder().settings(settings().access_log()).rng(Rng::seeded(1));
@@ -531,7 +539,7 @@ fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_ad
                 assert_eq!(get("/panics").await, StatusCode::INTERNAL_SERVER_ERROR);
                 assert_eq!(get("/livez").await, 200);
                 let leaves = tokio::spawn(client.get(server.uri("/slow")).send());
-                tokio::time::sleep(50 * MS).await;
+                soon(begun.notified()).await;
                 leaves.abort();
             }
             soon(async {

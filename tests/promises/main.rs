@@ -34,6 +34,7 @@ mod multiply;
 mod nested;
 mod oauth;
 mod observe;
+mod ordering;
 mod overload_queue;
 mod pieces;
 mod pool;

@@ -580,6 +580,36 @@ pub(crate) fn indexed(index: &Source, names: &[String]) -> Complaints {
         .collect()
 }
 
+/// A page of the guide is read in `docs` and in the documentation of the crate, where a path to a file leads nowhere: so what is linked
+/// has a name, which the page defines as a path at its end and the guide as an item.
+pub(crate) fn links_from_both_places(page: &Source, guide: &str) -> Complaints {
+    let mut bad = Vec::new();
+    for (at, row) in page.text.lines().enumerate() {
+        let place = format!("{}:{}", page.path, at + 1);
+        for target in row.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("https://") && !target.starts_with('#') {
+                bad.push(format!("{place}: `{target}` leads nowhere from the guide; define a name for it"));
+            }
+        }
+        let defined = row.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+        if let Some((name, target)) = defined.filter(|(_, target)| !target.starts_with("https://")) {
+            if !guide.contains(&format!("[{name}]: ")) {
+                bad.push(format!("{place}: `[{name}]` leads to `{target}` here and nowhere from the guide"));
+            }
+        }
+    }
+    bad
+}
+
+/// The names of metrics that are written out in code.
+pub(crate) fn metrics(code: &str) -> Vec<&str> {
+    let name = |text: &&str| {
+        (text.starts_with("stonework.") || text.starts_with("http.server."))
+            && text.chars().all(|letter| letter.is_ascii_lowercase() || matches!(letter, '.' | '_'))
+    };
+    code.split('"').skip(1).step_by(2).filter(name).collect()
+}
+
 /// Each row of the table of gaps says what is wanted, what it waits for, and which issue closes it.
 pub(crate) fn gaps(file: &Source) -> Complaints {
     let rows = file.text.lines().enumerate().filter(|(_, row)| row.starts_with('|'));
@@ -818,6 +848,20 @@ mod tests {
         let future = "#[derive(Clone)]\npub struct RetryFuture<F>(F);\nimpl<S> Layer<S> for L { type Service = A<S>; }\n\
                       impl<S: Service<()>> Future for RetryFuture<S> { }";
         assert_eq!(bad("retry/future.rs", future, rule), 0);
+    }
+
+    #[test]
+    fn a_metric_is_read_from_code() {
+        let code = r#"counter!("stonework.retries", "why" => "the end"); const A: &str = "http.server.a";"#;
+        assert_eq!(metrics(code), ["stonework.retries", "http.server.a"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_from_the_guide_is_seen() {
+        let guide = "\n[server]: crate::guide::server\n";
+        let rule = |page: &Source| links_from_both_places(page, guide);
+        assert_eq!(bad("page.md", "see [it](server.md) and [them](https://docs.rs/tower)", rule), 1);
+        assert_eq!(bad("page.md", "[server]: server.md\n[proof]: PROOF.md\n", rule), 1);
     }
 
     #[test]

@@ -48,11 +48,12 @@ impl ClientBuilder {
         doc = r#"
 ```
 # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::client::InvalidClient> {
-use stonework::client::Client;
+use stonework::client::{Client, ClientSettings};
 use stonework::connect::{DnsDiscovery, SystemResolver};
 use stonework::health::{HttpProbe, Prober};
 
-let probes = Client::new();
+// Without a circuit, which would keep probes from finding out that an endpoint is well again.
+let probes = Client::builder().settings(ClientSettings::new().without_breaker()).build()?;
 let client = Client::builder()
     .upstream("http://orders.internal", move |balancer| {
         let discovery = DnsDiscovery::new(SystemResolver::new(), "orders.internal", 8080);
