@@ -505,7 +505,7 @@ async fn a_server_at_the_limit_of_its_calls_answers_probes_over_http_and_grpc() 
 fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_addresses() {
     let lines = Lines::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(lines.clone(), || {
+    crate::support::subscriber::with_default(lines.clone(), || {
         runtime.block_on(async {
             let begun = Arc::new(Notify::new());
             let tells = Arc::clone(&begun);

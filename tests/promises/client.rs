@@ -667,7 +667,7 @@ fn a_client_is_made_outside_a_runtime() {
 #[tokio::test]
 async fn no_secret_of_a_request_is_ever_shown() {
     let written = Everything::default();
-    let _guard = tracing::subscriber::set_default(written.clone());
+    let _guard = crate::support::subscriber::set_default(written.clone());
     let mut shown = String::new();
     let mut show = |what: &dyn Debug| writeln!(shown, "{what:?} {what:#?}").unwrap();
 

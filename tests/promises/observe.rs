@@ -110,7 +110,7 @@ impl tracing::Subscriber for Spans {
 fn listening<T>(spans: &Spans, work: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    tracing::subscriber::with_default(spans.clone(), || runtime.block_on(work))
+    crate::support::subscriber::with_default(spans.clone(), || runtime.block_on(work))
 }
 
 fn get() -> Request<Content> {
@@ -174,7 +174,7 @@ fn an_error_is_told_by_its_kind_and_a_dropped_call_says_so() {
 fn a_call_of_the_client_that_ran_out_of_time_says_so_and_not_that_it_was_dropped() {
     let spans = Spans::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(spans.clone(), || {
+    crate::support::subscriber::with_default(spans.clone(), || {
         runtime.block_on(async {
             let server = ScriptedServer::start(|_| Reaction::new().hang()).await;
             let short = std::time::Duration::from_millis(50);
@@ -192,7 +192,7 @@ fn a_call_of_the_client_that_ran_out_of_time_says_so_and_not_that_it_was_dropped
 fn each_attempt_that_a_server_sees_has_a_span_identifier_of_its_own_which_is_that_of_its_span() {
     let spans = Spans::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let seen = tracing::subscriber::with_default(spans.clone(), || {
+    let seen = crate::support::subscriber::with_default(spans.clone(), || {
         runtime.block_on(async {
             let server = ScriptedServer::start(|request| match request.number {
                 1 | 2 => stonework::testing::respond(503).keep_alive(),
@@ -257,7 +257,7 @@ fn nothing_of_a_request_that_may_be_secret_gets_into_a_span_or_an_event() {
     let everything = Everything::default();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    tracing::subscriber::with_default(everything.clone(), || {
+    crate::support::subscriber::with_default(everything.clone(), || {
         runtime.block_on(async {
             let stack = ServiceBuilder::new()
                 .layer(SpanLayer::call())
@@ -420,7 +420,7 @@ fn metrics_count_every_attempt_retry_and_skipped_retry_exactly() {
 #[test]
 fn a_circuit_is_counted_and_shown_in_exactly_one_state() {
     let everything = Everything::default();
-    let counts = tracing::subscriber::with_default(everything.clone(), || {
+    let counts = crate::support::subscriber::with_default(everything.clone(), || {
         counting(async {
             let breaker = Breaker::new(BreakerSettings::new().min_calls(1)).unwrap().named("orders");
             for breaker in [breaker.clone().observer(MetricsObserver), breaker.observer(TracingObserver)] {
@@ -452,7 +452,7 @@ fn a_circuit_is_counted_and_shown_in_exactly_one_state() {
 #[test]
 fn a_fallback_is_counted_by_what_failed_and_written_down() {
     let everything = Everything::default();
-    let counts = tracing::subscriber::with_default(everything.clone(), || {
+    let counts = crate::support::subscriber::with_default(everything.clone(), || {
         counting(async {
             let refused = || Backend::steps([Step::fail(Error::new(Kind::Connect, "refused"))]);
             let counted = FallbackLayer::value(|_: &Error| answer(200)).observer(MetricsObserver);
@@ -501,4 +501,16 @@ impl stonework::base::Observer for Both {
         self.0.observe(event);
         self.1.observe(event);
     }
+}
+
+/// The tests themselves rely on it.
+#[test]
+fn a_line_that_a_thread_without_a_subscriber_comes_to_first_is_heard_all_the_same() {
+    let say = || tracing::info!("said");
+    let everything = Everything::default();
+    crate::support::subscriber::with_default(everything.clone(), || {
+        std::thread::scope(|scope| scope.spawn(say).join()).unwrap();
+        say();
+    });
+    assert_eq!(everything.text().matches("said").count(), 1);
 }

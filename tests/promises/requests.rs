@@ -222,7 +222,7 @@ fn written(work: impl Future<Output = ()>) -> Vec<Line> {
 fn virtually(subscriber: impl tracing::Subscriber + Send + Sync, work: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
+    crate::support::subscriber::with_default(subscriber, || runtime.block_on(work));
 }
 
 /// An error of others, around one of ours.

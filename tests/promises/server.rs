@@ -350,7 +350,7 @@ fn panicking() -> Router {
 async fn a_panic_in_a_handler_is_answered_with_500_and_told_and_the_connection_goes_on() {
     for http2 in [false, true] {
         let written = Everything::default();
-        let _guard = tracing::subscriber::set_default(written.clone());
+        let _guard = crate::support::subscriber::set_default(written.clone());
         let told = Recorder::new();
         let server = Server::builder().observer(told.clone()).bind("127.0.0.1:0").await.unwrap();
         let (addr, handle) = (server.local_addr(), server.handle());

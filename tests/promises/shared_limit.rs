@@ -256,7 +256,7 @@ async fn calls_that_were_under_way_when_the_store_went_away_do_not_prolong_it() 
 #[tokio::test(start_paused = true)]
 async fn that_a_store_is_away_or_back_is_logged_once_and_without_keys() {
     let log = Everything::default();
-    let guard = tracing::subscriber::set_default(log.clone());
+    let guard = crate::support::subscriber::set_default(log.clone());
     let store = Moody::default();
     let limiter = limiter(&store, WhenAway::Refuse);
     store.be(Mood::Fails);

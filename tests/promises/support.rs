@@ -140,6 +140,34 @@ impl tracing::Subscriber for Everything {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+/// Tracing's own, in company: see [`company`](subscriber::company).
+pub(crate) mod subscriber {
+    use std::sync::OnceLock;
+
+    use tracing::subscriber::{DefaultGuard, NoSubscriber};
+    use tracing::{Dispatch, Subscriber};
+
+    pub(crate) fn with_default<T>(
+        subscriber: impl Subscriber + Send + Sync + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        company();
+        tracing::subscriber::with_default(subscriber, work)
+    }
+
+    pub(crate) fn set_default(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
+        company();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    /// Two that hear nothing, for as long as the process lasts. As long as there is one subscriber alone, whether anybody wants a line is asked
+    /// of the thread that comes to it first, and remembered for all: a test without a subscriber would speak for the one that has it.
+    fn company() {
+        static COMPANY: OnceLock<[Dispatch; 2]> = OnceLock::new();
+        COMPANY.get_or_init(|| [NoSubscriber::new(), NoSubscriber::new()].map(Dispatch::new));
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── on sockets
 
 /// What takes longer than this does not happen at all.

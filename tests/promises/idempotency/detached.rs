@@ -72,7 +72,7 @@ async fn a_detached_call_beyond_the_bound_is_not_made_and_a_panic_is_an_error() 
 #[tokio::test(start_paused = true)]
 async fn a_panic_that_nobody_listens_to_is_logged() {
     let log = Everything::default();
-    let _log = tracing::subscriber::set_default(log.clone());
+    let _log = crate::support::subscriber::set_default(log.clone());
     drop(Detach::new(1).spawn(async { panic!("nobody hears it") }).unwrap());
     sleep(MS).await;
     assert!(log.text().contains("nobody hears it"));
@@ -122,7 +122,7 @@ impl Subscriber for Spans {
 
 #[tokio::test]
 async fn detached_work_is_in_the_span_from_which_it_came() {
-    let _spans = tracing::subscriber::set_default(Arc::new(Spans::default()));
+    let _spans = crate::support::subscriber::set_default(Arc::new(Spans::default()));
     let name = || Span::current().metadata().map(Metadata::name);
     let detach = Detach::new(1);
     let work = tracing::info_span!("job").in_scope(|| detach.spawn(async move { name() })).unwrap();
@@ -140,7 +140,7 @@ async fn detached_work_is_in_the_span_from_which_it_came() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_store_is_logged_once_and_its_end_once() {
     let log = Everything::default();
-    let _log = tracing::subscriber::set_default(log.clone());
+    let _log = crate::support::subscriber::set_default(log.clone());
     let (shop, store) = (slow(Duration::ZERO), Moody::default());
     let service = over(&shop, store.clone());
     for mood in [Mood::Fails, Mood::Well] {

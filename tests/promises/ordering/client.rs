@@ -98,7 +98,7 @@ fn a_span_inside_of_the_limit_on_the_call_says_that_its_caller_left() {
         let everything = Everything::default();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        tracing::subscriber::with_default(everything.clone(), || work(&runtime));
+        crate::support::subscriber::with_default(everything.clone(), || work(&runtime));
         everything.text()
     };
     let told = written(&|runtime| {

@@ -81,7 +81,7 @@ fn what_is_refused_outside_of_the_access_log_is_in_no_line() {
     let once = || RateLimitLayer::new(Quota::per_hour(1)).unwrap().answer();
     let lines = Lines::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(lines.clone(), || {
+    crate::support::subscriber::with_default(lines.clone(), || {
         runtime.block_on(async {
             let service = log.layer(once().layer(service_fn(handle)));
             assert_eq!(read_twice(service).await, [200, 429]);
