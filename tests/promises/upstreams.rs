@@ -1,6 +1,6 @@
 //! Services with several endpoints, as the assembled client calls them.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use stonework::health::{Prober, ProberSettings, probe_fn};
 use stonework::limit::ConcurrencySettings;
 use stonework::testing::{Latch, Reaction, Recorder, ScriptedServer, SeenRequest, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use crate::connect::kit::Pipes;
@@ -30,9 +31,12 @@ fn address(server: &ScriptedServer) -> String {
     server.uri("/").authority().unwrap().to_string()
 }
 
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string()
+/// An address where nobody listens, and nobody else can as long as the socket is there.
+fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 /// By chance, and with no outliers: what is seen is what the endpoints do.
@@ -92,7 +96,7 @@ async fn calls_go_to_the_endpoints_of_a_service_and_say_its_name_which_nobody_lo
 
 #[tokio::test]
 async fn what_could_not_be_sent_goes_to_another_endpoint_whatever_its_method() {
-    let (server, nobody) = (answers(200).await, nobody());
+    let (server, (_kept, nobody)) = (answers(200).await, nobody());
     let members = [nobody.clone(), "no place".to_owned(), address(&server)];
     let client = Client::builder()
         .rng(Rng::seeded(1))
@@ -338,9 +342,9 @@ async fn a_prober_asks_the_endpoints_that_are_discovered_and_ends_with_the_clien
 fn what_is_built_before_there_is_a_runtime_begins_with_the_first_call() {
     let probes = Probes::default();
     let (sender, members) = watch();
-    let asks = probes.clone();
+    let (asks, (_kept, nobody)) = (probes.clone(), nobody());
     let set_up = move |balancer: stonework::balance::BalancerBuilder<_>| {
-        balancer.members([nobody()]).discover(members.clone()).inspect(asks.builder())
+        balancer.members([nobody.clone()]).discover(members.clone()).inspect(asks.builder())
     };
     let settings = ClientSettings::new().without_retry().deadline(SECOND);
     let client = Client::builder().settings(settings).upstream(ORIGIN, set_up).build().unwrap();
