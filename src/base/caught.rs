@@ -18,15 +18,24 @@ use super::kind::Kind;
 pub(crate) struct Caught<F>(#[pin] pub(crate) F);
 
 impl<F: Future> Future for Caught<F> {
-    type Output = Result<F::Output, Box<dyn Any + Send>>;
+    type Output = Result<F::Output, Panic>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let work = self.project().0;
-        match panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+        match caught(|| work.poll(cx)) {
             Ok(result) => result.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         }
     }
+}
+
+/// What somebody panicked with.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// The same for one step, after which nobody goes on with what it was about.
+#[inline]
+pub(crate) fn caught<R>(step: impl FnOnce() -> R) -> Result<R, Panic> {
+    panic::catch_unwind(AssertUnwindSafe(step))
 }
 
 /// What it said, if it said something.

@@ -141,7 +141,10 @@ where
     }
 
     fn pass(&self, asked: Asked, response: Response<ResBody>, deadline: Option<Instant>) -> Self::Response {
-        let until = HoldUntil::of_response(asked.without_body, &response);
+        let until = match deadline {
+            Some(_) => HoldUntil::of_response(asked.without_body, &response),
+            None => HoldUntil::Head,
+        };
         response.map(|body| Held::new(body, InScope { deadline }, until))
     }
 

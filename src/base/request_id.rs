@@ -34,7 +34,12 @@ impl RequestId {
     /// A new one of 128 bits: 32 lowercase hexadecimal digits of [`Rng::unique_id`].
     #[must_use]
     pub fn generate(rng: &Rng) -> Self {
-        let text = Bytes::from(format!("{:032x}", rng.unique_id()));
+        Self::numbered(rng.unique_id())
+    }
+
+    pub(crate) fn numbered(number: u128) -> Self {
+        // One allocation, which all copies share.
+        let text = Bytes::from_owner(digits(number));
         Self(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits make a field value"))
     }
 
@@ -73,6 +78,19 @@ impl RequestId {
     pub const fn header_value(&self) -> &HeaderValue {
         &self.0
     }
+}
+
+/// As `{:032x}` has it, at a tenth of the cost.
+fn digits(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    digits
+}
+
+const fn digit(four_bits: u8) -> u8 {
+    if four_bits < 10 { b'0' + four_bits } else { b'a' + four_bits - 10 }
 }
 
 impl TryFrom<HeaderValue> for RequestId {
@@ -131,6 +149,16 @@ mod tests {
             assert_eq!(RequestId::try_from(text), Err(InvalidRequestId), "{text:?}");
         }
         assert!(RequestId::try_from(HeaderValue::from_bytes(b"\xff").unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_number_is_written_as_everybody_writes_it() {
+        let rng = Rng::seeded(1);
+        for number in
+            [0, 1, u128::MAX, 0x0123_4567_89ab_cdef].into_iter().chain((0..100).map(|_| rng.unique_id()))
+        {
+            assert_eq!(RequestId::numbered(number).to_string(), format!("{number:032x}"));
+        }
     }
 
     #[test]

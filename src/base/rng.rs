@@ -136,9 +136,9 @@ impl Rng {
         // The ticket differs within a process. The keys differ among processes, except after a fork or in a restored
         // snapshot of a machine: there the process number and the time do.
         let now = WallClock::system().now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name = (ticket(), std::process::id(), now.as_nanos());
-        let high = ids.high.hash_one((0_u8, name));
-        let low = ids.low.hash_one((1_u8, name));
+        // Nanoseconds fit until the year 2554. An array is hashed in one step, and a tuple in as many as it has parts.
+        let name = [ticket(), u64::from(std::process::id()), now.as_nanos() as u64];
+        let (high, low) = (ids.high.hash_one(name), ids.low.hash_one(name));
         (u128::from(high) << 64) | u128::from(low)
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ServerSettings;
 use super::bounds::{Sent, Served};
-use super::exchange::answer;
+use super::exchange::{answer, answer_later};
 use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
 use super::shared::Shared;
@@ -112,7 +112,7 @@ where
 {
     let connection = Arc::clone(wire.shared());
     let shared = Arc::clone(&connection);
-    let handler = service_fn(move |request| answer(service.clone(), Arc::clone(&shared), request));
+    let handler = service_fn(move |request| answer(service.clone(), &shared, request));
     let hyper = http1_builder(&connection.control.settings);
     let mut session = hyper.serve_connection(TokioIo::new(wire), handler).with_upgrades();
     match drive(Pin::new(&mut session), |session| session.graceful_shutdown(), &connection).await {
@@ -159,7 +159,7 @@ where
     let settings = &connection.control.settings;
     let tasks = Tasks::new(settings.stall_timeout);
     let _owner = tasks.owner(Arc::clone(&connection.control.leavers));
-    let handler = service_fn(move |request| Box::pin(answer(service.clone(), Arc::clone(&shared), request)));
+    let handler = service_fn(move |request| answer_later(service.clone(), &shared, request));
     let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
 }

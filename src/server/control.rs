@@ -2,13 +2,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use http::Request;
 use tokio::sync::watch;
 
 use super::ServerSettings;
 use super::crowd::Crowd;
 use super::tasks::Leavers;
 use crate::base::{Detach, Event, Observe, ServerPhase};
-use crate::health::Health;
+use crate::health::{self, Health};
 
 /// How connections are secured, if they are.
 #[cfg(feature = "tls")]
@@ -61,6 +62,11 @@ impl Control {
             finished: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
         })
+    }
+
+    /// Who answers this request, if it is a probe.
+    pub(super) fn probed<B>(&self, request: &Request<B>) -> Option<&Health> {
+        self.health.as_ref().filter(|_| health::is_asked(request.uri().path()))
     }
 
     pub(super) fn phase(&self) -> ServerPhase {

@@ -1,8 +1,9 @@
 //! One request and its answer.
 
 use std::any::Any;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -19,61 +20,210 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, Caught, Error, Event, Kind, Problem, Refuse, ServerPhase, message};
-use crate::health;
+use crate::base::{
+    Asked, BodyTooSlow, BoxError, Error, Event, Kind, NOBODY, Panic, Problem, Refuse, ServerPhase, caught,
+    message,
+};
+use crate::health::HealthService;
 
-/// One request through a clone of the service that was made ready for it.
-pub(super) async fn answer<S, B>(
-    mut service: S,
-    connection: Arc<Shared>,
+/// One request through a clone of the service that is made ready for it: at once, in the task of the connection, which has nothing else to
+/// do meanwhile.
+pub(super) fn answer<S, B>(
+    service: S,
+    connection: &Arc<Shared>,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing<B>>, S::Error>
+) -> Answering<S, S::Future>
 where
     S: Served<B>,
     B: Sent,
 {
-    let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
-    // There is no gRPC over HTTP/1.
-    let asked = if http1 { Asked::of_method(request.method()) } else { Asked::of(&request) };
-    let (request, arrival) = arrived(request, asked, &connection);
-    let in_flight = InFlight::begin(Arc::clone(&connection), !http1, arrival.is_some());
-    let health = connection.control.health.as_ref().filter(|_| health::is_asked(request.uri().path()));
-    if let Some(health) = health {
-        let Ok(response) = health.service().call(request).await;
-        return Ok(outgoing(head, asked, response.map(Body::new), in_flight).map(Outgoing::Own));
+    let (exchange, request) = Exchange::of(connection, request);
+    let begun = |state| Answering { state: Some(state), exchange };
+    if let Some(health) = connection.control.probed(&request) {
+        return begun(State::Health(Box::pin(health.service().call(request))));
     }
-    let called = async {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
+    // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
+    let mut nobody = Context::from_waker(NOBODY);
+    let mut waiting = Waiting { service, request: Some(request) };
+    begun(match caught(|| (waiting.begin(&mut nobody), waiting)) {
+        Ok((Poll::Ready(Ok(answer)), _)) => State::Called(answer),
+        Ok((Poll::Ready(Err(error)), _)) => State::Broken(error.into()),
+        Ok((Poll::Pending, waiting)) => State::Waiting(Box::new(waiting)),
+        Err(panic) => State::Panicked(panic),
+    })
+}
+
+/// The same once it is polled, in a task that a stream has for itself.
+pub(super) fn answer_later<S, B>(
+    service: S,
+    connection: &Arc<Shared>,
+    request: Request<Incoming>,
+) -> Answering<S, S::Future>
+where
+    S: Served<B>,
+    B: Sent,
+{
+    let (exchange, request) = Exchange::of(connection, request);
+    let state = match connection.control.probed(&request) {
+        Some(health) => State::Health(Box::pin(health.service().call(request))),
+        None => State::Waiting(Box::new(Waiting { service, request: Some(request) })),
     };
-    let too_late = || arrival.as_ref().is_some_and(Arrival::is_late);
-    let mut last = false;
-    let mut response = match Caught(called).await {
+    Answering { state: Some(state), exchange }
+}
+
+/// A request that is being answered.
+pub(super) struct Answering<S, F> {
+    // Before the rest, so that what is dropped in there is gone when the request is no longer in flight.
+    // Nothing, when it was answered.
+    state: Option<State<S, F>>,
+    exchange: Exchange,
+}
+
+enum State<S, F> {
+    Health(Pin<Box<<HealthService as Service<Request<Body>>>::Future>>),
+    /// Waits for the service; then calls it, and is `Called`.
+    Waiting(Box<Waiting<S>>),
+    /// The service said that it is broken.
+    Broken(BoxError),
+    /// In a box: it is large, and hyper moves what it is given.
+    Called(Pin<Box<F>>),
+    /// In its `call`.
+    Panicked(Panic),
+}
+
+/// A request, and the service that it is for.
+struct Waiting<S> {
+    service: S,
+    request: Option<Request<Body>>,
+}
+
+impl<S: Service<Request<Body>>> Waiting<S> {
+    /// Calls the service as soon as it is ready.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pin<Box<S::Future>>, S::Error>> {
+        ready!(self.service.poll_ready(cx))?;
+        let request = self.request.take().expect("a request is handed on once");
+        Poll::Ready(Ok(Box::pin(self.service.call(request))))
+    }
+}
+
+/// What is known of a request from its beginning.
+struct Exchange {
+    head: bool,
+    http1: bool,
+    asked: Asked,
+    arrival: Option<Arrival>,
+    /// Nothing, when it was answered.
+    in_flight: Option<InFlight>,
+}
+
+impl<S, F, B, E> Future for Answering<S, F>
+where
+    S: Service<Request<Body>, Future = F, Error = E>,
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Sent,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<Outgoing<B>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { state, exchange } = self.get_mut();
+        let mut now = state.take().expect("a future is polled until it is ready");
+        let answered = loop {
+            // What panics is dropped while it does, so that what it holds can see that.
+            now = match now {
+                State::Called(mut answer) => match caught(|| (answer.as_mut().poll(cx), answer)) {
+                    Ok((Poll::Ready(answered), _)) => break Ok(answered.map_err(Into::into)),
+                    Ok((Poll::Pending, answer)) => {
+                        *state = Some(State::Called(answer));
+                        return Poll::Pending;
+                    }
+                    Err(panic) => break Err(panic),
+                },
+                State::Waiting(mut waiting) => match caught(|| (waiting.begin(cx), waiting)) {
+                    Ok((Poll::Ready(Ok(answer)), _)) => State::Called(answer),
+                    Ok((Poll::Ready(Err(error)), _)) => break Ok(Err(error.into())),
+                    Ok((Poll::Pending, waiting)) => {
+                        *state = Some(State::Waiting(waiting));
+                        return Poll::Pending;
+                    }
+                    Err(panic) => break Err(panic),
+                },
+                State::Broken(error) => break Ok(Err(error)),
+                State::Panicked(panic) => break Err(panic),
+                State::Health(mut answer) => {
+                    let Poll::Ready(Ok(response)) = answer.as_mut().poll(cx) else {
+                        *state = Some(State::Health(answer));
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Ok(exchange.probed(response.map(Body::new))));
+                }
+            };
+        };
+        Poll::Ready(match answered {
+            Ok(Ok(response)) => Ok(exchange.answered(response)),
+            Ok(Err(error)) => {
+                exchange.end().0.settle(BodyEnd::Failed);
+                Err(error)
+            }
+            Err(panic) => Ok(exchange.panicked(&*panic)),
+        })
+    }
+}
+
+impl Exchange {
+    /// What a request is, and the request as the service sees it.
+    fn of(connection: &Arc<Shared>, request: Request<Incoming>) -> (Self, Request<Body>) {
+        let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
+        // There is no gRPC over HTTP/1.
+        let asked = if http1 { Asked::of_method(request.method()) } else { Asked::of(&request) };
+        let (request, arrival) = arrived(request, asked, connection);
+        let in_flight = InFlight::begin(Arc::clone(connection), !http1, arrival.is_some());
+        (Self { head, http1, asked, arrival, in_flight: Some(in_flight) }, request)
+    }
+
+    /// It is in flight for as long as its body is, and this may be the last one on its connection.
+    fn end(&mut self) -> (InFlight, bool) {
+        let in_flight = self.in_flight.take().expect("a future is polled until it is ready");
+        let connection = in_flight.connection();
+        let last = connection.control.phase() >= ServerPhase::Draining
+            || (self.http1 && connection.is_old())
+            || self.arrival.as_ref().is_some_and(Arrival::is_not_wanted);
+        (in_flight, last)
+    }
+
+    fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
+        let (in_flight, last) = self.end();
         // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
-        Ok(Ok(response)) if is_general(response.status()) && too_late() => {
-            last = true;
-            refusal(asked, &Error::new(Kind::Body, BodyTooSlow), in_flight)
-        }
-        Ok(Ok(response)) => {
-            let response = response.map(|body| InPieces::new(body, !http1));
-            outgoing(head, asked, response, in_flight).map(Outgoing::Service)
-        }
-        Ok(Err(error)) => {
-            in_flight.settle(BodyEnd::Failed);
-            return Err(error);
-        }
-        Err(panic) => {
-            report(&connection, &*panic);
-            refusal(asked, &Error::new(Kind::Other, "the handler panicked"), in_flight)
-        }
-    };
-    last |= connection.control.phase() >= ServerPhase::Draining;
-    last |= http1 && connection.is_old();
-    last |= arrival.as_ref().is_some_and(Arrival::is_not_wanted);
-    if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let too_late = is_general(response.status()) && self.arrival.as_ref().is_some_and(Arrival::is_late);
+        let mut response = if too_late {
+            refusal(self.asked, &Error::new(Kind::Body, BodyTooSlow), in_flight)
+        } else {
+            let response = response.map(|body| InPieces::new(body, !self.http1));
+            outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Service)
+        };
+        self.tell(&mut response, too_late || last);
+        response
     }
-    Ok(response)
+
+    fn probed<B>(&mut self, response: Response<Body>) -> Response<Outgoing<B>> {
+        let (in_flight, _) = self.end();
+        outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Own)
+    }
+
+    fn panicked<B: Sent>(&mut self, panic: &(dyn Any + Send)) -> Response<Outgoing<B>> {
+        let (in_flight, last) = self.end();
+        report(in_flight.connection(), panic);
+        let mut response = refusal(self.asked, &Error::new(Kind::Other, "the handler panicked"), in_flight);
+        self.tell(&mut response, last);
+        response
+    }
+
+    /// The client is told whether it was the last.
+    fn tell<B>(&self, response: &mut Response<B>, last: bool) {
+        if self.http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
 }
 
 /// The request as the service sees it, and what becomes of its body, if it has one.
@@ -82,15 +232,20 @@ fn arrived(
     asked: Asked,
     connection: &Arc<Shared>,
 ) -> (Request<Body>, Option<Arrival>) {
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(connection.peer);
-    parts.extensions.insert(Shutdown { connection: Arc::clone(connection) });
-    if body.is_end_stream() {
-        return (Request::from_parts(parts, Body::empty()), None);
-    }
-    let awaited = parts.headers.contains_key(EXPECT);
-    let (body, arrival) = Arriving::new(body, asked.grpc, awaited, connection);
-    (Request::from_parts(parts, Body::new(body)), Some(arrival))
+    let mut arrival = None;
+    let awaited = request.headers().contains_key(EXPECT);
+    let mut request = request.map(|body| {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        let (body, arriving) = Arriving::new(body, asked.grpc, awaited, connection);
+        arrival = Some(arriving);
+        Body::new(body)
+    });
+    let extensions = request.extensions_mut();
+    extensions.insert(connection.peer);
+    extensions.insert(Shutdown { connection: Arc::clone(connection) });
+    (request, arrival)
 }
 
 /// It says nothing but that something went wrong.

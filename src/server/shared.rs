@@ -48,6 +48,10 @@ impl InFlight {
         connection.pulse.begin(more);
         Self { connection, begun: http2.then(Instant::now), end: None }
     }
+
+    pub(super) fn connection(&self) -> &Shared {
+        &self.connection
+    }
 }
 
 impl Guard for InFlight {

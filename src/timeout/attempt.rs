@@ -8,7 +8,7 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::future::Limit;
+use super::future::{Given, Limit};
 use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, scope};
 
 /// Gives one attempt so long, with the readiness it waits for. See the [module](super).
@@ -132,22 +132,24 @@ where
         let asked = self.mode.ask(&request);
         let mode = self.mode.clone();
         if let Readiness::RanOut { since, at } = readiness {
-            return AttemptFuture::ran_out(Limit { asked, mode, start: since, at: Some(at) });
+            return AttemptFuture::ran_out(Limit { asked, mode, given: Some(Given { start: since, at }) });
         }
         let waited = match readiness {
             Readiness::Took(waited) => waited,
             _ => Duration::ZERO,
         };
+        let Some(limit) = self.limit else {
+            return AttemptFuture::called(self.inner.call(request), Limit { asked, mode, given: None });
+        };
         let now = scope::now();
-        let left = self.limit.map(|limit| limit.saturating_sub(waited));
-        let at = left.map(|left| Deadline::after(now, left).in_scope().instant());
+        let at = Deadline::after(now, limit.saturating_sub(waited)).in_scope().instant();
         // The limit began with the wait for readiness: an error says how long it was in all.
         let start = now.checked_sub(waited).unwrap_or(now);
-        let limit = Limit { asked, mode, start, at };
-        if at.is_some_and(|at| at <= now) {
+        let limit = Limit { asked, mode, given: Some(Given { start, at }) };
+        if at <= now {
             return AttemptFuture::ran_out(limit);
         }
-        let _entered = scope::attempt(now, at);
+        let _entered = scope::attempt(now, Some(at));
         AttemptFuture::called(self.inner.call(request), limit)
     }
 }
@@ -187,7 +189,7 @@ where
         let Some(mut answer) = this.answer.as_pin_mut() else {
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         };
-        let limited = match this.limit.at {
+        let limited = match this.limit.at() {
             Some(at) => {
                 let whole = scope::current().whole;
                 ready!(this.alarm.poll_limited(cx, at, |cx| {
@@ -206,6 +208,6 @@ where
 
 impl<F, Req, M> fmt::Debug for AttemptFuture<F, Req, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptFuture").field("deadline", &self.limit.at).finish_non_exhaustive()
+        f.debug_struct("AttemptFuture").field("deadline", &self.limit.at()).finish_non_exhaustive()
     }
 }

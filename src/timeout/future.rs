@@ -1,12 +1,14 @@
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::base::{Alarm, Asked, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope};
+use crate::base::{Alarm, Asked, Deadline, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope};
 
 /// The call, limited as a whole. See [`Timeout`](super::Timeout).
 #[pin_project]
@@ -17,15 +19,18 @@ pub struct ResponseFuture<S: Service<Req>, Req, M> {
     #[pin]
     alarm: Alarm,
     limit: Limit<M>,
-    refused: Option<Error>,
 }
 
 #[pin_project(project = StateProjection)]
 enum State<S, Req, F, E> {
+    /// Cannot be served as it came.
+    Refused { error: Option<Error> },
+    /// There was no time at all.
+    Spent,
     /// The service said that it is broken.
     Broken { error: Option<E> },
-    /// Waits for the service; then calls it, and is `Called`.
-    Waiting { service: S, request: Option<Req> },
+    /// Waits for the service; then calls it, and is `Called`. In a box, since it is rare, and a call is moved as it is.
+    Waiting(Box<Waiting<S, Req>>),
     /// Waits for the answer.
     Called {
         #[pin]
@@ -33,48 +38,57 @@ enum State<S, Req, F, E> {
     },
 }
 
-impl<S: Service<Req>, Req, M> ResponseFuture<S, Req, M>
+/// A request, and the service that it waits for.
+struct Waiting<S, Req> {
+    service: S,
+    request: Option<Req>,
+}
+
+impl<S, Req, M> ResponseFuture<S, Req, M>
 where
+    S: Service<Req> + Clone,
     M: Mode<Req, S::Response, S::Error>,
 {
     #[inline]
-    pub(super) fn new(mut service: S, request: Req, mode: M, start: Instant, at: Option<Instant>) -> Self {
-        let limit = Limit { asked: mode.ask(&request), mode, start, at };
-        if limit.was_spent() {
-            return Self {
-                state: State::Waiting { service, request: Some(request) },
-                alarm: Alarm::new(),
-                limit,
-                refused: None,
-            };
-        }
-        // Most services are ready at once. Then the call is made here, where the clock was just read. If this one is not,
-        // nobody is to be woken yet: the future asks it again.
-        let mut nobody = Context::from_waker(NOBODY);
-        let _entered = scope::call(Some(start), at);
-        // Each arm makes the whole future, for the answer is large, and every move of it costs.
+    pub(super) fn new(inner: &mut S, request: Req, mode: M, given: Option<Given>) -> Self {
+        let limit = Limit { asked: mode.ask(&request), mode, given };
         let alarm = Alarm::new();
-        match service.poll_ready(&mut nobody) {
+        if limit.was_spent() {
+            return Self { state: State::Spent, alarm, limit };
+        }
+        // Most services are ready at once. Then the call is made here, where the clock was just read, and by the service in its
+        // place, of which nobody needs a copy. If this one is not, nobody is to be woken yet: the future asks it again.
+        let mut nobody = Context::from_waker(NOBODY);
+        let _entered = given.map(|Given { start, at }| scope::call(Some(start), Some(at)));
+        // Each arm makes the whole future, for the answer is large, and every move of it costs.
+        match inner.poll_ready(&mut nobody) {
             Poll::Ready(Ok(())) => {
-                let answer = service.call(request);
-                Self { state: State::Called { answer }, alarm, limit, refused: None }
+                let answer = inner.call(request);
+                Self { state: State::Called { answer }, alarm, limit }
             }
             Poll::Ready(Err(error)) => {
-                Self { state: State::Broken { error: Some(error) }, alarm, limit, refused: None }
+                // It is not to be asked again.
+                drop(take(inner));
+                Self { state: State::Broken { error: Some(error) }, alarm, limit }
             }
             Poll::Pending => {
-                let state = State::Waiting { service, request: Some(request) };
-                Self { state, alarm, limit, refused: None }
+                let waiting = Waiting { service: take(inner), request: Some(request) };
+                Self { state: State::Waiting(Box::new(waiting)), alarm, limit }
             }
         }
     }
 
     /// A request that cannot be served as it came: nothing is called.
-    pub(super) fn refused(service: S, request: Req, mode: M, start: Instant, error: Error) -> Self {
-        let limit = Limit { asked: mode.ask(&request), mode, start, at: None };
-        let state = State::Waiting { service, request: Some(request) };
-        Self { state, alarm: Alarm::new(), limit, refused: Some(error) }
+    pub(super) fn refused(request: &Req, mode: M, error: Error) -> Self {
+        let limit = Limit { asked: mode.ask(request), mode, given: None };
+        Self { state: State::Refused { error: Some(error) }, alarm: Alarm::new(), limit }
     }
+}
+
+/// The service, with a clone in its place.
+fn take<S: Clone>(inner: &mut S) -> S {
+    let clone = inner.clone();
+    mem::replace(inner, clone)
 }
 
 impl<S, Req, M> Future for ResponseFuture<S, Req, M>
@@ -86,19 +100,25 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let at = this.limit.at;
-        if let Some(error) = this.refused.take() {
-            return Poll::Ready(this.limit.mode.refuse(this.limit.asked, error));
-        }
-        if this.limit.was_spent() && matches!(*this.state, State::Waiting { .. }) {
-            return Poll::Ready(this.limit.elapsed(Phase::Readiness));
+        let at = this.limit.at();
+        match this.state.as_mut().project() {
+            StateProjection::Refused { error } => {
+                let error = error.take().expect("a future is polled until it is ready");
+                return Poll::Ready(this.limit.mode.refuse(this.limit.asked, error));
+            }
+            StateProjection::Spent => return Poll::Ready(this.limit.elapsed(Phase::Readiness)),
+            StateProjection::Broken { .. } | StateProjection::Waiting(_) | StateProjection::Called { .. } => {
+            }
         }
         let mut inner = |cx: &mut Context<'_>| loop {
             match this.state.as_mut().project() {
+                // They were answered above.
+                StateProjection::Refused { .. } | StateProjection::Spent => return Poll::Pending,
                 StateProjection::Broken { error } => {
                     return Poll::Ready(Err(error.take().expect("a future is polled until it is ready")));
                 }
-                StateProjection::Waiting { service, request } => {
+                StateProjection::Waiting(waiting) => {
+                    let Waiting { service, request } = &mut **waiting;
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Err(error));
                     }
@@ -123,8 +143,8 @@ where
         Poll::Ready(match limited {
             Limited::Done(answer) => this.limit.pass(answer),
             Limited::Elapsed => this.limit.elapsed(match *this.state {
-                State::Broken { .. } | State::Waiting { .. } => Phase::Readiness,
                 State::Called { .. } => Phase::Response,
+                _ => Phase::Readiness,
             }),
         })
     }
@@ -132,7 +152,7 @@ where
 
 impl<S: Service<Req>, Req, M> fmt::Debug for ResponseFuture<S, Req, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("deadline", &self.limit.at).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("deadline", &self.limit.at()).finish_non_exhaustive()
     }
 }
 
@@ -140,14 +160,33 @@ impl<S: Service<Req>, Req, M> fmt::Debug for ResponseFuture<S, Req, M> {
 pub(super) struct Limit<M> {
     pub(super) asked: Asked,
     pub(super) mode: M,
+    /// Nothing, if it may take as long as it takes: then no clock was read.
+    pub(super) given: Option<Given>,
+}
+
+/// Since when a call runs, and until when it may.
+#[derive(Clone, Copy)]
+pub(super) struct Given {
     pub(super) start: Instant,
-    pub(super) at: Option<Instant>,
+    pub(super) at: Instant,
+}
+
+impl Given {
+    /// So long from `start`, within the deadline in scope.
+    #[inline]
+    pub(super) fn within(start: Instant, limit: Duration) -> Self {
+        Self { start, at: Deadline::after(start, limit).in_scope().instant() }
+    }
 }
 
 impl<M> Limit<M> {
     /// Whether there was no time at all: then nothing is begun that cannot finish.
     pub(super) fn was_spent(&self) -> bool {
-        self.at.is_some_and(|at| at <= self.start)
+        self.given.is_some_and(|given| given.at <= given.start)
+    }
+
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.given.map(|given| given.at)
     }
 
     pub(super) fn pass<Req, Res, E>(&self, answer: Result<Res, E>) -> Result<M::Response, M::Error>
@@ -155,7 +194,7 @@ impl<M> Limit<M> {
         M: Mode<Req, Res, E>,
     {
         match answer {
-            Ok(response) => Ok(self.mode.pass(self.asked, response, self.at)),
+            Ok(response) => Ok(self.mode.pass(self.asked, response, self.at())),
             Err(error) => Err(self.mode.fail(error)),
         }
     }
@@ -164,7 +203,8 @@ impl<M> Limit<M> {
     where
         M: Mode<Req, Res, E>,
     {
-        let granted = self.at.map(|at| at.saturating_duration_since(self.start)).unwrap_or_default();
+        let granted = |given: Given| given.at.saturating_duration_since(given.start);
+        let granted = self.given.map(granted).unwrap_or_default();
         let delivery = match phase {
             Phase::Readiness => Delivery::NotSent,
             _ => Delivery::Unknown,

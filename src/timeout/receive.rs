@@ -1,4 +1,4 @@
-use std::mem;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -6,22 +6,29 @@ use http::Request;
 use tower_service::Service;
 
 use super::ResponseFuture;
+use super::future::Given;
 use super::wire::{Said, less_margin};
-use crate::base::{Deadline, Error, Http, Kind, Mode, Peer, TrustedPeers, scope};
+use crate::base::{Error, Http, InvalidTimeout, Kind, Mode, Peer, TrustedPeers, scope};
 
 /// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer).
 #[derive(Debug)]
 pub struct ReceiveDeadline<S, M = Http> {
     inner: S,
+    mode: M,
+    // Shared, since a service is cloned and moved for each request.
+    terms: Arc<Terms>,
+}
+
+#[derive(Debug)]
+struct Terms {
     header: Option<Said>,
     margin: Duration,
-    mode: M,
     at_most: Option<Duration>,
     believed: TrustedPeers,
 }
 
 impl<S, M> ReceiveDeadline<S, M> {
-    pub(super) const fn with(
+    pub(super) fn with(
         inner: S,
         header: Option<Said>,
         margin: Duration,
@@ -29,14 +36,13 @@ impl<S, M> ReceiveDeadline<S, M> {
         at_most: Option<Duration>,
         believed: TrustedPeers,
     ) -> Self {
-        Self { inner, header, margin, mode, at_most, believed }
+        Self { inner, mode, terms: Arc::new(Terms { header, margin, at_most, believed }) }
     }
 }
 
 impl<S: Clone, M: Clone> Clone for ReceiveDeadline<S, M> {
     fn clone(&self) -> Self {
-        let Self { inner, header, margin, mode, at_most, believed } = self;
-        Self::with(inner.clone(), header.clone(), *margin, mode.clone(), *at_most, believed.clone())
+        Self { inner: self.inner.clone(), mode: self.mode.clone(), terms: Arc::clone(&self.terms) }
     }
 }
 
@@ -55,22 +61,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        let (mode, start) = (self.mode.clone(), scope::now());
-        let headers = request.headers();
-        let header = self.header.as_ref().filter(|_| self.believed.trusts(Peer::of(request.extensions())));
-        match header.map(|header| header.of(headers).decode(headers)).transpose() {
+        let Self { inner, mode, terms } = self;
+        let mode = mode.clone();
+        match terms.told(&request) {
             Ok(told) => {
-                let told = told.flatten().map(|told| less_margin(told, self.margin));
-                let limit = told.into_iter().chain(self.at_most).min();
-                let at = limit.map(|limit| Deadline::after(start, limit).in_scope().instant());
-                ResponseFuture::new(service, request, mode, start, at)
+                let limit = told.into_iter().chain(terms.at_most).min();
+                let given = limit.map(|limit| Given::within(scope::now(), limit));
+                ResponseFuture::new(inner, request, mode, given)
             }
             Err(invalid) => {
                 let error = Error::new(Kind::Invalid, invalid);
-                ResponseFuture::refused(service, request, mode, start, error)
+                ResponseFuture::refused(&request, mode, error)
             }
         }
+    }
+}
+
+impl Terms {
+    /// How much time a request leaves.
+    fn told<B>(&self, request: &Request<B>) -> Result<Option<Duration>, InvalidTimeout> {
+        let header = self.header.as_ref().filter(|_| self.believed.trusts(Peer::of(request.extensions())));
+        let Some(header) = header else { return Ok(None) };
+        let told = header.of(request.headers()).decode(request.headers())?;
+        Ok(told.map(|told| less_margin(told, self.margin)))
     }
 }

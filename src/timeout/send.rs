@@ -6,7 +6,7 @@ use http::Request;
 use tower_service::Service;
 
 use super::AttemptFuture;
-use super::future::Limit;
+use super::future::{Given, Limit};
 use super::wire::{Note, Said, note};
 use crate::base::{Deadline, Http, Mode, scope};
 
@@ -46,9 +46,11 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let asked = self.mode.ask(&request);
-        let start = scope::now();
-        let mut limit = Limit { asked, mode: self.mode.clone(), start, at: None };
+        let mut limit = Limit { asked, mode: self.mode.clone(), given: None };
+        let mut read = None;
         if let (Some(header), Some(deadline)) = (&self.header, Deadline::current()) {
+            let start = scope::now();
+            read = Some(start);
             let header = header.of(request.headers());
             match note(header, request.headers(), deadline.remaining(start), self.margin) {
                 Note::Keep => {}
@@ -60,12 +62,12 @@ where
                     // What it reserved when it became ready is not kept for a call that may never come.
                     let clone = self.inner.clone();
                     drop(mem::replace(&mut self.inner, clone));
-                    limit.at = Some(deadline.instant());
+                    limit.given = Some(Given { start, at: deadline.instant() });
                     return AttemptFuture::ran_out(limit);
                 }
             }
         }
-        let _entered = scope::call(Some(start), None);
+        let _entered = read.map(|read| scope::call(Some(read), None));
         AttemptFuture::called(self.inner.call(request), limit)
     }
 }

@@ -1,11 +1,11 @@
-use std::mem;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower_service::Service;
 
 use super::ResponseFuture;
-use crate::base::{Deadline, Http, Mode, scope};
+use super::future::Given;
+use crate::base::{Http, Mode, scope};
 
 /// Answers within the limit, or fails. See the [module](super).
 #[derive(Debug)]
@@ -49,10 +49,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        let start = scope::now();
-        let at = self.limit.map(|limit| Deadline::after(start, limit).in_scope().instant());
-        ResponseFuture::new(service, request, self.mode.clone(), start, at)
+        let given = self.limit.map(|limit| Given::within(scope::now(), limit));
+        ResponseFuture::new(&mut self.inner, request, self.mode.clone(), given)
     }
 }

@@ -173,6 +173,9 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
         };
+        if guard.0.is_none() {
+            return body.poll_frame(cx);
+        }
         let polled = ready!(guard.scoped(|| body.as_mut().poll_frame(cx)));
         match &polled {
             None => guard.settle(BodyEnd::Complete),

@@ -34,20 +34,8 @@ enum State<S, Req, F, E, P, T> {
     Refused {
         error: Option<Error>,
     },
-    /// Waits for its turn.
-    Waiting {
-        // Before what it is for, so that the place is free again when that is dropped.
-        #[pin]
-        turn: T,
-        service: Option<S>,
-        request: Option<Req>,
-    },
-    /// Is in, and waits for the service; then calls it, and is `Called`.
-    Admitted {
-        service: S,
-        request: Option<Req>,
-        pass: Option<P>,
-    },
+    /// Waits for its turn, then for the service. In a box, since it is rare, and a call is moved as it is.
+    Waiting(Pin<Box<Waiting<S, Req, P, T>>>),
     /// The service said that it is broken.
     Broken {
         error: Option<E>,
@@ -61,31 +49,48 @@ enum State<S, Req, F, E, P, T> {
     },
 }
 
-impl<S: Service<Req>, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
+/// A request, and the service that it is for.
+#[pin_project]
+struct Waiting<S, Req, P, T> {
+    // Before what it is for, so that the place is free again when that is dropped.
+    #[pin]
+    turn: Option<T>,
+    service: S,
+    request: Option<Req>,
+    /// It is in.
+    pass: Option<P>,
+}
+
+impl<S: Service<Req> + Clone, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
     #[inline]
     pub(super) const fn called(answer: S::Future, pass: P, call: Call<M>) -> Self {
         Self { state: State::Called { answer, pass: Some(pass) }, call }
     }
 
     #[inline]
-    pub(super) fn admitted(mut service: S, request: Req, pass: P, call: Call<M>) -> Self {
+    pub(super) fn admitted(inner: &mut S, request: Req, pass: P, call: Call<M>) -> Self {
         // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
-        match service.poll_ready(&mut Context::from_waker(NOBODY)) {
+        match inner.poll_ready(&mut Context::from_waker(NOBODY)) {
             Poll::Ready(Ok(())) => {
-                let answer = service.call(request);
+                let answer = inner.call(request);
                 Self { state: State::Called { answer, pass: Some(pass) }, call }
             }
-            Poll::Ready(Err(error)) => Self { state: State::Broken { error: Some(error) }, call },
-            Poll::Pending => {
-                let state = State::Admitted { service, request: Some(request), pass: Some(pass) };
-                Self { state, call }
+            Poll::Ready(Err(error)) => {
+                // It is not to be asked again.
+                drop(take(inner));
+                Self { state: State::Broken { error: Some(error) }, call }
             }
+            Poll::Pending => Self::later(inner, request, None, Some(pass), call),
         }
     }
 
-    pub(super) const fn waiting(service: S, request: Req, turn: T, call: Call<M>) -> Self {
-        let state = State::Waiting { turn, service: Some(service), request: Some(request) };
-        Self { state, call }
+    pub(super) fn waiting(inner: &mut S, request: Req, turn: T, call: Call<M>) -> Self {
+        Self::later(inner, request, Some(turn), None, call)
+    }
+
+    fn later(inner: &mut S, request: Req, turn: Option<T>, pass: Option<P>, call: Call<M>) -> Self {
+        let waiting = Waiting { turn, service: take(inner), request: Some(request), pass };
+        Self { state: State::Waiting(Box::pin(waiting)), call }
     }
 
     pub(super) const fn refused(error: Error, call: Call<M>) -> Self {
@@ -93,7 +98,18 @@ impl<S: Service<Req>, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
     }
 }
 
+/// The service that is called, with a clone in its place.
+fn take<S: Clone>(inner: &mut S) -> S {
+    let clone = inner.clone();
+    mem::replace(inner, clone)
+}
+
 impl<M> Call<M> {
+    /// Of a limit that is switched off: it keeps nothing, says nothing and refuses nothing.
+    pub(super) fn off(mode: M) -> Self {
+        Self { asked: Asked::default(), mode, until_head: true, retry_after: None, fields: None }
+    }
+
     /// Says how things stand.
     #[inline]
     fn tell<Req, Res, E, P>(&self, response: &mut M::Response)
@@ -172,38 +188,38 @@ where
                     let error = error.take().expect("a future is polled until it is ready");
                     return Poll::Ready(Err(this.call.mode.err(error)));
                 }
-                StateProjection::Waiting { turn, service, request } => {
-                    let Turned { result, fields } = ready!(turn.poll(cx));
-                    if fields.is_some() {
-                        this.call.fields = fields;
-                    }
-                    let request = request.take().expect("a request waits once");
-                    let state = match result {
-                        Ok(pass) => State::Admitted {
-                            service: service.take().expect("a service waits once"),
-                            request: Some(request),
-                            pass: Some(pass),
-                        },
-                        Err(error) => {
-                            let error = this.call.refusal(error, request, !M::ANSWERS);
-                            State::Refused { error: Some(error) }
+                StateProjection::Waiting(waiting) => {
+                    let mut waiting = waiting.as_mut().project();
+                    if let Some(turn) = waiting.turn.as_mut().as_pin_mut() {
+                        let Turned { result, fields } = ready!(turn.poll(cx));
+                        if fields.is_some() {
+                            this.call.fields = fields;
                         }
-                    };
-                    this.state.set(state);
-                }
-                StateProjection::Admitted { service, request, pass } => {
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        match result {
+                            Ok(pass) => {
+                                waiting.turn.set(None);
+                                *waiting.pass = Some(pass);
+                            }
+                            Err(error) => {
+                                let request = waiting.request.take().expect("a request waits once");
+                                let error = this.call.refusal(error, request, !M::ANSWERS);
+                                this.state.set(State::Refused { error: Some(error) });
+                                continue;
+                            }
+                        }
+                    }
+                    if let Err(error) = ready!(waiting.service.poll_ready(cx)) {
                         let error = this.call.mode.err(error);
                         // Now, and not when somebody lets go of this future.
-                        if let Some(mut pass) = pass.take() {
+                        if let Some(mut pass) = waiting.pass.take() {
                             pass.saw(Seen::in_error(M::judged(&error)));
                         }
                         return Poll::Ready(Err(error));
                     }
-                    // `Admitted` is left in the very step that takes the request.
-                    let request = request.take().expect("a request is handed on once");
-                    let answer = service.call(request);
-                    let pass = pass.take();
+                    // `Waiting` is left in the very step that takes the request.
+                    let request = waiting.request.take().expect("a request is handed on once");
+                    let answer = waiting.service.call(request);
+                    let pass = waiting.pass.take();
                     this.state.set(State::Called { answer, pass });
                 }
             }
@@ -215,8 +231,8 @@ impl<S: Service<Req>, Req, P, T, M> fmt::Debug for GatedFuture<S, Req, P, T, M> 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Refused { .. } => "GatedFuture(refused)",
-            State::Waiting { .. } => "GatedFuture(waiting)",
-            State::Admitted { .. } | State::Broken { .. } => "GatedFuture(admitted)",
+            State::Waiting(_) => "GatedFuture(waiting)",
+            State::Broken { .. } => "GatedFuture(admitted)",
             State::Called { .. } => "GatedFuture(called)",
         })
     }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::mem;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use crate::limit::Admission;
 /// [`ConcurrencyLimitLayer`](crate::limit::ConcurrencyLimitLayer).
 pub struct Gated<S, G, M = Http> {
     inner: S,
-    settings: Settings<G, M>,
-    slot: Slot,
+    // Shared, since a service is cloned and moved for each request.
+    settings: Arc<Settings<G, M>>,
+    /// For a limit that is met in readiness.
+    slot: Option<Box<Slot>>,
 }
 
 /// What a layer and its services know.
@@ -58,14 +60,14 @@ impl<G, M> Settings<G, M> {
 
 impl<S, G, M> Gated<S, G, M> {
     pub(in crate::limit) fn with(inner: S, settings: Settings<G, M>) -> Self {
-        Self { inner, settings, slot: Slot::default() }
+        Self { inner, settings: Arc::new(settings), slot: None }
     }
 }
 
 /// What was reserved stays with the original.
-impl<S: Clone, G: Clone, M: Clone> Clone for Gated<S, G, M> {
+impl<S: Clone, G, M> Clone for Gated<S, G, M> {
     fn clone(&self) -> Self {
-        Self::with(self.inner.clone(), self.settings.clone())
+        Self { inner: self.inner.clone(), settings: Arc::clone(&self.settings), slot: None }
     }
 }
 
@@ -81,20 +83,24 @@ where
     type Future = GatedFuture<S, Req, G::Pass, G::Turn, M>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
-        let Settings { gate, mode, admission, .. } = &self.settings;
+        let Settings { gate, mode, admission, .. } = &*self.settings;
         if let Some(gate) = gate {
             if *admission != Admission::Backpressure {
                 // It is decided in the call, which waits for the inner service, too.
                 return Poll::Ready(Ok(()));
             }
-            std::task::ready!(gate.poll_reserve(&mut self.slot, cx));
+            std::task::ready!(gate.poll_reserve(self.slot.get_or_insert_default(), cx));
         }
         self.inner.poll_ready(cx).map_err(|error| mode.err(error))
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Settings { gate, mode, admission, until_head, tells, retry_after } = &self.settings;
+        let Self { inner, settings, slot } = self;
+        let Settings { gate, mode, admission, until_head, tells, retry_after } = &**settings;
+        let Some(gate) = gate else {
+            return GatedFuture::called(inner.call(request), G::Pass::default(), Call::off(mode.clone()));
+        };
         let call = |fields| Call {
             asked: mode.note(&request),
             mode: mode.clone(),
@@ -102,13 +108,9 @@ where
             retry_after: *retry_after,
             fields,
         };
-        let Some(gate) = gate else {
-            let call = call(None);
-            return GatedFuture::called(self.inner.call(request), G::Pass::default(), call);
-        };
         let tells = *tells && M::ANSWERS;
         let Entered { entry, fields } = match admission {
-            Admission::Backpressure => gate.redeem(&mut self.slot, &request, tells),
+            Admission::Backpressure => gate.redeem(slot.get_or_insert_default(), &request, tells),
             Admission::WaitUpTo(patience) => gate.enter(&request, Wait::InTurn(*patience), tells),
             Admission::Queue => gate.enter(&request, Wait::InQueue, tells),
             Admission::Reject => gate.enter(&request, Wait::Not, tells),
@@ -116,23 +118,15 @@ where
         let call = call(fields);
         match entry {
             Entry::In(pass) if *admission == Admission::Backpressure => {
-                GatedFuture::called(self.inner.call(request), pass, call)
+                GatedFuture::called(inner.call(request), pass, call)
             }
-            Entry::In(pass) => GatedFuture::admitted(self.take(), request, pass, call),
-            Entry::Wait(turn) => GatedFuture::waiting(self.take(), request, turn, call),
+            Entry::In(pass) => GatedFuture::admitted(inner, request, pass, call),
+            Entry::Wait(turn) => GatedFuture::waiting(inner, request, turn, call),
             Entry::Out(error) => {
                 let error = call.refusal(error, request, !M::ANSWERS);
                 GatedFuture::refused(error, call)
             }
         }
-    }
-}
-
-impl<S: Clone, G, M> Gated<S, G, M> {
-    /// The service that is called, with a clone in its place.
-    fn take(&mut self) -> S {
-        let clone = self.inner.clone();
-        mem::replace(&mut self.inner, clone)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::observe::attributes::error_type;
 pub struct Exchange {
     /// What is in force while it is being answered.
     known: Known,
-    span: Span,
     /// Nothing, if nobody is to be told of the end.
     watch: Option<Box<Watch>>,
 }
@@ -28,6 +27,7 @@ struct Watch {
     parts: Arc<Parts>,
     record: Record,
     started: Instant,
+    span: Span,
 }
 
 impl Exchange {
@@ -35,28 +35,26 @@ impl Exchange {
         parts: &Arc<Parts>,
         context: Context,
         request: &Request<B>,
-        started: Instant,
+        // Nothing, if nobody is to be told of the end.
+        started: Option<Instant>,
     ) -> Self {
-        let watch = parts.watches().then(|| {
+        let watch = started.map(|started| {
             let with_path = parts.log.is_some_and(|log| log.paths);
             let record = Record::begin(request, parts.scheme, with_path);
-            Box::new(Watch { parts: Arc::clone(parts), record, started })
+            let span = if parts.span { span::open(&record, &context) } else { Span::none() };
+            #[cfg(feature = "metrics")]
+            if parts.metrics {
+                super::metrics::active(&record, 1.0);
+            }
+            Box::new(Watch { parts: Arc::clone(parts), record, started, span })
         });
-        let span = match &watch {
-            Some(watch) if parts.span => span::open(&watch.record, &context),
-            _ => Span::none(),
-        };
-        #[cfg(feature = "metrics")]
-        if let Some(watch) = watch.as_ref().filter(|_| parts.metrics) {
-            super::metrics::active(&watch.record, 1.0);
-        }
-        Self { known: Some(Arc::new(context)), span, watch }
+        Self { known: Some(Arc::new(context)), watch }
     }
 
     /// Do this on behalf of the request.
     pub(super) fn inside<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let _known = context::enter(&mut self.known);
-        let _span = self.span.enter();
+        let _span = self.watch.as_ref().map(|watch| watch.span.enter());
         work()
     }
 
@@ -93,10 +91,10 @@ impl Exchange {
         let error: Option<Cow<'static, str>> = record.error_type(ended);
         let took = watch.started.elapsed();
         if watch.parts.span {
-            span::close(&self.span, record, error.as_deref());
+            span::close(&watch.span, record, error.as_deref());
         }
         if watch.parts.log.is_some() {
-            let _span = self.span.enter();
+            let _span = watch.span.enter();
             log::write(record, context, ended, error.as_deref(), took);
         }
         #[cfg(feature = "metrics")]

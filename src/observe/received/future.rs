@@ -50,10 +50,13 @@ where
                 if let Some((name, value)) = this.told.take() {
                     response.headers_mut().insert(name, value);
                 }
-                if let Some(exchange) = &mut exchange {
-                    exchange.answered(&response);
-                }
-                let until = HoldUntil::of_response(*this.without_body, &response);
+                let until = match &mut exchange {
+                    Some(exchange) => {
+                        exchange.answered(&response);
+                        HoldUntil::of_response(*this.without_body, &response)
+                    }
+                    None => HoldUntil::Head,
+                };
                 Ok(response.map(|body| Held::new(body, exchange, until)))
             }
             Err(error) => {

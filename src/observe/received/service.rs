@@ -58,10 +58,11 @@ where
         let Some(parts) = &self.parts else {
             return ReceivedFuture::new(self.inner.call(request), None, None, without_body);
         };
-        let started = scope::now();
         let (context, told) = names(parts, &mut request);
+        let started = parts.watches().then(scope::now);
         let mut exchange = Exchange::begin(parts, context, &request, started);
         let inner = &mut self.inner;
+        let _entered = started.map(|started| scope::call(Some(started), None));
         let answer = exchange.inside(|| inner.call(request));
         ReceivedFuture::new(answer, Some(exchange), told, without_body)
     }
