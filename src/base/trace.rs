@@ -86,7 +86,11 @@ impl TraceContext {
     /// its parent records.
     #[must_use]
     pub fn start(rng: &Rng) -> Self {
-        let trace = TraceId(NonZeroU128::new(rng.unique_id()).unwrap_or(NonZeroU128::MIN));
+        Self::numbered(rng.unique_id(), rng)
+    }
+
+    pub(crate) fn numbered(number: u128, rng: &Rng) -> Self {
+        let trace = TraceId(NonZeroU128::new(number).unwrap_or(NonZeroU128::MIN));
         Self { trace, span: SpanId::draw(rng), flags: SAMPLED | RANDOM, state: None }
     }
 

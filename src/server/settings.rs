@@ -336,7 +336,8 @@ impl ServerSettings {
         self
     }
 
-    /// Whose names for requests are taken over (`x-request-id`); others get new ones. They go back with the answer. Default: nobody's. See
+    /// Whose names for requests are taken over (`x-request-id`); others get new ones. They go back with the answer. Default: nobody's. A request
+    /// that brings neither a name nor a trace gets one number as both, so that whoever has the one finds the other. See
     /// [`RequestIdLayer`](crate::observe::RequestIdLayer).
     pub fn request_id_from(mut self, peers: TrustedPeers) -> Self {
         self.request_id_from = Some(peers);

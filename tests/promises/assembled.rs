@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use stonework::base::{Deadline, PrincipalKey, Rng, TrustedPeers, deadline};
+use stonework::base::{Deadline, PrincipalKey, Rng, TraceContext, TrustedPeers, deadline};
 use stonework::client::{Client, ClientSettings};
 use stonework::health::Health;
 use stonework::idempotency::{IdempotencyLayer, MemoryStore};
@@ -500,6 +500,30 @@ async fn a_server_at_the_limit_of_its_calls_answers_probes_over_http_and_grpc() 
 }
 
 // ───────────────────────────────────────────────────────────────────────────── what is said of requests
+
+#[tokio::test]
+async fn a_request_that_brings_neither_name_nor_trace_gets_one_number_as_both() {
+    const PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-01";
+    let service = tower::service_fn(|_: Request<Body>| async {
+        let trace = TraceContext::current().expect("a trace by default");
+        Ok::<_, Infallible>(Response::new(Body::from(trace.trace_id().to_string())))
+    });
+    let server = Running::start(Server::builder().settings(settings()), service).await;
+    let client = client(ClientSettings::new());
+    let mut numbers = HashSet::new();
+    for (parent, same) in [(None, true), (Some(PARENT), false), (None, true)] {
+        let mut request = client.get(server.uri("/"));
+        if let Some(parent) = parent {
+            request = request.header("traceparent", parent);
+        }
+        let answer = soon(request.send()).await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let trace = soon(answer.text()).await.unwrap();
+        assert_eq!(id == trace, same, "{id} and {trace}");
+        numbers.insert(id);
+    }
+    assert_eq!(numbers.len(), 3, "another for each request");
+}
 
 #[test]
 fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_addresses() {

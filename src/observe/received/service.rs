@@ -10,7 +10,7 @@ use super::parts::{Naming, Parts, Tracing};
 use super::{Exchange, ReceivedFuture};
 use crate::base::body::Held;
 use crate::base::context::{self, Context};
-use crate::base::{Asked, Peer, RequestId, Route, TraceContext, scope};
+use crate::base::{Asked, Peer, RequestId, Rng, Route, TraceContext, scope};
 use crate::observe::route::matched;
 
 /// Knows what a request is called, and what became of it: the service of [`RequestIdLayer`](super::RequestIdLayer),
@@ -80,14 +80,17 @@ fn names<B>(parts: &Parts, request: &mut Request<B>) -> (Context, Told) {
     };
     let peer = Peer::of(request.extensions());
     let mut told = None;
+    // A request that brings neither gets one number as both, so that whoever has the one can find the other.
+    let mut number = None;
+    let mut number = |rng: &Rng| *number.get_or_insert_with(|| rng.unique_id());
     if let Some(naming) = &parts.request_id {
-        let id = request_id(naming, peer, request);
+        let id = request_id(naming, peer, request, &mut number);
         told = Some((naming.header.clone(), id.header_value().clone()));
         request.extensions_mut().insert(id.clone());
         context.request_id = Some(id);
     }
     if let Some(tracing) = &parts.trace {
-        let trace = trace(tracing, peer, request);
+        let trace = trace(tracing, peer, request, &mut number);
         request.extensions_mut().insert(trace.clone());
         context.trace = Some(trace);
     }
@@ -97,23 +100,33 @@ fn names<B>(parts: &Parts, request: &mut Request<B>) -> (Context, Told) {
     (context, told)
 }
 
-fn request_id<B>(naming: &Naming, peer: Peer, request: &Request<B>) -> RequestId {
+fn request_id<B>(
+    naming: &Naming,
+    peer: Peer,
+    request: &Request<B>,
+    number: impl FnOnce(&Rng) -> u128,
+) -> RequestId {
     let read = if naming.accept_from.trusts(peer) {
         RequestId::read(request.headers(), &naming.header)
     } else {
         None
     };
-    read.unwrap_or_else(|| RequestId::generate(&naming.rng))
+    read.unwrap_or_else(|| RequestId::numbered(number(&naming.rng)))
 }
 
-fn trace<B>(tracing: &Tracing, peer: Peer, request: &Request<B>) -> TraceContext {
+fn trace<B>(
+    tracing: &Tracing,
+    peer: Peer,
+    request: &Request<B>,
+    number: impl FnOnce(&Rng) -> u128,
+) -> TraceContext {
     let read = if tracing.accept_from.trusts(peer) { TraceContext::of(request.headers()) } else { None };
     match read {
         Some(Ok(parent)) => parent.child(&tracing.rng),
         // What cannot be read is as good as none, says the specification.
         Some(Err(_)) | None => {
             let sampled = tracing.rng.unit() < tracing.sample.as_f64();
-            TraceContext::start(&tracing.rng).sampled(sampled)
+            TraceContext::numbered(number(&tracing.rng), &tracing.rng).sampled(sampled)
         }
     }
 }
