@@ -1,7 +1,7 @@
 //! Connections over HTTP/2: how many, for how long, and what they say of requests that failed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -200,6 +200,48 @@ async fn streams(peer: &mut DuplexStream, mut wanted: usize) {
             wanted -= 1;
         }
     }
+}
+
+/// The kinds of frames, and the one setting, that say what may be sent unread (RFC 9113, sections 6.5.2 and 6.9).
+const HEADERS: u8 = 1;
+const SET: u8 = 4;
+const UPDATE: u8 = 8;
+const FIRST_WINDOW: u16 = 4;
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_send_two_mebibytes_of_a_stream_and_five_in_all_before_they_are_read() {
+    // What the standard begins with.
+    let said = Arc::new(Mutex::new((65_535, 65_535)));
+    let hears = Arc::clone(&said);
+    let net = Net::new(TURN, move |_, mut peer| {
+        let hears = Arc::clone(&hears);
+        async move {
+            peer.read_exact(&mut [0; 24]).await.unwrap();
+            peer.write_all(&SETTINGS).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                peer.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                let mut payload = vec![0; length];
+                peer.read_exact(&mut payload).await.unwrap();
+                let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four"));
+                let mut windows = hears.lock().unwrap();
+                match head[3] {
+                    SET => {
+                        let first = payload.chunks(6).find(|entry| entry[..2] == FIRST_WINDOW.to_be_bytes());
+                        windows.0 = first.map_or(windows.0, |entry| number(&entry[2..]));
+                    }
+                    UPDATE if head[5..] == [0; 4] => windows.1 += number(&payload),
+                    HEADERS => break,
+                    _ => {}
+                }
+            }
+            sleep(SECOND * 60).await;
+        }
+    });
+    let client = net.client(settings());
+    timeout(SECOND, client.get(URI).send()).await.expect_err("there is no answer");
+    assert_eq!(*said.lock().unwrap(), (2 << 20, 5 << 20));
 }
 
 #[tokio::test(start_paused = true)]
