@@ -13,6 +13,8 @@ mod pages;
 mod prose;
 #[path = "shape/rules.rs"]
 mod rules;
+#[path = "shape/setters.rs"]
+mod setters;
 #[path = "shape/source.rs"]
 mod source;
 
