@@ -195,3 +195,8 @@ pub mod guide;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Those of the changelog.
+#[cfg(doctest)]
+#[doc = include_str!("../CHANGELOG.md")]
+struct Changelog;

@@ -5,10 +5,16 @@
 
 #[path = "shape/defaults.rs"]
 mod defaults;
+#[path = "shape/design.rs"]
+mod design;
 #[path = "shape/pages.rs"]
 mod pages;
+#[path = "shape/prose.rs"]
+mod prose;
 #[path = "shape/rules.rs"]
 mod rules;
+#[path = "shape/setters.rs"]
+mod setters;
 #[path = "shape/source.rs"]
 mod source;
 
@@ -347,7 +353,9 @@ fn prose() -> Vec<Source> {
             file
         }));
     }
-    found.extend(["README.md", "CHANGELOG.md", "Cargo.toml"].map(|name| Source::new(name, &read(name))));
+    found.extend(
+        ["README.md", "CHANGELOG.md", "SECURITY.md", "Cargo.toml"].map(|name| Source::new(name, &read(name))),
+    );
     found.retain(|file| !file.path.starts_with("tests/shape"));
     found
 }
@@ -902,6 +910,17 @@ fn every_default_is_on_its_page_as_it_is_in_the_code() {
 }
 
 #[test]
+fn no_type_of_settings_is_left_out_of_the_page_of_defaults() {
+    let this = read("tests/shape/defaults.rs");
+    let source: String = library().iter().map(Source::code).collect();
+    assert_none(&defaults::overlooked(&source, &this));
+    assert_eq!(
+        defaults::overlooked("pub struct NewSettings {\npub struct RetrySettings {\n", &this).len(),
+        1
+    );
+}
+
+#[test]
 fn a_default_that_is_wrong_unread_or_missing_is_seen() {
     let page = "## Settings\n|a|b|\n|-|-|\n| retry `attempts` | 4 |\n| retry `replay_cap` | much |\n| x | 1 |\n# next";
     let rows = defaults::rows(page, "## Settings");
@@ -981,7 +1000,7 @@ fn a_claim_names_a_test_that_exists() {
     let functions = functions();
     let mut named = 0;
     let pages = files("docs", "md").into_iter().map(|page| format!("docs/{}", page.path));
-    for page in pages.chain(["README.md", "CHANGELOG.md"].map(str::to_owned)) {
+    for page in pages.chain(["README.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned)) {
         let text = read(&page);
         for name in tests_named_in(&text) {
             named += 1;

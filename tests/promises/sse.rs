@@ -11,7 +11,7 @@ use http_body::Frame;
 use stonework::base::{BoxError, Deadline, Elapsed, Kind, Phase, Rng};
 use stonework::client::Client;
 use stonework::sse::{EventParser, EventSource, EventSourceSettings, EventTooLarge, NotAStream, ServerEvent};
-use stonework::testing::{Reaction, ScriptedServer, in_order, respond};
+use stonework::testing::{Reaction, Scripted, ScriptedServer, Step, Strict, in_order, respond};
 use stonework::timeout::TimeoutLayer;
 use stonework::{Body, Error};
 use tokio::time::{Instant, sleep, timeout};
@@ -375,4 +375,27 @@ async fn over_sockets_the_client_goes_on_where_the_stream_broke_off() {
     for (name, value) in [("accept", "text/event-stream"), ("cache-control", "no-store"), ("x-who", "me")] {
         assert_eq!(header(name), [value; 6], "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_is_made_ready_for_each_request_and_a_source_that_is_dropped_leaves_nothing() {
+    let script = Scripted::<Request<Body>, _>::script(|call, _| match call {
+        1 | 2 => Step::Answer(response(200, "text/event-stream", "data: it\n\n".into())),
+        _ => Step::Hang,
+    });
+    let strict = Strict::new(script).capacity(1).pending_first(2);
+    let ledger = strict.ledger();
+    let uri = Uri::from_static("http://feed.test/");
+    let mut source = EventSource::<_, Body>::new(strict, uri).rng(Rng::seeded(1));
+    // Each stream ends after one event.
+    for _ in 0..2 {
+        let event = source.next().await.expect("no end").expect("no error");
+        assert_eq!(event.data(), "it");
+    }
+    // Longer than any pause between streams, and shorter than an answer is waited for.
+    timeout(5 * SECOND, source.next()).await.expect_err("the third hangs");
+    assert_eq!((ledger.calls(), ledger.polls(), ledger.in_flight()), (3, 9, 1), "calls, polls, in flight");
+    drop(source);
+    assert_eq!((ledger.in_flight(), ledger.dropped()), (0, 1), "in flight, dropped");
+    ledger.assert_settled();
 }

@@ -12,6 +12,7 @@ use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy}
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Kind, Ratio};
 use stonework::breaker::BreakerSettings;
 use stonework::client::ClientSettings;
+use stonework::coalesce::CoalesceSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
 use stonework::health::{HealthSettings, ProberSettings};
@@ -22,6 +23,7 @@ use stonework::oauth::TokenSettings;
 use stonework::pool::PoolSettings;
 use stonework::retry::{ResumeSettings, RetryCosts, RetrySettings};
 use stonework::server::ServerSettings;
+use stonework::sse::EventSourceSettings;
 use stonework::timeout::BodyLimits;
 
 /// More than zero, to the nanosecond, and up to some years.
@@ -589,6 +591,22 @@ fn what_is_impossible_in_a_file_is_refused_by_the_name_of_the_field() {
         (r#"{ "ttl": "1s" }"#, "`ttl`"),
     ] {
         let message = refused::<IntrospectSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "ignored_headers": ["not a header"] }"#, "`ignored_headers`"),
+        (r#"{ "max_body": "all" }"#, "all"),
+        (r#"{ "max": 1 }"#, "`max`"),
+    ] {
+        let message = refused::<CoalesceSettings>(text);
+        assert!(message.contains(named), "{text}: {message}");
+    }
+    for (text, named) in [
+        (r#"{ "attempts": 0 }"#, "`attempts`"),
+        (r#"{ "idle_timeout": 30 }"#, "250ms"),
+        (r#"{ "reconnect": "1s" }"#, "`reconnect`"),
+    ] {
+        let message = refused::<EventSourceSettings>(text);
         assert!(message.contains(named), "{text}: {message}");
     }
     for (text, named) in [

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stonework::balance::{BalancerSettings, OutlierSettings, Pick, WhenUnhealthy};
 use stonework::base::{Backoff, BudgetSettings, Jitter, KeyFormat, Ratio, TimeoutHeader, TrustedPeers};
 use stonework::breaker::BreakerSettings;
-use stonework::client::ClientSettings;
+use stonework::client::{ClientSettings, UpstreamSettings};
 use stonework::coalesce::CoalesceSettings;
 use stonework::connect::{DiscoverySettings, TcpSettings};
 use stonework::fallback::FallbackSettings;
@@ -50,6 +50,7 @@ pub(crate) fn wrong(rows: &[Row]) -> Complaints {
 /// Settings of the code (the names in a `Debug` of them) that have no row.
 pub(crate) fn missing(rows: &[Row]) -> Complaints {
     let settings = [
+        ("adaptive", format!("{:#?}", AdaptiveSettings::new())),
         ("balancer", format!("{:#?}", BalancerSettings::new())),
         ("outliers", format!("{:#?}", OutlierSettings::new())),
         ("breaker", format!("{:#?}", BreakerSettings::new())),
@@ -78,6 +79,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         ("events", format!("{:#?}", EventSourceSettings::new())),
         ("shared limit", format!("{:#?}", SharedLimitSettings::new())),
         ("throttle", format!("{:#?}", ThrottleSettings::new())),
+        ("upstream", format!("{:#?}", UpstreamSettings::new())),
     ];
     // Settings within settings have rows of their own.
     let nested = [
@@ -92,6 +94,7 @@ pub(crate) fn missing(rows: &[Row]) -> Complaints {
         "client `fallback`",
         "client `retry`",
         "hedge `budget`",
+        "upstream `balancer`",
     ];
     let fields = settings.iter().flat_map(|(owner, debug)| {
         let own = debug.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
@@ -440,6 +443,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `server_quotas`" => value == "off" && format!("{client:?}").contains("server_quotas: false"),
         "client `upstreams`" => value == "none" && format!("{client:?}").contains("upstreams: {}"),
+        "upstream `members`" => {
+            value == "none" && UpstreamSettings::new().members([""; 0]) == UpstreamSettings::new()
+        }
         "client `throttle`" => value == "off" && format!("{client:?}").contains("throttle: None"),
         "client `rate_limit`" => value == "off" && format!("{client:?}").contains("rate_limit: None"),
         "client `decompression`" => value == "off" && client.clone().without_decompression() == client,
@@ -486,6 +492,27 @@ fn bytes(text: &str) -> Option<usize> {
         _ => None,
     }
 }
+
+/// Types of settings in a source text, by their names, that `missing` does not look at.
+pub(crate) fn overlooked(source: &str, this: &str) -> Complaints {
+    let looked_at =
+        this.split("fn missing(").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let ends = ["Settings", "Limits", "Costs"];
+    let names =
+        source.lines().filter_map(|line| line.strip_prefix("pub struct ")?.split([' ', '<', '(']).next());
+    let settings = names.filter(|name| ends.iter().any(|end| name.ends_with(end)));
+    let left_out = settings.filter(|name| {
+        let excused = WITHOUT_DEFAULTS.iter().any(|(other, _)| other == name);
+        !excused && !looked_at.contains(&format!("{name}::"))
+    });
+    left_out.map(|name| format!("{name}: its defaults are not compared with the page")).collect()
+}
+
+/// Types of settings that have no value until somebody says one: name, why.
+const WITHOUT_DEFAULTS: &[(&str, &str)] = &[
+    ("ConcurrencySettings", "the limit itself has to be said, and there is no queue until that is said"),
+    ("Costs", "a limit with a function that says what a call costs"),
+];
 
 /// Rows whose last cell names no test of the tree.
 pub(crate) fn unheld(rows: &[Row], has_test: impl Fn(&str) -> bool) -> Complaints {

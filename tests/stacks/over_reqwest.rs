@@ -66,6 +66,15 @@ async fn reqwests_own_limits_of_time_are_timeouts_that_prove_nothing() {
 }
 
 #[tokio::test]
+async fn a_call_over_reqwest_that_is_dropped_closes_its_connection() {
+    let server = ScriptedServer::silent().await;
+    let call = tokio::spawn(built().oneshot(post(server.uri("/").to_string())));
+    server.wait_until("the request has come", |server| server.seen().len() == 1).await;
+    call.abort();
+    server.wait_until("the connection is closed", |server| server.open() == 0).await;
+}
+
+#[tokio::test]
 async fn a_body_that_fails_with_the_error_of_another_call_does_not_speak_for_this_one() {
     let error = built().oneshot(post(nobody().await)).await.expect_err("nobody listens");
     assert_eq!(told(&error), (Kind::Connect, Delivery::NotSent));

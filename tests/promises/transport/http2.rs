@@ -202,6 +202,48 @@ async fn streams(peer: &mut DuplexStream, mut wanted: usize) {
     }
 }
 
+/// The kinds of frames, and the one setting, that say what may be sent unread (RFC 9113, sections 6.5.2 and 6.9).
+const HEADERS: u8 = 1;
+const SET: u8 = 4;
+const UPDATE: u8 = 8;
+const FIRST_WINDOW: u16 = 4;
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_send_two_mebibytes_of_a_stream_and_five_in_all_before_they_are_read() {
+    // Of a stream, and of the connection; both begin with what the standard says.
+    let said = Arc::new([65_535, 65_535].map(AtomicUsize::new));
+    let hears = Arc::clone(&said);
+    let net = Net::new(TURN, move |_, mut peer| {
+        let hears = Arc::clone(&hears);
+        async move {
+            peer.read_exact(&mut [0; 24]).await.unwrap();
+            peer.write_all(&SETTINGS).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                peer.read_exact(&mut head).await.unwrap();
+                let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+                let mut payload = vec![0; number(&head[..3])];
+                peer.read_exact(&mut payload).await.unwrap();
+                match head[3] {
+                    SET => {
+                        let first = payload.chunks(6).find(|entry| entry[..2] == FIRST_WINDOW.to_be_bytes());
+                        first.inspect(|entry| hears[0].store(number(&entry[2..]), Ordering::SeqCst));
+                    }
+                    UPDATE if head[5..] == [0; 4] => {
+                        _ = hears[1].fetch_add(number(&payload), Ordering::SeqCst)
+                    }
+                    HEADERS => break,
+                    _ => {}
+                }
+            }
+            sleep(SECOND * 60).await;
+        }
+    });
+    let client = net.client(settings());
+    timeout(SECOND, client.get(URI).send()).await.expect_err("there is no answer");
+    assert_eq!([&said[0], &said[1]].map(|window| window.load(Ordering::SeqCst)), [2 << 20, 5 << 20]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_goodbye_proves_of_the_streams_beyond_its_last_that_they_were_not_processed_and_of_no_other() {
     for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM] {

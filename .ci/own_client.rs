@@ -1,4 +1,4 @@
-//! Runs the README's first snippet, as a crate of its own would: against a server that answers 503 once, then 200.
+//! Runs the README's snippet over a client of one's own, as a crate of its own would: against a server that answers 503 once, then 200.
 //! `.ci/run` builds this outside the tree, on the packaged crate with its default features.
 
 use std::io::{Read, Write};
@@ -24,5 +24,5 @@ async fn main() {
     let status = fetch(uri).await.expect("an answer");
     server.join().expect("two requests");
     assert_eq!(status, 200);
-    println!("the README's first snippet met a 503, asked again, and was answered {status}");
+    println!("the README's snippet over hyper-util's client met a 503, asked again, and was answered {status}");
 }
