@@ -14,6 +14,7 @@ mod report;
 mod rows;
 mod scaling;
 mod server;
+mod stack;
 mod table;
 mod targets;
 mod wrapped;

@@ -29,10 +29,11 @@ pub(crate) enum Comparison {
     Jwt,
     Balance,
     Hedge,
+    Stack,
 }
 
 impl Comparison {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Overhead,
         Self::Breaker,
         Self::Limit,
@@ -41,6 +42,7 @@ impl Comparison {
         Self::Jwt,
         Self::Balance,
         Self::Hedge,
+        Self::Stack,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,13 +55,14 @@ impl Comparison {
             Self::Jwt => "jwt",
             Self::Balance => "balance",
             Self::Hedge => "hedge",
+            Self::Stack => "stack",
         }
     }
 
     /// Each row is measured in both.
     pub(crate) fn cases(self) -> [&'static str; 2] {
         match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance | Self::Hedge => POLLS,
+            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance | Self::Hedge | Self::Stack => POLLS,
             Self::Decision => DECISIONS,
             Self::Pool => CARE,
             Self::Jwt => SIGNED,
@@ -75,7 +78,8 @@ impl Comparison {
             | Self::Pool
             | Self::Jwt
             | Self::Balance
-            | Self::Hedge => 2_000,
+            | Self::Hedge
+            | Self::Stack => 2_000,
             // A nanosecond each, without a limiter.
             Self::Decision => 20_000,
         }
@@ -92,6 +96,7 @@ impl Comparison {
             Self::Jwt => crate::jwt::rows(case),
             Self::Balance => crate::balance::rows(waits),
             Self::Hedge => crate::hedge::rows(waits),
+            Self::Stack => crate::stack::rows(waits),
         }
     }
 }

@@ -94,8 +94,6 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
         }
         let tower_timeout = tower::timeout::TimeoutLayer::new(LIMIT);
         let tower_retry = tower::retry::RetryLayer::new(Never);
-        let limiter =
-            || tower_resilience_timelimiter::TimeLimiterLayer::builder().timeout_duration(LIMIT).build();
         let (deadline, attempt) = (TimeoutLayer::new(LIMIT), AttemptTimeoutLayer::new(LIMIT));
 
         add!("bare", Bare, None, no_op);
@@ -148,7 +146,12 @@ fn requests() -> [(&'static str, Request<Content>); 3] {
     [(NO_HEADERS, plain), (FOUR_HEADERS, headed), (OPTIONS, optional)]
 }
 
-fn resilience_retry() -> tower_resilience_retry::RetryLayer<Request<Content>, Response<Content>, Broken> {
+pub(crate) fn limiter() -> tower_resilience_timelimiter::TimeLimiterLayer {
+    tower_resilience_timelimiter::TimeLimiterLayer::builder().timeout_duration(LIMIT).build()
+}
+
+pub(crate) fn resilience_retry<E>()
+-> tower_resilience_retry::RetryLayer<Request<Content>, Response<Content>, E> {
     tower_resilience_retry::RetryLayer::builder().max_attempts(3).build()
 }
 
@@ -254,7 +257,7 @@ impl<S: Service<Request<Content>>> Service<Request<Content>> for Copying<S> {
 
 /// tower's policy that copies the request and never sends it again.
 #[derive(Clone)]
-struct Never;
+pub(crate) struct Never;
 
 impl<Res, E> tower::retry::Policy<Request<Content>, Res, E> for Never {
     type Future = std::future::Ready<()>;

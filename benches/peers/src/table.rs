@@ -10,7 +10,7 @@ use crate::rows::Kind;
 impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut table = match self.comparison {
-            Comparison::Overhead | Comparison::Hedge => self.overhead(),
+            Comparison::Overhead | Comparison::Hedge | Comparison::Stack => self.overhead(),
             Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
             Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
             Comparison::Decision => self.shared("that ask one limiter", "limiter"),
@@ -115,7 +115,9 @@ impl Report {
         });
         match self.comparison {
             Comparison::Jwt => {}
-            Comparison::Overhead | Comparison::Hedge => cost["times_tower"] = json!(self.ratio(line, case)),
+            Comparison::Overhead | Comparison::Hedge | Comparison::Stack => {
+                cost["times_tower"] = json!(self.ratio(line, case))
+            }
             Comparison::Breaker
             | Comparison::Limit
             | Comparison::Decision

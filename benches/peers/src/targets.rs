@@ -7,11 +7,15 @@ use crate::pool::queue;
 use crate::report::Report;
 use crate::rows::{Kind, STACK, TOWER_BOTH};
 use crate::server::{self, Host, Http};
+use crate::stack;
 
 /// Differences below this many nanoseconds are noise.
 const NOISE: f64 = 25.0;
 /// How much more than tower's timeout and retry our deadline, retry and attempt timeout may cost.
 const TARGET: f64 = 1.15;
+/// How much a whole client's stack may cost, by tower's four layers without a breaker, and by tower-resilience's.
+const ALL: f64 = 1.2;
+const ALL_RESILIENCE: f64 = 0.3;
 /// How well a breaker or a balancer that two threads share has to scale, beside the bare call.
 const SCALING: f64 = 0.8;
 /// How much more than a semaphore and a vector our pool may cost where nobody waits.
@@ -37,6 +41,7 @@ impl Report {
         [
             self.allocations(),
             self.stacks(),
+            self.whole_stacks(),
             self.breakers(),
             self.limits(),
             self.pools(),
@@ -76,6 +81,22 @@ impl Report {
             let (head, case, ours) = (ours.head, self.comparison.cases()[case], ours.costs[case].nanos);
             if ours > TARGET * theirs && ours - theirs > NOISE {
                 missed.push(format!("{STACK}, {head}, {case}: {ours:.0} ns > {TARGET} × {theirs:.0} ns"));
+            }
+        }
+        missed
+    }
+
+    fn whole_stacks(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for ours in self.lines.iter().filter(|line| line.name == stack::OURS) {
+            for (peer, most) in [(stack::TOWER, ALL), (stack::RESILIENCE, ALL_RESILIENCE)] {
+                let theirs = self.line(ours.head, peer).expect("the peer's row");
+                for (case, name) in self.comparison.cases().iter().enumerate() {
+                    let times = ours.costs[case].nanos / theirs.costs[case].nanos;
+                    if times > most {
+                        missed.push(format!("the whole stack, {name}: {times:.2} times {peer} > {most}"));
+                    }
+                }
             }
         }
         missed
