@@ -11,8 +11,7 @@ use tower::{Layer, ServiceExt};
 
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use super::served::{self, PEERS, Well};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 fn rate(quota: Quota) -> RateLimitLayer {
     RateLimitLayer::new(quota).expect("a valid quota")

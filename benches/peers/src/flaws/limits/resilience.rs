@@ -10,8 +10,7 @@ use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer};
 
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 /// The defaults, but that nobody waits: a fixed window.
 fn rate(calls: usize, period: Duration) -> RateLimiterConfigBuilder {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use stonework::pool::PoolSettings;
 
 use super::kit::{self, Scripted};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 use crate::pool::kit::{By, Ours, Things};
 
 fn pool<T: Things>(things: &T, settings: PoolSettings) -> Ours<T> {

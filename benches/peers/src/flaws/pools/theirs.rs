@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::kit::{self, Scripted};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 use crate::pool::kit::{Bb8, By, Deadpool, Mobc, Numbers};
 
 fn bb8(things: &Scripted, max: u32) -> Bb8<Scripted> {
