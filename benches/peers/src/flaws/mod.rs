@@ -4,14 +4,19 @@
 mod breakers;
 mod limits;
 mod pools;
+mod retries;
 
 use std::process::ExitCode;
 
 use tokio::time::Instant;
 
 /// What can be asked for by one name.
-const GROUPS: &[(&str, &[Case])] =
-    &[("breaker", breakers::CASES), ("limit", limits::CASES), ("pool", pools::CASES)];
+const GROUPS: &[(&str, &[Case])] = &[
+    ("breaker", breakers::CASES),
+    ("limit", limits::CASES),
+    ("pool", pools::CASES),
+    ("retry", retries::CASES),
+];
 
 /// What a run came to.
 pub(crate) struct Found {
