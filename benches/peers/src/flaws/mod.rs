@@ -5,6 +5,7 @@ mod breakers;
 mod limits;
 mod pools;
 mod retries;
+mod wires;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("limit", limits::CASES),
     ("pool", pools::CASES),
     ("retry", retries::CASES),
+    ("wire", wires::CASES),
 ];
 
 /// What a run came to.
@@ -97,5 +99,5 @@ fn version(package: &str) -> &'static str {
 
 /// Runs a case on a runtime of its own, with the real clock: peers read the system's.
 fn block_on<T>(case: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(case)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(case)
 }
