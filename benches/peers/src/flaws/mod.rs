@@ -2,9 +2,12 @@
 //! error.
 
 mod breakers;
+mod endpoints;
 mod limits;
 mod pools;
 mod retries;
+mod sharing;
+mod times;
 mod wires;
 
 use std::process::ExitCode;
@@ -13,10 +16,13 @@ use tokio::time::Instant;
 
 /// What can be asked for by one name.
 const GROUPS: &[(&str, &[Case])] = &[
+    ("balance", endpoints::CASES),
     ("breaker", breakers::CASES),
     ("limit", limits::CASES),
     ("pool", pools::CASES),
     ("retry", retries::CASES),
+    ("share", sharing::CASES),
+    ("time", times::CASES),
     ("wire", wires::CASES),
 ];
 
