@@ -8,6 +8,7 @@ mod pools;
 mod retries;
 mod sharing;
 mod times;
+mod tokens;
 mod wires;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("retry", retries::CASES),
     ("share", sharing::CASES),
     ("time", times::CASES),
+    ("token", tokens::CASES),
     ("wire", wires::CASES),
 ];
 
