@@ -22,6 +22,8 @@ pub(super) enum Endpoint {
     Works,
     /// It fails at once.
     Broken,
+    /// It never becomes ready.
+    Hangs,
 }
 
 impl Endpoint {
@@ -38,6 +40,7 @@ impl Service<Request<Content>> for Endpoint {
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match self {
             Self::FailsOnce(fails) if fails.swap(false, Ordering::Relaxed) => Poll::Ready(Err(Broken)),
+            Self::Hangs => Poll::Pending,
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -52,6 +55,7 @@ impl Service<Request<Content>> for Endpoint {
                     Ok(Response::default())
                 }
                 Self::Broken => Err(Broken),
+                Self::Hangs => unreachable!("it was not ready"),
             }
         })
     }
@@ -91,6 +95,11 @@ where
         calls.spawn(async { call.await.is_ok() });
     }
     failed + calls.join_all().await.into_iter().filter(|ended| !ended).count()
+}
+
+/// Three, of which one hangs.
+pub(super) fn three() -> impl Iterator<Item = Endpoint> {
+    (0..3).map(|at| if at == 1 { Endpoint::Hangs } else { Endpoint::Works })
 }
 
 /// Ten, of which one is broken.

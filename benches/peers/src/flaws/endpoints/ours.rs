@@ -37,3 +37,11 @@ pub(super) fn black_hole() -> Found {
         Found::new(failed <= 20 && alone < 100, format!("{failed} (if no outlier is left out: {alone})"))
     })
 }
+
+pub(super) fn stalled() -> Found {
+    block_on(async {
+        let by_turns = BalancerSettings::new().pick(Pick::WeightedRoundRobin);
+        let answered = kit::answered(over(kit::three(), by_turns)).await;
+        Found::new(answered == 20, answered.to_string())
+    })
+}

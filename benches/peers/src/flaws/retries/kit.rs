@@ -19,8 +19,16 @@ use crate::rows::{Broken, Content, plain};
 #[derive(Clone, Default)]
 pub(super) struct Down(Arc<Mutex<Came>>);
 
+impl Down {
+    /// It fails each call at first only.
+    pub(super) fn at_first() -> Self {
+        Self(Arc::new(Mutex::new(Came { answers_again: true, ..Came::default() })))
+    }
+}
+
 #[derive(Default)]
 struct Came {
+    answers_again: bool,
     calls: HashSet<u32>,
     again: Vec<Instant>,
 }
@@ -40,10 +48,11 @@ impl Service<Request<Content>> for Down {
     fn call(&mut self, request: Request<Content>) -> Self::Future {
         let mut came = self.0.lock().expect("nobody panics with it");
         let Number(call) = request.extensions().get().copied().expect("calls are numbered");
-        if !came.calls.insert(call) {
+        let is_again = !came.calls.insert(call);
+        if is_again {
             came.again.push(Instant::now());
         }
-        ready(Err(Broken))
+        ready(if is_again && came.answers_again { Ok(Response::default()) } else { Err(Broken) })
     }
 }
 
@@ -91,7 +100,8 @@ pub(super) const CALLS: u32 = 1_000;
 pub(super) async fn down(service: impl Client, down: &Down) -> (usize, Duration) {
     let start = Instant::now();
     for call in 0..CALLS {
-        assert!(service.clone().oneshot(numbered(call)).await.is_err(), "it is down");
+        // Whether it is answered is not what is asked here.
+        let _ = service.clone().oneshot(numbered(call)).await;
     }
     let came = down.0.lock().expect("nobody panics with it");
     (came.calls.len() + came.again.len(), start.elapsed())

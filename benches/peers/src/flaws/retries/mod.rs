@@ -33,6 +33,13 @@ pub(super) const CASES: &[Case] = &[
         ours: ours::unlimited,
     },
     Case {
+        name: "ratio-resilience",
+        peer: RETRY,
+        did: "1000 calls to a service that fails each at first and not again, a budget as it comes: how many requests it gets",
+        theirs: resilience::ratio,
+        ours: ours::ratio,
+    },
+    Case {
         name: "percent-tower",
         peer: TOWER,
         did: "a budget of 40 / 60 / 75 % and 1000 calls, each of which wants one retry: how many get it",

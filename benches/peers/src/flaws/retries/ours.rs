@@ -23,9 +23,17 @@ pub(super) fn together() -> Found {
 }
 
 pub(super) fn unlimited() -> Found {
+    on_a_budget(Down::default())
+}
+
+pub(super) fn ratio() -> Found {
+    on_a_budget(Down::at_first())
+}
+
+fn on_a_budget(down: Down) -> Found {
     block_on(async {
         let pauses = Backoff::constant(Duration::from_millis(1)).expect("a valid pause");
-        let (down, layer) = (Down::default(), RetryLayer::from(RetrySettings::new().backoff(pauses)));
+        let layer = RetryLayer::from(RetrySettings::new().backoff(pauses));
         let (requests, took) = kit::down(layer.layer(down.clone()), &down).await;
         // One for ten calls, ten to begin with, and one a second.
         let most = CALLS as usize * 11 / 10 + 10 + 1 + took.as_secs() as usize;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tower::Layer;
-use tower_resilience_retry::{RetryConfigBuilder, RetryLayer};
+use tower_resilience_retry::{RetryBudgetBuilder, RetryConfigBuilder, RetryLayer};
 
 use super::kit::{self, Down, FIRST_PAUSE};
 use crate::flaws::{Found, block_on};
@@ -31,5 +31,15 @@ pub(super) fn unlimited() -> Found {
         let (down, layer) = (Down::default(), builder().fixed_backoff(Duration::from_millis(1)).build());
         let (requests, _) = kit::down(layer.layer(down.clone()), &down).await;
         Found::new(requests == 3_000, requests.to_string())
+    })
+}
+
+pub(super) fn ratio() -> Found {
+    block_on(async {
+        let budget = RetryBudgetBuilder::new().token_bucket().build().expect("the defaults");
+        let layer = builder().fixed_backoff(Duration::from_millis(1)).budget(budget).build();
+        let down = Down::at_first();
+        let (requests, _) = kit::down(layer.layer(down.clone()), &down).await;
+        Found::new(requests == 2_000, requests.to_string())
     })
 }

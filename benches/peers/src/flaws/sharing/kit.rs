@@ -144,3 +144,35 @@ pub(super) async fn served<F: Future<Output = bool> + Send + 'static>(get: impl 
     }
     both.join_all().await.into_iter().filter(|served| matches!(served, Ok(true))).count()
 }
+
+/// Fails once to become ready, and is well from then on. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct FailsOnce(Arc<AtomicU32>);
+
+impl Service<Request<Content>> for FailsOnce {
+    type Response = Response<Content>;
+    type Error = Broken;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, Broken>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let is_first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+        Poll::Ready(if is_first { Err(Broken) } else { Ok(()) })
+    }
+
+    fn call(&mut self, _: Request<Content>) -> Self::Future {
+        Box::pin(async { Ok(Response::default()) })
+    }
+}
+
+/// Twenty calls, each by a task of its own, one after the other: how many are answered.
+pub(super) async fn answered(service: impl Caller) -> usize {
+    let mut answered = 0;
+    for _ in 0..20 {
+        let call = tokio::spawn(service.clone().oneshot(request(Method::GET)));
+        answered += usize::from(call.await.expect("no panic").is_ok());
+    }
+    answered
+}
+
+/// A rate that is not met.
+pub(super) const RATE: u32 = 1_000;

@@ -3,14 +3,23 @@
 mod kit;
 mod ours;
 mod resilience;
+mod tower;
 
 use super::Case;
 
+const TOWER: &str = "tower";
 const COALESCE: &str = "tower-resilience-coalesce";
 const OUTLIER: &str = "tower-resilience-outlier";
 const RECONNECT: &str = "tower-resilience-reconnect";
 
 pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "dead-buffer",
+        peer: TOWER,
+        did: "tasks share a rate limit (tower's has no clone, so it stands in a Buffer), and below it something fails to become ready once: how many of 20 calls are answered",
+        theirs: tower::buffer,
+        ours: ours::buffer,
+    },
     Case {
         name: "spin-coalesce",
         peer: COALESCE,

@@ -6,14 +6,23 @@ use http::Method;
 use stonework::base::{Backoff, CircuitState};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::coalesce::CoalesceLayer;
+use stonework::limit::{Quota, RateLimitLayer};
 use stonework::pool::{Pool, PoolSettings};
 use stonework::retry::{RetryLayer, RetrySettings};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
-use super::kit::{self, Backend, CONNECTS, Does, TAKES};
+use super::kit::{self, Backend, CONNECTS, Does, FailsOnce, RATE, TAKES};
 use crate::flaws::{Found, block_on};
 use crate::pool::kit::{Broken, By, Things};
+
+pub(super) fn buffer() -> Found {
+    block_on(async {
+        let rate = RateLimitLayer::new(Quota::per_second(RATE)).expect("a valid quota");
+        let answered = kit::answered(rate.layer(FailsOnce::default())).await;
+        Found::new(answered == 19, answered.to_string())
+    })
+}
 
 pub(super) fn spin_coalesce() -> Found {
     block_on(async {

@@ -18,6 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::rows::Content;
 
+/// As many requests are taken on a connection of HTTP/2 at once.
+const STREAMS: u32 = 5;
+
 /// Answers over both versions, and counts.
 #[derive(Clone)]
 pub(super) struct Host {
@@ -41,7 +44,8 @@ impl Host {
                 let host = serving.clone();
                 tokio::spawn(async move {
                     let answers = service_fn(move |_: Request<Incoming>| host.clone().answer());
-                    let wire = auto::Builder::new(TokioExecutor::new());
+                    let mut wire = auto::Builder::new(TokioExecutor::new());
+                    wire.http2().max_concurrent_streams(STREAMS);
                     // Whoever calls may go away.
                     let _ = wire.serve_connection(TokioIo::new(stream), answers).await;
                 });
@@ -83,20 +87,35 @@ impl Host {
 /// Connects to the host, slowly, and counts how often that was begun.
 #[derive(Clone)]
 pub(super) struct Slowly {
-    pub(super) host: SocketAddr,
+    host: Option<SocketAddr>,
     begun: Arc<AtomicU32>,
 }
 
 impl Slowly {
     pub(super) fn to(host: &Host) -> Self {
-        Self { host: host.address, begun: Arc::default() }
+        Self { host: Some(host.address), begun: Arc::default() }
+    }
+
+    /// It fails in the end.
+    pub(super) fn in_vain() -> Self {
+        Self { host: None, begun: Arc::default() }
     }
 
     pub(super) async fn connect(self) -> std::io::Result<TcpStream> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(300)).await;
-        TcpStream::connect(self.host).await
+        match self.host {
+            Some(host) => TcpStream::connect(host).await,
+            None => Err(std::io::Error::other(WHY)),
+        }
     }
+}
+
+const WHY: &str = "the cable is cut";
+
+/// Whether it says why it could not be connected.
+pub(super) fn says_why(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.to_string().contains(WHY))
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -126,6 +145,17 @@ where
     }
     let ended = all.join_all().await;
     ended.into_iter().filter(|answered| matches!(answered, Ok(true))).count()
+}
+
+/// A call, by which the host becomes known, and then twenty at once: how many connections there are, and when all are answered.
+pub(super) async fn streams<F>(host: &Host, call: impl Fn() -> F) -> (u32, Duration)
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    assert!(call().await, "the host is well");
+    let start = Instant::now();
+    assert_eq!(many(20, call).await, 20, "there is time enough");
+    (host.connections(), start.elapsed())
 }
 
 pub(super) const HEAD: Duration = Duration::from_millis(300);

@@ -19,11 +19,25 @@ pub(super) const CASES: &[Case] = &[
         ours: ours::dial,
     },
     Case {
+        name: "why-hyper-util",
+        peer: HYPER_UTIL,
+        did: "HTTP/2, connecting fails after 300 ms; 5 calls at once: how many of them are told why",
+        theirs: theirs::why,
+        ours: ours::why,
+    },
+    Case {
         name: "dials-hyper-util",
         peer: HYPER_UTIL,
         did: "HTTP/1.1, 8 connections to the host wanted, 50 calls at once that take 50 ms: how many connections the host sees",
         theirs: theirs::dials,
         ours: ours::dials,
+    },
+    Case {
+        name: "streams-hyper-util",
+        peer: HYPER_UTIL,
+        did: "HTTP/2, a host that takes 5 requests on a connection; 20 at once that take 100 ms: how many connections, and when all are answered",
+        theirs: theirs::streams,
+        ours: ours::streams,
     },
     Case {
         name: "at-once-reqwest",

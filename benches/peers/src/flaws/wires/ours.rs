@@ -13,11 +13,27 @@ use crate::flaws::{Found, block_on};
 async fn without_the_first(settings: ClientSettings) -> usize {
     let host = Host::start(Duration::ZERO, 0).await;
     let slowly = Slowly::to(&host);
-    let connects = slowly.clone();
-    let transport = connect_fn(move |_: Target| connects.clone().connect());
-    let connector = Connector::builder().transport(transport).build().expect("valid settings");
-    let client = Client::builder().settings(settings).connector(connector).build().expect("valid settings");
+    let client = over(slowly.clone(), settings);
     kit::without_the_first(&slowly, || get(&client, &host)).await
+}
+
+fn over(slowly: Slowly, settings: ClientSettings) -> Client {
+    let transport = connect_fn(move |_: Target| slowly.clone().connect());
+    let connector = Connector::builder().transport(transport).build().expect("valid settings");
+    Client::builder().settings(settings).connector(connector).build().expect("valid settings")
+}
+
+pub(super) fn why() -> Found {
+    block_on(async {
+        let slowly = Slowly::in_vain();
+        let client = over(slowly, once().http2_only());
+        let call = || {
+            let asked = client.get("http://far.test/");
+            async { asked.send().await.is_err_and(|error| kit::says_why(&error)) }
+        };
+        let told = kit::many(5, call).await;
+        Found::new(told == 5, told.to_string())
+    })
 }
 
 fn get(client: &Client, host: &Host) -> impl Future<Output = bool> + Send + use<> {
@@ -45,6 +61,15 @@ pub(super) fn dials() -> Found {
         let answered = kit::many(50, || get(&client, &host)).await;
         let connections = host.connections();
         Found::new(answered == 50 && connections == 8, connections.to_string())
+    })
+}
+
+pub(super) fn streams() -> Found {
+    block_on(async {
+        let host = Host::start(Duration::from_millis(100), 0).await;
+        let client = Client::builder().settings(once().http2_only()).build().expect("valid settings");
+        let (connections, took) = kit::streams(&host, || get(&client, &host)).await;
+        Found::new(connections == 4, format!("{connections}, after {took:.0?}"))
     })
 }
 

@@ -39,6 +39,27 @@ pub(super) fn dial() -> Found {
     })
 }
 
+async fn told_why(http2: bool) -> usize {
+    let slowly = Slowly::in_vain();
+    let connector = service_fn(move |_: Uri| {
+        let connecting = slowly.clone().connect();
+        Box::pin(async { connecting.await.map(TokioIo::new) })
+    });
+    let client: Client<_, Content> = Client::builder(TokioExecutor::new()).http2_only(http2).build(connector);
+    let call = || {
+        let asked = client.get(Uri::from_static("http://far.test/"));
+        async { asked.await.is_err_and(|error| kit::says_why(&error)) }
+    };
+    kit::many(5, call).await
+}
+
+pub(super) fn why() -> Found {
+    block_on(async {
+        let (told, one) = (told_why(true).await, told_why(false).await);
+        Found::new((told, one) == (1, 5), format!("{told} (over HTTP/1.1: {one})"))
+    })
+}
+
 pub(super) fn dials() -> Found {
     block_on(async {
         let host = Host::start(Duration::from_millis(50), 0).await;
@@ -53,6 +74,20 @@ pub(super) fn dials() -> Found {
         let answered = kit::many(50, call).await;
         let connections = host.connections();
         Found::new(answered == 50 && connections == 50, connections.to_string())
+    })
+}
+
+pub(super) fn streams() -> Found {
+    block_on(async {
+        let host = Host::start(Duration::from_millis(100), 0).await;
+        let client: Client<_, Content> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let uri: Uri = host.uri().parse().expect("valid");
+        let call = || {
+            let asked = client.get(uri.clone());
+            async { asked.await.is_ok() }
+        };
+        let (connections, took) = kit::streams(&host, call).await;
+        Found::new(connections == 1, format!("{connections}, after {took:.0?}"))
     })
 }
 
