@@ -98,8 +98,8 @@ fn version(package: &str) -> &'static str {
     };
     let needs = entry(env!("CARGO_PKG_NAME")).lines().filter_map(|line| line.split('"').nth(1));
     let mut needs = needs.filter(|need| need.split(' ').next() == Some(package));
-    // Where there are several, it is said which is meant.
-    match needs.next().and_then(|need| need.split_once(' ')) {
+    // Where there are several, it is said which one is meant; if this package needs two, the later one is.
+    match needs.next_back().and_then(|need| need.split_once(' ')) {
         Some((_, version)) => version,
         None => entry(package).split('"').nth(3).expect("a version stands below the name"),
     }

@@ -1,5 +1,6 @@
 //! Programs that show how other limits fail, and that ours do not.
 
+mod crowd;
 mod governor;
 mod kit;
 mod ours;

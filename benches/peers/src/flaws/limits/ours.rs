@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceExt};
 
-use super::kit::{self, Backend, CALLS, Does, PERIOD, SLOW};
+use super::crowd::{self, SLOW};
+use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use super::served::{self, PEERS, Well};
 use crate::flaws::{Found, block_on};
 
@@ -158,7 +159,7 @@ pub(super) fn slow() -> Found {
     block_on(async {
         let limiter = ConcurrencyLimiter::new(AdaptiveSettings::new()).expect("the defaults");
         let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Backend::new(Does::Takes(SLOW)));
-        let answered = kit::callers(service).await;
+        let answered = crowd::callers(service).await;
         let limit = limiter.limit();
         Found::new(answered > 150 && limit >= 10, format!("{answered}, {limit}"))
     })

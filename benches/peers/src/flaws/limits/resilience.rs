@@ -10,7 +10,8 @@ use tower_resilience_adaptive::{AdaptiveLimiterLayer, Aimd};
 use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer};
 
-use super::kit::{self, Backend, CALLS, Does, PERIOD, SLOW};
+use super::crowd::{self, SLOW};
+use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use crate::flaws::{Found, block_on};
 
 /// The defaults, but that nobody waits: a fixed window.
@@ -99,7 +100,7 @@ pub(super) fn slow() -> Found {
     block_on(async {
         let limit = AdaptiveLimiterLayer::new(Aimd::builder().build().expect("the defaults"));
         let service = limit.layer(Backend::new(Does::Takes(SLOW)));
-        let answered = kit::callers(service.clone()).await;
+        let answered = crowd::callers(service.clone()).await;
         let limit = service.limit();
         Found::new(answered < 50 && limit == 1, format!("{answered}, {limit}"))
     })

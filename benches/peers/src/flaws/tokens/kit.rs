@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use http::{Request, Uri, header};
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use stonework::jwt::{Algorithm, Issuer, SigningKey};
@@ -158,4 +158,9 @@ where
 
 pub(super) fn said(came_in: bool) -> &'static str {
     if came_in { "it comes in" } else { "it is refused" }
+}
+
+pub(super) fn told(status: StatusCode, headers: &HeaderMap) -> String {
+    let again = headers.get(header::RETRY_AFTER).and_then(|field| field.to_str().ok());
+    format!("{}, Retry-After: {}", status.as_u16(), again.unwrap_or("none"))
 }

@@ -39,6 +39,13 @@ pub(super) const CASES: &[Case] = &[
         ours: ours::away,
     },
     Case {
+        name: "outage-jwt-authorizer",
+        peer: AUTHORIZER,
+        did: "the provider of keys has answered 503 from the beginning: what a caller with a good token is told",
+        theirs: theirs::outage,
+        ours: ours::outage,
+    },
+    Case {
         name: "rotated-jwt-authorizer",
         peer: AUTHORIZER,
         did: "the defaults; the provider has a new key, right after the others were fetched: whether a token by it comes in",

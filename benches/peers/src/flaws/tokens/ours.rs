@@ -1,12 +1,13 @@
 //! stonework's, to which the same is done.
 
-use http::Request;
+use http::header::RETRY_AFTER;
+use http::{Request, StatusCode};
 use stonework::base::Backoff;
 use stonework::client::Client;
 use stonework::jwt::{Algorithm, JwtLayer, Key, RemoteKeys, RemoteKeysSettings, Verifier};
 use tower::{Layer, ServiceExt};
 
-use super::kit::{self, AUDIENCE, ISSUER, LIFETIME, Provider, SECRET, said, with};
+use super::kit::{self, AUDIENCE, Does, ISSUER, LIFETIME, Provider, SECRET, said, with};
 use crate::flaws::{Found, block_on};
 use crate::rows::{Content, NoOp};
 
@@ -37,12 +38,20 @@ fn each() -> RemoteKeysSettings {
     RemoteKeysSettings::new().min_lifetime(LIFETIME).lifetime(LIFETIME).max_lifetime(LIFETIME).backoff(soon)
 }
 
-async fn fetching(provider: &Provider, settings: RemoteKeysSettings) -> Verifier {
+fn remote(provider: &Provider, settings: RemoteKeysSettings) -> RemoteKeys {
     let keys = RemoteKeys::jwks(Client::new(), provider.uri().to_string()).settings(settings);
-    let keys = keys.allow_plain_http().build().expect("valid settings");
-    keys.wait_ready().await;
-    let verifier = Verifier::builder().keys(&keys).algorithms([Algorithm::EdDsa]);
+    keys.allow_plain_http().build().expect("valid settings")
+}
+
+fn verifier(keys: &RemoteKeys) -> Verifier {
+    let verifier = Verifier::builder().keys(keys).algorithms([Algorithm::EdDsa]);
     verifier.issuer(ISSUER).audience(AUDIENCE).build().expect("valid settings")
+}
+
+async fn fetching(provider: &Provider, settings: RemoteKeysSettings) -> Verifier {
+    let keys = remote(provider, settings);
+    keys.wait_ready().await;
+    verifier(&keys)
 }
 
 pub(super) fn silent() -> Found {
@@ -69,5 +78,18 @@ pub(super) fn rotated() -> Found {
         let verifier = fetching(&provider, RemoteKeysSettings::new()).await;
         let came_in = kit::rotated(&provider, |request| call(&verifier, request)).await;
         Found::new(came_in, said(came_in))
+    })
+}
+
+pub(super) fn outage() -> Found {
+    block_on(async {
+        let provider = Provider::start().await;
+        provider.now(Does::IsAway);
+        let verifier = verifier(&remote(&provider, RemoteKeysSettings::new()));
+        let guard = JwtLayer::new(verifier).answer().layer(NoOp { waits: false });
+        let answer = guard.oneshot(with(&provider.token())).await.expect("refusals are answers");
+        let comes_back = answer.headers().contains_key(RETRY_AFTER);
+        let is_told = answer.status() == StatusCode::SERVICE_UNAVAILABLE && comes_back;
+        Found::new(is_told, kit::told(answer.status(), answer.headers()))
     })
 }

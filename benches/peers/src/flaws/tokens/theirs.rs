@@ -4,7 +4,8 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use axum_of_jwt_authorizer::response::IntoResponse;
+use http::{HeaderMap, Request, StatusCode};
 use jsonwebtoken::{DecodingKey, decode};
 use jwt_authorizer::layer::AuthorizationLayer;
 use jwt_authorizer::{
@@ -13,7 +14,7 @@ use jwt_authorizer::{
 use serde_json::Value;
 use tower::{Layer, Service, ServiceExt};
 
-use super::kit::{self, AUDIENCE, ISSUER, LIFETIME, Provider, SECRET, said, with};
+use super::kit::{self, AUDIENCE, Does, ISSUER, LIFETIME, Provider, SECRET, said, with};
 use crate::flaws::{Found, block_on};
 use crate::rows::{Broken, Content};
 
@@ -21,13 +22,12 @@ use crate::rows::{Broken, Content};
 #[derive(Clone, Copy)]
 struct Inside;
 
-struct Answer {
-    came_in: bool,
-}
+struct Answer(StatusCode, HeaderMap);
 
 impl From<AuthError> for Answer {
-    fn from(_: AuthError) -> Self {
-        Self { came_in: false }
+    fn from(error: AuthError) -> Self {
+        let (head, _) = error.into_response().into_parts();
+        Self(head.status, head.headers)
     }
 }
 
@@ -41,7 +41,7 @@ impl Service<Request<Content>> for Inside {
     }
 
     fn call(&mut self, _: Request<Content>) -> Self::Future {
-        ready(Ok(Answer { came_in: true }))
+        ready(Ok(Answer(StatusCode::OK, HeaderMap::new())))
     }
 }
 
@@ -54,7 +54,7 @@ async fn guard(authorizer: JwtAuthorizer) -> Guard {
 
 fn call(guard: &Guard, request: Request<Content>) -> impl Future<Output = bool> + Send + use<> {
     let asked = guard.layer(Inside).oneshot(request);
-    async { asked.await.is_ok_and(|answer| answer.came_in) }
+    async { asked.await.is_ok_and(|Answer(status, _)| status.is_success()) }
 }
 
 pub(super) fn absent_jwt_authorizer() -> Found {
@@ -126,5 +126,16 @@ pub(super) fn rotated() -> Found {
         let guard = fetching(&provider, None).await;
         let came_in = kit::rotated(&provider, |request| call(&guard, request)).await;
         Found::new(!came_in, said(came_in))
+    })
+}
+
+pub(super) fn outage() -> Found {
+    block_on(async {
+        let provider = Provider::start().await;
+        provider.now(Does::IsAway);
+        let guard = fetching(&provider, None).await;
+        let answer = guard.layer(Inside).oneshot(with(&provider.token())).await;
+        let Answer(status, headers) = answer.expect("refusals are answers");
+        Found::new(status == StatusCode::INTERNAL_SERVER_ERROR, kit::told(status, &headers))
     })
 }
