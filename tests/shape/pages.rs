@@ -127,6 +127,52 @@ pub(crate) fn map(page: &Source, modules: &[(String, String)]) -> Complaints {
     bad
 }
 
+/// How many versions, cases and modules a page that compares has named, and which of them are not there: the versions in the lock file,
+/// the cases among those of the peers, the modules where one moves in.
+pub(crate) fn compared(
+    page: &Source,
+    lock: &str,
+    cases: &str,
+    is_module: impl Fn(&str) -> bool,
+) -> (usize, Complaints) {
+    let (mut named, mut bad) = (0, Complaints::new());
+    let mut must = |holds: bool, what: String| {
+        named += 1;
+        if !holds {
+            bad.push(format!("{}: {what}", page.path));
+        }
+    };
+    // In the paragraph that begins them, each stands behind the name of its crate; a family goes by any of its members.
+    let versions = page.text.split("The versions:").nth(1).and_then(|rest| rest.split("\n\n").next());
+    for entry in versions.unwrap_or_default().trim_end_matches('.').split(',') {
+        let words: Vec<&str> = entry.split_whitespace().collect();
+        let [.., name, version] = words[..] else { continue };
+        // "the crates of a family 1.0.0"
+        let begins = format!("name = \"{name}{}", if words.len() > 2 { "" } else { "\"" });
+        let is_built = lock.split("\n\n").any(|package| {
+            package.contains(&begins) && package.contains(&format!("\nversion = \"{version}\""))
+        });
+        must(is_built, format!("{name} is not built in version {version}"));
+    }
+    for row in page.text.lines().filter(|line| line.starts_with('|')) {
+        let shown = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        // `F` and `M` stand before the names that they are for.
+        let mut kind = ' ';
+        for (at, part) in shown.split('`').enumerate() {
+            match (at % 2, part.trim_start_matches([',', ';']).trim()) {
+                (0, "") => {}
+                (0, letter) => kind = letter.chars().next_back().unwrap_or(' '),
+                (_, name) if kind == 'F' => {
+                    must(cases.contains(&format!("name: \"{name}\",")), format!("no case is called {name}"));
+                }
+                (_, name) if kind == 'M' => must(is_module(name), format!("no module is called {name}")),
+                _ => {}
+            }
+        }
+    }
+    (named, bad)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +216,6 @@ mod tests {
 
     #[test]
     fn what_a_page_names_and_is_not_there_is_seen() {
-        let page = |text: &str| Source::new("docs/page.md", text);
         let there = |path: &str| ["a.rs", "docs/a.md", "README.md"].contains(&path);
         assert_eq!(names_files(&page("`a.rs` `b.rs` `c` `*.rs`"), there).len(), 1);
         assert_eq!(
@@ -185,6 +230,23 @@ mod tests {
             1
         );
         assert_eq!(bad("cargo run --example what\ncargo test --package others\nmkdir -p there"), 2);
+    }
+
+    #[test]
+    fn a_comparison_that_names_what_is_not_built_or_run_is_seen() {
+        let lock = "[[package]]\nname = \"tower\"\nversion = \"0.5.3\"\n\n[[package]]\nname = \"all-of-it\"\nversion = \"1.0.0\"\n\n";
+        let look = |text: &str| {
+            let (named, bad) = compared(&page(text), lock, "name: \"window\",", |name| name == "from_it");
+            (named, bad.len())
+        };
+        assert_eq!(look("The versions: tower 0.5.3, those\nof all 1.0.0.\n\nand 0.4.0"), (2, 0));
+        assert_eq!(look("The versions: tower 0.5.4, all 1.0.0.\n"), (2, 2));
+        assert_eq!(look("| a | b | F `window`, M `from_it` |\n| `c` | d | P, the rest |"), (2, 0));
+        assert_eq!(look("| a | b | F `window`, `wedge`; M `from_that` |\n| c | d | `a_test` |"), (3, 2));
+    }
+
+    fn page(text: &str) -> Source {
+        Source::new("docs/page.md", text)
     }
 
     #[test]

@@ -1,20 +1,32 @@
-//! Programs that show how other breakers and limits fail, and that ours do not. A flaw that does not show itself is said to be
-//! absent, and is an error.
+//! Programs that show how other crates fail, and that ours does not. A flaw that does not show itself is said to be absent, and is an
+//! error.
 
-mod failsafe;
-mod kit;
+mod breakers;
+mod endpoints;
 mod limits;
-mod ours;
 mod pools;
-mod recloser;
-mod resilience;
-mod scenes;
+mod retries;
+mod sharing;
+mod times;
+mod tokens;
+mod wires;
 
 use std::process::ExitCode;
 
-const RESILIENCE: &str = "tower-resilience-circuitbreaker";
-const FAILSAFE: &str = "failsafe";
-const RECLOSER: &str = "recloser";
+use tokio::time::Instant;
+
+/// What can be asked for by one name.
+const GROUPS: &[(&str, &[Case])] = &[
+    ("balance", endpoints::CASES),
+    ("breaker", breakers::CASES),
+    ("limit", limits::CASES),
+    ("pool", pools::CASES),
+    ("retry", retries::CASES),
+    ("share", sharing::CASES),
+    ("time", times::CASES),
+    ("token", tokens::CASES),
+    ("wire", wires::CASES),
+];
 
 /// What a run came to.
 pub(crate) struct Found {
@@ -38,138 +50,25 @@ struct Case {
     ours: fn() -> Found,
 }
 
-const CASES: &[Case] = &[
-    Case {
-        name: "window",
-        peer: RESILIENCE,
-        did: "window of 100 calls, 50 %: failures until it opens, after 0 / 10000 / 100000 successes",
-        theirs: resilience::window,
-        ours: ours::window,
-    },
-    Case {
-        name: "minimum",
-        peer: RESILIENCE,
-        did: "window of 100 calls, 50 %, at least 10: failures until it opens",
-        theirs: resilience::minimum,
-        ours: ours::minimum,
-    },
-    Case {
-        name: "hang",
-        peer: RESILIENCE,
-        did: "window of 10 calls; 300 calls that hang, the crate's own time limit outside: how many reach the backend",
-        theirs: resilience::hang,
-        ours: ours::hang,
-    },
-    Case {
-        name: "hang-slow",
-        peer: RESILIENCE,
-        did: "the same, but callers give up after 5 ms, and calls are slow from 1 ms",
-        theirs: resilience::hang_slow,
-        ours: ours::hang_slow,
-    },
-    Case {
-        name: "stale",
-        peer: RESILIENCE,
-        did: "1 probe, which waits; then a call ends that was let through before it opened",
-        theirs: resilience::stale,
-        ours: ours::stale,
-    },
-    Case {
-        name: "wedge",
-        peer: RESILIENCE,
-        did: "window of 200 ms, 3 probes, backend well again, one call each 150 ms for 2.5 s",
-        theirs: resilience::wedge,
-        ours: ours::wedge,
-    },
-    Case {
-        name: "slow-probes",
-        peer: RESILIENCE,
-        did: "slow from 5 ms, opened by slow calls; 3 probes that take 20 ms each",
-        theirs: resilience::slow_probes,
-        ours: ours::slow_probes,
-    },
-    Case {
-        name: "open-time",
-        peer: RESILIENCE,
-        did: "backend stays down: how long it is open, six times in a row (first 30 ms)",
-        theirs: resilience::open_time,
-        ours: ours::open_time,
-    },
-    Case {
-        name: "growth",
-        peer: RESILIENCE,
-        did: "time window that holds 1000 / 10000 / 30000 calls: ns a call",
-        theirs: resilience::growth,
-        ours: ours::growth,
-    },
-    Case {
-        name: "flood-failsafe",
-        peer: FAILSAFE,
-        did: "half-open, 1000 calls at once, none has ended: how many reach the backend",
-        theirs: failsafe::flood,
-        ours: ours::flood,
-    },
-    Case {
-        name: "flood-recloser",
-        peer: RECLOSER,
-        did: "half-open (length 2), 1000 calls at once, none has ended: how many reach the backend",
-        theirs: recloser::flood,
-        ours: ours::flood,
-    },
-    Case {
-        name: "hang-failsafe",
-        peer: FAILSAFE,
-        did: "5 failures in a row open it; 300 calls that hang, a time limit outside (ours: TimeoutLayer): how many reach the backend",
-        theirs: failsafe::hang,
-        ours: ours::hang,
-    },
-    Case {
-        name: "hang-recloser",
-        peer: RECLOSER,
-        did: "length 10; 300 calls that hang, a time limit outside (ours: TimeoutLayer): how many reach the backend",
-        theirs: recloser::hang,
-        ours: ours::hang,
-    },
-    Case {
-        name: "stale-failsafe",
-        peer: FAILSAFE,
-        did: "half-open, a probe waits; then a call ends that was let through before it opened",
-        theirs: failsafe::stale,
-        ours: ours::stale,
-    },
-    Case {
-        name: "stale-recloser",
-        peer: RECLOSER,
-        did: "half-open (length 1), a probe waits; then two calls end that were let through before it opened",
-        theirs: recloser::stale,
-        ours: ours::stale,
-    },
-    Case {
-        name: "early-failsafe",
-        peer: FAILSAFE,
-        did: "success rate over 1 s, or 5 failures in a row; 4 of 5 calls fail, one each 1 to 2 ms: when it opens",
-        theirs: failsafe::early,
-        ours: ours::early,
-    },
-    Case {
-        name: "length-recloser",
-        peer: RECLOSER,
-        did: "length 100 (half-open 2), all calls fail: calls until it opens, and probes until it opens again",
-        theirs: recloser::length,
-        ours: ours::length,
-    },
-];
-
-/// Runs all cases, or those that are named.
+/// Runs all cases, or those that are named, alone or by their group.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
-    let cases = || CASES.iter().chain(limits::CASES).chain(pools::CASES);
-    if let Some(name) = names.iter().find(|name| !cases().any(|case| case.name == **name)) {
-        let known: Vec<_> = cases().map(|case| case.name).collect();
-        eprintln!("no flaw is called {name}; there are: {}", known.join(", "));
+    let cases = || GROUPS.iter().flat_map(|(group, cases)| cases.iter().map(move |case| (*group, case)));
+    let is_known = |name: &str| cases().any(|(group, case)| name == group || name == case.name);
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        let groups: Vec<_> = GROUPS.iter().map(|(group, _)| *group).collect();
+        let known: Vec<_> = cases().map(|(_, case)| case.name).collect();
+        eprintln!(
+            "no flaw is called {name}; there are {}, and all of {}",
+            known.join(", "),
+            groups.join(", ")
+        );
         return ExitCode::FAILURE;
     }
-    let mut all_so = true;
-    for case in cases().filter(|case| names.is_empty() || names.contains(&case.name)) {
+    let is_wanted =
+        |group: &str, case: &Case| names.is_empty() || names.contains(&group) || names.contains(&case.name);
+    let (start, mut ran, mut all_so) = (Instant::now(), 0, true);
+    for (_, case) in cases().filter(|(group, case)| is_wanted(group, case)) {
+        let began = Instant::now();
         let (theirs, ours) = ((case.theirs)(), (case.ours)());
         let verdict = match (theirs.so, ours.so) {
             (true, true) => "shown, and not ours",
@@ -177,18 +76,36 @@ pub(crate) fn run(names: &[&str]) -> ExitCode {
             (false, true) => "NOT SHOWN: the peer did not fail so",
             (false, false) => "NOT SHOWN: the peer did not fail so, AND OURS FAILS",
         };
-        let (name, peer, did) = (case.name, case.peer, case.did);
+        let (name, peer, did, took) = (case.name, case.peer, case.did, began.elapsed().as_secs_f32());
         let (theirs, ours) = (theirs.figures, ours.figures);
-        println!("{name} | {did} | {peer} {}: {theirs} | stonework: {ours} | {verdict}", version(peer));
+        println!(
+            "{name} | {did} | {peer} {}: {theirs} | stonework: {ours} | {took:.1} s | {verdict}",
+            version(peer)
+        );
         all_so &= verdict == "shown, and not ours";
+        ran += 1;
     }
+    println!("{ran} cases in {:.0} s", start.elapsed().as_secs_f32());
     if all_so { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The version that this program was built with.
+/// The version that this program was built with, as the lock file has it.
 fn version(package: &str) -> &'static str {
     let lock = include_str!("../../../../Cargo.lock");
-    let name = format!("name = \"{package}\"");
-    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
-    lines.next().and_then(|line| line.split('"').nth(1)).expect("a package of the lock file")
+    let entry = |name: &str| {
+        let line = format!("name = \"{name}\"\n");
+        lock.split("\n\n").find(|entry| entry.contains(&line)).expect("it is in the lock file")
+    };
+    let needs = entry(env!("CARGO_PKG_NAME")).lines().filter_map(|line| line.split('"').nth(1));
+    let mut needs = needs.filter(|need| need.split(' ').next() == Some(package));
+    // Where there are several, it is said which one is meant; if this package needs two, the later one is.
+    match needs.next_back().and_then(|need| need.split_once(' ')) {
+        Some((_, version)) => version,
+        None => entry(package).split('"').nth(3).expect("a version stands below the name"),
+    }
+}
+
+/// Runs a case on a runtime of its own, with the real clock: peers read the system's.
+fn block_on<T>(case: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(case)
 }

@@ -13,8 +13,7 @@ use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::{KeyExtractor, PeerIpKeyExtractor, SmartIpKeyExtractor};
 
 use super::served::{self, PEERS, Well};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 type Config<K> = Arc<GovernorConfig<K, NoOpMiddleware<governor::clock::QuantaInstant>>>;
 type Service<K> = Governor<K, NoOpMiddleware<governor::clock::QuantaInstant>, Well, axum::body::Body>;

@@ -14,15 +14,21 @@ use tower::{Service, ServiceExt};
 
 use crate::rows::Broken;
 
-/// A body that never ends.
-pub(super) struct Open;
+/// A body that never ends, unless it has ended already.
+pub(super) struct Open {
+    ended: bool,
+}
 
 impl Body for Open {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Poll::Pending
+        if self.ended { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
     }
 }
 
@@ -32,6 +38,8 @@ pub(super) enum Does {
     /// Answers at once, with a body that does not end.
     Answers,
     Hangs,
+    /// Answers after so long, with a body that has ended.
+    Takes(Duration),
 }
 
 /// Counts the calls that reach it.
@@ -65,8 +73,12 @@ impl Service<Request<()>> for Backend {
         Box::pin(async move {
             reached.fetch_add(1, Ordering::Relaxed);
             match does {
-                Does::Answers => Ok(Response::new(Open)),
+                Does::Answers => Ok(Response::new(Open { ended: false })),
                 Does::Hangs => std::future::pending().await,
+                Does::Takes(time) => {
+                    sleep(time).await;
+                    Ok(Response::new(Open { ended: true }))
+                }
             }
         })
     }

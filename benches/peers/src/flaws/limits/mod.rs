@@ -1,5 +1,6 @@
 //! Programs that show how other limits fail, and that ours do not.
 
+mod crowd;
 mod governor;
 mod kit;
 mod ours;
@@ -12,6 +13,7 @@ use super::Case;
 const TOWER: &str = "tower";
 const GOVERNOR: &str = "governor";
 const LAYER: &str = "tower_governor";
+const ADAPTIVE: &str = "tower-resilience-adaptive";
 const RATE: &str = "tower-resilience-ratelimiter";
 const BULKHEAD: &str = "tower-resilience-bulkhead";
 
@@ -106,6 +108,13 @@ pub(super) const CASES: &[Case] = &[
         did: "2 calls at once, the defaults; 1002 calls to a backend that hangs: how many know where they stand after 200 ms",
         theirs: resilience::queue,
         ours: ours::queue,
+    },
+    Case {
+        name: "slow-resilience",
+        peer: ADAPTIVE,
+        did: "a limit that finds out, with its defaults; a backend that takes 150 ms, 10 callers for 3 s (200 calls without a limit): calls that are answered, and the limit then",
+        theirs: resilience::slow,
+        ours: ours::slow,
     },
     Case {
         name: "retry-after-governor",

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use http::Request;
 use stonework::base::Peer;
-use stonework::limit::{ConcurrencyLimitLayer, KeyedRateLimiter, Quota, RateLimitLayer};
+use stonework::limit::{
+    AdaptiveSettings, ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimitLayer,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceExt};
 
+use super::crowd::{self, SLOW};
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
 use super::served::{self, PEERS, Well};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 fn rate(quota: Quota) -> RateLimitLayer {
     RateLimitLayer::new(quota).expect("a valid quota")
@@ -151,4 +153,14 @@ pub(super) fn growth() -> Found {
         most = most.max(limiter.len());
     }
     Found::new(most < 5_000, most.to_string())
+}
+
+pub(super) fn slow() -> Found {
+    block_on(async {
+        let limiter = ConcurrencyLimiter::new(AdaptiveSettings::new()).expect("the defaults");
+        let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Backend::new(Does::Takes(SLOW)));
+        let answered = crowd::callers(service).await;
+        let limit = limiter.limit();
+        Found::new(answered > 150 && limit >= 10, format!("{answered}, {limit}"))
+    })
 }

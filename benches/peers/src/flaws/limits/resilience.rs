@@ -1,4 +1,4 @@
-//! tower-resilience: the rate limiter and the bulkhead.
+//! tower-resilience: the rate limiter, the bulkhead and the adaptive limit.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
+use tower_resilience_adaptive::{AdaptiveLimiterLayer, Aimd};
 use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer};
 
+use super::crowd::{self, SLOW};
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 /// The defaults, but that nobody waits: a fixed window.
 fn rate(calls: usize, period: Duration) -> RateLimiterConfigBuilder {
@@ -92,5 +93,15 @@ pub(super) fn queue() -> Found {
         }
         let told = calls.join_all().await.into_iter().filter(|ended| ended.is_ok()).count();
         Found::new(told == 0, told.to_string())
+    })
+}
+
+pub(super) fn slow() -> Found {
+    block_on(async {
+        let limit = AdaptiveLimiterLayer::new(Aimd::builder().build().expect("the defaults"));
+        let service = limit.layer(Backend::new(Does::Takes(SLOW)));
+        let answered = crowd::callers(service.clone()).await;
+        let limit = service.limit();
+        Found::new(answered < 50 && limit == 1, format!("{answered}, {limit}"))
     })
 }

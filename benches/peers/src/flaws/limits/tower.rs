@@ -7,8 +7,7 @@ use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimit
 use tower::load_shed::LoadShed;
 
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use crate::flaws::{Found, block_on};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

@@ -1,8 +1,8 @@
 //! Things that misbehave, and what is done with a pool of them, whoever made it.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -135,4 +135,34 @@ pub(super) async fn impatient(pool: impl Lends) -> usize {
         }
     }
     served
+}
+
+/// Notes when each is made.
+#[derive(Clone, Default)]
+pub(super) struct Noted(Arc<Mutex<Vec<Instant>>>);
+
+impl Things for Noted {
+    async fn make(&self) -> Result<u32, Broken> {
+        self.0.lock().expect("nobody panics with it").push(Instant::now());
+        Ok(7)
+    }
+
+    async fn ask(&self, _: u32) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+pub(super) const TOGETHER: usize = 30;
+pub(super) const LIFETIME: Duration = Duration::from_secs(3);
+
+/// Of those in whose place others have to be made: how many are made within the busiest hundredth of their lives, and how many at all.
+pub(super) async fn made_anew(things: &Noted, pool: impl Lends) -> (usize, usize) {
+    sleep(LIFETIME * 5 / 4).await;
+    drop(pool);
+    let made = things.0.lock().expect("nobody panics with it");
+    let anew = &made[TOGETHER.min(made.len())..];
+    let within = |(from, first): (usize, &Instant)| {
+        anew[from..].iter().take_while(|time| **time - *first < LIFETIME / 100).count()
+    };
+    (anew.iter().enumerate().map(within).max().unwrap_or_default(), anew.len())
 }

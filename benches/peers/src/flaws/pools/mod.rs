@@ -26,6 +26,13 @@ pub(super) const CASES: &[Case] = &[
         ours: ours::overtaken,
     },
     Case {
+        name: "lifetime-bb8",
+        peer: BB8,
+        did: "30 objects that were made together and may be 3 s old, 30 to lie ready: how many are made anew within the busiest 30 ms",
+        theirs: theirs::lifetime_bb8,
+        ours: ours::lifetime,
+    },
+    Case {
         name: "for-ever-deadpool",
         peer: DEADPOOL,
         did: "1 object, which is kept, the defaults: when a caller is told so",

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use stonework::pool::PoolSettings;
 
-use super::kit::{self, Scripted};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use super::kit::{self, LIFETIME, Noted, Scripted, TOGETHER};
+use crate::flaws::{Found, block_on};
 use crate::pool::kit::{By, Ours, Things};
 
 fn pool<T: Things>(things: &T, settings: PoolSettings) -> Ours<T> {
@@ -46,4 +45,13 @@ pub(super) fn dial() -> Found {
     let served = block_on(kit::impatient(pool(&things, at_most(2))));
     let begun = things.begun();
     Found::new(served >= 15 && begun <= 2, format!("{served}, {begun} begun"))
+}
+
+pub(super) fn lifetime() -> Found {
+    block_on(async {
+        let (things, settings) = (Noted::default(), at_most(TOGETHER).min_idle(TOGETHER).lifetime(LIFETIME));
+        let pool = pool(&things, settings);
+        let (busiest, anew) = kit::made_anew(&things, pool).await;
+        Found::new(anew == TOGETHER && busiest < TOGETHER / 2, format!("{busiest} of {anew}"))
+    })
 }

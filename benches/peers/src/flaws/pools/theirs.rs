@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::kit::{self, Scripted};
-use crate::flaws::Found;
-use crate::flaws::kit::block_on;
+use super::kit::{self, LIFETIME, Noted, Scripted, TOGETHER};
+use crate::flaws::{Found, block_on};
 use crate::pool::kit::{Bb8, By, Deadpool, Mobc, Numbers};
 
 fn bb8(things: &Scripted, max: u32) -> Bb8<Scripted> {
@@ -63,4 +62,16 @@ pub(super) fn dial_mobc() -> Found {
     let served = block_on(kit::impatient(Mobc::builder().max_open(2).build(By(things.clone()))));
     let begun = things.begun();
     Found::new((served, begun) == (0, 20), format!("{served}, {begun} begun"))
+}
+
+pub(super) fn lifetime_bb8() -> Found {
+    block_on(async {
+        let (things, all) = (Noted::default(), u32::try_from(TOGETHER).expect("a few"));
+        // It looks for old ones each 30 s, unless it is told otherwise.
+        let pool = Bb8::builder().max_size(all).min_idle(all).max_lifetime(LIFETIME);
+        let pool =
+            pool.reaper_rate(LIFETIME / 300).build(By(things.clone())).await.expect("they can be made");
+        let (busiest, anew) = kit::made_anew(&things, pool).await;
+        Found::new(busiest * 4 > TOGETHER * 3, format!("{busiest} of {anew}"))
+    })
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tower::timeout::Timeout;
 
-use super::Found;
-use super::kit::{Ask, Backend, Ended, block_on, call};
+use super::kit::{Ask, Backend, Ended, call};
 use super::scenes;
+use crate::flaws::{Found, block_on};
 use crate::rows::Broken;
 use crate::wrapped::Recloser;
 

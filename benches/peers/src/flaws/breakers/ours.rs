@@ -8,9 +8,9 @@ use stonework::breaker::{Breaker, BreakerLayer, BreakerService, BreakerSettings}
 use stonework::timeout::TimeoutLayer;
 use tower::Layer;
 
-use super::Found;
-use super::kit::{Ask, Backend, Ended, block_on, call};
+use super::kit::{Ask, Backend, Ended, call};
 use super::scenes;
+use crate::flaws::{Found, block_on};
 use crate::rows::Broken;
 
 const OPEN_TIME: Duration = Duration::from_millis(20);

@@ -7,9 +7,9 @@ use failsafe::failure_policy::{self, ConsecutiveFailures};
 use failsafe::{Config, FailurePolicy, StateMachine};
 use tower::timeout::Timeout;
 
-use super::Found;
-use super::kit::{Backend, block_on};
+use super::kit::Backend;
 use super::scenes;
+use crate::flaws::{Found, block_on};
 use crate::rows::Broken;
 use crate::wrapped::Failsafe;
 

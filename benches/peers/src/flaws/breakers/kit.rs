@@ -138,8 +138,3 @@ pub(crate) async fn call(service: &impl Guarded, ask: Ask) -> Ended {
         Err(_) => Ended::Failed,
     }
 }
-
-/// Runs a case on a runtime of its own, with the real clock: peers read the system's.
-pub(crate) fn block_on<T>(case: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(case)
-}

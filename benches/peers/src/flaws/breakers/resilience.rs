@@ -10,9 +10,9 @@ use tower_resilience_circuitbreaker::{
 };
 use tower_resilience_timelimiter::TimeLimiterLayer;
 
-use super::Found;
-use super::kit::{Ask, Backend, Ended, block_on, call};
+use super::kit::{Ask, Backend, Ended, call};
 use super::scenes;
+use crate::flaws::{Found, block_on};
 use crate::rows::Broken;
 
 const OPEN_TIME: Duration = Duration::from_millis(20);

@@ -1,0 +1,81 @@
+//! stonework's, to which the same is done.
+
+use std::time::Duration;
+
+use stonework::base::{Backoff, Budget, BudgetSettings, Ratio};
+use stonework::hedge::{HedgeLayer, HedgeSettings};
+use stonework::retry::{RetryLayer, RetrySettings};
+use tokio::time::Instant;
+use tower::Layer;
+
+use super::kit::{self, CALLS, Down, FIRST_PAUSE, ROUNDS, SlowThenBroken};
+use crate::flaws::{Found, block_on};
+
+pub(super) fn together() -> Found {
+    block_on(async {
+        let pauses = Backoff::exponential(FIRST_PAUSE, 20 * FIRST_PAUSE).expect("valid pauses");
+        // Its budget would repeat only some of them.
+        let settings = RetrySettings::new().attempts(2).backoff(pauses).without_budget();
+        let down = Down::default();
+        let (busiest, all) = kit::together(RetryLayer::from(settings).layer(down.clone()), &down).await;
+        Found::new(all == 200 && busiest < 100, format!("{busiest} of {all}"))
+    })
+}
+
+pub(super) fn unlimited() -> Found {
+    on_a_budget(Down::default())
+}
+
+pub(super) fn ratio() -> Found {
+    on_a_budget(Down::at_first())
+}
+
+fn on_a_budget(down: Down) -> Found {
+    block_on(async {
+        let pauses = Backoff::constant(Duration::from_millis(1)).expect("a valid pause");
+        let layer = RetryLayer::from(RetrySettings::new().backoff(pauses));
+        let (requests, took) = kit::down(layer.layer(down.clone()), &down).await;
+        // One for ten calls, ten to begin with, and one a second.
+        let most = CALLS as usize * 11 / 10 + 10 + 1 + took.as_secs() as usize;
+        Found::new((CALLS as usize..=most).contains(&requests), requests.to_string())
+    })
+}
+
+pub(super) fn percent() -> Found {
+    block_on(async {
+        let granted = [40, 60, 75].map(|percent| {
+            let settings = BudgetSettings::default().floor_per_second(0);
+            let budget = Budget::new(settings.ratio(Ratio::percent(percent)));
+            let gets =
+                || budget.try_withdraw(Instant::now(), 1).map(|withdrawal| withdrawal.spend()).is_some();
+            // What it has saved up to begin with.
+            while gets() {}
+            let wants = || {
+                budget.deposit();
+                gets()
+            };
+            (0..CALLS).filter(|_| wants()).count()
+        });
+        let [forty, sixty, more] = granted;
+        Found::new(granted == [400, 600, 750], format!("{forty} / {sixty} / {more}"))
+    })
+}
+
+pub(super) fn overdrawn() -> Found {
+    let settings = BudgetSettings::default().reserve(1).floor_per_second(0);
+    let budgets: Vec<_> = (0..ROUNDS).map(|_| Budget::new(settings)).collect();
+    let now = Instant::now();
+    let wants = |budget: &Budget| budget.try_withdraw(now, 1).map(|withdrawal| withdrawal.spend()).is_some();
+    let both = kit::both_get(&budgets, wants);
+    Found::new(both == 0, both.to_string())
+}
+
+pub(super) fn hedge() -> Found {
+    block_on(async {
+        let settings = HedgeSettings::new().fixed_delay(Duration::from_millis(10));
+        let below = SlowThenBroken::default();
+        let (is_answered, attempts) =
+            kit::answered(HedgeLayer::from(settings).layer(below.clone()), &below).await;
+        Found::new(is_answered && attempts == 2, kit::told(is_answered, attempts))
+    })
+}

@@ -1,0 +1,45 @@
+//! tower-resilience-retry.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use tower::Layer;
+use tower_resilience_retry::{RetryBudgetBuilder, RetryConfigBuilder, RetryLayer};
+
+use super::kit::{self, Down, FIRST_PAUSE};
+use crate::flaws::{Found, block_on};
+use crate::rows::{Broken, Content};
+
+type Builder = RetryConfigBuilder<Request<Content>, Response<Content>, Broken>;
+
+/// The defaults: three attempts.
+fn builder() -> Builder {
+    RetryLayer::builder()
+}
+
+pub(super) fn together() -> Found {
+    block_on(async {
+        let layer = builder().max_attempts(2).exponential_backoff(FIRST_PAUSE).build();
+        let down = Down::default();
+        let (busiest, all) = kit::together(layer.layer(down.clone()), &down).await;
+        Found::new(all == 200 && busiest > 180, format!("{busiest} of {all}"))
+    })
+}
+
+pub(super) fn unlimited() -> Found {
+    block_on(async {
+        let (down, layer) = (Down::default(), builder().fixed_backoff(Duration::from_millis(1)).build());
+        let (requests, _) = kit::down(layer.layer(down.clone()), &down).await;
+        Found::new(requests == 3_000, requests.to_string())
+    })
+}
+
+pub(super) fn ratio() -> Found {
+    block_on(async {
+        let budget = RetryBudgetBuilder::new().token_bucket().build().expect("the defaults");
+        let layer = builder().fixed_backoff(Duration::from_millis(1)).budget(budget).build();
+        let down = Down::at_first();
+        let (requests, _) = kit::down(layer.layer(down.clone()), &down).await;
+        Found::new(requests == 2_000, requests.to_string())
+    })
+}

@@ -1,0 +1,18 @@
+//! tower's `Buffer`.
+
+use std::time::Duration;
+
+use tower::buffer::Buffer;
+use tower::limit::RateLimit;
+use tower::limit::rate::Rate;
+
+use super::kit::{self, FailsOnce, RATE};
+use crate::flaws::{Found, block_on};
+
+pub(super) fn buffer() -> Found {
+    block_on(async {
+        let rate = Rate::new(RATE.into(), Duration::from_secs(1));
+        let answered = kit::answered(Buffer::new(RateLimit::new(FailsOnce::default(), rate), 8)).await;
+        Found::new(answered == 0, answered.to_string())
+    })
+}
