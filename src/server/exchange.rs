@@ -5,9 +5,10 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use httpdate::fmt_http_date;
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -40,7 +41,9 @@ where
     let health = connection.control.health.as_ref().filter(|_| health::is_asked(request.uri().path()));
     if let Some(health) = health {
         let Ok(response) = health.service().call(request).await;
-        return Ok(outgoing(head, asked, response.map(Body::new), in_flight).map(Outgoing::Own));
+        let mut response = outgoing(head, asked, response.map(Body::new), in_flight).map(Outgoing::Own);
+        dated(&connection, &mut response);
+        return Ok(response);
     }
     let called = async {
         poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -73,7 +76,16 @@ where
     if http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    dated(&connection, &mut response);
     Ok(response)
+}
+
+/// Where the clock is not the system's, hyper does not say the date.
+fn dated<B>(connection: &Shared, response: &mut Response<B>) {
+    let Some(wall) = &connection.control.wall else { return };
+    if let Ok(date) = HeaderValue::try_from(fmt_http_date(wall.now())) {
+        response.headers_mut().entry(DATE).or_insert(date);
+    }
 }
 
 /// The request as the service sees it, and what becomes of its body, if it has one.

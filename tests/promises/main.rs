@@ -49,6 +49,7 @@ mod resume;
 mod retry;
 mod review_limits;
 mod server;
+mod server_in_memory;
 mod server_quota;
 mod shared_limit;
 mod shutdown;
