@@ -99,6 +99,7 @@
 //!
 //! [`ScriptedServer`] cannot tell that the clock is paused; its helpers then give up at once.
 
+pub mod chaos;
 mod events;
 mod scripted;
 mod server;

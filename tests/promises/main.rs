@@ -8,6 +8,7 @@ mod body_limit;
 mod body_timeout;
 mod breaker;
 mod breaker_table;
+mod chaos;
 mod circuits;
 mod client;
 mod client_address;
