@@ -19,8 +19,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! for seed in 0..10 {
-//!     let (wire, accepted) = Wire::new(seed, Faults::default());
-//!     let server = Server::builder().listen(accepted)?;
+//!     let wire = Wire::new(seed, Faults::default());
+//!     let server = Server::builder().listen(wire.listen())?;
 //!     let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
 //!     let serving = tokio::spawn(server.serve(service));
 //!

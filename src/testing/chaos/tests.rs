@@ -13,7 +13,8 @@ const ALWAYS: Ratio = Ratio::percent(100);
 
 /// A connection over a wire of its own.
 async fn connected(faults: Faults) -> (Wire, WireStream, WireStream) {
-    let (wire, mut accepted) = Wire::new(1, faults);
+    let wire = Wire::new(1, faults);
+    let mut accepted = wire.listen();
     let ours = wire.connect().await.expect("it is made");
     let theirs = accepted.recv().await.expect("it was made");
     (wire, ours, theirs)
@@ -85,7 +86,8 @@ async fn a_reset_is_learnt_by_both_ends_and_what_was_under_way_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_direction_that_fell_silent_loses_everything_and_its_writer_stalls_in_the_end() {
     // By its number, each connection has a direction that is drawn: until both were seen.
-    let (wire, mut accepted) = Wire::new(1, Faults::none().silences(ALWAYS).within(0));
+    let wire = Wire::new(1, Faults::none().silences(ALWAYS).within(0));
+    let mut accepted = wire.listen();
     let mut seen = Vec::new();
     while !(seen.contains(&Direction::Up) && seen.contains(&Direction::Down)) {
         let mut ours = wire.connect().await.unwrap();
@@ -126,7 +128,8 @@ async fn who_closes_before_everything_was_read_resets_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_are_refused_or_hang_until_it_is_calm_and_when_nobody_accepts() {
-    let (wire, _accepted) = Wire::new(1, Faults::none().latency(10 * MS).refusals(ALWAYS));
+    let wire = Wire::new(1, Faults::none().latency(10 * MS).refusals(ALWAYS));
+    let _accepted = wire.listen();
     let start = Instant::now();
     assert_eq!(wire.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert_eq!(start.elapsed(), 20 * MS);
@@ -134,12 +137,25 @@ async fn connections_are_refused_or_hang_until_it_is_calm_and_when_nobody_accept
     let stream = wire.connect().await.unwrap();
     assert_eq!((stream.connection(), wire.counts().refused, wire.counts().open), (1, 1, 1));
 
-    let (wire, accepted) = Wire::new(1, Faults::none().hangs(ALWAYS));
+    let wire = Wire::new(1, Faults::none().hangs(ALWAYS));
+    let accepted = wire.listen();
     assert!(timeout(Duration::from_secs(3600), wire.connect()).await.is_err());
     wire.calm();
     drop(accepted);
     assert_eq!(wire.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert_eq!((wire.counts().hangs, wire.counts().refused, wire.counts().made), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_listens_last_accepts_what_is_connected_from_then_on() {
+    let wire = Wire::new(1, Faults::none());
+    assert_eq!(wire.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused, "nobody listens");
+    let mut first = wire.listen();
+    let _one = wire.connect().await.unwrap();
+    let mut second = wire.listen();
+    let _other = wire.connect().await.unwrap();
+    assert_eq!((first.recv().await.unwrap().connection(), second.recv().await.unwrap().connection()), (1, 2));
+    assert!(first.recv().await.is_none(), "and nothing more");
 }
 
 /// Whatever comes is sent back.
@@ -155,8 +171,8 @@ async fn echo(mut accepted: mpsc::Receiver<WireStream>) {
 #[tokio::test(start_paused = true)]
 async fn the_same_seed_does_the_same_to_the_same_bytes_and_another_seed_something_else() {
     let told = async |seed| {
-        let (wire, accepted) = Wire::new(seed, Faults::default().resets(Ratio::percent(50)).within(100));
-        let echoing = tokio::spawn(echo(accepted));
+        let wire = Wire::new(seed, Faults::default().resets(Ratio::percent(50)).within(100));
+        let echoing = tokio::spawn(echo(wire.listen()));
         for _ in 0..30 {
             let talk = async {
                 let mut stream = wire.connect().await.ok()?;

@@ -22,7 +22,6 @@ const MOST: usize = 65_536;
 #[derive(Clone)]
 pub struct Wire {
     shared: Arc<Shared>,
-    accepts: mpsc::Sender<WireStream>,
 }
 
 pub(super) struct Shared {
@@ -35,26 +34,35 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     calm: bool,
+    /// Whoever accepts, if there is anybody.
+    accepts: Option<mpsc::Sender<WireStream>>,
     counts: Counts,
     happenings: Vec<Happening>,
     digest: Digest,
 }
 
 impl Wire {
-    /// One with these faults, and the other ends of what is connected over it: what a listener accepts. When that is dropped, connections are
-    /// refused.
+    /// One with these faults. Nobody listens yet.
     #[must_use]
-    pub fn new(seed: u64, faults: Faults) -> (Self, mpsc::Receiver<WireStream>) {
-        let (accepts, accepted) = mpsc::channel(BACKLOG);
+    pub fn new(seed: u64, faults: Faults) -> Self {
         let shared = Shared { seed, faults, start: Instant::now(), state: Mutex::default() };
-        (Self { shared: Arc::new(shared), accepts }, accepted)
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The other ends of what is connected from now on, as a server listens to them. They come here in place of where they came until now: so one
+    /// server follows another. When this is dropped, connections are refused.
+    #[must_use]
+    pub fn listen(&self) -> mpsc::Receiver<WireStream> {
+        let (accepts, accepted) = mpsc::channel(BACKLOG);
+        self.shared.state().accepts = Some(accepts);
+        accepted
     }
 
     /// Go to the other end.
     ///
     /// *Errors:* of the kind `ConnectionRefused`. *Cancellation:* may be dropped at any time; if there was a connection, its other end sees it closed.
     pub fn connect(&self) -> impl Future<Output = io::Result<WireStream>> + Send + use<> {
-        let Self { shared, accepts } = self.clone();
+        let shared = Arc::clone(&self.shared);
         async move {
             let (number, plan) = shared.begin();
             let faults = &shared.faults;
@@ -66,8 +74,8 @@ impl Wire {
                 return pending().await;
             }
             travel(there).await;
-            let place = accepts.try_reserve().ok().filter(|_| plan.dial == Dial::Made);
-            let Some(place) = place else {
+            let listener = shared.listener().filter(|_| plan.dial == Dial::Made);
+            let Some(place) = listener.and_then(|listener| listener.try_reserve_owned().ok()) else {
                 travel(back).await;
                 shared.note(number, What::Refused);
                 return Err(ErrorKind::ConnectionRefused.into());
@@ -108,6 +116,10 @@ impl Wire {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listener(&self) -> Option<mpsc::Sender<WireStream>> {
+        self.state().accepts.clone()
     }
 
     pub(super) fn is_calm(&self) -> bool {

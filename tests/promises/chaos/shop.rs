@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
-use stonework::base::{Deadline, RequestId};
+use stonework::base::RequestId;
 use tokio::time::{Instant, sleep};
 
 use super::asks::{Ask, Kind, Mood};
@@ -126,8 +126,11 @@ pub(super) async fn serve(books: Books, request: Request<Body>) -> Result<Respon
     let visit = books.visit(id);
     let name = request.extensions().get::<RequestId>().map(|name| name.as_str().to_owned());
     books.note(format_args!("handler {id} visit {visit} as {name:?}"));
+    let told = request.headers().get("stonework-timeout-ms").expect("a client says how long it waits");
+    let left =
+        Duration::from_millis(told.to_str().ok().and_then(|left| left.parse().ok()).expect("a number"));
     // What has a key comes to its end, whoever has gone.
-    let deadline = Deadline::current().filter(|_| ask.kind != Kind::Keyed).map(Deadline::instant);
+    let deadline = (ask.kind != Kind::Keyed).then(|| Instant::now() + left);
     if ask.kind == Kind::Keyed && books.kept().at_work.contains(&id) {
         books.broken(format_args!("handler {id} was begun while it ran, and it has a key"));
     }

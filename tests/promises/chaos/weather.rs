@@ -22,8 +22,8 @@ pub(super) struct Weather {
     pub(super) seed: u64,
     pub(super) bodies_in_time: bool,
     pub(super) deadline: Duration,
-    /// When the server is told to stop in the middle of it all, if it is.
-    pub(super) stops: Option<Duration>,
+    /// When another server takes the place of the first one in the middle of it all, if one does.
+    pub(super) another: Option<Duration>,
     client: ClientSettings,
     concurrency: ConcurrencySettings,
     pub(super) faults: Faults,
@@ -62,8 +62,8 @@ impl Weather {
             1 => ConcurrencySettings::new(4).queue(4),
             _ => ConcurrencySettings::new(6),
         };
-        let stops = (rng.below(5) == 0).then(|| rng.duration_below(4 * SECOND));
-        Self { seed, bodies_in_time, deadline, stops, client, concurrency, faults }
+        let another = (rng.below(5) == 0).then(|| rng.duration_below(4 * SECOND));
+        Self { seed, bodies_in_time, deadline, another, client, concurrency, faults }
     }
 
     pub(super) fn client(&self, wire: &Wire, rng: &Rng, recorder: &Recorder) -> Client {
@@ -80,14 +80,15 @@ impl Weather {
 
     pub(super) fn server(
         &self,
-        accepted: mpsc::Receiver<WireStream>,
+        wire: &Wire,
         rng: &Rng,
         limiter: &ConcurrencyLimiter,
+        store: &MemoryStore,
     ) -> Server<mpsc::Receiver<WireStream>> {
         let server = Server::builder().rng(rng.clone());
         let server = server.wall_clock(WallClock::fixed_at(SystemTime::UNIX_EPOCH + 1_000_000 * SECOND));
         let server = server.concurrency_limiter(limiter.clone());
-        let server = server.idempotency(IdempotencyLayer::new(MemoryStore::new()));
-        server.listen(accepted).expect("valid settings")
+        let server = server.idempotency(IdempotencyLayer::new(store.clone()));
+        server.listen(wire.listen()).expect("valid settings")
     }
 }

@@ -1,11 +1,11 @@
 //! A client, a server, and a bad network between them, from the first call to when nothing is left of it.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use stonework::base::Rng;
+use stonework::idempotency::MemoryStore;
 use stonework::testing::Recorder;
 use stonework::testing::chaos::{Counts, Wire};
 use tokio::runtime::Handle;
@@ -69,19 +69,15 @@ pub(super) fn play(seed: u64) -> Story {
 /// From the first call to the last.
 async fn storm(weather: &Weather, books: &Books, recorder: &Recorder) -> Wire {
     let rng = Rng::seeded(weather.seed);
-    let (wire, accepted) = Wire::new(weather.seed, weather.faults.clone());
-    let limiter = weather.limiter(&rng);
-    let server = weather.server(accepted, &rng, &limiter);
-    let handle = server.handle();
-    let seen = books.clone();
-    let service = tower::service_fn(move |request| shop::serve(seen.clone(), request));
-    let stops = weather.stops;
-    let serving = tokio::spawn(server.serve_until(service, async move {
-        match stops {
-            Some(after) => sleep(after).await,
-            None => pending().await,
-        }
-    }));
+    let wire = Wire::new(weather.seed, weather.faults.clone());
+    let (limiter, store) = (weather.limiter(&rng), MemoryStore::new());
+    let serve = || {
+        let server = weather.server(&wire, &rng, &limiter, &store);
+        let (handle, seen) = (server.handle(), books.clone());
+        let service = tower::service_fn(move |request| shop::serve(seen.clone(), request));
+        (handle, tokio::spawn(server.serve(service)))
+    };
+    let mut servers = vec![serve()];
     let client = weather.client(&wire, &rng, recorder);
     let caller = Caller {
         client: client.clone(),
@@ -91,6 +87,14 @@ async fn storm(weather: &Weather, books: &Books, recorder: &Recorder) -> Wire {
     };
 
     let callers = (0..CALLERS).map(|nth| tokio::spawn(caller.clone().asks(nth * CALLS..(nth + 1) * CALLS)));
+    // Spawned before the wait, or they would begin after it.
+    let callers: Vec<_> = callers.collect();
+    if let Some(after) = weather.another {
+        sleep(after).await;
+        servers.push(serve());
+        // What it has begun goes on for as long as its drain lasts.
+        servers[0].0.shut_down();
+    }
     match timeout(3600 * SECOND, join_all(callers)).await {
         Ok(ended) => ended.into_iter().for_each(|caller| caller.expect("callers do not panic")),
         Err(_) => books.broken("some callers still wait after an hour"),
@@ -110,9 +114,7 @@ async fn storm(weather: &Weather, books: &Books, recorder: &Recorder) -> Wire {
             books.at_work()
         ));
     }
-    // Of a server that has stopped, there is nothing to be had.
-    let calm = if stops.is_some() { CALM..CALM } else { CALM..CALM + 4 };
-    for id in calm {
+    for id in CALM..CALM + 4 {
         let told = caller.call(&books.ask(id)).await;
         if told != Told::Done {
             books.broken(format_args!("{id} was told {told:?} although all is well"));
@@ -127,16 +129,20 @@ async fn storm(weather: &Weather, books: &Books, recorder: &Recorder) -> Wire {
 
     drop((client, caller));
     sleep(SECOND).await;
-    let (open, served) = (wire.counts().open, handle.connections());
-    if (open, served) != (0, 0) {
-        books.broken(format_args!("{open} connections are open, {served} served: nobody has a client"));
+    let open = wire.counts().open;
+    if open != 0 {
+        books.broken(format_args!("{open} connections are open, and nobody has a client"));
     }
-    handle.shut_down();
-    let report = serving.await.expect("the server does not panic");
-    let left = (report.aborted, report.connections_aborted, report.detached, report.upgraded);
-    // What is stuck is cut off at the end of the drain.
-    if left != (0, 0, 0, 0) && stops.is_none() {
-        books.broken(format_args!("the server left something: {report:?}"));
+    let last = servers.len() - 1;
+    for (nth, (handle, serving)) in servers.into_iter().enumerate() {
+        let served = handle.connections();
+        handle.shut_down();
+        let report = serving.await.expect("the server does not panic");
+        let left = (report.aborted, report.connections_aborted, report.detached, report.upgraded);
+        // What is stuck in one that stops in the middle is cut off at the end of its drain.
+        if served != 0 || (nth == last && left != (0, 0, 0, 0)) {
+            books.broken(format_args!("server {nth} left {served} connections: {report:?}"));
+        }
     }
     wire
 }
