@@ -286,6 +286,7 @@ const EXPOSED: &[(&str, &str, &str)] = &[
         "what a connection is on tokio, which the server needs anyway; decision 0010",
     ),
     ("server/listener.rs", "AsyncWrite", "as above"),
+    ("server/listener.rs", "mpsc::", "implements our trait for the channel that everyone uses on tokio"),
     ("jwt/extract.rs", "FromRequestParts", "implements it for claims, behind the feature `axum`"),
     ("jwt/extract.rs", "IntoResponse", "as above"),
     ("jwt/extract.rs", "OptionalFromRequestParts", "as above"),
@@ -299,6 +300,13 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("server/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("server/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("server/tasks.rs", "Executor", "a private type implements it for hyper"),
+    ("testing/chaos/stream.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
+    ("testing/chaos/stream.rs", "AsyncWrite", "as above"),
+    (
+        "testing/chaos/wire.rs",
+        "mpsc::",
+        "what a server listens to, so that nobody has to write a listener for it",
+    ),
 ];
 
 /// Services whose `Clone` may be derived: file, name, why.

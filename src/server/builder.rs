@@ -15,7 +15,7 @@ use super::signals::Signals;
 use super::unix::UnixSocket;
 use super::{BindError, InvalidServer, Listener, Server, ServerSettings};
 use crate::base::body::Body;
-use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey, Priority, Rng};
+use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey, Priority, Rng, WallClock};
 use crate::health::Health;
 use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 
@@ -35,6 +35,7 @@ pub struct ServerBuilder {
     rng: Rng,
     stop_on_signals: bool,
     tls: MaybeTls,
+    wall: Option<WallClock>,
 }
 
 impl ServerBuilder {
@@ -183,9 +184,26 @@ impl ServerBuilder {
         self
     }
 
-    /// Draw request ids and what traces are called from here. Default: seeded by the operating system.
+    /// Draw request ids, what traces are called, and how long connections are kept from here. Default: seeded by the operating system.
     pub fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
+        self
+    }
+
+    /// Say the date of answers (`date`) by this clock, where the service does not. With a [fixed](WallClock::fixed_at) one, and a seeded
+    /// [`rng`](Self::rng), what is sent is the same in each run of a test. Default: the system's.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use stonework::base::WallClock;
+    /// use stonework::server::Server;
+    ///
+    /// let noon = WallClock::fixed_at(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
+    /// let builder = Server::builder().wall_clock(noon);
+    /// # let _ = builder;
+    /// ```
+    pub fn wall_clock(mut self, wall: WallClock) -> Self {
+        self.wall = Some(wall);
         self
     }
 
@@ -308,7 +326,8 @@ impl ServerBuilder {
         let tls = self.tls.is_some();
         let (limits, matters) = ((self.concurrency, self.rates), self.priority);
         let admission = Admission::new(&self.settings, tls, &self.rng, limits, matters, self.inside);
-        let control = Control::new(self.settings, self.health, self.observe, self.detached, self.tls);
-        Server::new(listener, control, admission, signals)
+        let control =
+            Control::new(self.settings, self.health, self.observe, self.wall, self.detached, self.tls);
+        Server::new(listener, control, admission, signals, self.rng)
     }
 }

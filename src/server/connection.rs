@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::ServerSettings;
 use super::bounds::{Sent, Served};
+use super::control::Control;
 use super::exchange::{answer, answer_later};
 use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
@@ -113,7 +113,7 @@ where
     let connection = Arc::clone(wire.shared());
     let shared = Arc::clone(&connection);
     let handler = service_fn(move |request| answer(service.clone(), &shared, request));
-    let hyper = http1_builder(&connection.control.settings);
+    let hyper = http1_builder(&connection.control);
     let mut session = hyper.serve_connection(TokioIo::new(wire), handler).with_upgrades();
     match drive(Pin::new(&mut session), |session| session.graceful_shutdown(), &connection).await {
         Ended::Over => {
@@ -160,13 +160,15 @@ where
     let tasks = Tasks::new(settings.stall_timeout);
     let _owner = tasks.owner(Arc::clone(&connection.control.leavers));
     let handler = service_fn(move |request| answer_later(service.clone(), &shared, request));
-    let session = http2_builder(settings, tasks).serve_connection(TokioIo::new(wire), handler);
+    let session = http2_builder(&connection.control, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
 }
 
 /// No timer: hyper's limit on a head counts from the end of the last request. Ours are in `pace`.
-fn http1_builder(settings: &ServerSettings) -> http1::Builder {
+fn http1_builder(control: &Control) -> http1::Builder {
+    let settings = &control.settings;
     let mut builder = http1::Builder::new();
+    builder.auto_date_header(control.wall.is_none());
     let size = usize::try_from(settings.max_head_size).unwrap_or(usize::MAX);
     builder.header_read_timeout(None).max_header_size(size);
     // Told a number, even its own, hyper allocates and clears so many places for every request.
@@ -184,9 +186,11 @@ const HYPERS_MAX_HEADERS: usize = 100;
 /// Below this, large bodies would be moved in too many pieces.
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
-fn http2_builder(settings: &ServerSettings, tasks: Tasks) -> http2::Builder<Tasks> {
+fn http2_builder(control: &Control, tasks: Tasks) -> http2::Builder<Tasks> {
+    let settings = &control.settings;
     let mut builder = http2::Builder::new(tasks);
     builder
+        .auto_date_header(control.wall.is_none())
         .timer(TokioTimer::new())
         .keep_alive_interval(countable(settings.ping_interval))
         .keep_alive_timeout(countable(settings.ping_timeout))

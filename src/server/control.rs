@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use http::Request;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::ServerSettings;
 use super::crowd::Crowd;
 use super::tasks::Leavers;
-use crate::base::{Detach, Event, Observe, ServerPhase};
+use crate::base::{Detach, Event, Observe, ServerPhase, WallClock};
 use crate::health::{self, Health};
 
 /// How connections are secured, if they are.
@@ -23,6 +23,8 @@ pub(super) struct Control {
     pub(super) settings: ServerSettings,
     pub(super) health: Option<Health>,
     pub(super) observe: Observe,
+    /// What `date` says, unless that is hyper's business.
+    pub(super) wall: Option<WallClock>,
     pub(super) crowd: Arc<Crowd>,
     /// Work that is waited for, too.
     pub(super) detached: Vec<Detach>,
@@ -31,8 +33,9 @@ pub(super) struct Control {
     /// How often somebody asked for a shutdown.
     pub(super) asked: watch::Sender<u32>,
     phase: AtomicU8,
-    // Changed once. Whoever waits for it is woken by nothing else, and so need not look at it but when this is said.
-    drains: watch::Sender<bool>,
+    // Told once. Whoever waits for it is woken by nothing else, and so need not look at the phase but when this is said; and in the order in
+    // which they came, so that two runs of a test are the same.
+    drains: Notify,
     /// Answers that came to their end since the shutdown began.
     finished: AtomicU64,
     /// Requests that the shutdown cut off.
@@ -44,6 +47,7 @@ impl Control {
         settings: ServerSettings,
         health: Option<Health>,
         observe: Observe,
+        wall: Option<WallClock>,
         detached: Vec<Detach>,
         tls: MaybeTls,
     ) -> Arc<Self> {
@@ -52,13 +56,14 @@ impl Control {
             settings,
             health,
             observe,
+            wall,
             crowd,
             detached,
             leavers: Arc::default(),
             tls,
             asked: watch::Sender::new(0),
             phase: AtomicU8::new(ServerPhase::Serving as u8),
-            drains: watch::Sender::new(false),
+            drains: Notify::new(),
             finished: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
         })
@@ -78,8 +83,8 @@ impl Control {
     /// Tells everybody.
     pub(super) fn enter(&self, phase: ServerPhase) {
         self.phase.store(phase as u8, Relaxed);
-        if phase >= ServerPhase::Draining && !*self.drains.borrow() {
-            self.drains.send_replace(true);
+        if phase >= ServerPhase::Draining {
+            self.drains.notify_waiters();
         }
         tracing::info!(phase = phase.name(), "the server enters a phase");
         self.tell(|| Event::ServerPhaseChanged { to: phase });
@@ -94,9 +99,11 @@ impl Control {
 
     /// Waits until nothing new is taken on.
     pub(super) async fn draining(&self) {
-        let mut drains = self.drains.subscribe();
-        // The sender is right here.
-        let _ = drains.wait_for(|drains| *drains).await;
+        // Made before the look: it hears of everything from here on.
+        let told = self.drains.notified();
+        if self.phase() < ServerPhase::Draining {
+            told.await;
+        }
     }
 
     /// Waits until it was asked to stop more often than `times`.

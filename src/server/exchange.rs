@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use httpdate::fmt_http_date;
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -181,48 +182,59 @@ impl Exchange {
         (Self { head, http1, asked, arrival, in_flight: Some(in_flight) }, request)
     }
 
-    /// It is in flight for as long as its body is, and this may be the last one on its connection.
-    fn end(&mut self) -> (InFlight, bool) {
+    /// It is in flight for as long as its body is. With its answer goes what the server has to say.
+    fn end(&mut self) -> (InFlight, Parting) {
         let in_flight = self.in_flight.take().expect("a future is polled until it is ready");
         let connection = in_flight.connection();
-        let last = connection.control.phase() >= ServerPhase::Draining
-            || (self.http1 && connection.is_old())
-            || self.arrival.as_ref().is_some_and(Arrival::is_not_wanted);
-        (in_flight, last)
+        let last = self.http1
+            && (connection.control.phase() >= ServerPhase::Draining
+                || connection.is_old()
+                || self.arrival.as_ref().is_some_and(Arrival::is_not_wanted));
+        let date = connection.control.wall.as_ref().map(|wall| fmt_http_date(wall.now()));
+        (in_flight, Parting { last, date })
     }
 
     fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
-        let (in_flight, last) = self.end();
+        let (in_flight, parting) = self.end();
         // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
-        let too_late = is_general(response.status()) && self.arrival.as_ref().is_some_and(Arrival::is_late);
-        let mut response = if too_late {
-            refusal(self.asked, &Error::new(Kind::Body, BodyTooSlow), in_flight)
-        } else {
-            let response = response.map(|body| InPieces::new(body, !self.http1));
-            outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Service)
-        };
-        self.tell(&mut response, too_late || last);
-        response
+        if is_general(response.status()) && self.arrival.as_ref().is_some_and(Arrival::is_late) {
+            let refusal = refusal(self.asked, &Error::new(Kind::Body, BodyTooSlow), in_flight);
+            return Parting { last: self.http1, ..parting }.told(refusal);
+        }
+        let response = response.map(|body| InPieces::new(body, !self.http1));
+        parting.told(outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Service))
     }
 
     fn probed<B>(&mut self, response: Response<Body>) -> Response<Outgoing<B>> {
-        let (in_flight, _) = self.end();
-        outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Own)
+        let (in_flight, parting) = self.end();
+        let response = outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Own);
+        Parting { last: false, ..parting }.told(response)
     }
 
     fn panicked<B: Sent>(&mut self, panic: &(dyn Any + Send)) -> Response<Outgoing<B>> {
-        let (in_flight, last) = self.end();
+        let (in_flight, parting) = self.end();
         report(in_flight.connection(), panic);
-        let mut response = refusal(self.asked, &Error::new(Kind::Other, "the handler panicked"), in_flight);
-        self.tell(&mut response, last);
-        response
+        parting.told(refusal(self.asked, &Error::new(Kind::Other, "the handler panicked"), in_flight))
     }
+}
 
-    /// The client is told whether it was the last.
-    fn tell<B>(&self, response: &mut Response<B>, last: bool) {
-        if self.http1 && last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+/// What a client is told with an answer, beside what the service says.
+struct Parting {
+    /// It was the last one on its connection.
+    last: bool,
+    /// Where the clock is not the system's, hyper does not say it.
+    date: Option<String>,
+}
+
+impl Parting {
+    fn told<B>(self, mut response: Response<B>) -> Response<B> {
+        if self.last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Some(Ok(date)) = self.date.map(HeaderValue::try_from) {
+            response.headers_mut().entry(DATE).or_insert(date);
+        }
+        response
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 /// The pause after a first failure to accept, and the longest; between them it doubles. What Go's `net/http` does.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -13,30 +14,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// of bytes. It is given to [`ServerBuilder::listen`](super::ServerBuilder::listen).
 ///
 /// ```
-/// use std::io;
-/// use std::net::SocketAddr;
-/// use stonework::server::{Listener, Server};
+/// use stonework::server::Server;
 /// use tokio::io::DuplexStream;
 /// use tokio::sync::mpsc;
 ///
-/// /// Connections within the process, for tests.
-/// struct InMemory(mpsc::Receiver<DuplexStream>);
-///
-/// impl Listener for InMemory {
-///     type Io = DuplexStream;
-///
-///     async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
-///         match self.0.recv().await {
-///             Some(stream) => Ok((stream, None)),
-///             // Nobody can connect any more.
-///             None => std::future::pending().await,
-///         }
-///     }
-/// }
-///
-/// let (_connect, connections) = mpsc::channel(16);
-/// let server = Server::builder().listen(InMemory(connections)).unwrap();
-/// # let _ = server;
+/// // Connections within the process, for tests: what is sent here, is served.
+/// let (connect, connections) = mpsc::channel::<DuplexStream>(16);
+/// let server = Server::builder().listen(connections).unwrap();
+/// # let _ = (connect, server);
 /// ```
 ///
 /// An address is none yet: what is wrong with it, or who has it already, shows when it is bound.
@@ -79,6 +64,22 @@ impl Listener for TcpListener {
         // Answers go out in whole pieces already; holding a small one back for an acknowledgement only adds latency.
         let _ = stream.set_nodelay(true);
         Ok((stream, Some(from)))
+    }
+}
+
+/// Connections that are made elsewhere: within the process, for one. They have no address.
+impl<Io> Listener for mpsc::Receiver<Io>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Io = Io;
+
+    async fn accept(&mut self) -> io::Result<(Io, Option<SocketAddr>)> {
+        match self.recv().await {
+            Some(connection) => Ok((connection, None)),
+            // There will be no more; what there is, is served.
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -70,8 +70,9 @@ impl<L> Server<L> {
         control: Arc<Control>,
         admission: Admission,
         signals: Option<Signals>,
+        rng: Rng,
     ) -> Self {
-        Self { listener, control, admission, signals, rng: Rng::default() }
+        Self { listener, control, admission, signals, rng }
     }
 }
 
@@ -142,6 +143,7 @@ impl<L: Listener> Server<L> {
                 }
             };
             tokio::select! {
+                biased;
                 _ = shutdown => handle.shut_down(),
                 () = signalled => handle.shut_down(),
             }
@@ -153,6 +155,8 @@ impl<L: Listener> Server<L> {
         };
         let port = Port { listener, control, service, rng, connections: JoinSet::new() };
         tokio::select! {
+            // In one order always, or two runs of a test would not be the same.
+            biased;
             report = port.serve() => report,
             () = asks => unreachable!("whoever asks goes on asking"),
         }

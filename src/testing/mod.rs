@@ -6,6 +6,7 @@
 //! | what a layer makes of answers, errors, silence and slow readiness | [`Scripted`] |
 //! | what really goes over the wire, and what happens when the wire breaks | [`ScriptedServer`] |
 //! | which attempts were made, and why there was no other | [`Recorder`] |
+//! | what holds between a client and a server when the network is bad | [`chaos`] |
 //!
 //! # The contract: `Strict`
 //!
@@ -93,12 +94,13 @@
 //! while a response is on its way over loopback, every task waits, the clock jumps to the nearest timer, and the
 //! timeout fires before the answer can arrive. Such a test passes for the wrong reason, or fails for none. So:
 //!
-//! - *How long* is a question for [`Scripted`] or `tokio::io::duplex`, with the clock paused;
+//! - *How long* is a question for [`Scripted`], `tokio::io::duplex` or a [`chaos::Wire`], with the clock paused;
 //! - *what* and *in which order* is a question for [`ScriptedServer`], with the clock running. Wait for events there
 //!   ([`ScriptedServer::wait_until`], [`Latch`]) instead of sleeping.
 //!
 //! [`ScriptedServer`] cannot tell that the clock is paused; its helpers then give up at once.
 
+pub mod chaos;
 mod events;
 mod scripted;
 mod server;

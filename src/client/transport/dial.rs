@@ -1,5 +1,5 @@
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -142,7 +142,7 @@ async fn shake_hands(
 
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).
 async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Result<Connection, Error> {
-    let pulse = Arc::new(Pulse::greeting());
+    let pulse = Arc::new(Pulse::default());
     let io = TokioIo::new(Wire::new(io, Some(place), Some(Arc::clone(&pulse))));
     let tasks = Tasks::default();
     let (sender, requests) = http2::Builder::new(tasks.clone())
@@ -163,17 +163,17 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         limit: Arc::clone(&limit),
         sender: Weak::new(),
     };
-    while limit.load(Ordering::Relaxed) == UNSAID {
-        let mut looked = pin!(pulse.looked());
-        let ended = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => looked.as_mut().poll(cx).map(|()| false),
-        });
-        if ended.await {
-            return Err(Error::new(Kind::Connect, NoSettings).with_delivery(Delivery::NotSent));
+    // Looked for after each poll, and not when something was read: half of the settings says nothing, and they may be dealt with later.
+    let ended = poll_fn(|cx| {
+        if Pin::new(&mut driver).poll(cx).is_ready() {
+            return Poll::Ready(true);
         }
+        driver.look();
+        if limit.load(Ordering::Relaxed) == UNSAID { Poll::Pending } else { Poll::Ready(false) }
+    });
+    if ended.await {
+        return Err(Error::new(Kind::Connect, NoSettings).with_delivery(Delivery::NotSent));
     }
-    pulse.greeted();
     let sender = Arc::new(Sender::new(sender));
     driver.sender = Arc::downgrade(&sender);
     tokio::spawn(driver);
@@ -193,6 +193,15 @@ struct Driver {
     sender: Weak<Sender<http2::SendRequest<Upload>>>,
 }
 
+impl Driver {
+    /// Keep what the peer says of its limit.
+    fn look(&self) {
+        if let Some(requests) = &self.requests {
+            self.limit.store(requests.current_max_send_streams(), Ordering::Relaxed);
+        }
+    }
+}
+
 impl Future for Driver {
     type Output = ();
 
@@ -201,7 +210,7 @@ impl Future for Driver {
         if let Some(requests) = &mut this.requests {
             // Whoever uses the connection is told how it ended.
             let ended = Pin::new(&mut *requests).poll(cx).is_ready();
-            this.limit.store(requests.current_max_send_streams(), Ordering::Relaxed);
+            this.look();
             if ended {
                 this.requests = None;
                 Sender::end(&this.sender);

@@ -79,9 +79,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if let Some(pulse) = &self.pulse {
-            pulse.looks_again();
-        }
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let at_end = read.is_ok() && buf.filled().len() == before && buf.remaining() > 0;
         self.ended |= at_end || read.is_err();

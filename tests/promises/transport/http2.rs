@@ -1,7 +1,11 @@
 //! Connections over HTTP/2: how many, for how long, and what they say of requests that failed.
 
+use std::future::pending;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -11,9 +15,10 @@ use http::{HeaderMap, Request, Response};
 use stonework::Body;
 use stonework::base::{Backoff, Delivery, Event, Kind};
 use stonework::client::{Client, ClientSettings};
+use stonework::connect::{Connector, Target, connect_fn};
 use stonework::retry::RetrySettings;
 use stonework::testing::Recorder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::kit::{Net, SECOND, TURN, plain, told};
@@ -395,4 +400,65 @@ async fn a_request_says_its_host_once_and_trailers_arrive() {
         );
         assert!(!headers.contains_key("host"));
     }
+}
+
+/// Counts how often it is looked for something to read.
+struct Looks {
+    io: DuplexStream,
+    looks: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Looks {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let looks = self.looks.fetch_add(1, Ordering::SeqCst);
+        assert!(looks < 1_000, "it goes round and round");
+        Pin::new(&mut self.io).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Looks {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_come_byte_by_byte_are_waited_for_in_peace() {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&looks);
+    let slow = connect_fn(move |_: Target| {
+        let (io, mut peer) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            // Empty settings, and an acknowledgement of ours; then nothing (RFC 9113, section 4.1).
+            for byte in [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0] {
+                sleep(TURN * 100).await;
+                let _ = peer.write_all(&[byte]).await;
+            }
+            pending::<()>().await;
+        });
+        let looks = Arc::clone(&counted);
+        async move { Ok(Looks { io, looks }) }
+    });
+    let connector = Connector::builder().transport(slow).build().unwrap();
+    let client = Client::builder().settings(settings()).connector(connector).build().unwrap();
+    let call = tokio::spawn(client.get(URI).send());
+    sleep(TURN * 850).await;
+    assert_eq!((client.connections().dialing, client.connections().open), (1, 0), "half of them say nothing");
+    sleep(TURN * 100).await;
+    assert_eq!((client.connections().dialing, client.connections().open), (0, 1));
+    let looks = looks.load(Ordering::SeqCst);
+    assert!((9..100).contains(&looks), "{looks}");
+    call.abort();
 }
