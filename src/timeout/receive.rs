@@ -9,7 +9,7 @@ use super::ResponseFuture;
 use super::wire::{Said, less_margin};
 use crate::base::{Deadline, Error, Http, Kind, Mode, Peer, TrustedPeers, scope};
 
-/// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer).
+/// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer), and the [module](super).
 #[derive(Debug)]
 pub struct ReceiveDeadline<S, M = Http> {
     inner: S,
