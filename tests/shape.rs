@@ -7,6 +7,8 @@
 mod defaults;
 #[path = "shape/design.rs"]
 mod design;
+#[path = "shape/examples.rs"]
+mod examples;
 #[path = "shape/pages.rs"]
 mod pages;
 #[path = "shape/prose.rs"]
@@ -506,6 +508,16 @@ fn the_indexes_name_every_page_and_every_example() {
         let places = |path: &str| [root().join("examples").join(path), root().join(path)];
         assert_none(&pages::names_files(&index, |path| places(path).iter().any(|file| file.is_file())));
     }
+}
+
+#[test]
+fn every_public_item_has_an_example_or_leads_to_one() {
+    assert_none(&examples::without_example(&library()));
+}
+
+#[test]
+fn every_example_is_compiled() {
+    over(&prose(), examples::uncompiled);
 }
 
 #[test]

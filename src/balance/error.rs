@@ -17,7 +17,7 @@ use crate::base::{Error, Kind};
 pub struct NoEndpoints;
 
 /// There are endpoints, and none that a call could be sent to: all of them were found not to work, or it is still being found out.
-/// It stands at the end of the chain of an [`Error`] of kind [`NoEndpoint`](Kind::NoEndpoint).
+/// It stands at the end of the chain of an [`Error`] of kind [`NoEndpoint`](Kind::NoEndpoint), as [`NoEndpoints`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("none of the {endpoints} there are is fit")]
 pub struct AllUnhealthy {

@@ -16,7 +16,7 @@ use crate::base::{
     scope,
 };
 
-/// A call to one of several endpoints. See [`BalancerService`](super::BalancerService).
+/// A call to one of several endpoints. See [`Balancer`](super::Balancer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct BalancerFuture<S: Service<Req> + Clone + Send + Sync + 'static, Req, C, M> {

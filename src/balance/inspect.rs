@@ -57,7 +57,7 @@ pub trait Inspect: Send + 'static {
     fn begin(self, found: Found) -> impl Fn(Vec<EndpointId>) + Send + Sync + 'static;
 }
 
-/// Tells a balancer how its endpoints are. It does not keep the balancer alive.
+/// Tells a balancer how its endpoints are: what an [`Inspect`] is given. It does not keep the balancer alive.
 #[derive(Clone)]
 pub struct Found(Arc<Tell>);
 

@@ -27,7 +27,7 @@ impl BalancerStats {
     }
 }
 
-/// What a balancer knows of one endpoint.
+/// What a balancer knows of one endpoint: a part of [`BalancerStats`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointStats {
     pub(super) id: EndpointId,

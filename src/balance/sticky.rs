@@ -48,7 +48,7 @@ impl<Req, F: Fn(&Req) -> Option<StickyKey>> Sticky<Req> for F {
     }
 }
 
-/// Nothing sticks: the default.
+/// Nothing sticks: the default. See [`Sticky`].
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct NotSticky;

@@ -101,6 +101,16 @@ impl Backoff {
 
     /// The same delay each time, with no jitter.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::base::{Backoff, Rng};
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let backoff = Backoff::constant(second)?;
+    /// assert_eq!(backoff.delay(7, Duration::ZERO, &Rng::default()), second);
+    /// # Ok::<(), stonework::base::InvalidBackoff>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Refuses a `delay` of zero.

@@ -67,6 +67,14 @@ pub struct Call {
 
 impl Call {
     /// The defaults: whatever the layers were set to.
+    ///
+    /// ```
+    /// use http::Extensions;
+    /// use stonework::base::Call;
+    ///
+    /// // A request that says nothing of itself has the defaults.
+    /// assert_eq!(*Call::of(&Extensions::new()), Call::new());
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self {

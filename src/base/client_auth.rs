@@ -85,6 +85,13 @@ impl ClientAuth {
     }
 
     /// In the body: `client_secret_post`. Only for servers that do not understand HTTP Basic.
+    ///
+    /// ```
+    /// use stonework::base::ClientAuth;
+    ///
+    /// let auth = ClientAuth::body("orders", "a secret");
+    /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_post)");
+    /// ```
     #[must_use]
     pub fn body(id: &str, secret: &str) -> Self {
         Self { id: id.into(), proof: Proof::Body { secret: secret.into() } }

@@ -38,6 +38,14 @@ enum Source {
 
 impl WallClock {
     /// The clock of the machine, which is also the default.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use stonework::base::WallClock;
+    ///
+    /// let before = SystemTime::UNIX_EPOCH;
+    /// assert!(WallClock::system().now() > before);
+    /// ```
     #[must_use]
     pub fn system() -> Self {
         Self { source: Source::System }

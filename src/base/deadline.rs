@@ -71,12 +71,31 @@ impl Deadline {
     }
 
     /// At this instant.
+    ///
+    /// ```
+    /// use stonework::base::Deadline;
+    /// use tokio::time::Instant;
+    ///
+    /// let now = Instant::now();
+    /// assert_eq!(Deadline::at(now).instant(), now);
+    /// ```
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
         Self(instant)
     }
 
     /// The deadline in scope: that of the innermost limit whose work is being called or polled here and now.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::base::Deadline;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), stonework::base::Elapsed> {
+    /// assert_eq!(Deadline::current(), None);
+    /// let soon = Deadline::within(Duration::from_secs(1));
+    /// soon.bound(async { assert_eq!(Deadline::current(), Some(soon)) }).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     #[inline]
     pub fn current() -> Option<Self> {
@@ -201,6 +220,15 @@ pub struct Elapsed {
 
 impl Elapsed {
     /// `granted` is the time there was, counted from where the limit that ran out began.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::base::{Elapsed, Phase};
+    ///
+    /// let late = Elapsed::new(Phase::Response, Duration::from_secs(2));
+    /// assert_eq!(late.to_string(), "no answer within 2s");
+    /// assert_eq!((late.phase(), late.granted()), (Phase::Response, Some(Duration::from_secs(2))));
+    /// ```
     #[must_use]
     pub const fn new(phase: Phase, granted: Duration) -> Self {
         Self { phase, granted: Some(granted) }
@@ -258,7 +286,7 @@ impl From<Elapsed> for Error {
     }
 }
 
-/// What a limit was waiting for when it ran out. See [`Elapsed::phase`].
+/// What a limit was waiting for when it ran out. See [`Elapsed::new`] and [`Elapsed::phase`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {

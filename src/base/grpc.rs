@@ -109,6 +109,16 @@ impl GrpcStatus {
     ///
     /// [`Unknown`](Self::Unknown) for what is no number, a number without a meaning, or a field that stands there more
     /// than once.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use stonework::base::GrpcStatus;
+    ///
+    /// let mut trailers = HeaderMap::new();
+    /// assert_eq!(GrpcStatus::of(&trailers), None);
+    /// trailers.insert("grpc-status", "14".parse().unwrap());
+    /// assert_eq!(GrpcStatus::of(&trailers), Some(GrpcStatus::Unavailable));
+    /// ```
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(GRPC_STATUS).iter();
@@ -138,6 +148,14 @@ impl GrpcStatus {
     /// | 404 | `UNIMPLEMENTED` |
     /// | 429, 502, 503, 504 | `UNAVAILABLE` |
     /// | any other but 200 | `UNKNOWN` |
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use stonework::base::GrpcStatus;
+    ///
+    /// assert_eq!(GrpcStatus::of_http(StatusCode::BAD_GATEWAY), Some(GrpcStatus::Unavailable));
+    /// assert_eq!(GrpcStatus::of_http(StatusCode::OK), None);
+    /// ```
     #[must_use]
     pub const fn of_http(status: StatusCode) -> Option<Self> {
         Some(match status.as_u16() {

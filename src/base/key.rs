@@ -12,6 +12,14 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 
 /// The response header that says, with `true`, that this is the answer that a request with the same key was given before:
 /// nothing was done this time.
+///
+/// ```
+/// use http::Response;
+/// use stonework::base::IDEMPOTENCY_REPLAYED;
+///
+/// let was_done_before = |answer: &Response<()>| answer.headers().contains_key(IDEMPOTENCY_REPLAYED);
+/// assert!(!was_done_before(&Response::new(())));
+/// ```
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key in bytes: what common APIs store.
@@ -50,6 +58,19 @@ impl IdempotencyKey {
     }
 
     /// The key of the request with these headers, or `None` if it has none.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use stonework::base::{IDEMPOTENCY_KEY, IdempotencyKey, InvalidKey};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// assert_eq!(IdempotencyKey::of(&headers), None);
+    /// headers.append(IDEMPOTENCY_KEY, "order-42".parse().unwrap());
+    /// assert_eq!(IdempotencyKey::of(&headers).unwrap()?.as_str(), "order-42");
+    /// headers.append(IDEMPOTENCY_KEY, "order-43".parse().unwrap());
+    /// assert_eq!(IdempotencyKey::of(&headers), Some(Err(InvalidKey::Repeated)));
+    /// # Ok::<(), InvalidKey>(())
+    /// ```
     ///
     /// # Errors
     ///

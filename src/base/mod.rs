@@ -94,6 +94,7 @@ mod token;
 mod trace;
 mod tracing_observer;
 mod trusted_peers;
+mod unanswered;
 mod waiters;
 mod wire;
 

@@ -160,7 +160,7 @@ where
 /// A mode of a layer that keeps something until the work is done: a [`Guard`] of type `G`, which is settled when the
 /// response body has ended, or with [`Plain`] when the response is returned.
 ///
-/// Implemented by [`Http`], [`Answer`] and [`Plain`]; there is no need for another.
+/// Implemented by [`Http`], [`Answer`] and [`Plain`]; there is no need for another. What each is for, [`Mode`] shows.
 #[diagnostic::on_unimplemented(
     message = "a layer in the mode `{Self}` cannot wrap this service",
     note = "`.answer()` and the default need `http::Request` and an `http::Response` whose body yields `Bytes`",

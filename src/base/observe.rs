@@ -44,7 +44,7 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event);
 }
 
-/// Names one call in its [events](Event): unique within the process, and no more than that.
+/// Names one call in its [events](Event::AttemptStarted): unique within the process, and no more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 
@@ -61,7 +61,20 @@ impl fmt::Display for CallId {
     }
 }
 
-/// A change of state somewhere in a stack. See [`Observer`].
+/// A change of state somewhere in a stack. An [`Observer`] takes out of it what it wants:
+///
+/// ```
+/// use stonework::base::{CircuitState, Event, Observer};
+///
+/// struct Pager;
+/// impl Observer for Pager {
+///     fn observe(&self, event: &Event) {
+///         if let Event::CircuitChanged { circuit, to: CircuitState::Open, why, .. } = event {
+///             eprintln!("{circuit} is not called any more: {why}");
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {

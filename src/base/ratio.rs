@@ -43,6 +43,13 @@ impl Ratio {
     }
 
     /// A number of parts per million, or `None` if it is more than 1 000 000.
+    ///
+    /// ```
+    /// use stonework::base::Ratio;
+    ///
+    /// assert_eq!(Ratio::per_million(250).unwrap().to_string(), "0.025%");
+    /// assert_eq!(Ratio::per_million(1_000_001), None);
+    /// ```
     #[must_use]
     pub const fn per_million(parts: u32) -> Option<Self> {
         if parts <= WHOLE { Some(Self(parts)) } else { None }

@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Rng, context};
 
-/// `x-request-id`: what a request is called in the logs of everybody that it passes.
+/// `x-request-id`: what a request is called in the logs of everybody that it passes. Its value is a [`RequestId`].
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// As long as one may be.
@@ -44,6 +44,15 @@ impl RequestId {
     }
 
     /// What stands in this header of a request, if it stands there once and is valid.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use stonework::base::{RequestId, X_REQUEST_ID};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert(X_REQUEST_ID, "f058ebd6".parse().unwrap());
+    /// assert_eq!(RequestId::read(&headers, &X_REQUEST_ID).unwrap().as_str(), "f058ebd6");
+    /// ```
     #[must_use]
     pub fn read(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut values = headers.get_all(name).iter();

@@ -32,6 +32,16 @@ impl RetryAfter {
     /// Reads one field value; whitespace around it does not matter.
     ///
     /// `None` if it is neither a whole number of seconds nor a valid date from 1970 on.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use stonework::base::RetryAfter;
+    ///
+    /// assert_eq!(RetryAfter::parse(b"120"), Some(RetryAfter::Delay(Duration::from_secs(120))));
+    /// let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    /// assert_eq!(RetryAfter::parse(b"Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::At(date)));
+    /// assert_eq!(RetryAfter::parse(b"1.5"), None);
+    /// ```
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
@@ -98,6 +108,13 @@ impl Pushback {
     }
 
     /// The field value that asks to wait `wait`: in whole milliseconds, rounded up, and as many as fit in 32 bits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::base::Pushback;
+    ///
+    /// assert_eq!(Pushback::header_value(Duration::from_micros(1_500)), "2");
+    /// ```
     #[must_use]
     pub fn header_value(wait: Duration) -> HeaderValue {
         let millis = wait.as_nanos().div_ceil(1_000_000);

@@ -1,6 +1,14 @@
 //! What happens to a server and its connections.
 
 /// Where a server is between serving and having stopped. They are in order.
+///
+/// ```
+/// use stonework::base::ServerPhase;
+///
+/// // As an observer may ask of a server that is about to stop.
+/// let takes_new_ones = |phase| phase < ServerPhase::Draining;
+/// assert!(takes_new_ones(ServerPhase::LameDuck) && !takes_new_ones(ServerPhase::Stopped));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ServerPhase {
@@ -26,7 +34,7 @@ impl ServerPhase {
     }
 }
 
-/// Why a server closed a connection, or began to, of its own accord.
+/// Why a server closed a connection, or began to, of its own accord. See [`Event::ConnectionClosed`](super::Event::ConnectionClosed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {

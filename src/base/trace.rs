@@ -7,9 +7,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Rng, context};
 
-/// `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context-2/).
+/// `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context-2/): read and written by [`TraceContext`].
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// `tracestate`, of the same.
+/// `tracestate`, of the same, and by the same: [`TraceContext`].
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of version 00, which is also the least of later ones.
@@ -54,11 +54,13 @@ pub struct TraceContext {
     state: Option<HeaderValue>,
 }
 
-/// The identifier of a trace: 128 bits that are not all zero. As text, 32 lowercase hexadecimal digits.
+/// The identifier of a trace: 128 bits that are not all zero. As text, 32 lowercase hexadecimal digits. See
+/// [`TraceContext`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(NonZeroU128);
 
-/// The identifier of a span: 64 bits that are not all zero. As text, 16 lowercase hexadecimal digits.
+/// The identifier of a span: 64 bits that are not all zero. As text, 16 lowercase hexadecimal digits. See
+/// [`TraceContext`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(NonZeroU64);
 
@@ -84,6 +86,13 @@ impl SpanId {
 impl TraceContext {
     /// Begin a trace, which says of itself that it is recorded, as OpenTelemetry does unless told otherwise: whoever takes part records what
     /// its parent records.
+    ///
+    /// ```
+    /// use stonework::base::{Rng, TraceContext};
+    ///
+    /// let trace = TraceContext::start(&Rng::from_entropy());
+    /// assert!(trace.is_sampled());
+    /// ```
     #[must_use]
     pub fn start(rng: &Rng) -> Self {
         Self::numbered(rng.unique_id(), rng)

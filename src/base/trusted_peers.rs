@@ -51,6 +51,12 @@ impl TrustedPeers {
     }
 
     /// Everybody who can reach the server, also those of whom nothing is known.
+    ///
+    /// ```
+    /// use stonework::base::{Peer, TrustedPeers};
+    ///
+    /// assert!(TrustedPeers::everybody().trusts(Peer::default()), "even over a Unix socket");
+    /// ```
     #[must_use]
     pub const fn everybody() -> Self {
         Self(Trust::Everybody)

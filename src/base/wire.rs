@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header in which the assembled client says how much time is left, in whole milliseconds, unless its settings name another; and in which the
-/// assembled server reads it. A call of gRPC says the same in `grpc-timeout`.
+/// assembled server reads it. A call of gRPC says the same in `grpc-timeout`. [`TimeoutHeader`] reads and writes both.
 pub const TIMEOUT_MS: HeaderName = HeaderName::from_static("stonework-timeout-ms");
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");

@@ -11,7 +11,7 @@ use super::{CircuitOpen, Permit};
 use crate::base::body::{BodyEnd, Guard, HoldUntil};
 use crate::base::{Asked, Classify, Error, Hold, Outcome};
 
-/// A call under a circuit. See [`BreakerService`](super::BreakerService).
+/// A call under a circuit. See [`BreakerLayer`](super::BreakerLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F, Req, C, M> {

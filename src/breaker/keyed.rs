@@ -54,6 +54,17 @@ impl From<Breakers<HostPort>> for BreakersLayer {
 
 impl<K, F> BreakersLayer<K, F> {
     /// With a key of one's own: see [`KeyOf`]. The keys name the circuits.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use stonework::breaker::{Breakers, BreakersLayer};
+    ///
+    /// // A circuit for each tenant, which is the first part of the path.
+    /// let tenant = |request: &Request<()>| request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+    /// let breakers: Breakers<String> = Breakers::default();
+    /// let layer = BreakersLayer::keyed(breakers, tenant);
+    /// # let _ = layer;
+    /// ```
     pub const fn keyed(breakers: Breakers<K>, key: F) -> Self {
         Self { breakers: Some(breakers), key, classify: ClassifyHttp, mode: Http }
     }

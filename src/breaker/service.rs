@@ -19,6 +19,15 @@ pub struct BreakerService<S, C = ClassifyHttp, M = Http> {
 
 impl<S> BreakerService<S> {
     /// Guards `inner` by this circuit.
+    ///
+    /// ```
+    /// use stonework::breaker::{Breaker, BreakerService};
+    /// use tower::service_fn;
+    ///
+    /// let breaker = Breaker::default();
+    /// let service = BreakerService::new(service_fn(|text: String| async { Ok::<_, std::io::Error>(text) }), breaker.clone());
+    /// # let _ = service;
+    /// ```
     #[must_use]
     pub fn new(inner: S, breaker: Breaker) -> Self {
         Self::with(inner, BreakerLayer::from(breaker))

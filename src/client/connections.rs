@@ -76,6 +76,19 @@ impl std::error::Error for ConnectionsExhausted {
 
 /// Connecting failed: one [`Error`], which all who waited for that connection share. It stands in the chain of the error of each of them,
 /// before what the connection failed with.
+///
+/// ```
+/// use stonework::base::Delivery;
+/// use stonework::client::{Client, ClientSettings, NotConnected};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder().settings(ClientSettings::new().without_retry()).build()?;
+/// // A port that nobody listens at.
+/// let error = client.get("http://127.0.0.1:1/").send().await.unwrap_err();
+/// assert!(error.cause::<NotConnected>().is_some());
+/// assert_eq!(error.delivery(), Delivery::NotSent);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct NotConnected(Arc<Error>);
 

@@ -4,6 +4,17 @@ use std::sync::Arc;
 use crate::base::Error;
 
 /// The call that several shared has failed: the cause of the [`Error`] of each of them, which is of the same kind.
+///
+/// ```
+/// use stonework::Error;
+/// use stonework::coalesce::SharedCallFailed;
+///
+/// // As an error of its own, where it matters that others were told the same.
+/// fn shared(error: &Error) -> Option<&Error> {
+///     error.cause::<SharedCallFailed>().map(SharedCallFailed::error)
+/// }
+/// # let _ = shared;
+/// ```
 #[derive(Clone, Debug)]
 pub struct SharedCallFailed(pub(super) Arc<Error>);
 

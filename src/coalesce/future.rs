@@ -12,7 +12,7 @@ use super::Coalesced;
 use super::flight::{Got, Member};
 use crate::base::{BoxError, Delivery, Error, Kind};
 
-/// A call, or a part in one. See [`CoalesceService`](super::CoalesceService).
+/// A call, or a part in one. See [`CoalesceLayer`](super::CoalesceLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct CoalesceFuture<S: Service<Request<ReqBody>>, ReqBody, B> {

@@ -24,7 +24,7 @@ pub enum Alpn {
     Http2,
 }
 
-/// Where a dial has led.
+/// Where a dial has led. See the [module](super).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Dialed {
@@ -37,6 +37,18 @@ pub struct Dialed {
 }
 
 /// How to ask a proxy to pass requests on: with a target in absolute form (RFC 9112, section 3.2.2).
+///
+/// ```
+/// use stonework::connect::{Dialed, Target};
+///
+/// fn first_line(dialed: &Dialed, to: &Target, path: &str) -> String {
+///     match &dialed.forwards {
+///         Some(_) => format!("GET http://{to}{path} HTTP/1.1"),
+///         None => format!("GET {path} HTTP/1.1"),
+///     }
+/// }
+/// # let _ = first_line;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Forward {

@@ -102,7 +102,7 @@ pub enum ConnectError {
     },
 }
 
-/// What a resolver said: one [`Error`], shared by all who waited for it.
+/// What a resolver said: one [`Error`], shared by all who waited for it, below a [`ConnectError`].
 #[derive(Clone, Debug)]
 pub struct ResolverSaid(pub(super) Arc<Error>);
 

@@ -41,6 +41,14 @@ pub struct HickoryResolver {
 impl HickoryResolver {
     /// With the name servers of the system, as in `/etc/resolv.conf`, which is read now.
     ///
+    /// ```no_run
+    /// use stonework::connect::{Connector, HickoryResolver};
+    ///
+    /// let connector = Connector::builder().resolver(HickoryResolver::from_system()?).build()?;
+    /// # let _ = connector;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If that cannot be read.

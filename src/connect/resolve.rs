@@ -32,7 +32,7 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve(&self, host: &str) -> impl Future<Output = Result<Resolved, Error>> + Send;
 }
 
-/// The addresses of a host.
+/// The addresses of a host, as a [`Resolve`] finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resolved {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream of bytes to a target, whatever it goes over. Dropping it closes it.
+/// A stream of bytes to a target, whatever it goes over. Dropping it closes it. See the [module](super).
 pub struct Stream {
     io: Box<dyn Io>,
     /// What was read already, and not for whoever read it.
@@ -19,6 +19,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl Stream {
     /// Of anything.
+    ///
+    /// ```
+    /// use stonework::connect::Stream;
+    ///
+    /// let (ours, theirs) = tokio::io::duplex(64);
+    /// let stream = Stream::new(ours);
+    /// # let _ = (stream, theirs);
+    /// ```
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self { io: Box::new(io), early: Bytes::new() }
     }

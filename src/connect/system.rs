@@ -16,6 +16,17 @@ const AT_ONCE: usize = 16;
 ///
 /// Each lookup has a thread of tokio's that may block, for as long as the system likes; at most 16 are under way at once, so that a name
 /// server that does not answer takes no more of them. Clones share that limit.
+///
+/// ```
+/// use stonework::connect::{Connector, SystemResolver};
+///
+/// // Two connectors that ask 16 times at once, together.
+/// let resolver = SystemResolver::new();
+/// let one = Connector::builder().resolver(resolver.clone()).build()?;
+/// let other = Connector::builder().resolver(resolver).build()?;
+/// # let _ = (one, other);
+/// # Ok::<(), stonework::connect::InvalidConnector>(())
+/// ```
 #[derive(Clone)]
 pub struct SystemResolver {
     places: Arc<Semaphore>,

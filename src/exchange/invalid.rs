@@ -5,6 +5,15 @@ use crate::base::{BoxError, Error, InvalidKey, Kind};
 /// Why a request cannot be sent as it is: the [source](std::error::Error::source) of an [`Error`] of [`Kind::Invalid`].
 ///
 /// It names the part that is wrong, and never shows its value: URIs and headers carry secrets.
+///
+/// ```
+/// use stonework::client::{Client, InvalidRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let error = Client::new().get("/only/a/path").send().await.unwrap_err();
+/// assert!(matches!(error.cause(), Some(InvalidRequest::Relative)));
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRequest {

@@ -34,6 +34,24 @@ impl http_body::Body for Outgoing {
 }
 
 /// The request body could not be read to its end; its own error is the [`source`](StdError::source).
+///
+/// ```
+/// use std::io;
+/// use bytes::Bytes;
+/// use futures_util::stream;
+/// use http_body_util::StreamBody;
+/// use stonework::Body;
+/// use stonework::client::{Client, RequestBodyFailed};
+/// use stonework::testing::{ScriptedServer, respond};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let server = ScriptedServer::start(|_| respond(200)).await;
+/// let broken = stream::iter([Err::<http_body::Frame<Bytes>, _>(io::Error::other("the disk is gone"))]);
+/// let request = Client::new().post(server.uri("/")).body(Body::new(StreamBody::new(broken)));
+/// let error = request.send().await.unwrap_err();
+/// assert!(error.cause::<RequestBodyFailed>().is_some());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RequestBodyFailed(BoxError);
 

@@ -12,7 +12,7 @@ use super::grpc::{Of, Serving};
 use super::watch::Changes;
 use crate::base::GrpcStatus;
 
-/// The answer to a probe, or the body of a response that is none. See [`HealthService`](super::HealthService).
+/// The answer to a probe, or the body of a response that is none. See the [module](super).
 #[pin_project]
 pub struct HealthBody<B> {
     #[pin]

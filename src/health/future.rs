@@ -21,7 +21,7 @@ use crate::base::{Alarm, Asked, GrpcStatus, HealthState, NOBODY};
 /// How long a gRPC client may take to send its few bytes.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// A call that may be a probe. See [`HealthService`](super::HealthService).
+/// A call that may be a probe. See the [module](super).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct HealthFuture<S: Service<Request<B>>, B> {

@@ -23,7 +23,7 @@ pub enum Impact {
     Soft,
 }
 
-/// What a check is for.
+/// What a check is for: a part of what [`Health::report`](super::Health::report) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CheckKind {
@@ -62,7 +62,7 @@ pub struct HealthReport {
     pub checks: Vec<CheckReport>,
 }
 
-/// What is known of one check.
+/// What is known of one check: a part of what [`Health::report`](super::Health::report) tells.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckReport {

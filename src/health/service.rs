@@ -24,6 +24,21 @@ pub struct HealthService<S = NotFound> {
 
 impl HealthService {
     /// Answers probes, and 404 to all else.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use http::Request;
+    /// use stonework::Body;
+    /// use stonework::health::{Health, HealthService};
+    /// use tower::ServiceExt;
+    ///
+    /// // For a port of its own.
+    /// let health = Health::builder().build().unwrap();
+    /// let ask = |path| HealthService::new(health.clone()).oneshot(Request::get(path).body(Body::empty()).unwrap());
+    /// assert_eq!(ask("/livez").await.unwrap().status(), 200);
+    /// assert_eq!(ask("/orders").await.unwrap().status(), 404);
+    /// # }
+    /// ```
     #[must_use]
     pub const fn new(health: Health) -> Self {
         Self::with(NotFound, Some(health), true)

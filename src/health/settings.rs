@@ -125,6 +125,15 @@ impl Default for HealthSettings {
 }
 
 /// What health checks cannot be made from.
+///
+/// ```
+/// use std::time::Duration;
+/// use stonework::health::{Health, HealthSettings, InvalidHealth};
+///
+/// let settings = HealthSettings::new().interval(Duration::ZERO);
+/// let refused = Health::builder().settings(settings).build().unwrap_err();
+/// assert_eq!(refused, InvalidHealth::Zero { field: "interval" });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHealth {

@@ -13,7 +13,7 @@ use super::progress::{Charge, Due, Progress, Settled};
 use crate::base::body::Replay;
 use crate::base::{Alarm, BoxError, Classify, Delivery, Error, scope};
 
-/// The call, with all its attempts. See [`HedgeService`](super::HedgeService).
+/// The call, with all its attempts. See [`HedgeLayer`](super::HedgeLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct HedgeFuture<S: Service<Request<B>>, B, C> {

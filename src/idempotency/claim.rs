@@ -42,7 +42,8 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// What becomes of a request whose handler was not heard of to its end: it crashed, its machine did, or it cannot reach the store.
+/// What becomes of a request whose handler was not heard of to its end: it crashed, its machine did, or it cannot reach the store. See
+/// [`IdempotencySettings`](super::IdempotencySettings).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

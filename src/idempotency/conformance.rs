@@ -38,14 +38,14 @@ const SHORT: Duration = Duration::from_millis(250);
 /// Of an answer that is kept.
 const LARGE: usize = 1024 * 1024 + 4096;
 
-/// Something that a store promises, and this one did not keep.
+/// Something that a store promises, and this one did not keep: see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
     promise: Promise,
     what: String,
 }
 
-/// What a store promises.
+/// What a store promises: see the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Promise {
@@ -89,7 +89,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// What this store does not keep; nothing, if it is right. Each promise is named at most once.
+/// What this store does not keep; nothing, if it is right. Each promise is named at most once. The [module](self) has an example.
 ///
 /// Dropping the future leaves entries behind in the store, which it forgets by itself.
 pub async fn check(store: &impl Store) -> Vec<Breach> {

@@ -54,7 +54,7 @@ pub struct Entry {
     pub forget_at: u64,
 }
 
-/// Where a request is.
+/// Where a request is: a part of an [`Entry`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a store keeps all of it")]
 pub enum State {
@@ -69,14 +69,14 @@ pub enum State {
     Ended(Final),
 }
 
-/// What a store has kept for a key cannot be read: a later version of this crate wrote it, or somebody else did. It is not guessed what
+/// What a store has kept for a key cannot be read as an [`Entry`]: a later version of this crate wrote it, or somebody else did. It is not guessed what
 /// it could mean; the key is as one whose store is away, until it is forgotten or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what is kept for a key cannot be read")]
 #[non_exhaustive]
 pub struct InvalidEntry;
 
-/// What a store writes.
+/// What a store writes: see [`Entry`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to do each")]
 pub enum Change {

@@ -34,7 +34,8 @@ pub enum InvalidIdempotency {
 }
 
 /// The store of the keys did not answer, and nothing was done. It stands at the end of the chain of an [`Error`] of kind
-/// [`Overload`](Kind::Overload). What the store said is logged, and not here.
+/// [`Overload`](Kind::Overload). What the store said is logged, and not here. What is done
+/// then, [`IdempotencySettings`](super::IdempotencySettings) say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store of the idempotency keys does not answer")]
 #[non_exhaustive]

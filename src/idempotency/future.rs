@@ -9,7 +9,7 @@ use pin_project::pin_project;
 
 use super::body::KeyedBody;
 
-/// A call that may be a keyed one. See [`IdempotencyService`](super::IdempotencyService).
+/// A call that may be a keyed one. See [`IdempotencyLayer`](super::IdempotencyLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct IdempotencyFuture<F, B: Body, E> {

@@ -38,7 +38,7 @@ pub struct IdempotencySettings {
     pub(super) when_away: WhenAway,
 }
 
-/// What happens to a keyed request while the store does not answer.
+/// What happens to a keyed request while the store does not answer: see [`IdempotencySettings`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -117,7 +117,7 @@ pub enum Begun {
     Mismatch,
 }
 
-/// What became of a request.
+/// What became of a request: what a [`Store`] is told to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a store keeps all of it")]
 pub enum Final {
@@ -129,7 +129,7 @@ pub enum Final {
     Indeterminate,
 }
 
-/// Whether a claim is still that of its owner.
+/// Whether a claim is still that of its owner: what a [`Store`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "complete: it is theirs, it was, or it has ended")]
 pub enum Held {

@@ -41,6 +41,14 @@ impl Backend {
 
     /// The crates of RustCrypto. `rsa` is among them, which has an advisory (RUSTSEC-2023-0071) about the use of private keys, and
     /// here there are none.
+    ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, Backend, SigningKey};
+    ///
+    /// let key = SigningKey::generate_with(Algorithm::EdDsa, Backend::rust_crypto())?;
+    /// # let _ = key;
+    /// # Ok::<(), stonework::base::KeyFault>(())
+    /// ```
     #[cfg(feature = "jwt-rust-crypto")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt-rust-crypto")))]
     #[must_use]

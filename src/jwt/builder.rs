@@ -22,34 +22,35 @@ pub struct VerifierBuilder<Step = NeedsKeys, T = ()> {
     step: PhantomData<fn() -> Step>,
 }
 
-/// Its keys have to be said: [`keys`](VerifierBuilder::keys).
+/// Its keys have to be said: [`keys`](VerifierBuilder::keys). See [`Verifier`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsKeys;
 
-/// The algorithms have to be said: [`algorithms`](VerifierBuilder::algorithms).
+/// The algorithms have to be said: [`algorithms`](VerifierBuilder::algorithms). See [`Verifier`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsAlgorithms;
 
-/// The algorithms have to be said, and the issuers were: [`algorithms`](VerifierBuilder::algorithms).
+/// The algorithms have to be said, and the issuers were: [`algorithms`](VerifierBuilder::algorithms). See
+/// [`issuers_with_keys`](VerifierBuilder::issuers_with_keys).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsAlgorithmsOnly;
 
 /// The issuer has to be said: [`issuer`](VerifierBuilder::issuer), [`issuers`](VerifierBuilder::issuers) or
-/// [`any_issuer`](VerifierBuilder::any_issuer).
+/// [`any_issuer`](VerifierBuilder::any_issuer). See [`Verifier`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsIssuer;
 
 /// The audience has to be said: [`audience`](VerifierBuilder::audience), [`audiences`](VerifierBuilder::audiences) or
-/// [`any_audience`](VerifierBuilder::any_audience).
+/// [`any_audience`](VerifierBuilder::any_audience). See [`Verifier`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NeedsAudience;
 
-/// Everything was said: [`build`](VerifierBuilder::build).
+/// Everything was said: [`build`](VerifierBuilder::build). See [`Verifier`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Complete;

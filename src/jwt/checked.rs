@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use crate::base::{Asked, Error, Mode, NOBODY};
 
-/// A call whose sender was asked what they may do. See [`RequireService`](super::RequireService).
+/// A call whose sender was asked what they may do. See [`RequireLayer`](super::RequireLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct CheckedFuture<S: Service<Req>, Req, M> {

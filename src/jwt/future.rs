@@ -11,8 +11,8 @@ use super::checked::CheckedFuture;
 use super::gate::{Waiting, in_realm};
 use crate::base::{Asked, Mode};
 
-/// A call whose token is looked at first: verified, or asked about. See [`JwtService`](super::JwtService) and
-/// [`IntrospectService`](super::IntrospectService). `F` is what is found.
+/// A call whose token is looked at first: verified, or asked about. See [`JwtLayer`](super::JwtLayer) and
+/// [`IntrospectLayer`](super::IntrospectLayer). `F` is what is found.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct JwtFuture<S: Service<Request<B>>, B, F, M> {

@@ -34,6 +34,19 @@ pub struct Key {
 impl Key {
     /// A public key in PEM (RFC 7468), `PUBLIC KEY` or `RSA PUBLIC KEY`, for one algorithm.
     ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, Key};
+    ///
+    /// let key = Key::pem(
+    ///     Algorithm::EdDsa,
+    ///     "-----BEGIN PUBLIC KEY-----\n\
+    ///      MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+    ///      -----END PUBLIC KEY-----\n",
+    /// )?;
+    /// assert_eq!(key.id(), None);
+    /// # Ok::<(), stonework::base::KeyFault>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`KeyFault`], if it is something else, weak, or cannot do this algorithm.
@@ -42,6 +55,13 @@ impl Key {
     }
 
     /// A public key in DER: a `SubjectPublicKeyInfo`, or of RSA its bare numbers (PKCS #1), for one algorithm.
+    ///
+    /// ```
+    /// use stonework::base::KeyFault;
+    /// use stonework::jwt::{Algorithm, Key};
+    ///
+    /// assert_eq!(Key::der(Algorithm::Es256, b"no key").unwrap_err(), KeyFault::Malformed);
+    /// ```
     ///
     /// # Errors
     ///

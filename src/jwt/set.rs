@@ -43,6 +43,15 @@ struct Inner {
 impl KeySet {
     /// Of these keys.
     ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, Key, KeySet, SigningKey};
+    ///
+    /// let signs = SigningKey::generate(Algorithm::Es256)?;
+    /// let secret = Key::secret(Algorithm::Hs256, b"the secret of an example, 32 by.")?;
+    /// assert_eq!(KeySet::new([signs.public().clone(), secret])?.len(), 2);
+    /// # Ok::<(), stonework::base::KeyFault>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`KeyFault::DuplicateId`] if two of one kind have one name, [`KeyFault::TooMany`] if there are more than 256.
@@ -177,7 +186,7 @@ impl From<Key> for KeySet {
     }
 }
 
-/// What is no set of keys.
+/// What is no [set of keys](KeySet::jwks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKeySet {

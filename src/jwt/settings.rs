@@ -56,6 +56,20 @@ impl JwtSettings {
     }
 
     /// What an access token must say by RFC 9068: its type, `at+jwt`, and `aud`, `client_id`, `exp`, `iat`, `iss`, `jti` and `sub`.
+    ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, JwtSettings, Keys, Verifier};
+    ///
+    /// let verifier = Verifier::builder()
+    ///     .keys(Keys::pending())
+    ///     .algorithms([Algorithm::Es256])
+    ///     .issuer("https://id.example")
+    ///     .audience("https://api.example")
+    ///     .settings(JwtSettings::access_tokens())
+    ///     .build()?;
+    /// # let _ = verifier;
+    /// # Ok::<(), stonework::jwt::InvalidJwt>(())
+    /// ```
     pub fn access_tokens() -> Self {
         Self::new().types(["at+jwt"]).require(["aud", "client_id", "iat", "iss", "jti", "sub"])
     }

@@ -84,7 +84,7 @@ impl NoToken {
     }
 }
 
-/// What a server says why it gives no token (RFC 6749, section 5.2): its status, and the `error` if that is a word of the standard.
+/// What a server says why it gives no token (RFC 6749, section 5.2), to a [`TokenSource`](super::TokenSource): its status, and the `error` if that is a word of the standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub(super) status: StatusCode,
@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// One [`Error`], shared by all who waited.
+/// One [`Error`], shared by all who waited for a [`TokenSource`](super::TokenSource).
 #[derive(Clone, Debug)]
 pub struct CallFailed(Arc<Error>);
 

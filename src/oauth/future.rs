@@ -11,7 +11,7 @@ use super::{AccessToken, TokenSource};
 use crate::base::body::{Kept, Replay};
 use crate::base::{BoxError, Delivery, Elapsed, Error, NOBODY, Phase, scope};
 
-/// A call with a token. See [`BearerService`](super::BearerService).
+/// A call with a token. See [`BearerLayer`](super::BearerLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct BearerFuture<S: Service<Request<B>>, B, R> {

@@ -215,7 +215,7 @@ fn tell<B>(known: &Context, header: Option<&HeaderName>, trace: bool, rng: &Rng,
     }
 }
 
-/// A call of a [`Propagate`].
+/// A call that is told what a request is called. See [`PropagateLayer`].
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct PropagateFuture<F> {

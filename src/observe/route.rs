@@ -48,6 +48,13 @@ enum Which {
 
 impl RouteLayer {
     /// This one.
+    ///
+    /// ```
+    /// use stonework::observe::RouteLayer;
+    ///
+    /// let layer = RouteLayer::new("/users/{id}");
+    /// # let _ = layer;
+    /// ```
     pub fn new(route: impl Into<Route>) -> Self {
         Self { route: Which::This(route.into()) }
     }

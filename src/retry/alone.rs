@@ -177,7 +177,7 @@ impl<W> Policy<W> {
     }
 }
 
-/// Says which errors [`retry`] repeats: any closure `FnMut(&E) -> bool`, or [`Always`].
+/// Says which errors [`retry`] repeats: any closure `FnMut(&E) -> bool`, or [`Always`]. A [`Policy`] has one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which errors of type `{E}` are retried",
     note = "a closure does: `|error: &_| true`"
@@ -193,7 +193,7 @@ impl<E, F: FnMut(&E) -> bool> When<E> for F {
     }
 }
 
-/// Retry every error. See [`When`].
+/// Retry every error: what a [`Policy`] does unless it is told otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct Always;

@@ -15,7 +15,7 @@ use super::progress::{Next, Progress};
 use crate::base::body::Replay;
 use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Phase, scope};
 
-/// The call, with all its attempts. See [`Retry`](super::Retry).
+/// The call, with all its attempts. See [`RetryLayer`](super::RetryLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {

@@ -114,7 +114,7 @@ where
     }
 }
 
-/// A call that comes to its end. See [`DetachService`].
+/// A call that comes to its end. See [`DetachLayer`].
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct DetachFuture<S: Service<Req>, Req, M> {

@@ -23,7 +23,7 @@ use super::listener::{accept, is_of_one_connection};
 use super::shared::Shared;
 use super::signals::Signals;
 use super::wire::{Plain, Wire};
-use super::{BindError, Listener, ServerBuilder, ServerHandle, ShutdownReport};
+use super::{BindError, Listener, Servable, ServerBuilder, ServerHandle, Serving, ShutdownReport};
 use crate::Body;
 use crate::base::{BoxError, CloseReason, Detach, Peer, Rng, ServerPhase};
 
@@ -111,24 +111,27 @@ impl<L: Listener> Server<L> {
     /// Who asks again ends the phase under way. A request that its client sent into a connection while it was being closed
     /// is lost, as RFC 9112, section 9.3.1, has it: the client sees the connection closed, and nothing was done.
     ///
+    /// [`Servable`] says what `service` may be. It goes to other threads, and so do its errors and its futures.
+    ///
     /// Dropping the future at any point drops everything at once.
-    pub async fn serve<S, B>(self, service: S) -> ShutdownReport
+    pub fn serve<S, B>(self, service: S) -> Serving
     where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError> + Send,
-        S::Future: Send,
+        S: Servable<B> + Send + 'static,
+        S::Failure: Into<BoxError> + Send,
+        S::Work: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_until(service, pending::<()>()).await
+        // In a box, so that its type has a name without `S` in it: the compiler would say of each such type that `S` cannot be served.
+        Serving(Box::pin(self.serve_until(service, pending::<()>())))
     }
 
     /// As [`serve`](Self::serve), and begin to stop when `shutdown` is done, too.
     pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future) -> ShutdownReport
     where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError> + Send,
-        S::Future: Send,
+        S: Servable<B> + Send + 'static,
+        S::Failure: Into<BoxError> + Send,
+        S::Work: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {

@@ -8,6 +8,15 @@ use tokio::net::{UnixListener, UnixStream};
 use super::Listener;
 
 /// A Unix socket in the file system, which goes when this is dropped.
+///
+/// ```no_run
+/// use stonework::server::{BindError, Server, UnixSocket};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BindError> {
+/// let server: Server<UnixSocket> = Server::builder().bind_unix("/run/orders.sock")?;
+/// server.serve(axum::Router::new()).await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,

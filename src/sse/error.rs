@@ -6,7 +6,7 @@ use http::StatusCode;
 use crate::base::Kind;
 
 /// The answer is no stream of events: it has another status than 200, or another content type than `text/event-stream`. Find it with
-/// [`Error::cause`](crate::Error::cause).
+/// [`Error::cause`](crate::Error::cause). See [`EventSource`](super::EventSource).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAStream {
     status: StatusCode,
@@ -35,7 +35,7 @@ impl fmt::Display for NotAStream {
 
 impl StdError for NotAStream {}
 
-/// An event has more bytes than it may have. Find it with [`Error::cause`](crate::Error::cause).
+/// An event has more bytes than [it may have](super::EventSourceSettings::max_event). Find it with [`Error::cause`](crate::Error::cause).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventTooLarge {
     limit: usize,

@@ -8,7 +8,7 @@ use super::EventTooLarge;
 
 const BYTE_ORDER_MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
 
-/// An event that a server sent.
+/// An event that a server sent, as an [`EventParser`] reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerEvent {
     name: String,

@@ -46,6 +46,16 @@ impl Readiness {
 
 impl<S> AttemptTimeout<S> {
     /// Allow each attempt on `inner` so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::timeout::AttemptTimeout;
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|text: String| async { Ok::<_, std::io::Error>(text) });
+    /// let service = AttemptTimeout::new(inner, Duration::from_secs(2));
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, limit: Duration) -> Self {
         Self::with(inner, Some(limit), Http)
     }
@@ -154,7 +164,7 @@ where
     }
 }
 
-/// One attempt, limited. See [`AttemptTimeout`]; also the call of a [`SendDeadline`](super::SendDeadline).
+/// One attempt, limited: the call of an [`AttemptTimeout`], and of a [`SendDeadline`](super::SendDeadline). See the [module](super).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct AttemptFuture<F, Req, M> {

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::base::{Alarm, Asked, Deadline, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope};
 
-/// The call, limited as a whole. See [`Timeout`](super::Timeout).
+/// The call, limited as a whole. See the [module](super).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, M> {

@@ -10,7 +10,7 @@ use super::future::Given;
 use super::wire::{Said, less_margin};
 use crate::base::{Error, Http, InvalidTimeout, Kind, Mode, Peer, TrustedPeers, scope};
 
-/// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer).
+/// Answers before the caller gives up. See [`ReceiveDeadlineLayer`](super::ReceiveDeadlineLayer), and the [module](super).
 #[derive(Debug)]
 pub struct ReceiveDeadline<S, M = Http> {
     inner: S,

@@ -10,7 +10,7 @@ use super::future::{Given, Limit};
 use super::wire::{Note, Said, note};
 use crate::base::{Deadline, Http, Mode, scope};
 
-/// Tells the next hop how much time is left. See [`SendDeadlineLayer`](super::SendDeadlineLayer).
+/// Tells the next hop how much time is left. See [`SendDeadlineLayer`](super::SendDeadlineLayer), and the [module](super).
 #[derive(Debug)]
 pub struct SendDeadline<S, M = Http> {
     inner: S,

@@ -17,6 +17,16 @@ pub struct Timeout<S, M = Http> {
 
 impl<S> Timeout<S> {
     /// Allow each call to `inner` so long, readiness included.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::timeout::Timeout;
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|text: String| async { Ok::<_, std::io::Error>(text) });
+    /// let service = Timeout::new(inner, Duration::from_secs(10));
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, limit: Duration) -> Self {
         Self { inner, limit: Some(limit), mode: Http }
     }

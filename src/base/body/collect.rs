@@ -66,6 +66,13 @@ pub struct BodyTooLarge {
 
 impl BodyTooLarge {
     /// Larger than so many bytes.
+    ///
+    /// ```
+    /// use stonework::base::body::BodyTooLarge;
+    ///
+    /// let error = BodyTooLarge::of(1024);
+    /// assert_eq!(error.to_string(), "the body is larger than the limit of 1024 bytes");
+    /// ```
     #[must_use]
     pub const fn of(limit: usize) -> Self {
         Self { limit }

@@ -25,6 +25,34 @@ pub enum BodyEnd {
 ///
 /// `()` keeps nothing. `Option<G>` keeps something or nothing. To keep a permit and no more, implement
 /// [`settle`](Guard::settle) as `drop(self)`.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use bytes::Bytes;
+/// use http_body_util::{BodyExt, Full};
+/// use stonework::base::body::{BodyEnd, Guard, Held, HoldUntil};
+/// use tokio::sync::oneshot;
+///
+/// /// Tells how it ended.
+/// struct Tell(oneshot::Sender<BodyEnd>);
+///
+/// impl Guard for Tell {
+///     fn settle(self, end: BodyEnd) {
+///         let _ = self.0.send(end);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Infallible> {
+/// let (tell, told) = oneshot::channel();
+/// let body = Held::new(Full::new(Bytes::from("all of it")), Tell(tell), HoldUntil::End);
+/// assert_eq!(body.collect().await?.to_bytes(), "all of it");
+/// assert_eq!(told.await, Ok(BodyEnd::Complete));
+///
+/// // An answer that keeps nothing has the same type.
+/// let refusal: Held<Full<Bytes>, Tell> = Held::bytes(Bytes::from("no"));
+/// assert_eq!(refusal.collect().await?.to_bytes(), "no");
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept until a body has ended",
     note = "`impl stonework::base::body::Guard` for it, with `fn settle(self, _: BodyEnd)`; `drop(self)` is enough for a permit"

@@ -29,6 +29,17 @@ impl fmt::Display for TooManyRedirects {
 impl std::error::Error for TooManyRedirects {}
 
 /// Why a redirect is not followed, whatever the settings. Nothing here shows where it led.
+///
+/// ```
+/// use stonework::client::{Client, InvalidRedirect};
+/// use stonework::testing::{ScriptedServer, respond};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let server = ScriptedServer::start(|_| respond(302).header("location", "ftp://files.internal/")).await;
+/// let error = Client::new().get(server.uri("/")).send().await.unwrap_err();
+/// assert_eq!(error.cause(), Some(&InvalidRedirect::Scheme));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRedirect {

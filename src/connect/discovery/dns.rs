@@ -181,8 +181,16 @@ impl fmt::Debug for DnsDiscovery {
     }
 }
 
-/// Asks for a lookup before its time: see [`DnsDiscovery::look_again`]. It is an [`Observer`], too, for a balancer: it asks when an endpoint could
+/// Asks for a lookup before its time: see [`look_again`](DnsDiscovery::look_again) of [`DnsDiscovery`]. It is an [`Observer`], too, for a balancer: it asks when an endpoint could
 /// not be reached.
+///
+/// ```
+/// use stonework::connect::{DnsDiscovery, SystemResolver};
+///
+/// let discovery = DnsDiscovery::new(SystemResolver::new(), "orders.internal", 8080);
+/// let look_again = discovery.look_again();
+/// look_again.now(); // an operator has moved it
+/// ```
 #[derive(Clone)]
 pub struct LookAgain(Arc<Notify>);
 

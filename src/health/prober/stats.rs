@@ -30,7 +30,7 @@ impl ProberStats {
     }
 }
 
-/// What is known of one endpoint.
+/// What is known of one endpoint: a part of what [`Prober::stats`](super::Prober::stats) tells.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProbedEndpoint {

@@ -51,6 +51,14 @@ impl SigningKey {
 
     /// A new one, made by this backend.
     ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, Backend, SigningKey};
+    ///
+    /// let key = SigningKey::generate_with(Algorithm::Es256, Backend::default())?;
+    /// assert!(!key.id().is_empty());
+    /// # Ok::<(), stonework::base::KeyFault>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`KeyFault::Algorithm`], if there are no such keys here, or none could be made.
@@ -61,6 +69,17 @@ impl SigningKey {
 
     /// A private key in DER (PKCS #8, RFC 5958).
     ///
+    /// ```
+    /// use stonework::base::KeyFault;
+    /// use stonework::jwt::{Algorithm, SigningKey};
+    ///
+    /// fn of_file(path: &str) -> Result<SigningKey, Box<dyn std::error::Error>> {
+    ///     Ok(SigningKey::der(Algorithm::EdDsa, &std::fs::read(path)?)?)
+    /// }
+    /// # let _ = of_file;
+    /// assert_eq!(SigningKey::der(Algorithm::EdDsa, b"no key").err(), Some(KeyFault::Malformed));
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`KeyFault`], if it is something else, or cannot do this algorithm.
@@ -69,6 +88,15 @@ impl SigningKey {
     }
 
     /// A private key in PEM, `PRIVATE KEY`: `openssl genpkey -algorithm ed25519` writes one.
+    ///
+    /// ```
+    /// use stonework::jwt::{Algorithm, SigningKey};
+    ///
+    /// fn of_file(path: &str) -> Result<SigningKey, Box<dyn std::error::Error>> {
+    ///     Ok(SigningKey::pem(Algorithm::EdDsa, &std::fs::read_to_string(path)?)?)
+    /// }
+    /// # let _ = of_file;
+    /// ```
     ///
     /// # Errors
     ///

@@ -111,6 +111,18 @@ impl RemoteKeys {
     }
 
     /// Those at this address, a JWK Set (RFC 7517, section 5). Nobody is asked whose they are.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::jwt::InvalidJwt> {
+    /// # #[cfg(feature = "client")] {
+    /// use stonework::client::Client;
+    /// use stonework::jwt::RemoteKeys;
+    ///
+    /// let keys = RemoteKeys::jwks(Client::new(), "https://id.example/keys").build()?;
+    /// # let _ = keys;
+    /// # }
+    /// # Ok(()) }
+    /// ```
     pub fn jwks<S>(client: S, address: impl Into<String>) -> RemoteKeysBuilder<S> {
         RemoteKeysBuilder::jwks(client, address.into())
     }

@@ -17,6 +17,16 @@ pub struct ClientAddressService<S> {
 
 impl<S> ClientAddressService<S> {
     /// Believe these proxies.
+    ///
+    /// ```
+    /// use stonework::limit::{ClientAddressService, TrustedProxies};
+    /// use tower::service_fn;
+    ///
+    /// let handler = service_fn(|_: http::Request<()>| async { Ok::<_, std::io::Error>(http::Response::new(())) });
+    /// let service = ClientAddressService::new(handler, TrustedProxies::hops(1)?);
+    /// # let _ = service;
+    /// # Ok::<(), stonework::limit::InvalidProxies>(())
+    /// ```
     pub fn new(inner: S, proxies: TrustedProxies) -> Self {
         Self::with(inner, Some(Arc::new(proxies)))
     }

@@ -11,7 +11,7 @@ use super::limited::Grown;
 use super::{LimitedBody, size};
 use crate::base::{Asked, BoxError, Delivery, Error, Mode};
 
-/// A call with a limited request body. See [`RequestBodyLimit`](super::RequestBodyLimit).
+/// A call with a limited request body. See [`RequestBodyLimitLayer`](super::RequestBodyLimitLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct RequestLimitFuture<F, B, M> {
@@ -67,7 +67,7 @@ impl<F, B, M> fmt::Debug for RequestLimitFuture<F, B, M> {
     }
 }
 
-/// A call whose response body will be limited. See [`ResponseBodyLimit`](super::ResponseBodyLimit).
+/// A call whose response body will be limited. See [`ResponseBodyLimitLayer`](super::ResponseBodyLimitLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseLimitFuture<F> {

@@ -51,6 +51,13 @@ impl<S, M: Clone> Layer<S> for RequestBodyLimitLayer<M> {
 }
 
 /// Limits the size of response bodies: for clients, inside of `retry`. See the [module](crate::limit).
+///
+/// ```
+/// use stonework::limit::ResponseBodyLimitLayer;
+///
+/// let layer = ResponseBodyLimitLayer::new(10 * 1024 * 1024);
+/// # let _ = layer;
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct ResponseBodyLimitLayer {

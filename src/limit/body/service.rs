@@ -32,6 +32,15 @@ impl<S, M> RequestBodyLimit<S, M> {
 
 impl<S> ResponseBodyLimit<S> {
     /// Allow responses of `inner` so many bytes.
+    ///
+    /// ```
+    /// use stonework::limit::ResponseBodyLimit;
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|_: http::Request<()>| async { Ok::<_, std::io::Error>(http::Response::new(())) });
+    /// let service = ResponseBodyLimit::new(inner, 1024 * 1024);
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, bytes: u64) -> Self {
         Self { inner, cap: bytes }
     }

@@ -40,6 +40,14 @@ impl ConcurrencySettings {
     }
 
     /// As many in flight as latency allows.
+    ///
+    /// ```
+    /// use stonework::limit::{AdaptiveSettings, ConcurrencyLimiter, ConcurrencySettings};
+    ///
+    /// let limiter = ConcurrencyLimiter::new(ConcurrencySettings::adaptive(AdaptiveSettings::new()))?;
+    /// # let _ = limiter;
+    /// # Ok::<(), stonework::limit::InvalidConcurrency>(())
+    /// ```
     #[must_use]
     pub const fn adaptive(settings: AdaptiveSettings) -> Self {
         Self { limit: Limit::Adaptive(settings), queue: None }

@@ -11,6 +11,7 @@ use crate::limit::concurrency::Waiting;
 use crate::limit::{Permit, Reservation};
 
 /// What decides whether a call comes in: [`Rate`](crate::limit::Rate) and [`Concurrency`](crate::limit::Concurrency), over the limiters of this module and what is made from them. There is no need for another.
+/// See the [module](crate::limit).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no limit for requests of type `{Req}`",
     note = "a key, a cost or an exception is a closure that takes a reference to the request: `|request: &http::Request<_>| …`"

@@ -11,7 +11,7 @@ use super::{Fields, Pass, Seen, Turned};
 use crate::base::body::HoldUntil;
 use crate::base::{Asked, Error, Hold, NOBODY};
 
-/// A call that has to come in first. See [`Gated`](super::Gated).
+/// A call that has to come in first. See the [module](crate::limit).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct GatedFuture<S: Service<Req>, Req, P, T, M> {

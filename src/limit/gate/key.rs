@@ -14,7 +14,8 @@ impl<L: fmt::Debug, F> fmt::Debug for Keyed<L, F> {
     }
 }
 
-/// A limit that some requests are exempt from. Made by the layers' `except`.
+/// A limit that some requests are exempt from. Made by the layers' `except`: see
+/// [`RateLimitLayer`](crate::limit::RateLimitLayer::except).
 #[derive(Clone)]
 pub struct Except<L, F> {
     pub(in crate::limit) limit: L,

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use super::ServerQuotas;
 use super::handle::Server;
 
-/// A call whose answer may say something of limits. See [`Heard`](super::Heard).
+/// A call whose answer may say something of limits. See [`ServerQuotaLayer`](super::ServerQuotaLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct HeardFuture<F, K> {

@@ -67,7 +67,7 @@ fn refusal(NotYet { policy, until, .. }: NotYet, now: Instant) -> Error {
     QuotaUsedUp::new(policy, until.saturating_duration_since(now)).into()
 }
 
-/// Waits until a server takes requests again.
+/// Waits until a server takes requests again. See [`ServerQuotas`].
 #[pin_project]
 pub struct QuotaWait<K> {
     quotas: ServerQuotas<K>,

@@ -32,14 +32,14 @@ const CROWD: usize = 200;
 /// One in each so long.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Something that a store promises, and this one did not keep.
+/// Something that a store promises, and this one did not keep: see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
     promise: Promise,
     what: String,
 }
 
-/// What a store promises.
+/// What a store promises: see the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Promise {
@@ -81,7 +81,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// What this store does not keep; nothing, if it is right. Each promise is named at most once.
+/// What this store does not keep; nothing, if it is right. Each promise is named at most once. The [module](self) has an example.
 ///
 /// Dropping the future leaves keys behind in the store, which it forgets by itself.
 pub async fn check(store: &impl QuotaStore) -> Vec<Breach> {

@@ -59,6 +59,14 @@ impl MemoryStore {
     }
 
     /// With so many keys at most of which something is taken.
+    ///
+    /// ```
+    /// use stonework::limit::MemoryStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// assert_eq!(MemoryStore::with_most(1_000).keys(), 0);
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_most(keys: usize) -> Self {
         Self { created: Instant::now(), most: keys, held: Mutex::default() }

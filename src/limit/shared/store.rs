@@ -148,6 +148,15 @@ pub struct Standing {
 
 impl Standing {
     /// With so much left, and full again in so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::limit::{Standing, Taken};
+    ///
+    /// // What a store answers that has taken one of ten.
+    /// let taken = Taken::All(vec![Standing::new(9, Duration::from_millis(100))]);
+    /// # let _ = taken;
+    /// ```
     #[must_use]
     pub const fn new(left: u32, full_in: Duration) -> Self {
         Self { left, full_in }
@@ -187,6 +196,15 @@ pub struct Shortage {
 
 impl Shortage {
     /// Of the quota at this place of the list, with so much left, and enough in so long; never, if it costs more than there ever is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::limit::{Shortage, Taken};
+    ///
+    /// // What a store answers if the first quota has nothing left for the next tenth of a second.
+    /// let nothing = Taken::Nothing(Shortage::new(0, 0, Some(Duration::from_millis(100))));
+    /// # let _ = nothing;
+    /// ```
     #[must_use]
     pub const fn new(quota: usize, left: u32, retry_after: Option<Duration>) -> Self {
         Self { quota, left, retry_after }

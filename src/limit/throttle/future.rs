@@ -7,7 +7,7 @@ use pin_project::pin_project;
 use super::{Sent, Throttled};
 use crate::base::{BoxError, Classify, Error};
 
-/// A call that is counted. See [`AdaptiveThrottleService`](super::AdaptiveThrottleService).
+/// A call that is counted. See [`AdaptiveThrottleLayer`](super::AdaptiveThrottleLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ThrottledFuture<F, C> {

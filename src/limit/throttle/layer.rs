@@ -67,6 +67,17 @@ impl From<AdaptiveThrottle> for AdaptiveThrottleLayer<AdaptiveThrottle> {
 
 impl<K, F> AdaptiveThrottleLayer<Keyed<KeyedAdaptiveThrottle<K>, F>> {
     /// With a key of one's own: see [`KeyOf`].
+    ///
+    /// ```
+    /// use http::Request;
+    /// use stonework::limit::{AdaptiveThrottleLayer, KeyedAdaptiveThrottle};
+    ///
+    /// // By the first part of the path.
+    /// let service = |request: &Request<()>| request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+    /// let throttles: KeyedAdaptiveThrottle<String> = KeyedAdaptiveThrottle::default();
+    /// let layer = AdaptiveThrottleLayer::keyed(throttles, service);
+    /// # let _ = layer;
+    /// ```
     pub const fn keyed(throttles: KeyedAdaptiveThrottle<K>, key: F) -> Self {
         Self { throttle: Some(Keyed { limiter: throttles, key }), classify: ClassifyHttp }
     }

@@ -15,7 +15,7 @@ use crate::base::context::{self, Context, Known};
 use crate::base::{GrpcStatus, Route};
 use crate::observe::attributes::error_type;
 
-/// A request that a server was sent, until its answer is over: the [guard](crate::base::body::Guard) of its body.
+/// A request that a server was sent, until its answer is over: the [guard](crate::base::body::Guard) of its body. See the [module](crate::observe).
 pub struct Exchange {
     /// What is in force while it is being answered.
     known: Known,

@@ -11,7 +11,7 @@ use super::Exchange;
 use super::service::Told;
 use crate::base::body::{Held, HoldUntil};
 
-/// A request that is being answered. See [`Received`](super::Received).
+/// A request that is being answered. See the [module](crate::observe).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReceivedFuture<F> {

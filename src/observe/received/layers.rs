@@ -324,6 +324,13 @@ layer! {
 #[cfg(feature = "metrics")]
 impl ServerMetricsLayer {
     /// Tell the recorder that the program has installed in which units these are, and what they say. Once is enough.
+    ///
+    /// ```
+    /// use stonework::observe::ServerMetricsLayer;
+    ///
+    /// // Once the program has installed its recorder.
+    /// ServerMetricsLayer::describe();
+    /// ```
     pub fn describe() {
         super::metrics::describe();
     }

@@ -14,7 +14,7 @@ use super::gather::{Gathered, Next};
 use crate::base::body::HoldUntil;
 use crate::base::{BoxError, Delivery, Elapsed, Error, Kind, Phase, scope};
 
-/// The call, until the body of its answer is read or passed on. See [`Collect`](super::Collect).
+/// The call, until the body of its answer is read or passed on. See [`CollectLayer`](super::CollectLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct CollectFuture<F, B> {

@@ -16,6 +16,15 @@ pub struct Collect<S> {
 
 impl<S> Collect<S> {
     /// Collect bodies of up to `cap_bytes` that `inner` answers with.
+    ///
+    /// ```
+    /// use stonework::retry::Collect;
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|_: http::Request<()>| async { Ok::<_, std::io::Error>(http::Response::new(())) });
+    /// let service = Collect::new(inner, 64 * 1024);
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, cap_bytes: usize) -> Self {
         Self::with(inner, Some(cap_bytes))
     }

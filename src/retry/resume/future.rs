@@ -13,7 +13,7 @@ use super::layer::Shared;
 use super::range::Representation;
 use crate::base::{BoxError, EndedAt, StandsIn};
 
-/// The call, until its head has arrived. See [`Resume`](super::Resume).
+/// The call, until its head has arrived. See [`ResumeLayer`](super::ResumeLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResumeFuture<S: Service<Request<ReqB>>, ReqB> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// One of the two directions of a connection.
+/// One of the two directions of a connection. Example: [`Happening`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From whoever connects to whoever accepts.
@@ -24,6 +24,19 @@ impl Direction {
 }
 
 /// What happened to a connection of a [`Wire`](super::Wire), and when. It is shown as a line for people to read.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use stonework::base::Ratio;
+/// use stonework::testing::chaos::{Direction, Faults, What, Wire};
+///
+/// let (wire, _accepted) = Wire::new(7, Faults::none().refusals(Ratio::ONE));
+/// assert!(wire.connect().await.is_err());
+/// let happenings = wire.happenings();
+/// assert_eq!((happenings[0].connection, happenings[0].what), (0, What::Refused));
+/// assert!(!happenings.iter().any(|happening| matches!(happening.what, What::Reset(Direction::Up, _))));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Happening {
@@ -35,7 +48,7 @@ pub struct Happening {
     pub what: What,
 }
 
-/// What happens to connections.
+/// What happens to connections. Example: [`Happening`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {

@@ -75,6 +75,18 @@ impl Reaction {
     }
 
     /// Reads the whole request and never answers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::client::Client;
+    /// use stonework::testing::{Reaction, ScriptedServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = ScriptedServer::start(|_| Reaction::read_body_then_stall()).await;
+    /// let request = Client::new().post(server.uri("/")).body("content").deadline(Duration::from_millis(50));
+    /// assert!(request.send().await.unwrap_err().is_timeout());
+    /// # }
+    /// ```
     pub fn read_body_then_stall() -> Self {
         Self::new().read_body().hang()
     }
@@ -90,11 +102,35 @@ impl Reaction {
     }
 
     /// Closes as soon as the head was read.
+    ///
+    /// ```
+    /// use stonework::base::Delivery;
+    /// use stonework::client::Client;
+    /// use stonework::testing::{Reaction, ScriptedServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = ScriptedServer::start(|_| Reaction::close_on_head()).await;
+    /// let error = Client::new().post(server.uri("/")).body("content").send().await.unwrap_err();
+    /// assert_eq!(error.delivery(), Delivery::Unknown);
+    /// # }
+    /// ```
     pub fn close_on_head() -> Self {
         Self::new().close()
     }
 
     /// Resets the connection as soon as the head was read.
+    ///
+    /// ```
+    /// use stonework::base::Delivery;
+    /// use stonework::client::Client;
+    /// use stonework::testing::{Reaction, ScriptedServer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = ScriptedServer::start(|_| Reaction::reset_on_head()).await;
+    /// let error = Client::new().post(server.uri("/")).body("content").send().await.unwrap_err();
+    /// assert_eq!(error.delivery(), Delivery::Unknown);
+    /// # }
+    /// ```
     pub fn reset_on_head() -> Self {
         Self::new().reset()
     }

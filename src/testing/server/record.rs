@@ -27,7 +27,7 @@ pub struct SeenRequest {
     pub body: SeenBody,
 }
 
-/// What was read of a request body: part of a [`SeenRequest`].
+/// What was read of a request body: part of a [`SeenRequest`], which a [`ScriptedServer`](super::ScriptedServer) keeps.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SeenBody {

@@ -10,7 +10,7 @@ use super::watch::Watch;
 use super::{BodyLimits, TimedBody};
 use crate::base::{Delivery, says_grpc};
 
-/// A call whose response body will be limited. See [`ResponseBodyTimeout`](super::ResponseBodyTimeout).
+/// A call whose response body will be limited. See [`ResponseBodyTimeoutLayer`](super::ResponseBodyTimeoutLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct BodyTimeoutFuture<F> {

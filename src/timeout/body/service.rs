@@ -24,6 +24,15 @@ pub struct RequestBodyTimeout<S> {
 
 impl<S> ResponseBodyTimeout<S> {
     /// Limit the bodies of the responses of `inner`.
+    ///
+    /// ```
+    /// use stonework::timeout::{BodyLimits, ResponseBodyTimeout};
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|_: http::Request<()>| async { Ok::<_, std::io::Error>(http::Response::new(())) });
+    /// let service = ResponseBodyTimeout::new(inner, BodyLimits::new());
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, limits: BodyLimits) -> Self {
         Self { inner, limits, answers: false }
     }
@@ -37,6 +46,15 @@ impl<S> ResponseBodyTimeout<S> {
 
 impl<S> RequestBodyTimeout<S> {
     /// Limit the bodies of the requests to `inner`.
+    ///
+    /// ```
+    /// use stonework::timeout::{BodyLimits, RequestBodyTimeout};
+    /// use tower::service_fn;
+    ///
+    /// let inner = service_fn(|_: http::Request<()>| async { Ok::<_, std::io::Error>(http::Response::new(())) });
+    /// let service = RequestBodyTimeout::new(inner, BodyLimits::new());
+    /// # let _ = service;
+    /// ```
     pub const fn new(inner: S, limits: BodyLimits) -> Self {
         Self { inner, limits }
     }

@@ -65,11 +65,24 @@ impl BodyLimits {
     }
 
     /// For streams that are meant to stay open, such as server-sent events: 5 minutes of silence, and no other limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stonework::timeout::BodyLimits;
+    ///
+    /// assert_eq!(BodyLimits::streaming(), BodyLimits::new().idle(Duration::from_secs(300)));
+    /// ```
     pub const fn streaming() -> Self {
         Self { idle: Some(Duration::from_secs(300)), ..Self::new() }
     }
 
     /// No limit at all.
+    ///
+    /// ```
+    /// use stonework::timeout::BodyLimits;
+    ///
+    /// assert_eq!(BodyLimits::none(), BodyLimits::new().without_idle());
+    /// ```
     pub const fn none() -> Self {
         Self { idle: None, ..Self::new() }
     }

@@ -1,0 +1,5 @@
+use stonework::client::Client;
+
+fn main() {
+    let _ = Client::new();
+}

@@ -1,0 +1,15 @@
+//! A handler where a service is wanted.
+//!
+//! *Named:* `Router`, `tower::service_fn`.
+
+use stonework::server::{BindError, Server};
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BindError> {
+    Server::bind("127.0.0.1:8080").await?.serve(hello).await;
+    Ok(())
+}

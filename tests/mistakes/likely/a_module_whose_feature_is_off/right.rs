@@ -1,0 +1,5 @@
+use stonework::health::Health;
+
+fn main() {
+    let _ = Health::builder();
+}

@@ -1,0 +1,11 @@
+//! A verifier that would take tokens that are meant for others.
+//!
+//! *Named:* `NeedsAudience`.
+
+use stonework::jwt::{Algorithm, InvalidJwt, Keys, Verifier};
+
+fn main() -> Result<(), InvalidJwt> {
+    let verifier = Verifier::builder().keys(Keys::pending()).algorithms([Algorithm::Es256]);
+    let _ = verifier.issuer("https://id.example").build()?;
+    Ok(())
+}
