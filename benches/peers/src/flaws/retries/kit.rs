@@ -145,8 +145,13 @@ pub(super) fn both_get<T: Sync>(rounds: &[T], wants: impl Fn(&T) -> bool + Sync)
         let mut got = Vec::with_capacity(rounds.len());
         for (round, thing) in rounds.iter().enumerate() {
             arrived.fetch_add(1, Ordering::AcqRel);
-            while arrived.load(Ordering::Acquire) < 2 * (round + 1) {
-                std::hint::spin_loop();
+            // At the same moment, and without keeping the other one from its core for long.
+            for spins in 1_u32.. {
+                match arrived.load(Ordering::Acquire) {
+                    both if both >= 2 * (round + 1) => break,
+                    _ if spins % 1_000 == 0 => std::thread::yield_now(),
+                    _ => std::hint::spin_loop(),
+                }
             }
             got.push(wants(thing));
         }
