@@ -13,6 +13,9 @@ use tower::{Service, ServiceExt};
 
 use crate::rows::{Broken, Content, plain};
 
+/// How long a call takes that is done: much longer than a busy machine keeps a task waiting, or a failure is no faster.
+const WORKS: Duration = Duration::from_millis(60);
+
 /// What is wrong with it.
 #[derive(Clone)]
 pub(super) enum Endpoint {
@@ -51,7 +54,7 @@ impl Service<Request<Content>> for Endpoint {
             match does {
                 Self::FailsOnce(_) => Ok(Response::default()),
                 Self::Works => {
-                    sleep(Duration::from_millis(5)).await;
+                    sleep(WORKS).await;
                     Ok(Response::default())
                 }
                 Self::Broken => Err(Broken),
@@ -75,7 +78,7 @@ pub(super) async fn answered(mut balancer: impl Service<Request<Content>>) -> us
 }
 
 const CALLS: usize = 1_000;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// So many calls, of which so many are under way at once: how many fail.
 pub(super) async fn failed<S>(mut balancer: S) -> usize

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "black-hole-tower",
         peer: TOWER,
-        did: "picked by cost; 10 endpoints that take 5 ms, one of which fails at once: how many of 1000 calls fail (100 by turns)",
+        did: "picked by cost; 10 endpoints that take 60 ms, one of which fails at once: how many of 1000 calls fail (100 by turns)",
         theirs: tower::black_hole,
         ours: ours::black_hole,
     },

@@ -1,9 +1,9 @@
-//! Services that fail, what is counted of those who come back, and two threads that meet.
+//! Services that fail, and what is counted of those who come back.
 
 use std::collections::HashSet;
 use std::future::{Ready, ready};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -137,30 +137,6 @@ pub(super) async fn answered(service: impl Service<Request<Content>>, below: &Sl
     let is_answered = service.oneshot(plain()).await.is_ok();
     (is_answered, below.0.load(Ordering::Relaxed))
 }
-
-/// In each of so many rounds two threads want the same thing at the same moment: in how many rounds both get it.
-pub(super) fn both_get<T: Sync>(rounds: &[T], wants: impl Fn(&T) -> bool + Sync) -> usize {
-    let arrived = AtomicUsize::new(0);
-    let goes = || {
-        let mut got = Vec::with_capacity(rounds.len());
-        for (round, thing) in rounds.iter().enumerate() {
-            arrived.fetch_add(1, Ordering::AcqRel);
-            while arrived.load(Ordering::Acquire) < 2 * (round + 1) {
-                std::hint::spin_loop();
-            }
-            got.push(wants(thing));
-        }
-        got
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(goes);
-        let one = goes();
-        let other = other.join().expect("no panic");
-        one.into_iter().zip(other).filter(|both| *both == (true, true)).count()
-    })
-}
-
-pub(super) const ROUNDS: usize = 20_000;
 
 pub(super) fn told(is_answered: bool, attempts: u32) -> String {
     format!("{}, after {attempts} attempts", if is_answered { "the answer" } else { "an error" })

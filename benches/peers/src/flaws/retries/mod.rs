@@ -2,6 +2,7 @@
 
 mod kit;
 mod ours;
+mod race;
 mod resilience;
 mod tower;
 
@@ -49,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "overdrawn-tower",
         peer: TOWER,
-        did: "a budget with one retry left, which two threads want at once, 20000 times: how often both get it",
+        did: "a budget with one retry left, which two threads want at once: how often both get it",
         theirs: tower::overdrawn,
         ours: ours::overdrawn,
     },

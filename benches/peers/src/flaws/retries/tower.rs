@@ -10,7 +10,8 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer};
 use tower::util::rng::HasherRng;
 
-use super::kit::{self, CALLS, Down, FIRST_PAUSE, ROUNDS, SlowThenBroken};
+use super::kit::{self, CALLS, Down, FIRST_PAUSE, SlowThenBroken};
+use super::race::race;
 use crate::flaws::{Found, block_on};
 use crate::rows::{Broken, Content};
 
@@ -64,15 +65,13 @@ pub(super) fn percent() -> Found {
 }
 
 pub(super) fn overdrawn() -> Found {
-    let budgets: Vec<_> = (0..ROUNDS)
-        .map(|_| {
-            let budget = TpsBudget::new(Duration::from_secs(60), 0, 1.0);
-            budget.deposit();
-            budget
-        })
-        .collect();
-    let both = kit::both_get(&budgets, TpsBudget::withdraw);
-    Found::new(both > 0, both.to_string())
+    let one_left = || {
+        let budget = TpsBudget::new(Duration::from_secs(60), 0, 1.0);
+        budget.deposit();
+        budget
+    };
+    let race = race(one_left, TpsBudget::withdraw, |race| race.both > 0);
+    Found::new(race.both > 0, race.figures())
 }
 
 /// Every request may be sent twice.
