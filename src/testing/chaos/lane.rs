@@ -72,10 +72,11 @@ impl Lane {
         match self.cut {
             Some(cut) if self.written >= cut.after => {
                 self.cut = None;
+                // Also before the ends have heard of a reset: what comes after a loss would look as if it came after what was there before.
+                self.lost = Some(0);
                 if !cut.silent {
                     return Written::Reset;
                 }
-                self.lost = Some(0);
             }
             Some(cut) => most = most.min(usize::try_from(cut.after - self.written).unwrap_or(most)),
             None => {}

@@ -109,6 +109,31 @@ async fn a_direction_that_fell_silent_loses_everything_and_its_writer_stalls_in_
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_goes_wrong_what_is_read_is_the_beginning_of_what_was_written() {
+    let sent: Vec<u8> = (0..2_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut cut_off = 0;
+    for seed in 0..200 {
+        let often = Ratio::percent(40);
+        let faults = Faults::default().slices(50).resets(often).silences(often).refusals(Ratio::percent(0));
+        let wire = Wire::new(seed, faults.hangs(Ratio::percent(0)).within(2_000));
+        let mut accepted = wire.listen();
+        let (mut from, mut to) = (wire.connect().await.unwrap(), accepted.recv().await.unwrap());
+        let (mut read, mut rest) = (Vec::new(), &sent[..]);
+        // Small, and with time in between, so that some of it is written before a reset has come round.
+        while !rest.is_empty() {
+            let Ok(taken) = from.write(&rest[..rest.len().min(40)]).await else { break };
+            rest = &rest[taken..];
+            sleep(MS).await;
+        }
+        let _ = from.shutdown().await;
+        let _ = timeout(Duration::from_secs(60), to.read_to_end(&mut read)).await;
+        assert!(sent.starts_with(&read), "seed {seed}: {:?}", wire.happenings());
+        cut_off += usize::from(read.len() < sent.len());
+    }
+    assert!((40..160).contains(&cut_off), "{cut_off}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_closes_before_everything_was_read_resets_the_connection() {
     let (_, mut ours, mut theirs) = connected(Faults::none().latency(10 * MS)).await;
     ours.write_all(b"a long question").await.unwrap();

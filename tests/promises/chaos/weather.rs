@@ -75,7 +75,7 @@ impl Weather {
     }
 
     pub(super) fn limiter(&self, rng: &Rng) -> ConcurrencyLimiter {
-        ConcurrencyLimiter::with_rng(self.concurrency.clone(), rng.clone()).expect("valid settings")
+        ConcurrencyLimiter::with_rng(self.concurrency, rng.clone()).expect("valid settings")
     }
 
     pub(super) fn server(
