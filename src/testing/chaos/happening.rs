@@ -30,7 +30,8 @@ impl Direction {
 /// use stonework::base::Ratio;
 /// use stonework::testing::chaos::{Direction, Faults, What, Wire};
 ///
-/// let (wire, _accepted) = Wire::new(7, Faults::none().refusals(Ratio::ONE));
+/// let wire = Wire::new(7, Faults::none().refusals(Ratio::ONE));
+/// let _accepted = wire.listen();
 /// assert!(wire.connect().await.is_err());
 /// let happenings = wire.happenings();
 /// assert_eq!((happenings[0].connection, happenings[0].what), (0, What::Refused));
