@@ -130,6 +130,10 @@ impl ServerBuilder {
     /// Let requests in whose token this layer takes for good; the mode of its refusals is set here. It stands inside of the limits on rates and
     /// sizes, which cost less. In place of another way to know who sends a request, if one was given. Default: everybody is let in.
     ///
+    /// It looks at every request, probes of the [health](Self::health) excepted. Where some routes are for everybody, make it
+    /// [optional](crate::jwt::JwtLayer::optional), and say on the others that they need a token: with a
+    /// [`RequireLayer`](crate::jwt::RequireLayer), or a handler that takes [`Claims`](crate::jwt::Claims).
+    ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use stonework::jwt::{Algorithm, JwtLayer, Key, Verifier};
@@ -148,7 +152,7 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn jwt<T: Send + Sync + 'static>(mut self, layer: crate::jwt::JwtLayer<T>) -> Self {
-        self.inside.put(Place::Tokens, "tokens: looked at here".to_owned(), layer.answer());
+        self.inside.put(Place::Tokens, format!("tokens: looked at here; {}", layer.told()), layer.answer());
         self
     }
 
@@ -156,7 +160,7 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn introspect(mut self, layer: crate::jwt::IntrospectLayer) -> Self {
-        self.inside.put(Place::Tokens, "tokens: asked for".to_owned(), layer.answer());
+        self.inside.put(Place::Tokens, format!("tokens: asked for; {}", layer.told()), layer.answer());
         self
     }
 
