@@ -294,7 +294,10 @@ impl fmt::Display for Error {
         if f.alternate() {
             let mut next = self.source();
             while let Some(error) = next {
-                write!(f, ": {error}")?;
+                // An event ends its chain with its kind, by which foreign layers know it. That was the first word already.
+                if error.downcast_ref() != Some(&self.0.kind) {
+                    write!(f, ": {error}")?;
+                }
                 // One of ours further down prints its own chain only once.
                 next = error.source();
             }
@@ -377,6 +380,21 @@ mod tests {
 
         let received = Error::new(Kind::Other, "x").with_request(String::from("me"));
         assert_eq!(received.with_delivery(Delivery::Unknown).take_request::<String>(), None);
+    }
+
+    #[test]
+    fn the_chain_says_each_thing_once() {
+        let late =
+            Error::from(crate::base::Elapsed::new(crate::base::Phase::Response, Duration::from_secs(2)));
+        assert_eq!(format!("{late:#}"), "the call ran out of time: no answer within 2s");
+        assert!(late.cause::<Kind>().is_some(), "it is in the chain all the same");
+
+        let around = Error::new(Kind::Connect, Kind::Timeout);
+        assert_eq!(
+            format!("{around:#}"),
+            "no connection could be made: the call ran out of time",
+            "another kind is news"
+        );
     }
 
     #[test]

@@ -201,13 +201,22 @@ fn grpc_answer(error: &Error) -> Response<Bytes> {
     response
 }
 
-/// The kind; or, of a timeout header that cannot be read, which it is and why. Its value is not shown.
+/// The kind, or what is known better: how large a body may be, or of a timeout header that cannot be read, which it is and why. Its value
+/// is not shown.
 fn detail(error: &Error) -> Cow<'static, str> {
     if let Some(refused) = token(error) {
         return Cow::Borrowed(refused.detail());
     }
     if let Some(fault) = keyed(error) {
         return Cow::Owned(fault.to_string());
+    }
+    if error.kind() == Kind::Body {
+        if let Some(too_large) = error.cause::<BodyTooLarge>() {
+            return Cow::Owned(too_large.to_string());
+        }
+        if let Some(too_slow) = error.cause::<BodyTooSlow>() {
+            return Cow::Owned(too_slow.to_string());
+        }
     }
     match error.cause::<InvalidTimeout>() {
         Some(invalid) => Cow::Owned(invalid.to_string()),

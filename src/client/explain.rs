@@ -75,7 +75,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         None => {}
     }
     match deadline {
-        Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call")?,
+        Some(limit) => writeln!(text, "deadline: {limit:?} for the whole call, until its answer begins")?,
         None => writeln!(text, "deadline: off")?,
     }
     if let Some(instead) = instead {
@@ -216,7 +216,7 @@ mod tests {
     fn the_stack_is_told_outermost_first_with_the_settings_in_force() {
         assert_eq!(
             stack(&ClientSettings::new(), false),
-            "deadline: 30s for the whole call\n\
+            "deadline: 30s for the whole call, until its answer begins\n\
              redirects: up to 10\n\
              retry: up to 3 attempts, pauses with full jitter from 100ms to 10s; \
              budget of 10 retries + 1/s + 10% of requests; Retry-After up to 60s; bodies up to 65536 bytes\n\

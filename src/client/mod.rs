@@ -102,6 +102,14 @@
 //! [connector](ClientBuilder::connector) brings those, proxies, resolvers, and connections over something else than TCP. An answer with status 101
 //! carries the connection for `hyper::upgrade::on`.
 //!
+//! # What the limits of time cover
+//!
+//! The limits on the call and on an attempt end when the response head has arrived, unless the body is
+//! [collected](RequestBuilder::collect_within) within the attempt. A body that is read afterwards may be silent for 30 s at
+//! a time and is limited in no other way in time; [`BodyLimits`](crate::timeout::BodyLimits) has more, the
+//! [deadline of the call](crate::timeout::BodyLimits::until_deadline) among them. It is limited in size by [`bytes`](Response::bytes),
+//! [`text`](Response::text) and [`json`](Response::json).
+//!
 //! # Services with several endpoints
 //!
 //! With the feature `balance`, what goes to an origin can go to one of several endpoints: see `ClientBuilder::upstream`, and `ClientSettings::upstream`
@@ -163,12 +171,6 @@
 //! - Pieces of up to 16 KiB are made as they are read, and none ahead. zstd keeps at most 8 MiB for each body, brotli 16; three codings at
 //!   most are undone.
 //! - A body that is not what it says fails with `NotDecoded`. It is no longer a part of the attempt, so it is not retried.
-//!
-//! *Not covered:* the limits on the call and on an attempt end when the response head has arrived, unless the body is
-//! [collected](RequestBuilder::collect_within) within the attempt. A body that is read afterwards may be silent for 30 s at
-//! a time and is limited in no other way in time; [`BodyLimits`](crate::timeout::BodyLimits) has more, the deadline of the
-//! call among them. It is limited in size by [`bytes`](Response::bytes), [`text`](Response::text) and
-//! [`json`](Response::json).
 //!
 //! # Tokens
 //!

@@ -222,7 +222,7 @@ impl RequestBuilder {
     }
 
     /// Read the response body as a part of each attempt, up to so many bytes: one that breaks off is then an attempt that
-    /// failed, and is retried as any other. With 0 the body is streamed, whatever the client does otherwise. See
+    /// failed, and is retried as any other, and the limits of time cover it. With 0 the body is streamed, whatever the client does otherwise. See
     /// [`Call::collect_within`].
     pub fn collect_within(self, bytes: usize) -> Self {
         self.call(|call| call.collect_within(bytes))

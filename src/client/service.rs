@@ -171,7 +171,7 @@ impl Client {
     /// let settings = ClientSettings::new().deadline(Duration::from_secs(8)).without_retry().without_breaker();
     /// let client = Client::builder().settings(settings).build()?;
     /// assert!(client.explain().starts_with(
-    ///     "deadline: 8s for the whole call\n\
+    ///     "deadline: 8s for the whole call, until its answer begins\n\
     ///      redirects: up to 10\n\
     ///      retry: off\n\
     ///      names: request id and trace are passed on\n\

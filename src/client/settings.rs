@@ -143,7 +143,7 @@ impl ClientSettings {
     }
 
     /// Read the bodies of responses as a part of each attempt, up to so many bytes: one that breaks off is then an attempt
-    /// that failed, and the limit on the attempt covers it. Larger ones are streamed. Default: off; a single
+    /// that failed, and the limits on the attempt and on the call cover it. Larger ones are streamed. Default: off; a single
     /// [request](super::RequestBuilder::collect_within) can ask for it, or for none.
     pub const fn collect_within(mut self, bytes: usize) -> Self {
         self.collect_within = Some(bytes);
@@ -181,8 +181,8 @@ impl ClientSettings {
         self
     }
 
-    /// How long a call may take until its response head has arrived: with all attempts and the pauses between them.
-    /// Default: 30 s. An earlier [`Deadline`](crate::base::Deadline) in scope goes first.
+    /// How long a call may take, with all attempts and the pauses between them, until its response head has arrived; with [`BodyLimits::until_deadline`]
+    /// its body, too. Default: 30 s; lower [`attempt_timeout`](Self::attempt_timeout) with it. An earlier [`Deadline`](crate::base::Deadline) in scope goes first.
     pub const fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);
         self

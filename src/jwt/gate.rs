@@ -50,6 +50,16 @@ impl<J, M> Gate<J, M> {
         let Self { judge, mode: _, optional, realm } = self;
         Gate { judge, mode, optional, realm }
     }
+
+    /// Who is let in, in a line of a server's.
+    #[cfg(feature = "server")]
+    pub(super) const fn told(&self) -> &'static str {
+        match (&self.judge, self.optional) {
+            (None, _) => "switched off, so everybody is let in",
+            (Some(_), true) => "who has none is let in, too",
+            (Some(_), false) => "each request needs one",
+        }
+    }
 }
 
 impl<J: Clone, M: Clone> Clone for Gate<J, M> {

@@ -77,6 +77,11 @@ impl<M> IntrospectLayer<M> {
         self
     }
 
+    #[cfg(feature = "server")]
+    pub(crate) const fn told(&self) -> &'static str {
+        self.gate.told()
+    }
+
     fn mode<N>(self, mode: N) -> IntrospectLayer<N> {
         IntrospectLayer { gate: self.gate.mode(mode) }
     }

@@ -64,6 +64,11 @@ impl<T, M> JwtLayer<T, M> {
         }
         self
     }
+
+    #[cfg(feature = "server")]
+    pub(crate) const fn told(&self) -> &'static str {
+        self.gate.told()
+    }
 }
 
 impl<T, M: Clone> Clone for JwtLayer<T, M> {

@@ -19,7 +19,9 @@ use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey,
 use crate::health::Health;
 use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 
-/// Assembles a [`Server`]. See [`Server::builder`].
+/// Assembles a [`Server`]. The order of the setters does not matter: the stack is always the same.
+///
+/// What can be written down in a file is in the [`ServerSettings`], limits on rates, sizes and times included; what is left, is set here.
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
@@ -131,6 +133,10 @@ impl ServerBuilder {
     /// Let requests in whose token this layer takes for good; the mode of its refusals is set here. It stands inside of the limits on rates and
     /// sizes, which cost less. In place of another way to know who sends a request, if one was given. Default: everybody is let in.
     ///
+    /// It looks at every request, probes of the [health](Self::health) excepted. Where some routes are for everybody, make it
+    /// [optional](crate::jwt::JwtLayer::optional), and say on the others that they need a token: with a
+    /// [`RequireLayer`](crate::jwt::RequireLayer), or a handler that takes [`Claims`](crate::jwt::Claims).
+    ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use stonework::jwt::{Algorithm, JwtLayer, Key, Verifier};
@@ -149,7 +155,7 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn jwt<T: Send + Sync + 'static>(mut self, layer: crate::jwt::JwtLayer<T>) -> Self {
-        self.inside.put(Place::Tokens, "tokens: looked at here".to_owned(), layer.answer());
+        self.inside.put(Place::Tokens, format!("tokens: looked at here; {}", layer.told()), layer.answer());
         self
     }
 
@@ -157,7 +163,7 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn introspect(mut self, layer: crate::jwt::IntrospectLayer) -> Self {
-        self.inside.put(Place::Tokens, "tokens: asked for".to_owned(), layer.answer());
+        self.inside.put(Place::Tokens, format!("tokens: asked for; {}", layer.told()), layer.answer());
         self
     }
 

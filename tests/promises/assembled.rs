@@ -399,7 +399,7 @@ async fn a_server_is_assembled_in_one_order_whatever_the_order_of_its_setters() 
         "rate limit: off\n",
         "request body:",
         "request size: up to 10 bytes\n",
-        "tokens: looked at here\n",
+        "tokens: looked at here; each request needs one\n",
         "principal rate limit: 5 in 3600s for each sender\n",
         "idempotency: keyed requests are done once\n",
         "service\n",
@@ -411,6 +411,31 @@ async fn a_server_is_assembled_in_one_order_whatever_the_order_of_its_setters() 
     assert_eq!(all.len(), 720);
     for order in all {
         assert_eq!(explained(&order).await, first, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_says_whether_each_request_needs_a_token() {
+    let verifier = || {
+        let key = Key::secret(Algorithm::Hs256, b"the secret of an example, 32 by.").unwrap();
+        Verifier::builder()
+            .keys(key)
+            .algorithms([Algorithm::Hs256])
+            .any_issuer()
+            .any_audience()
+            .build()
+            .unwrap()
+    };
+    for (layer, expected) in [
+        (JwtLayer::new(verifier()), "tokens: looked at here; each request needs one\n"),
+        (JwtLayer::new(verifier()).optional(), "tokens: looked at here; who has none is let in, too\n"),
+        (
+            JwtLayer::new(verifier()).when(false),
+            "tokens: looked at here; switched off, so everybody is let in\n",
+        ),
+    ] {
+        let server = Server::builder().jwt(layer).bind("127.0.0.1:0").await.unwrap();
+        assert!(server.explain().contains(expected), "{}", server.explain());
     }
 }
 

@@ -99,6 +99,9 @@ async fn a_handler_that_complains_about_a_body_that_grew_too_large_is_answered_f
         assert_eq!(response.status(), expected, "{path}, {pieces} pieces");
         if expected == StatusCode::PAYLOAD_TOO_LARGE {
             assert_eq!(response.headers()["content-type"], "application/problem+json");
+            let problem = response.into_body().collect().await.unwrap().to_bytes();
+            let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
+            assert_eq!(problem["detail"], "the body is larger than the limit of 100 bytes");
         }
     }
 }

@@ -396,6 +396,7 @@ async fn a_request_whose_body_stops_coming_is_answered_with_408() {
     let (answer, took) = read_to_end(&mut client, start).await;
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert!(answer.contains("connection: close") && answer.contains(r#""status":408"#), "{answer}");
+    assert!(answer.contains(r#""detail":"the body took too long""#), "{answer}");
     assert_eq!(took, 30 * SECOND);
 
     // It may be as slow as it likes, as long as something comes; and the connection goes on.
