@@ -29,13 +29,18 @@ const SLOW_LIMIT: Duration = Duration::from_secs(600);
 const SLOW: &[(&str, &[&str], &str)] = &[
     (
         "balance_lab",
-        &["--seeds", "4"],
-        "all cores for most of a minute; by default it has more seeds, and narrower intervals",
+        &["--seeds", "2", "--only", "H"],
+        "all cores for a minute or two; `oracles` runs the others",
     ),
     ("cluster", &[], "three times five seconds of traffic"),
     ("grpc_mesh", &[], "twelve seconds, in which servers freeze, are killed and stop"),
     ("identity", &[], "fifteen seconds, in which keys and tokens get old"),
-    ("overload_lab", &["--seeds", "3"], "all cores for one to three minutes; by default as the one above"),
+    (
+        "oracles",
+        &["--seeds", "2"],
+        "all cores for minutes; by default it has more seeds, and narrower intervals",
+    ),
+    ("overload_lab", &["--seeds", "2", "--only", "K"], "as the one before it, which runs the others"),
     ("payments", &[], "ten seconds, in which servers are killed"),
     ("retry_storm_lab", &[], "ten seconds of one core, for most of a million calls"),
     ("storefront", &[], "ten seconds, in which servers are killed"),
