@@ -141,9 +141,14 @@ fn hold(finding: &mut Finding, rows: &[(f64, [Cell; 3])]) {
     let [.., (half, [half_blind, half_strict, _]), (_, [blind, strict, default])] = rows else { return };
     finding.words = format!(
         "With the layer here three retries make {:.2} requests of each call to a dead service, a budget of a tenth {:.2}, the default one, which has \
-         one a second for each client as well, {:.2}; a twentieth is what clients have in reserve at the beginning. Where {half} of the attempts \
+         one a second for each client as well, {:.2}; a twentieth is what clients have in reserve at the beginning. Where {:.0} % of the attempts \
          fail, the load is {:.2} and {:.2}.",
-        blind.load.mean, strict.load.mean, default.load.mean, half_blind.load.mean, half_strict.load.mean
+        blind.load.mean,
+        strict.load.mean,
+        default.load.mean,
+        100.0 * half,
+        half_blind.load.mean,
+        half_strict.load.mean
     );
 }
 

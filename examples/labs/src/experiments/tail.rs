@@ -83,7 +83,8 @@ fn examine(seeds: u64) -> Finding {
     let cut = Figure::together(100.0 * (1.0 - hedged / alone), 100.0 * (at_most - hedged) / alone, 1, " %");
     finding.words = format!(
         "Here the layer is not told how long to wait, and learns it: of calls that need a hundred leaves, the slowest, at 99 %, take {hedged:.0} ms \
-         in place of {alone:.0} ms ({:.1} % less), for {:.2} % more requests. When all replicas are slow it stops.",
+         in place of {alone:.0} ms ({:.1} % less), for {:.2} % more requests. One call in a hundred needs a leaf of which both replicas are \
+         slow, so 99 % lies at an edge, and that interval is wide. When all replicas are slow it stops.",
         100.0 * (1.0 - hedged / alone),
         added.mean
     );

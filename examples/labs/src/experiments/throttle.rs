@@ -70,7 +70,8 @@ fn examine(seeds: u64) -> Finding {
     }
     if let [(sent, taken), ..] = told[..] {
         finding.words = format!(
-            "With the defaults, of {CALLS} calls a second {sent:.1} are sent to a service that takes {TAKES}, and it still takes {taken:.1} of them."
+            "With the defaults, of {CALLS} calls a second {:.1} are sent to a service that takes {TAKES}, and it still takes {:.1} of them.",
+            sent.mean, taken.mean
         );
     }
     finding

@@ -26,9 +26,9 @@ edits it.*
 Each of these experiments was published with its figures. Here the layers of this crate go through the same, on a clock that stands still while
 there is anything to do, so that the same seed gives the same numbers on any machine.
 
-A figure is a mean over the seeds with its 95 % interval, or says of what else it is. It is held to a bar, which was set before the layers were
-built; if its mean is on the wrong side, the bar is missed, and the program fails. Where what was published has only words or charts, or no such
-figure, *(model)* is what a small model of the same experiment gives, which knows nothing of the layers.
+A figure is a mean over the seeds with its 95 % interval, or says of what else it is. It is held to a bar that comes from what was published, or
+from arithmetic; if its mean is on the wrong side, the bar is missed, and the program fails. Where what was published has only words or charts,
+or no such figure, *(model)* is what a small model of the same experiment gives, which knows nothing of the layers.
 ";
 
 impl Page {
@@ -66,12 +66,12 @@ impl Page {
         let rows = || found.iter().flat_map(|(_, finding)| &finding.rows);
         let held = rows().filter(|row| row.judge(*seeds) == Judgement::Held).count();
         let mut text = String::from(HEAD);
-        let _ = write!(
-            text,
-            "\n`cargo run --release -p stonework-labs --bin oracles -- --seeds {seeds} --write docs`, on {date}, at commit {commit}, on {cores} cores \
-             ({arch}, {os}): {held} of {} bars held. `--only A,C` runs some of them.\n",
+        let run = format!(
+            "`cargo run --release -p stonework-labs --bin oracles -- --seeds {seeds} --write docs`, on {date}, at commit {commit}, on {cores} cores \
+             ({arch}, {os}): {held} of {} bars held. `--only A,C` runs some of them.",
             rows().count()
         );
+        let _ = write!(text, "\n{}\n", wrapped(&run));
         for (experiment, finding) in found {
             let Experiment { letter, title, published, .. } = experiment;
             let _ = write!(
@@ -86,7 +86,8 @@ impl Page {
                     Judgement::Missed => "**missed**",
                     Judgement::Open => "open: too few seeds",
                 };
-                let (what, published, ours, bar) = (&row.what, &row.published, &row.ours, row.bar_text());
+                let (what, ours, bar) = (&row.what, &row.ours, row.bar_text());
+                let published = if row.published.is_empty() { "-" } else { &row.published };
                 let _ = writeln!(text, "| {what} | {published} | {ours} | {bar} | {judged} |");
             }
             if !finding.charts.is_empty() {
@@ -108,7 +109,8 @@ fn wrapped(text: &str) -> String {
     let (mut lines, mut length) = (String::new(), 0);
     for word in text.split_whitespace() {
         let letters = word.chars().count();
-        if length + letters >= 140 {
+        // A number and its unit stay together.
+        if length + letters >= 140 && !word.starts_with('%') {
             lines.push('\n');
             length = 0;
         } else if length > 0 {
