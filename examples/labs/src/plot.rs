@@ -35,6 +35,9 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(128, 134, 140),
 ];
 
+/// For the names of lines.
+const NAMES_WIDTH: i32 = 300;
+
 /// What is black on a light screen is light on a dark one.
 const STYLE: &str = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#d1d7e0}}</style>";
 
@@ -46,7 +49,7 @@ const STYLE: &str = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){
 pub fn draw(file: &Path, charts: &[Chart]) -> Result<(), BoxError> {
     let mut drawn = String::new();
     {
-        let size = (900, 320 * charts.len().max(1) as u32);
+        let size = (1000, 320 * charts.len().max(1) as u32);
         let area = SVGBackend::with_string(&mut drawn, size).into_drawing_area();
         for (row, chart) in area.split_evenly((charts.len().max(1), 1)).iter().zip(charts) {
             draw_one(row, chart)?;
@@ -72,18 +75,20 @@ fn draw_one(
     let mut drawn = ChartBuilder::on(row)
         .caption(&chart.title, ("sans-serif", 18))
         .margin(10)
+        .margin_right(NAMES_WIDTH)
         .x_label_area_size(40)
         .y_label_area_size(56)
         .build_cartesian_2d(first..last, 0.0..top)?;
     let letters = ("sans-serif", 14);
     drawn.configure_mesh().x_desc(&chart.x).y_desc(&chart.y).label_style(letters).disable_mesh().draw()?;
-    for (line, color) in chart.lines.iter().zip(COLORS.iter().cycle()) {
+    let left = (row.dim_in_pixel().0 as i32) - NAMES_WIDTH + 20;
+    for (at, (line, color)) in chart.lines.iter().zip(COLORS.iter().cycle()).enumerate() {
         let points = line.points.iter().map(|(x, y)| (*x, y.min(top)));
-        drawn
-            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
-            .label(&line.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(3)));
+        drawn.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
+        // Beside the lines, where it hides none of them.
+        let middle = 50 + 20 * at as i32;
+        row.draw(&PathElement::new([(left, middle), (left + 16, middle)], color.stroke_width(3)))?;
+        row.draw(&Text::new(line.name.as_str(), (left + 22, middle - 7), letters))?;
     }
-    drawn.configure_series_labels().label_font(letters).draw()?;
     Ok(())
 }

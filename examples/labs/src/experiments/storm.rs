@@ -55,7 +55,7 @@ fn examine(seeds: u64) -> Finding {
     let strict = BudgetSettings::default().floor_per_second(0);
     let policies = [
         ("3 retries, no budget", four.clone().without_budget(), f64::INFINITY),
-        ("a budget without a floor", four.clone().budget(strict.clone()), 0.0),
+        ("a budget without a floor", four.clone().budget(strict), 0.0),
         ("the default budget", four.clone(), 1.0),
     ];
     let mut line = String::from("    fail  ");
