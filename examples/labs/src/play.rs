@@ -10,15 +10,19 @@ pub fn play(name: &str, experiments: &[Experiment]) -> ExitCode {
     end(Words::read().and_then(|words| {
         let folder = words.folder.clone().unwrap_or_else(std::env::temp_dir);
         let mut verdict = Verdict::default();
+        let mut plots = 0;
         println!("means over {} seeds, with 95 % intervals", words.seeds);
         for experiment in words.chosen(experiments)? {
             let finding = (experiment.examine)(words.seeds);
             finding.tell(&experiment, words.seeds, &mut verdict);
             if !finding.charts.is_empty() {
                 draw(&folder.join(format!("{name}-{}.svg", experiment.name)), &finding.charts)?;
+                plots += 1;
             }
         }
-        println!("\nplots: {}, as {name}-*.svg", folder.display());
+        if plots > 0 {
+            println!("\nplots: {}, as {name}-*.svg", folder.display());
+        }
         Ok(verdict)
     }))
 }
