@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use stonework::Body;
 use stonework::base::{Rng, TimeoutHeader};
-use stonework::limit::{AdaptiveSettings, ConcurrencyLimitLayer};
+use stonework::limit::{AdaptiveSettings, ConcurrencyLimitLayer, ConcurrencyLimiter};
 use stonework::timeout::ReceiveDeadlineLayer;
 use tokio::time::timeout;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -162,7 +162,8 @@ async fn run(case: Case, seed: u64) -> Run {
         }
     });
     let field = TimeoutHeader::Millis(HeaderName::from_static(FIELD));
-    let limit = ConcurrencyLimitLayer::new(AdaptiveSettings::new()).expect("possible settings");
+    let limiter = ConcurrencyLimiter::with_rng(AdaptiveSettings::new(), Rng::seeded(seed + 1_000));
+    let limit = ConcurrencyLimitLayer::from(limiter.expect("possible settings"));
     let server = ServiceBuilder::new()
         .layer(ReceiveDeadlineLayer::new(field).answer())
         .layer(limit.queue().answer().when(case.protected))
