@@ -27,15 +27,16 @@ const SLOW_LIMIT: Duration = Duration::from_secs(600);
 /// Those that take longer than ten seconds, or all cores, and so are not part of every `cargo test`, and are run one by one: name, its
 /// words, why.
 const SLOW: &[(&str, &[&str], &str)] = &[
-    (
-        "balance_lab",
-        &["--seeds", "4"],
-        "all cores for most of a minute; by default it has more seeds, and narrower intervals",
-    ),
+    ("balance_lab", &["--seeds", "2", "--only", "D"], "all cores for minutes; `oracles` runs the others"),
     ("cluster", &[], "three times five seconds of traffic"),
     ("grpc_mesh", &[], "twelve seconds, in which servers freeze, are killed and stop"),
     ("identity", &[], "fifteen seconds, in which keys and tokens get old"),
-    ("overload_lab", &["--seeds", "3"], "all cores for one to three minutes; by default as the one above"),
+    (
+        "oracles",
+        &["--seeds", "2", "--only", "C,F,G,H,I,J"],
+        "all cores for minutes; `.ci/run full` runs all of them with twenty seeds",
+    ),
+    ("overload_lab", &["--seeds", "2", "--only", "K"], "all cores for minutes; `oracles` runs the others"),
     ("payments", &[], "ten seconds, in which servers are killed"),
     ("retry_storm_lab", &[], "ten seconds of one core, for most of a million calls"),
     ("storefront", &[], "ten seconds, in which servers are killed"),

@@ -34,10 +34,17 @@ impl fmt::Display for Mean {
     }
 }
 
-/// Student's t, two-sided 95 %, for so many values; by the series of Cornish and Fisher, which is good to a percent from four values on.
+/// Student's t, two-sided 95 %, for so many values; from four on by the series of Cornish and Fisher, which is good to a percent there.
 fn student(values: usize) -> f64 {
     const Z: f64 = 1.959_964;
-    let free = values.saturating_sub(1).max(1) as f64;
+    match values {
+        // One says nothing of how far others are.
+        0 | 1 => return f64::NAN,
+        2 => return 12.706,
+        3 => return 4.303,
+        _ => {}
+    }
+    let free = (values - 1) as f64;
     let (z3, z5, z7) = (Z.powi(3), Z.powi(5), Z.powi(7));
     Z + (z3 + Z) / (4.0 * free)
         + (5.0 * z5 + 16.0 * z3 + 3.0 * Z) / (96.0 * free.powi(2))

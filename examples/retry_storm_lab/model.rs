@@ -75,7 +75,7 @@ impl Storm {
         virtually(self.play(settings))
     }
 
-    async fn play(self, settings: &RetrySettings) -> Outcome {
+    pub(crate) async fn play(self, settings: &RetrySettings) -> Outcome {
         let (attempts, successes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let chance = Rng::seeded(self.seed);
         let service = service_fn({
@@ -126,28 +126,39 @@ impl Storm {
 /// three attempts. With `knowing`, each hop has the layer that lets retries know of each other. There are no budgets, so
 /// that what is seen is the doing of that layer alone.
 pub(crate) fn attempts_at_a_dead_leaf(hops: u32, knowing: bool) -> u64 {
-    virtually(async {
-        let seen = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&seen);
-        let mut server: Hop = BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
-            count.fetch_add(1, Ordering::Relaxed);
-            async { Ok(answer(503)) }
-        }));
-        for hop in 0..hops {
-            let retry = RetryLayer::from(RetrySettings::new().attempts(3).without_budget());
-            let client = retry.rng(Rng::seeded(hop.into())).layer(network(server));
-            if hop + 1 == hops {
-                let _ = client.oneshot(get()).await;
-                break;
-            }
-            let handler = service_fn(move |_: Request<Content>| {
-                let call = client.clone().oneshot(get());
-                async move { Ok(call.await.map_or(answer(502), |answered| answer(answered.status().as_u16()))) }
-            });
-            server = BoxCloneSyncService::new(HopLayer::new().when(knowing).layer(handler));
-        }
-        seen.load(Ordering::Relaxed)
-    })
+    let settings = RetrySettings::new().attempts(3).without_budget();
+    virtually(load_of_a_dead_leaf(hops, knowing, &settings, 1, 0)) as u64
+}
+
+/// The same for each of so many calls, one after another, with the settings of each client.
+pub(crate) async fn load_of_a_dead_leaf(
+    hops: u32,
+    knowing: bool,
+    settings: &RetrySettings,
+    calls: u32,
+    seed: u64,
+) -> f64 {
+    let seen = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&seen);
+    let mut server: Hop = BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Ok(answer(503)) }
+    }));
+    // Each is the server of the next; the last is who calls.
+    for hop in 0..hops {
+        let retry = RetryLayer::from(settings.clone());
+        let client = retry.rng(Rng::seeded(seed << 8 | u64::from(hop))).layer(network(server));
+        let handler = service_fn(move |_: Request<Content>| {
+            let call = client.clone().oneshot(get());
+            async move { Ok(call.await.map_or(answer(502), |answered| answer(answered.status().as_u16()))) }
+        });
+        let is_a_server = hop + 1 < hops;
+        server = BoxCloneSyncService::new(HopLayer::new().when(knowing && is_a_server).layer(handler));
+    }
+    for _ in 0..calls {
+        let _ = server.clone().oneshot(get()).await;
+    }
+    seen.load(Ordering::Relaxed) as f64 / f64::from(calls)
 }
 
 /// What is behind it runs in a task of its own, as it would in another process: nothing passes but the messages.

@@ -31,6 +31,8 @@
 
 mod arrivals;
 pub mod chance;
+pub mod experiments;
+mod finding;
 #[path = "../../kit/mod.rs"]
 mod kit;
 mod play;
@@ -39,9 +41,10 @@ mod seeds;
 mod workers;
 
 pub use self::arrivals::{evenly, poisson};
+pub use self::finding::{Bar, ENOUGH, Experiment, Figure, Finding, Judgement, Row};
 pub use self::kit::stats::{Mean, quantile};
 pub use self::kit::{Verdict, end};
-pub use self::play::play;
+pub use self::play::{Words, play};
 pub use self::plot::{Chart, Line, draw};
 pub use self::seeds::{each_seed, virtually};
 pub use self::workers::Workers;

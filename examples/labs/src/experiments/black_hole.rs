@@ -2,17 +2,16 @@
 //! balancer (as in kubernetes/ingress-nginx, issue 5540). Ten endpoints that take 20 ms, of which one fails after 1 ms for half of a
 //! minute; a thousand calls a second. By turns it gets one in ten.
 
-use std::path::Path;
 use std::time::Duration;
 
 use stonework::Error;
 use stonework::balance::{BalancerSettings, Pick};
-use stonework::base::{BoxError, Kind, Rng};
-use stonework_labs::{Chart, Line, Mean, Verdict, chance, draw, each_seed, evenly};
+use stonework::base::{Kind, Rng};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn};
 
-use crate::endpoints::{MS, SECOND, balancer, bare, judge};
+use super::endpoints::{MS, SECOND, balancer, bare, judge};
+use crate::{Bar, Chart, Experiment, Figure, Finding, Line, Mean, chance, each_seed, evenly};
 
 const ENDPOINTS: usize = 10;
 const FAILS_FROM: Duration = Duration::from_secs(5);
@@ -25,9 +24,19 @@ struct Run {
     each: Vec<f64>,
 }
 
-pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(), BoxError> {
-    println!("\nH. one of {ENDPOINTS} fails at once: calls that fail while it does, in percent\n");
-    println!("    picked by                          | fail            | in the worst run");
+pub const BLACK_HOLE: Experiment = Experiment {
+    letter: 'H',
+    name: "black-hole",
+    title: "one of ten fails at once: calls that fail while it does, in percent",
+    published: "An endpoint that fails at once looks like the fastest and the least loaded, which is known of nearly every balancer (as in \
+                kubernetes/ingress-nginx, issue 5540). In a model of ten, of which one fails after 1 ms for half of a minute, 10 % of the calls fail \
+                by turns, 18.9 % by the fewest calls, and 19.6 % by a peak average that takes a failure for an answer.",
+    examine,
+};
+
+fn examine(seeds: u64) -> Finding {
+    let mut finding = Finding::default();
+    finding.say("    picked by                          | fail            | in the worst run");
     let mut lines = Vec::new();
     let [turns, loaded, ewma, default] = [
         (bare(Pick::WeightedRoundRobin), "turns"),
@@ -38,28 +47,40 @@ pub(crate) fn play(seeds: u64, folder: &Path, verdict: &mut Verdict) -> Result<(
     .map(|(settings, name)| {
         let runs = each_seed(seeds, |seed| run(settings.clone(), seed));
         let failed = Mean::of(&runs.iter().map(|run| run.failed).collect::<Vec<_>>());
-        println!("    {name:<34} | {:<15} | {:.3}", format!("{failed:.3}"), failed.most);
+        finding.say(format_args!("    {name:<34} | {:<15} | {:.3}", format!("{failed:.3}"), failed.most));
         let each = |second: usize| runs.iter().map(|run| run.each[second]).sum::<f64>() / runs.len() as f64;
         let points = (0..TIME.as_secs() as usize).map(|second| (second as f64, each(second) / 10.0));
         lines.push(Line { name: name.into(), points: points.collect() });
         failed
     });
-    println!();
-    verdict.claim((9.9..10.1).contains(&turns.mean), "by turns, one in ten");
-    verdict.claim(loaded.mean > turns.mean, "by the fewest calls, more than that");
-    verdict.claim(
-        ewma.most <= 0.5,
-        "a failure that comes again counts as slow: without leaving anybody out, one in two hundred at most",
+    let mean = |failed: Mean| Figure::mean(failed, 3, " %");
+    finding.hold("fail, picked by turns", "10 %", mean(turns), Bar::Between(9.9, 10.1));
+    finding.hold("fail, picked by the fewest calls", "18.9 % (model)", mean(loaded), Bar::AtLeast(10.1));
+    finding.hold(
+        "fail, picked by the peak average, where a failure that comes again counts as slow",
+        "19.6 % (model, where it does not)",
+        Figure::every(ewma, 3, " %"),
+        Bar::AtMost(0.5),
     );
-    verdict.claim(default.most <= 0.1, "with the defaults, at most one in a thousand in every run");
-    let chart = Chart {
+    finding.hold(
+        "fail, with the defaults, which also leave outliers out",
+        "0.06 % (model)",
+        Figure::every(default, 3, " %"),
+        Bar::AtMost(0.1),
+    );
+    finding.words = format!(
+        "The balancer takes a failure that comes again for a slow answer, and leaves out who fails too often: {:.3} % fail with the defaults, \
+         {:.1} % by turns and {:.1} % by the fewest calls.",
+        default.mean, turns.mean, loaded.mean
+    );
+    finding.charts.push(Chart {
         title: "calls that fail, while one of ten fails at once".into(),
         x: "seconds".into(),
         y: "% of the calls".into(),
         most: None,
         lines,
-    };
-    draw(&folder.join("balance-black-hole.svg"), &[chart])
+    });
+    finding
 }
 
 async fn run(settings: BalancerSettings, seed: u64) -> Run {

@@ -6,11 +6,11 @@ use stonework::Error;
 use stonework::balance::{Balancer, BalancerSettings, Member, Pick};
 use stonework::base::{EndpointId, Outcome, Rng};
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// So many, each with what is made for its number.
-pub(crate) fn balancer<S: Clone + Send + Sync + 'static>(
+pub(super) fn balancer<S: Clone + Send + Sync + 'static>(
     count: usize,
     settings: BalancerSettings,
     seed: u64,
@@ -25,11 +25,11 @@ pub(crate) fn balancer<S: Clone + Send + Sync + 'static>(
 }
 
 /// With nothing but the pick: all of them are known to be there, and none is left out.
-pub(crate) fn bare(pick: Pick) -> BalancerSettings {
+pub(super) fn bare(pick: Pick) -> BalancerSettings {
     BalancerSettings::new().pick(pick).without_slow_start().without_outliers()
 }
 
 /// An error is a failure.
-pub(crate) fn judge(result: Result<&(), &Error>) -> Outcome {
+pub(super) fn judge(result: Result<&(), &Error>) -> Outcome {
     if result.is_ok() { Outcome::Success } else { Outcome::Failure }
 }

@@ -11,40 +11,57 @@ use std::time::Duration;
 
 use stonework::Error;
 use stonework::balance::{Balancer, Pick};
-use stonework_labs::{Mean, Verdict, each_seed, evenly};
 use tokio::time::sleep;
 use tower::{Service, ServiceExt, service_fn};
 
-use crate::endpoints::{MS, balancer, bare, judge};
+use super::endpoints::{MS, balancer, bare, judge};
+use crate::{Bar, Experiment, Figure, Finding, Mean, each_seed, evenly};
 
 const ENDPOINTS: usize = 100;
 const CALLS: u64 = 100_000;
 
-pub(crate) fn play(seeds: u64, verdict: &mut Verdict) {
-    println!(
-        "\nJ. who gets how much of {CALLS} calls to {ENDPOINTS} endpoints: how far their mean loads are apart\n"
+pub const EVEN: Experiment = Experiment {
+    letter: 'J',
+    name: "even",
+    title: "who gets how much of 100 000 calls to a hundred endpoints: how far their mean loads are apart",
+    published: "Finagle's own tests (`P2CSuite`, `P2CPeakEwmaTest`) ask of its balancers that a hundred thousand calls to a hundred endpoints are \
+                spread within a ten-thousandth of all where they do not end, and within five where they take equally long; that one which has not \
+                answered yet is asked once; and that one which takes twice as long gets half as much.",
+    examine,
+};
+
+fn examine(seeds: u64) -> Finding {
+    let mut finding = Finding::default();
+    finding.say(
+        "                                                | mean            | in the worst run | Finagle's bound",
     );
-    println!(
-        "                                                | mean            | in the worst run | Finagle's bound"
-    );
-    let row = |what: &str, off: &[f64], bound: &str| {
+    let mut row = |what: &str, off: &[f64], bound: &str| {
         let mean = Mean::of(off);
-        println!("    {what:<43} | {:<15} | {:<16.2} | {bound}", format!("{mean:.2}"), mean.most);
+        let shown = format!("{mean:.2}");
+        finding.say(format_args!("    {what:<43} | {shown:<15} | {:<16.2} | {bound}", mean.most));
         mean
     };
     let endless = row("calls that do not end", &each_seed(seeds, endless), "10");
     let alike = row("calls that take equally long", &each_seed(seeds, alike), "50");
     let slow = row("how often one that does not answer is asked", &each_seed(seeds, one_very_slow), "1");
     let twice = row("part of one that takes twice as long", &each_seed(seeds, one_twice_as_slow), "0.5");
-    println!();
-    verdict
-        .claim(endless.most <= 10.0, "of calls that do not end each has its part, within a ten-thousandth");
-    verdict.claim(alike.most <= 50.0, "of calls that take equally long, within five");
-    verdict.claim(slow.least >= 1.0 && slow.most <= 1.0, "who has not answered yet is asked once");
-    verdict.claim(
-        twice.least >= 0.45 && twice.most <= 0.9,
-        "who takes twice as long gets half at least, and less than the others",
+    let every = |mean| Figure::every(mean, 2, "");
+    finding.hold("mean loads apart, of calls that do not end", "10", every(endless), Bar::AtMost(10.0));
+    finding.hold("mean loads apart, of calls that take equally long", "50", every(alike), Bar::AtMost(50.0));
+    let once = Bar::Between(1.0, 1.0);
+    finding.hold("times that one is asked which does not answer", "1", every(slow), once);
+    let half = Bar::Between(0.45, 0.55);
+    finding.hold(
+        "part of the others' calls that one gets which takes twice as long",
+        "0.5",
+        every(twice),
+        half,
     );
+    finding.words = format!(
+        "The balancer keeps to all four: loads are {:.1} and {:.0} apart on average, and who takes twice as long gets {:.2} of what the others get.",
+        endless.mean, alike.mean, twice.mean
+    );
+    finding
 }
 
 type Counts = Arc<[AtomicU64]>;
