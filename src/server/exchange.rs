@@ -92,6 +92,10 @@ enum State<S, F> {
     Panicked(Panic),
 }
 
+/// The answer to come, once the service is ready.
+type Begun<S> = Poll<Result<Called<S>, <S as Service<Request<Body>>>::Error>>;
+type Called<S> = Pin<Box<<S as Service<Request<Body>>>::Future>>;
+
 /// A request, and the service that it is for.
 struct Waiting<S> {
     service: S,
@@ -100,7 +104,7 @@ struct Waiting<S> {
 
 impl<S: Service<Request<Body>>> Waiting<S> {
     /// Calls the service as soon as it is ready.
-    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pin<Box<S::Future>>, S::Error>> {
+    fn begin(&mut self, cx: &mut Context<'_>) -> Begun<S> {
         ready!(self.service.poll_ready(cx))?;
         let request = self.request.take().expect("a request is handed on once");
         Poll::Ready(Ok(Box::pin(self.service.call(request))))
