@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::answering::{answer, answer_later};
 use super::bounds::{Sent, Served};
 use super::control::Control;
-use super::exchange::{answer, answer_later};
 use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
 use super::shared::Shared;

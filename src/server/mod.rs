@@ -128,6 +128,7 @@
 //! *Not for:* HTTP/3; TLS that asks clients for certificates, or has a certificate for each name.
 
 mod admission;
+mod answering;
 mod arriving;
 mod bounds;
 mod builder;
