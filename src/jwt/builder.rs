@@ -89,7 +89,8 @@ impl VerifierBuilder {
         })
     }
 
-    /// Who signs tokens: a [`Key`](super::Key), a [`KeySet`](super::KeySet), or [`Keys`] that can be replaced.
+    /// Who signs tokens: a [`Key`](super::Key), several as a [`KeySet::new([…])?`](super::KeySet::new), [`Keys`] that can be replaced, or
+    /// [`RemoteKeys`](super::RemoteKeys).
     pub fn keys(mut self, keys: impl Into<Keys>) -> VerifierBuilder<NeedsAlgorithms> {
         self.made.trusted = Trusted::All(keys.into());
         self.next()

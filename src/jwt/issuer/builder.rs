@@ -63,7 +63,8 @@ impl IssuerBuilder {
         self
     }
 
-    /// Begin with this key, which was kept. Default: with a new one.
+    /// Begin with this key, which was kept. Default: with a new one. Others follow it, day by day, unless the settings are
+    /// [`without_rotation`](IssuerSettings::without_rotation): a verifier that has this one alone refuses theirs.
     pub fn key(mut self, key: SigningKey) -> Self {
         self.key = Some(key);
         self
