@@ -29,6 +29,7 @@ impl<F> StrictFuture<F> {
 impl<F: Future> Future for StrictFuture<F> {
     type Output = F::Output;
 
+    #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if this.flight.landed {

@@ -143,7 +143,8 @@ impl Ledger {
     /// Asserts that everything came home: no reservation is held, no call is in flight, nothing waits for a place, and
     /// no rule was broken.
     ///
-    /// A layer that is alive and was made ready holds its reservation rightly. Drop the stack under test first.
+    /// A layer that is alive and was made ready holds its reservation rightly. Drop the stack under test first. One that
+    /// answered a request itself has no use for it, and keeps it from others: ask [`reservations_out`](Self::reservations_out) while it lives.
     ///
     /// # Panics
     ///
@@ -257,6 +258,8 @@ impl Ledger {
         }
     }
 
+    /// Panics where the caller stands, so that a test shows the line of the layer.
+    #[track_caller]
     pub(super) fn broken(&self, breach: Breach) -> ! {
         self.books().breaches.push(breach);
         panic!("{breach}");

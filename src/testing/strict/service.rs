@@ -216,6 +216,7 @@ where
     type Error = S::Error;
     type Future = StrictFuture<S::Future>;
 
+    #[track_caller]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         if self.standing == Standing::Failed {
             self.ledger.broken(Breach::PolledFailed);
@@ -246,6 +247,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[track_caller]
     fn call(&mut self, request: R) -> StrictFuture<S::Future> {
         match self.standing {
             Standing::Ready => {}

@@ -2,8 +2,8 @@ use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tower::ServiceExt;
@@ -192,6 +192,41 @@ mod breaches {
         assert_eq!(ledger.breaches(), [Breach::CalledTwice]);
         drop(service);
         ledger.assert_settled();
+    }
+
+    /// Where this panics.
+    fn place_of(breach: impl FnOnce()) -> (String, u32) {
+        let (here, before) = (std::thread::current().id(), std::panic::take_hook());
+        let seen = Arc::new(Mutex::new(None));
+        let note = seen.clone();
+        // It stays, and does what the one before it did; tests that panic in other threads meanwhile are none of its business.
+        std::panic::set_hook(Box::new(move |info| {
+            if let (true, Some(at)) = (std::thread::current().id() == here, info.location()) {
+                *note.lock().expect("nobody panics with it") = Some((at.file().to_owned(), at.line()));
+            }
+            before(info);
+        }));
+        catch_unwind(AssertUnwindSafe(breach)).expect_err("it panics");
+        seen.lock().expect("nobody panics with it").take().expect("a place")
+    }
+
+    #[test]
+    fn the_panic_points_at_the_line_that_broke_the_rule() {
+        let expect = |at: (String, u32), line: u32| assert_eq!(at, (file!().to_owned(), line));
+
+        let mut clone = ready_strict().clone();
+        expect(place_of(|| drop(clone.call(text()))), line!());
+
+        let mut held = ready_strict();
+        let mut answer = Box::pin(held.call(text()));
+        let mut poll = || answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(poll());
+        let line = line!() - 2;
+        expect(place_of(|| _ = poll()), line);
+
+        assert!(ask(&mut held).is_ready());
+        let ledger = held.ledger();
+        expect(place_of(|| ledger.assert_settled()), line!());
     }
 
     #[test]
