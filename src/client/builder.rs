@@ -33,7 +33,7 @@ use crate::timeout::{AttemptTimeoutLayer, SendDeadlineLayer, TimeoutLayer};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
 ///
-/// What can be written down in a file is in the [`ClientSettings`]; what is left, is set here.
+/// What can be written down in a file is in the [`ClientSettings`], limits on time and the number of attempts included; what is left, is set here.
 #[derive(Clone, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {

@@ -19,7 +19,9 @@ use crate::base::{ByPrincipal, Detach, Network, Observe, Observer, PrincipalKey,
 use crate::health::Health;
 use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 
-/// Assembles a [`Server`]. See [`Server::builder`].
+/// Assembles a [`Server`]. The order of the setters does not matter: the stack is always the same.
+///
+/// What can be written down in a file is in the [`ServerSettings`], limits on rates, sizes and times included; what is left, is set here.
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
