@@ -41,7 +41,7 @@ use crate::jwt::{Algorithm, Backend, base64url};
 /// # Ok(()) }
 /// ```
 ///
-/// *Not for:* secrets that issuer and verifier share ([`Key::secret`](super::Key::secret)): it signs with key pairs, so that whoever checks tokens
+/// *Not for:* secrets that issuer and verifier share ([`Key::secret`](crate::jwt::Key::secret)): it signs with key pairs, so that whoever checks tokens
 /// cannot make them. Nor for several processes that issue tokens in one name, unless all of them are handed the [same keys](Self::add_key); whoever asks one for
 /// the keys of another gets its own. After a restart the old keys are gone, with all tokens that were signed with them, unless the issuer
 /// [begins](super::IssuerBuilder::key) with a key that was kept. *Defaults:* see [`IssuerSettings`]. *Panics:* none.
