@@ -89,6 +89,7 @@ mod route;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod sync;
+mod take;
 mod timings;
 mod token;
 mod trace;
@@ -170,6 +171,7 @@ pub(crate) use self::paths::Paths;
 pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
+pub(crate) use self::take::take;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::token::is_plain;
 pub(crate) use self::waiters::Waiters;

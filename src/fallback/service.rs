@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,7 +8,7 @@ use super::layer::Shared;
 use super::primary::Primary;
 use super::{Backup, FallbackFuture, Value, ValueFuture};
 use crate::base::body::Replay;
-use crate::base::{BoxError, Error};
+use crate::base::{BoxError, Error, take};
 
 /// Asks something else when a call has failed. See the [module](super).
 #[derive(Debug)]
@@ -31,14 +30,6 @@ impl<S: Clone, F> Clone for FallbackService<S, F> {
     }
 }
 
-impl<S: Clone, F> FallbackService<S, F> {
-    /// The service for one call.
-    fn take(&mut self) -> S {
-        let clone = self.inner.clone();
-        mem::replace(&mut self.inner, clone)
-    }
-}
-
 impl<S, T, B, R> Service<Request<B>> for FallbackService<S, Backup<T>>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -57,7 +48,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        FallbackFuture::new(self.take(), request, self.shared.clone())
+        FallbackFuture::new(take(&mut self.inner), request, self.shared.clone())
     }
 }
 
@@ -76,6 +67,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ValueFuture::new(Primary::new(self.take(), request), self.shared.clone())
+        ValueFuture::new(Primary::new(take(&mut self.inner), request), self.shared.clone())
     }
 }

@@ -1,6 +1,5 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::mem;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use tower_service::Service;
 use super::answer::{Target, target};
 use super::{Health, HealthBody, HealthFuture};
 use crate::base::body::Body;
+use crate::base::take;
 
 /// Answers probes, and hands all else to a service; to one that answers 404, if there is no other. See the [module](super).
 ///
@@ -78,8 +78,7 @@ where
                 return HealthFuture::probe(health, request);
             }
         }
-        let clone = self.inner.clone();
-        HealthFuture::other(mem::replace(&mut self.inner, clone), request)
+        HealthFuture::other(take(&mut self.inner), request)
     }
 }
 

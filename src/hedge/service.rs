@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,7 +8,7 @@ use super::HedgeFuture;
 use super::layer::Shared;
 use super::plan::Plan;
 use crate::base::body::Replay;
-use crate::base::{BoxError, Classify, ClassifyHttp, Error};
+use crate::base::{BoxError, Classify, ClassifyHttp, Error, take};
 
 /// Sends a request a second time while the first is still waited for. See the [module](super).
 #[derive(Debug)]
@@ -50,8 +49,7 @@ where
             return HedgeFuture::once(self.inner.call(request));
         };
         // The service that was made ready makes the first attempt, and every further one once it is ready again.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
+        let service = take(&mut self.inner);
         HedgeFuture::new(service, request, plan, Arc::clone(&self.shared))
     }
 }

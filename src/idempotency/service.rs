@@ -1,5 +1,4 @@
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +12,7 @@ use super::core::Core;
 use super::work::Keyed;
 use super::{IdempotencyFuture, IdempotencySettings, Store, key};
 use crate::base::body::Body;
-use crate::base::{Asked, BoxError, Error, Event, KeyOf, KeyedFault, KeyedRefused, Refuse};
+use crate::base::{Asked, BoxError, Error, Event, KeyOf, KeyedFault, KeyedRefused, Refuse, take};
 
 /// Does a keyed request once. See [`IdempotencyLayer`](super::IdempotencyLayer).
 pub struct IdempotencyService<I, S, F, R> {
@@ -80,8 +79,7 @@ where
                 return IdempotencyFuture::answered(refused(&self.refuse, Asked::of(&request), &error));
             }
         };
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
+        let service = take(&mut self.inner);
         let (asked, refuse) = (Asked::of(&request), self.refuse.clone());
         let keyed = Keyed { core, service, ready: true, route: self.route.key_of(&request).to_string(), key };
         let answer = keyed.answer(request.map(Body::new));

@@ -1,6 +1,5 @@
 //! What stands before a service and looks at tokens, whoever says whether they are good.
 
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use tower_service::Service;
 use super::checked::CheckedFuture;
 use super::future::Call;
 use super::{JwtFuture, bearer};
-use crate::base::{Error, Mode, TokenFault, TokenRefused};
+use crate::base::{Error, Mode, TokenFault, TokenRefused, take};
 
 /// Says whether tokens are good.
 pub(super) trait Judge {
@@ -115,12 +114,6 @@ impl<J: Judge, M> Gate<J, M> {
             None => JwtFuture::checked(CheckedFuture::admitted(take(inner), request, asked, mode)),
         }
     }
-}
-
-/// The service that is called, with a clone in its place.
-fn take<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    mem::replace(inner, clone)
 }
 
 /// Who sends it, for all below; and its token stays out of their logs.

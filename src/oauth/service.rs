@@ -1,5 +1,4 @@
 use std::fmt;
-use std::mem;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, header};
@@ -9,7 +8,7 @@ use super::BearerFuture;
 use super::layer::Terms;
 use super::source::Obtained;
 use crate::base::body::{Kept, Replay};
-use crate::base::{BoxError, Error};
+use crate::base::{BoxError, Error, take};
 
 /// Sends requests with a token. See [`BearerLayer`](super::BearerLayer).
 pub struct BearerService<S> {
@@ -48,8 +47,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
+        let service = take(&mut self.inner);
         let Terms { source, origins, replay_cap } = &self.terms;
         let Some(source) = source else { return BearerFuture::called(service, request) };
         let is_meant = origins.iter().any(|origin| origin.has(request.uri()))

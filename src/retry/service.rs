@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,7 +8,7 @@ use tower_service::Service;
 use super::ResponseFuture;
 use super::layer::Shared;
 use crate::base::body::Replay;
-use crate::base::{BoxError, Classify, ClassifyHttp, Error};
+use crate::base::{BoxError, Classify, ClassifyHttp, Error, take};
 
 /// Sends a request again when that may help and can do no harm. See the [module](super).
 #[derive(Debug)]
@@ -48,8 +47,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // The service that was made ready makes the first attempt, and every further one once it is ready again.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
+        let service = take(&mut self.inner);
         ResponseFuture::new(service, request, Arc::clone(&self.shared))
     }
 }

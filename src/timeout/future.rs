@@ -1,5 +1,4 @@
 use std::fmt;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,7 +7,9 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::base::{Alarm, Asked, Deadline, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope};
+use crate::base::{
+    Alarm, Asked, Deadline, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope, take,
+};
 
 /// The call, limited as a whole. See the [module](super).
 #[pin_project]
@@ -83,12 +84,6 @@ where
         let limit = Limit { asked: mode.ask(request), mode, given: None };
         Self { state: State::Refused { error: Some(error) }, alarm: Alarm::new(), limit }
     }
-}
-
-/// The service, with a clone in its place.
-fn take<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    mem::replace(inner, clone)
 }
 
 impl<S, Req, M> Future for ResponseFuture<S, Req, M>

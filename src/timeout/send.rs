@@ -1,4 +1,3 @@
-use std::mem;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tower_service::Service;
 use super::AttemptFuture;
 use super::future::{Given, Limit};
 use super::wire::{Note, Said, note};
-use crate::base::{Deadline, Http, Mode, scope};
+use crate::base::{Deadline, Http, Mode, scope, take};
 
 /// Tells the next hop how much time is left. See [`SendDeadlineLayer`](super::SendDeadlineLayer), and the [module](super).
 #[derive(Debug)]
@@ -60,8 +59,7 @@ where
                 }
                 Note::Spent => {
                     // What it reserved when it became ready is not kept for a call that may never come.
-                    let clone = self.inner.clone();
-                    drop(mem::replace(&mut self.inner, clone));
+                    drop(take(&mut self.inner));
                     limit.given = Some(Given { start, at: deadline.instant() });
                     return AttemptFuture::ran_out(limit);
                 }

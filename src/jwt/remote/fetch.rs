@@ -1,7 +1,6 @@
 //! One fetch: the discovery document, if there is one and it is not known yet, and the keys.
 
 use std::future::poll_fn;
-use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use super::NotKeys;
 use super::document;
 use super::max_age::max_age;
 use crate::base::body::{Body, collect_up_to};
-use crate::base::{BoxError, Error, Kind, RetryAfter, WallClock};
+use crate::base::{BoxError, Error, Kind, RetryAfter, WallClock, take};
 use crate::jwt::KeySet;
 
 /// How long the address of the keys is believed without asking the issuer for it again.
@@ -109,8 +108,7 @@ where
     async fn get(&mut self, place: Uri) -> Result<(HeaderMap, Bytes), Error> {
         // The one made ready is the one called.
         poll_fn(|cx| self.client.poll_ready(cx)).await.map_err(Error::wrap)?;
-        let clone = self.client.clone();
-        let mut client = mem::replace(&mut self.client, clone);
+        let mut client = take(&mut self.client);
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = place;
         let accepted = HeaderValue::from_static("application/json, application/jwk-set+json");

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{Fields, Pass, Seen, Turned};
 use crate::base::body::HoldUntil;
-use crate::base::{Asked, Error, Hold, NOBODY};
+use crate::base::{Asked, Error, Hold, NOBODY, take};
 
 /// A call that has to come in first. See the [module](crate::limit).
 #[pin_project]
@@ -96,12 +96,6 @@ impl<S: Service<Req> + Clone, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
     pub(super) const fn refused(error: Error, call: Call<M>) -> Self {
         Self { state: State::Refused { error: Some(error) }, call }
     }
-}
-
-/// The service that is called, with a clone in its place.
-fn take<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    mem::replace(inner, clone)
 }
 
 impl<M> Call<M> {

@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -10,7 +9,7 @@ use tower_service::Service;
 use super::future::Asked;
 use super::layer::Shared;
 use super::{ResumeFuture, Resumed};
-use crate::base::{BoxError, Call};
+use crate::base::{BoxError, Call, take};
 
 /// Resumes downloads that break off. See [`ResumeLayer`](super::ResumeLayer).
 #[derive(Debug)]
@@ -57,8 +56,7 @@ where
         let head = copy(&request, ());
         let shared = Arc::clone(shared);
         // The service that was made ready is called; it asks for the rest too, once it is ready again.
-        let clone = self.inner.clone();
-        let mut service = mem::replace(&mut self.inner, clone);
+        let mut service = take(&mut self.inner);
         let answer = service.call(request);
         ResumeFuture::new(answer, Some(Asked { service, head, shared }))
     }
