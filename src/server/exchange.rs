@@ -139,10 +139,9 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     let status = response.status();
-    let without_content = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        // An upgraded connection is no content, whatever stands in the body.
-        && status != StatusCode::SWITCHING_PROTOCOLS;
+    // An upgraded connection (101) is no content, whatever stands in the body.
+    let without_content =
+        status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if head {
         promise_length(&mut response);
     }
