@@ -6,7 +6,7 @@ use super::RetrySettings;
 use super::verdict::Role;
 use crate::base::body::{Kept, Replay};
 use crate::base::nesting::{self, Identity, Nesting, Repeated};
-use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, erase_attempt, write_attempt};
+use crate::base::{Call, Error, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, erase_attempt, write_attempt};
 
 /// What was decided about a request before it was first sent.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Plan<B> {
     asked: Option<u32>,
     /// The attempt of a retry outside that this call is part of.
     outside: u32,
+    /// An attempt was cut off on a connection that had been kept, and none since has found that there is no other.
+    wants_new_connection: bool,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     copy: Option<Kept<B>>,
     /// The request itself, which came back unsent. That is rare, so it is kept elsewhere: what is in here is moved about
@@ -39,6 +41,7 @@ impl<B> Plan<B> {
             tells_attempts: false,
             asked: None,
             outside: 1,
+            wants_new_connection: false,
             copy: None,
             returned: None,
         }
@@ -97,9 +100,16 @@ impl<B: Replay> Plan<B> {
         self.returned.is_some() || self.copy.as_ref().is_some_and(Kept::is_replayable)
     }
 
-    /// Keep a request that came back unsent.
-    pub(super) fn keep(&mut self, returned: Option<Request<B>>) {
-        self.returned = returned.map(Box::new);
+    /// Take from the error of an attempt what the next one goes by: a request that came back unsent, and what to send it over.
+    pub(super) fn learn(&mut self, error: Option<&mut Error>)
+    where
+        B: Send + 'static,
+    {
+        self.returned = None;
+        let Some(error) = error else { return };
+        self.returned = error.take_request().map(Box::new);
+        // Of all connections that a server may have closed by now, only a new one is none. Where none can be made, an old one is better.
+        self.wants_new_connection = error.is_cut_off() || (self.wants_new_connection && !error.is_connect());
     }
 
     /// The request that came back unsent from this attempt, as the caller wrote it: when it is sent again, that is another
@@ -107,7 +117,10 @@ impl<B: Replay> Plan<B> {
     pub(super) fn give_back(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let mut request = *self.returned.take()?;
         if attempt > 1 {
-            Call::edit(request.extensions_mut(), |call| call.after(self.outside - 1));
+            Call::edit(request.extensions_mut(), |call| {
+                let call = call.after(self.outside - 1);
+                if self.wants_new_connection { call.over_new_connection(false) } else { call }
+            });
             if let Some(name) = &settings.attempt_header {
                 erase_attempt(request.headers_mut(), name);
             }
@@ -133,7 +146,10 @@ impl<B: Replay> Plan<B> {
     pub(super) fn next(&mut self, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let returned = self.returned.take().map(|returned| *returned);
         let mut request = self.copy.as_ref().and_then(Kept::request).or(returned)?;
-        Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
+        Call::edit(request.extensions_mut(), |call| {
+            let call = call.after(attempt - 1);
+            if self.wants_new_connection { call.over_new_connection(true) } else { call }
+        });
         announce(&mut request, settings, attempt.max(self.outside));
         Some(request)
     }

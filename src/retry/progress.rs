@@ -182,7 +182,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.delivery = self.delivery.or_further(delivery);
         self.tell_end(ending, outcome, delivery);
 
-        self.plan.keep(result.as_mut().err().and_then(Error::take_request));
+        self.plan.learn(result.as_mut().err());
         let facts = Facts {
             outcome,
             delivery,
