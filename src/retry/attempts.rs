@@ -169,6 +169,11 @@ impl<B> Plan<B> {
         is_part.then(|| Nesting { repeated, ..Nesting::part_of(attempt.max(self.outside)) })
     }
 
+    /// Whether it carries an `Idempotency-Key`, as far as there is a copy, without which it is not sent again anyway.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.copy.as_ref().is_some_and(|copy| matches!(IdempotencyKey::of(copy.headers()), Some(Ok(_))))
+    }
+
     fn is_safe(&self) -> bool {
         self.safety != Safety::Unsafe
     }

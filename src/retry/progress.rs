@@ -145,7 +145,12 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
     {
         let outcome = self.shared.classify.classify(result.as_ref());
         let answered = match result {
-            Ok(response) => response.status() != StatusCode::TOO_EARLY && response.extensions().is_empty(),
+            Ok(response) => {
+                let status = response.status();
+                status != StatusCode::TOO_EARLY
+                    && status != StatusCode::CONFLICT
+                    && response.extensions().is_empty()
+            }
             Err(_) => false,
         };
         // What nearly all calls are: one attempt, answered well, and nobody wants to know.
@@ -182,6 +187,15 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.delivery = self.delivery.or_further(delivery);
         self.tell_end(ending, outcome, delivery);
 
+        // To the classifier, which judges the service, it is none: the one that is being done may come to a good end.
+        let outcome = match result {
+            Ok(response)
+                if verdict::is_under_way(response.status(), response.headers()) && self.plan.is_keyed() =>
+            {
+                Outcome::Overload
+            }
+            _ => outcome,
+        };
         self.plan.learn(result.as_mut().err());
         let facts = Facts {
             outcome,
