@@ -69,11 +69,8 @@ pub(super) async fn exchange(
                 return Ok(wired(lease, response, upload));
             }
             Err(lost) => {
-                let (unsent, error) = lost.judge();
-                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else {
-                    let broken = error.kind() == Kind::Transport;
-                    return Err(if broken && kept { error.while_kept() } else { error });
-                };
+                let (unsent, error) = lost.judge(kept);
+                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else { return Err(error) };
                 lease.came_back();
                 request = unsent;
                 head.undo(&mut request);

@@ -196,6 +196,27 @@ async fn over_http2_the_new_one_is_one_that_was_not_idle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_its_peer_ends_alone_costs_no_connection() {
+    let net = Net::new(Duration::ZERO, |_, peer| async move {
+        let Ok(mut connection) = h2::server::handshake(peer).await else { return };
+        let mut number = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            number += 1;
+            match number % 3 {
+                0 => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                1 => drop(respond.send_response(http::Response::new(()), true)),
+                _ => respond.send_reset(h2::Reason::REFUSED_STREAM),
+            }
+        }
+    });
+    let client = net.client(attempts(4).http2_only());
+    for _ in 0..5 {
+        get(&client, URI).await;
+    }
+    assert_eq!(net.dialed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_holds_for_the_connections_to_a_proxy() {
     let dialed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&dialed);
