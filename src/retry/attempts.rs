@@ -6,7 +6,9 @@ use super::RetrySettings;
 use super::verdict::Role;
 use crate::base::body::{Kept, Replay};
 use crate::base::nesting::{self, Identity, Nesting, Repeated};
-use crate::base::{Call, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, Tried, erase_attempt, write_attempt};
+use crate::base::{
+    Call, Error, IDEMPOTENCY_KEY, IdempotencyKey, Rng, Safety, Tried, erase_attempt, write_attempt,
+};
 
 /// What was decided about a request before it was first sent.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ impl Plan {
 /// What further attempts are made of.
 #[derive(Debug)]
 pub(super) struct Copies<B> {
+    /// An attempt was cut off on a connection that had been kept, and none since has found that there is no other.
+    wants_new_connection: bool,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     kept: Option<Kept<B>>,
     /// The request itself, which came back unsent. That is rare, so it is kept elsewhere: what is in here is moved about
@@ -98,7 +102,8 @@ impl<B: Replay> Copies<B> {
     pub(super) fn of(request: &mut Request<B>, plan: &Plan, settings: &RetrySettings) -> Self {
         let repeats = plan.allowed > 1 && plan.role != Role::Inside;
         let is_recorded = repeats && request.body_mut().record(settings.replay_cap);
-        Self { kept: if is_recorded { Kept::of(request) } else { None }, returned: None }
+        let kept = if is_recorded { Kept::of(request) } else { None };
+        Self { wants_new_connection: false, kept, returned: None }
     }
 
     /// Whether another request can be had.
@@ -106,9 +111,21 @@ impl<B: Replay> Copies<B> {
         self.returned.is_some() || self.kept.as_ref().is_some_and(Kept::is_replayable)
     }
 
-    /// Keep a request that came back unsent.
-    pub(super) fn keep(&mut self, returned: Option<Request<B>>) {
-        self.returned = returned.map(Box::new);
+    /// Whether it carries an `Idempotency-Key`, as far as there is a copy, without which it is not sent again anyway.
+    pub(super) fn are_keyed(&self) -> bool {
+        self.kept.as_ref().is_some_and(|copy| matches!(IdempotencyKey::of(copy.headers()), Some(Ok(_))))
+    }
+
+    /// Take from the error of an attempt what the next one goes by: a request that came back unsent, and what to send it over.
+    pub(super) fn learn(&mut self, error: Option<&mut Error>)
+    where
+        B: Send + 'static,
+    {
+        self.returned = None;
+        let Some(error) = error else { return };
+        self.returned = error.take_request().map(Box::new);
+        // Of all connections that a server may have closed by now, only a new one is none. Where none can be made, an old one is better.
+        self.wants_new_connection = error.is_cut_off() || (self.wants_new_connection && !error.is_connect());
     }
 
     /// The request that came back unsent from this attempt, as the caller wrote it: when it is sent again, that is another
@@ -121,7 +138,10 @@ impl<B: Replay> Copies<B> {
     ) -> Option<Request<B>> {
         let mut request = *self.returned.take()?;
         if attempt > 1 {
-            Call::edit(request.extensions_mut(), |call| call.after(plan.outside - 1));
+            Call::edit(request.extensions_mut(), |call| {
+                let call = call.after(plan.outside - 1);
+                if self.wants_new_connection { call.over_new_connection(false) } else { call }
+            });
             if let Some(name) = &settings.attempt_header {
                 erase_attempt(request.headers_mut(), name);
             }
@@ -147,7 +167,10 @@ impl<B: Replay> Copies<B> {
     pub(super) fn next(&mut self, plan: &Plan, attempt: u32, settings: &RetrySettings) -> Option<Request<B>> {
         let returned = self.returned.take().map(|returned| *returned);
         let mut request = self.kept.as_ref().and_then(Kept::request).or(returned)?;
-        Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
+        Call::edit(request.extensions_mut(), |call| {
+            let call = call.after(attempt - 1);
+            if self.wants_new_connection { call.over_new_connection(true) } else { call }
+        });
         announce(&mut request, settings, attempt.max(plan.outside));
         Some(request)
     }

@@ -164,7 +164,9 @@ impl<C> Progress<C> {
     pub(super) fn is_done<ResBody>(&self, outcome: Outcome, response: &Response<ResBody>) -> bool {
         let is_untold = self.under_way.started.is_none() && !self.plan.tells_attempts;
         let is_first = self.sent == 0 && is_untold && response.extensions().is_empty();
-        is_first && !outcome.is_retryable() && response.status() != StatusCode::TOO_EARLY
+        let status = response.status();
+        let is_plain = status != StatusCode::TOO_EARLY && status != StatusCode::CONFLICT;
+        is_first && !outcome.is_retryable() && is_plain
     }
 
     /// An attempt has ended. What follows? If it is the last, the result is completed in its place: a response is large,
@@ -197,7 +199,16 @@ impl<C> Progress<C> {
         self.delivery = self.delivery.or_further(delivery);
         self.under_way.end(ending, outcome, delivery);
 
-        copies.keep(result.as_mut().err().and_then(Error::take_request));
+        // To the classifier, which judges the service, it is none: the one that is being done may come to a good end.
+        let outcome = match result {
+            Ok(response)
+                if verdict::is_under_way(response.status(), response.headers()) && copies.are_keyed() =>
+            {
+                Outcome::Overload
+            }
+            _ => outcome,
+        };
+        copies.learn(result.as_mut().err());
         let facts = Facts {
             outcome,
             delivery,

@@ -29,6 +29,7 @@ mod grpc;
 mod health;
 mod hedge;
 mod idempotency;
+mod in_flight;
 mod jwt;
 mod limits_on_sockets;
 mod multiply;
