@@ -1,6 +1,5 @@
 //! What a keyed request costs more than the same request to the same handler: absolute, since no peer has such a layer.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -13,7 +12,10 @@ use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
-use crate::measure::{allocated, median_over};
+use crate::figure::{Figure, Unit};
+use crate::groups::Effort;
+use crate::measure::allocated;
+use crate::statistics::median_over;
 
 /// Of all rows in turn.
 const ROUNDS: usize = 41;
@@ -43,82 +45,64 @@ struct Row {
     tasks: usize,
 }
 
-pub(crate) struct Line {
-    name: &'static str,
-    micros: f64,
-    allocations: f64,
-}
-
-pub(crate) struct Report {
-    lines: Vec<Line>,
-}
-
-impl Report {
-    pub(crate) fn measure() -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let file = File::new();
-        let sqlite = runtime.block_on(SqliteStore::open(&file.0)).expect("a file of our own");
-        // As many as all rounds have, and nothing is ever refused.
-        let memory = || MemoryStore::new().keys(10_000_000);
-        let row = |name, asks, handler, requests, tasks| Row { name, asks, handler, requests, tasks };
-        let rows = [
-            row("bare", Asks::Plainly, handler(), 1_000, 1),
-            row("no key", Asks::Plainly, layered(IdempotencyLayer::new(memory())), 1_000, 1),
-            row("memory, a new key", Asks::Anew, layered(IdempotencyLayer::new(memory())), 1_000, 1),
-            row(
-                "memory, a new key, attached",
-                Asks::Anew,
-                layered(IdempotencyLayer::new(memory()).attached()),
-                1_000,
-                1,
-            ),
-            row("memory, replayed", Asks::Again, layered(IdempotencyLayer::new(memory())), 1_000, 1),
-            row("SQLite, a new key", Asks::Anew, layered(IdempotencyLayer::new(sqlite.clone())), 20, 1),
-            row(
-                "SQLite, a new key, 64 at once",
-                Asks::Anew,
-                layered(IdempotencyLayer::new(sqlite.clone())),
-                640,
-                64,
-            ),
-            row("SQLite, replayed", Asks::Again, layered(IdempotencyLayer::new(sqlite)), 20, 1),
-        ];
-        let mut spent = vec![Vec::with_capacity(ROUNDS); rows.len()];
-        let mut allocations = vec![0.0; rows.len()];
-        // The first round warms up and is not counted.
-        for round in 0..=ROUNDS {
-            for (at, row) in rows.iter().enumerate() {
-                let (before, start) = (allocated(), Instant::now());
-                row.round(&runtime, round);
-                if round > 0 {
-                    let requests = row.requests as f64;
-                    spent[at].push(start.elapsed().as_secs_f64() * 1e6 / requests);
-                    allocations[at] = (allocated() - before) as f64 / requests;
-                }
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    let rounds = effort.rounds(ROUNDS);
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let file = File::new();
+    let sqlite = runtime.block_on(SqliteStore::open(&file.0)).expect("a file of our own");
+    // As many as all rounds have, and nothing is ever refused.
+    let memory = || MemoryStore::new().keys(10_000_000);
+    let row = |name, asks, handler, requests, tasks| Row { name, asks, handler, requests, tasks };
+    let rows = [
+        row("bare", Asks::Plainly, handler(), 1_000, 1),
+        row("no key", Asks::Plainly, layered(IdempotencyLayer::new(memory())), 1_000, 1),
+        row("memory, a new key", Asks::Anew, layered(IdempotencyLayer::new(memory())), 1_000, 1),
+        row(
+            "memory, a new key, attached",
+            Asks::Anew,
+            layered(IdempotencyLayer::new(memory()).attached()),
+            1_000,
+            1,
+        ),
+        row("memory, replayed", Asks::Again, layered(IdempotencyLayer::new(memory())), 1_000, 1),
+        row("SQLite, a new key", Asks::Anew, layered(IdempotencyLayer::new(sqlite.clone())), 20, 1),
+        row(
+            "SQLite, a new key, 64 at once",
+            Asks::Anew,
+            layered(IdempotencyLayer::new(sqlite.clone())),
+            640,
+            64,
+        ),
+        row("SQLite, replayed", Asks::Again, layered(IdempotencyLayer::new(sqlite)), 20, 1),
+    ];
+    let mut spent = vec![Vec::with_capacity(rounds); rows.len()];
+    let mut allocations = vec![0.0; rows.len()];
+    // The first round warms up and is not counted.
+    for round in 0..=rounds {
+        for (at, row) in rows.iter().enumerate() {
+            let (before, start) = (allocated(), Instant::now());
+            row.round(&runtime, round);
+            if round > 0 {
+                let requests = row.requests as f64;
+                spent[at].push(start.elapsed().as_secs_f64() * 1e6 / requests);
+                allocations[at] = (allocated() - before) as f64 / requests;
             }
         }
-        let line = |(at, row): (usize, &Row)| Line {
-            name: row.name,
-            micros: if at == 0 {
-                median_over(&spent[0], &vec![0.0; ROUNDS])
-            } else {
-                median_over(&spent[at], &spent[0])
-            },
-            allocations: if at == 0 { allocations[0] } else { allocations[at] - allocations[0] },
-        };
-        Self { lines: rows.iter().enumerate().map(line).collect() }
     }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = String::from(
-            "`idempotency`: a request of 52 bytes and an answer of 31, more than the bare call of the same round\n\n\
-             | | µs | allocations of its thread |\n|---|--:|--:|\n",
-        );
-        for Line { name, micros, allocations } in &self.lines {
-            let _ = writeln!(table, "| {name} | {micros:.2} | {allocations:.1} |");
+    let figure = |(at, row): (usize, &Row)| {
+        let own = at == 0;
+        let nothing = vec![0.0; rounds];
+        let micros = median_over(&spent[at], if own { &nothing } else { &spent[0] });
+        let counted = if own { allocations[0] } else { allocations[at] - allocations[0] };
+        Figure {
+            allocations: Some(counted),
+            ..Figure::new(
+                ["idempotency", "52 bytes, answered with 31", row.name, ""],
+                Unit::Micros.of(micros),
+            )
         }
-        table
-    }
+    };
+    rows.iter().enumerate().map(figure).collect()
 }
 
 impl Row {

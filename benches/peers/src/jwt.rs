@@ -1,8 +1,8 @@
 //! The rows of the comparison `jwt`: tokens that are verified, by themselves and by layers.
 
 use std::hint::black_box;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -14,7 +14,7 @@ use jwt_authorizer::{AuthError, IntoLayer, JwtAuthorizer, RegisteredClaims};
 use stonework::jwt::{Algorithm, JwtLayer, JwtSettings, Key, Verifier};
 use tower::{Layer, Service};
 
-use crate::measure::{Calls, Subject};
+use crate::measure::{Calls, Subject, at_once};
 use crate::rows::{Answer, Broken, Content, Kind, NoOp, Row, plain};
 
 /// What ours may cost over the signature alone.
@@ -74,6 +74,11 @@ pub(crate) fn rows(case: &str) -> Vec<Row> {
     ]
 }
 
+/// One of tokens that are signed with a secret, and one of those.
+pub(crate) fn verifier(settings: JwtSettings) -> (Verifier, &'static str) {
+    (HS256.verifier(settings), HS256.token)
+}
+
 impl Signed {
     fn verifier(self, settings: JwtSettings) -> Verifier {
         let key = match self.algorithm {
@@ -111,14 +116,6 @@ impl Signed {
         let rules = jwt_authorizer::Validation::new().iss(&[ISSUER]).aud(&[AUDIENCE]);
         let built = at_once(authorizer.validation(rules).build());
         built.expect("a key").into_layer()
-    }
-}
-
-/// Where nothing is waited for.
-fn at_once<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => panic!("there is nothing to wait for"),
     }
 }
 

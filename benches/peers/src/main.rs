@@ -1,164 +1,111 @@
-//! What layers cost a call that goes well: ours beside those of others, in one run. See the README.
+//! What layers, servers and clients cost: ours beside those of others, in one run; and how others fail. See the README.
 
 mod balance;
 mod breaker;
 mod client;
+mod comparison;
+mod figure;
 mod flaws;
+mod groups;
 mod hedge;
 mod idempotency;
 mod jwt;
 mod limit;
 mod measure;
+mod page;
 mod pool;
 mod report;
 mod rows;
 mod scaling;
 mod server;
 mod stack;
+mod statistics;
 mod table;
 mod targets;
+mod threads;
+mod words;
 mod wrapped;
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use report::{Comparison, Report};
+use tokio::time::Instant;
+
+use self::figure::{Figure, met};
+use self::page::Run;
+use self::words::Order;
 
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-const USAGE: &str = "usage: stonework-peers report [--json FILE] [NAME…] | check [NAME…] | memory [KEYS] | \
-                     queue | server | client | idempotency | flaws [NAME…]";
-
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    if let ["flaws", names @ ..] = words.as_slice() {
-        return flaws::run(names);
-    }
-    match words.as_slice() {
-        ["server"] => {
-            let report = server::Report::measure();
-            println!("{}", report.markdown());
-            return verdict(&report.missed());
-        }
-        ["client"] => {
-            let report = client::Report::measure();
-            println!("{}", report.markdown());
-            return verdict(&report.missed());
-        }
-        // On runtimes of their own.
-        ["idempotency"] => {
-            println!("{}", idempotency::Report::measure().markdown());
-            return ExitCode::SUCCESS;
-        }
-        ["queue"] => {
-            let report = pool::queue::Report::measure();
-            println!("{}", report.markdown());
-            return verdict(&report.missed());
-        }
-        ["memory"] => return remembers(limit::memory::KEYS),
-        ["memory", keys] => return remembers(keys.parse().expect("a number of keys")),
-        // For a profile of one row, by its number from 0.
-        ["server", "profile", row, requests, out] => {
-            server::profile(row, requests.parse().expect("a number of requests"), out);
-            return ExitCode::SUCCESS;
-        }
-        ["client", "profile", row, requests, out] => {
-            client::profile(row, requests.parse().expect("a number of requests"), out);
-            return ExitCode::SUCCESS;
-        }
-        // What `server` and `client` run in other processes.
-        ["host", row] => {
-            server::host(row);
-            return ExitCode::SUCCESS;
-        }
-        ["call", row, port, tasks] => {
-            client::call(row, port, tasks);
-            return ExitCode::SUCCESS;
-        }
-        _ => {}
-    }
-    // Timers need a runtime around them; nothing is spawned on it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    // As in a service with calls in flight, whose timers are due earlier: else each new timer would wake the driver.
-    let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
-    let _entered = runtime.enter();
-    match words.as_slice() {
-        ["report", "--json", file, names @ ..] => {
-            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
-            let reports: Vec<_> = reports(chosen, true).collect();
-            for report in &reports {
-                println!("{}", report.markdown());
-            }
-            let reports = serde_json::Value::from_iter(reports.iter().map(Report::json));
-            std::fs::write(file, format!("{reports:#}\n")).expect("a file that can be written");
-        }
-        ["report", names @ ..] => {
-            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
-            for report in reports(chosen, true) {
-                println!("{}", report.markdown());
-            }
-        }
-        ["check", names @ ..] => {
-            let Some(chosen) = chosen(names) else { return ExitCode::FAILURE };
-            let mut missed = Vec::new();
-            for report in reports(chosen, false) {
-                println!("{}", report.markdown());
-                missed.extend(report.missed());
-            }
-            if names.is_empty() {
-                let report = limit::memory::Report::measure(limit::memory::KEYS);
-                println!("{}", report.markdown());
-                missed.extend(report.missed());
-                // Not within the runtime that is entered here.
-                let report = std::thread::scope(|scope| {
-                    scope.spawn(pool::queue::Report::measure).join().expect("no panic")
-                });
-                println!("{}", report.markdown());
-                missed.extend(report.missed());
-            }
-            return verdict(&missed);
-        }
-        // What `report` runs under callgrind.
-        ["calls", comparison, case, index, calls] => {
-            let comparison = Comparison::ALL.into_iter().find(|known| known.name() == *comparison);
-            let index: usize = index.parse().expect("the number of a row");
-            let mut row = comparison.expect("a comparison").rows(case).swap_remove(index);
-            measure::counted(row.subject.as_mut(), calls.parse().expect("a number of calls"));
-        }
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::FAILURE;
+    let done = match words.as_slice() {
+        ["report", words @ ..] => Order::parse(false, words).and_then(|order| run(&order)),
+        ["check", words @ ..] => Order::parse(true, words).and_then(|order| run(&order)),
+        ["flaws", names @ ..] => return flaws::run(names),
+        ["profile", of, row, requests, file] => profile(of, row, requests, file),
+        // What this program runs in other processes, for itself.
+        ["count", comparison, case] => report::count(comparison, case),
+        ["host", row] => server::host(row),
+        ["call", row, port, tasks] => client::call(row, port, tasks),
+        _ => Err(words::USAGE.to_owned()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::from(2)
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn verdict(missed: &[String]) -> ExitCode {
-    for target in missed {
-        eprintln!("missed: {target}");
+/// Measures what is wanted, and writes it where it is wanted.
+fn run(order: &Order) -> Result<ExitCode, String> {
+    // Before anything is measured, which takes its time.
+    let page = order.page.as_deref().map(|file| page::read(file).map_err(at(file))).transpose()?;
+    let run = Run::now();
+    let mut figures: Vec<Figure> = Vec::new();
+    for group in &order.groups {
+        eprint!("{}: ", group.name);
+        let start = Instant::now();
+        figures.extend((group.measure)(&order.effort));
+        eprintln!("{:.0} s", start.elapsed().as_secs_f64());
     }
-    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// All comparisons, or those that are named.
-fn chosen(names: &[&str]) -> Option<Vec<Comparison>> {
-    let known = |name: &&str| Comparison::ALL.iter().any(|comparison| comparison.name() == *name);
-    if let Some(name) = names.iter().find(|name| !known(name)) {
-        let known: Vec<_> = Comparison::ALL.iter().map(|comparison| comparison.name()).collect();
-        eprintln!("no comparison is called {name}; there are: {}", known.join(", "));
-        return None;
+    match &order.markdown {
+        Some(file) => write(file, &table::markdown(&figures))?,
+        None => println!("{}", table::markdown(&figures)),
     }
-    let wanted = |comparison: &Comparison| names.is_empty() || names.contains(&comparison.name());
-    Some(Comparison::ALL.into_iter().filter(wanted).collect())
+    if let Some(file) = &order.json {
+        write(file, &format!("{:#}\n", table::json(&run, &figures)))?;
+    }
+    if let (Some(file), Some(page)) = (&order.page, page) {
+        write(file, &page::with(&page, &run, &order.groups, &figures)?)?;
+    }
+    let (met, all) = met(&figures);
+    eprintln!("{met} of {all} targets are met");
+    for miss in figures.iter().flat_map(Figure::missed) {
+        eprintln!("missed: {miss}");
+    }
+    Ok(if order.check && met < all { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn reports(comparisons: Vec<Comparison>, with_instructions: bool) -> impl Iterator<Item = Report> {
-    comparisons.into_iter().map(move |comparison| Report::measure(comparison, with_instructions))
+/// Has callgrind write down what a row, by its number from 0, does with so many requests.
+fn profile(of: &str, row: &str, requests: &str, file: &str) -> Result<ExitCode, String> {
+    let requests = requests.parse().map_err(|_| format!("{requests} is no number of requests"))?;
+    match of {
+        "server" => server::profile(row, requests, file),
+        "client" => client::profile(row, requests, file),
+        _ => Err(format!("there is a profile of server and of client, and none of {of}")),
+    }
 }
 
-fn remembers(keys: u32) -> ExitCode {
-    let report = limit::memory::Report::measure(keys);
-    println!("{}", report.markdown());
-    verdict(&report.missed())
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(at(file))
+}
+
+fn at(file: &Path) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("{}: {error}", file.display())
 }

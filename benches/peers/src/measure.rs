@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
 
+use crate::rows::Row;
+
 /// A service and the request that it is called with, over and over.
 pub(crate) trait Subject {
     /// Makes so many calls, one after the other, each to its end.
@@ -84,6 +86,14 @@ impl Future for YieldOnce {
     }
 }
 
+/// Where nothing is waited for.
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("there is nothing to wait for"),
+    }
+}
+
 /// Arms a timer that is due after so long, and lets the runtime see it.
 pub(crate) async fn arm(due: Duration) -> Pin<Box<Sleep>> {
     let mut timer = Box::pin(sleep(due));
@@ -109,13 +119,6 @@ pub(crate) fn nanos(subjects: &mut [Box<dyn Subject>], rounds: usize, calls: u64
         }
     }
     spent
-}
-
-/// The median of what `one` cost more than `other` in the same round.
-pub(crate) fn median_over(one: &[f64], other: &[f64]) -> f64 {
-    let mut over: Vec<f64> = one.iter().zip(other).map(|(one, other)| one - other).collect();
-    over.sort_by(f64::total_cmp);
-    over[over.len() / 2]
 }
 
 // ───────────────────────────────────────────────────────────────────────────── allocations
@@ -174,9 +177,11 @@ pub(crate) fn allocations(subject: &mut dyn Subject) -> f64 {
 
 // ───────────────────────────────────────────────────────────────────────────── instructions
 
+/// So many calls, and twice as many.
+const COUNTED: u64 = 500;
+
 /// The calls that callgrind counts. What a row has to set up first is not among them.
-#[inline(never)]
-pub(crate) fn counted(subject: &mut dyn Subject, calls: u64) {
+fn counted(subject: &mut dyn Subject, calls: u64) {
     subject.calls(1);
     toggled(subject, calls);
 }
@@ -188,24 +193,33 @@ fn toggled(subject: &mut dyn Subject, calls: u64) {
     black_box(subject);
 }
 
-/// Instructions of one call, by callgrind: this program runs itself with N calls and with 2 N, and the difference is N
-/// calls and nothing else. `None` where valgrind is missing.
-pub(crate) fn instructions(comparison: &str, case: &str, index: usize) -> Option<f64> {
-    const CALLS: u64 = 500;
-    let once = collected(comparison, case, index, CALLS)?;
-    let twice = collected(comparison, case, index, 2 * CALLS)?;
-    Some((twice - once) as f64 / CALLS as f64)
+/// The calls of all rows: those of one row twice, the second time twice as many.
+pub(crate) fn count(rows: Vec<Row>) {
+    for mut row in rows {
+        counted(row.subject.as_mut(), COUNTED);
+        counted(row.subject.as_mut(), 2 * COUNTED);
+    }
 }
 
-fn collected(comparison: &str, case: &str, index: usize, calls: u64) -> Option<i64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=*measure*toggled*"])
-        .arg(std::env::current_exe().ok()?)
-        .args(["calls", comparison, case, &index.to_string(), &calls.to_string()])
-        .output()
-        .ok()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said.lines().find_map(|line| line.split_once("Collected :"))?;
-    line.1.trim().parse().ok()
+/// Instructions of one call of each row, by callgrind: this program runs itself, and callgrind writes down after N calls, and again after
+/// 2 N, what they took. The difference is N calls and nothing else. `None` where valgrind is missing.
+pub(crate) fn instructions(comparison: &str, case: &str, rows: usize) -> Option<Vec<f64>> {
+    const CALLS: &str = concat!(module_path!(), "::toggled");
+    let folder = std::env::temp_dir().join(format!("stonework-peers-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder of our own");
+    let ran = Command::new("valgrind")
+        .args(["--tool=callgrind", "--collect-atstart=no"])
+        .arg(format!("--callgrind-out-file={}", folder.join("calls").display()))
+        .args([format!("--toggle-collect={CALLS}"), format!("--dump-after={CALLS}")])
+        .arg(std::env::current_exe().expect("a path"))
+        .args(["count", comparison, case])
+        .output();
+    let totals = |number: usize| {
+        let said = std::fs::read_to_string(folder.join(format!("calls.{number}"))).ok()?;
+        said.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse::<f64>().ok()
+    };
+    let of_row = |row: usize| Some((totals(2 * row + 2)? - totals(2 * row + 1)?) / COUNTED as f64);
+    let counted = ran.is_ok().then(|| (0..rows).map(of_row).collect::<Option<Vec<f64>>>());
+    let _ = std::fs::remove_dir_all(folder);
+    counted.flatten()
 }

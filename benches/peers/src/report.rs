@@ -1,105 +1,18 @@
 //! What is measured, for each row of a comparison.
 
-use crate::limit;
+use std::process::ExitCode;
+
+use crate::comparison::Comparison;
+use crate::figure::{Figure, Quantity, Times, Unit};
+use crate::groups::Effort;
 use crate::measure;
-use crate::pool;
-use crate::rows::{self, Kind, Row};
-use crate::scaling::{self, Rounds};
+use crate::rows::{self, Kind};
+use crate::statistics::median_over;
+use crate::threads::{self, Rounds};
 
-/// The no-op answers at the first poll, or at the second.
-const POLLS: [&str; 2] = ["ready", "pending"];
-/// What the limit says.
-const DECISIONS: [&str; 2] = ["admitted", "refused"];
-/// What a pool does with an object before it hands it out.
-const CARE: [&str; 2] = ["looked at", "asked"];
-/// How a token is signed.
-const SIGNED: [&str; 2] = ["HS256", "EdDSA"];
-pub(crate) const ROUNDS: usize = 401;
+const ROUNDS: usize = 401;
 /// So few that most rounds pass without an interruption, on a busy machine too.
-pub(crate) const CALLS: u64 = 500;
-
-/// What is compared with what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Comparison {
-    Overhead,
-    Breaker,
-    Limit,
-    Decision,
-    Pool,
-    Jwt,
-    Balance,
-    Hedge,
-    Stack,
-}
-
-impl Comparison {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Overhead,
-        Self::Breaker,
-        Self::Limit,
-        Self::Decision,
-        Self::Pool,
-        Self::Jwt,
-        Self::Balance,
-        Self::Hedge,
-        Self::Stack,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Overhead => "overhead",
-            Self::Breaker => "breaker",
-            Self::Limit => "limit",
-            Self::Decision => "decision",
-            Self::Pool => "pool",
-            Self::Jwt => "jwt",
-            Self::Balance => "balance",
-            Self::Hedge => "hedge",
-            Self::Stack => "stack",
-        }
-    }
-
-    /// Each row is measured in both.
-    pub(crate) fn cases(self) -> [&'static str; 2] {
-        match self {
-            Self::Overhead | Self::Breaker | Self::Limit | Self::Balance | Self::Hedge | Self::Stack => POLLS,
-            Self::Decision => DECISIONS,
-            Self::Pool => CARE,
-            Self::Jwt => SIGNED,
-        }
-    }
-
-    /// By each thread. More, for the threads do not start in the same nanosecond.
-    fn calls_beside(self) -> u64 {
-        match self {
-            Self::Overhead
-            | Self::Breaker
-            | Self::Limit
-            | Self::Pool
-            | Self::Jwt
-            | Self::Balance
-            | Self::Hedge
-            | Self::Stack => 2_000,
-            // A nanosecond each, without a limiter.
-            Self::Decision => 20_000,
-        }
-    }
-
-    pub(crate) fn rows(self, case: &str) -> Vec<Row> {
-        let waits = case == POLLS[1];
-        match self {
-            Self::Overhead => rows::rows(waits),
-            Self::Breaker => crate::breaker::rows(waits),
-            Self::Limit => limit::layers::rows(waits),
-            Self::Decision => limit::decisions::rows(case == DECISIONS[0]),
-            Self::Pool => pool::checkout::rows(case == CARE[1]),
-            Self::Jwt => crate::jwt::rows(case),
-            Self::Balance => crate::balance::rows(waits),
-            Self::Hedge => crate::hedge::rows(waits),
-            Self::Stack => crate::stack::rows(waits),
-        }
-    }
-}
+const CALLS: u64 = 500;
 
 /// What one call costs; over the bare call, unless it is the bare call.
 #[derive(Clone, Copy)]
@@ -135,34 +48,80 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
 }
 
-impl Report {
-    pub(crate) fn measure(comparison: Comparison, with_instructions: bool) -> Self {
-        let costs = |case| costs(comparison, case, with_instructions);
-        let cases = comparison.cases();
-        let (one, other) = (costs(cases[0]), costs(cases[1]));
-        let lines = comparison.rows(cases[0]).into_iter().zip(one.into_iter().zip(other));
-        let lines = lines.map(|(row, (one, other))| Line {
+/// All rows of a comparison, in both of its cases.
+pub(crate) fn measure(comparison: Comparison, effort: &Effort) -> Vec<Figure> {
+    let [one, other] = comparison.cases().map(|case| within(|| costs(comparison, case, effort)));
+    let lines = within(|| {
+        let rows = comparison.rows(comparison.cases()[0]).into_iter();
+        let lines = rows.zip(one.into_iter().zip(other)).map(|(row, (one, other))| Line {
             name: row.name,
             head: row.head,
             kind: row.kind,
             peer: row.peer,
             costs: [one, other],
         });
-        Self { comparison, lines: lines.collect() }
+        lines.collect()
+    });
+    Report { comparison, lines }.figures()
+}
+
+/// The calls that callgrind counts, of all rows.
+pub(crate) fn count(comparison: &str, case: &str) -> Result<ExitCode, String> {
+    let comparison =
+        Comparison::named(comparison).ok_or_else(|| format!("no comparison is called {comparison}"))?;
+    within(|| measure::count(comparison.rows(case)));
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn figures(&self) -> Vec<Figure> {
+        let both = |line| [(line, 0), (line, 1)];
+        self.lines.iter().flat_map(both).map(|(line, case)| self.figure(line, case)).collect()
+    }
+
+    fn figure(&self, line: &Line, case: usize) -> Figure {
+        let Cost { nanos, instructions, allocations, timers, shared } = line.costs[case];
+        let names = [self.comparison.name(), line.head, line.name, self.comparison.cases()[case]];
+        let mut besides: Vec<(&str, Quantity)> = Vec::new();
+        if timers > 0 {
+            besides.push(("timers", Unit::Count.of(timers as f64)));
+        }
+        if let Some(Shared { nanos, scaling, apart }) = shared {
+            besides.push(("two threads", Unit::Nanos.of(nanos)));
+            besides.push(("scaling", Unit::Ratio.of(scaling)));
+            besides.push(("apart", Unit::Ratio.of(apart)));
+        }
+        Figure {
+            times: self.ratio(line, case).into_iter().collect(),
+            instructions,
+            allocations: Some(allocations),
+            besides,
+            targets: self.targets(line, case),
+            ..Figure::new(names, Unit::Nanos.of(nanos))
+        }
     }
 
     pub(crate) fn line(&self, head: &str, name: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.head == head && line.name == name)
     }
 
-    pub(crate) fn ratio(&self, line: &Line, case: usize) -> Option<f64> {
+    fn ratio(&self, line: &Line, case: usize) -> Option<Times> {
         let peer = self.line(line.head, line.peer?)?;
-        Some(line.costs[case].nanos / peer.costs[case].nanos)
+        Some(Times { peer: peer.name, times: line.costs[case].nanos / peer.costs[case].nanos })
     }
 }
 
+/// Timers need a runtime around them; nothing is spawned on it.
+pub(crate) fn within<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    // As in a service with calls in flight, whose timers are due earlier: else each new timer would wake the driver.
+    let _in_flight = runtime.block_on(measure::arm(rows::LIMIT / 2));
+    let _entered = runtime.enter();
+    work()
+}
+
 /// The costs of all rows over one no-op, in their order.
-fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cost> {
+fn costs(comparison: Comparison, case: &str, effort: &Effort) -> Vec<Cost> {
     let mut rows = comparison.rows(case);
     // The bare call of the same request stands above each row.
     let bare: Vec<usize> = (0..rows.len())
@@ -171,21 +130,22 @@ fn costs(comparison: Comparison, case: &str, with_instructions: bool) -> Vec<Cos
     // Not every row can be shared.
     let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].shared.is_some()).collect();
     let makes: Vec<_> = rows.iter_mut().filter_map(|row| row.shared.take()).collect();
-    let calls = comparison.calls_beside();
-    let runs = [0, others()].map(|others| scaling::rounds(&makes, others, ROUNDS, calls));
+    let (rounds, calls) = (effort.rounds(ROUNDS), comparison.calls_beside());
+    let runs = [0, others()].map(|others| threads::rounds(&makes, others, rounds, calls));
     let place = |at: usize| places.iter().position(|place| *place == at);
     let mut subjects: Vec<_> = rows.into_iter().map(|row| row.subject).collect();
     let timers: Vec<usize> = subjects.iter_mut().map(|subject| subject.timers()).collect();
     let allocations: Vec<f64> = subjects.iter_mut().map(|s| measure::allocations(s.as_mut())).collect();
-    let nanos = measure::nanos(&mut subjects, ROUNDS, CALLS);
-    let nothing = vec![0.0; ROUNDS];
+    let nanos = measure::nanos(&mut subjects, rounds, CALLS);
+    let counted = effort.instructions.then(|| measure::instructions(comparison.name(), case, subjects.len()));
+    let counted = counted.flatten();
+    let nothing = vec![0.0; rounds];
     let absolute: Vec<Cost> = (0..subjects.len())
         .map(|at| {
             let own = bare[at] == at;
-            let instructions = || measure::instructions(comparison.name(), case, at);
             Cost {
-                nanos: measure::median_over(&nanos[at], if own { &nothing } else { &nanos[bare[at]] }),
-                instructions: with_instructions.then(instructions).flatten(),
+                nanos: median_over(&nanos[at], if own { &nothing } else { &nanos[bare[at]] }),
+                instructions: counted.as_ref().map(|counted| counted[at]),
                 allocations: allocations[at],
                 timers: timers[at],
                 shared: place(at).map(|here| {
@@ -217,7 +177,7 @@ fn compare(next: (&Rounds, Option<&Rounds>), apart: (&Rounds, Option<&Rounds>)) 
     let (row, bare) = next;
     let nothing = vec![0.0; row.beside.len()];
     Shared {
-        nanos: measure::median_over(&row.beside, bare.map_or(&nothing, |bare| &bare.beside)),
+        nanos: median_over(&row.beside, bare.map_or(&nothing, |bare| &bare.beside)),
         scaling: scaling(next),
         apart: scaling(apart),
     }

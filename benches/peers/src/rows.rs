@@ -18,7 +18,7 @@ use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
 
 use crate::measure::{Calls, Subject, YieldOnce};
-use crate::scaling::Make;
+use crate::threads::Make;
 
 pub(crate) type Content = Full<Bytes>;
 

@@ -1,137 +1,140 @@
-//! A report in words: Markdown, and JSON.
+//! Figures in words: a table in Markdown, and JSON.
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::report::{CALLS, Comparison, Cost, Line, ROUNDS, Report, Shared};
-use crate::rows::Kind;
+use crate::figure::{Bound, Figure, Target};
+use crate::page::Run;
 
-impl Report {
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = match self.comparison {
-            Comparison::Overhead | Comparison::Hedge | Comparison::Stack => self.overhead(),
-            Comparison::Breaker => self.shared("that share one breaker", "breaker, closed"),
-            Comparison::Limit => self.shared("that share one limit", "limit that is not met"),
-            Comparison::Decision => self.shared("that ask one limiter", "limiter"),
-            Comparison::Jwt => self.of_tokens(),
-            Comparison::Balance => self.shared("that share one set of endpoints", "balancer"),
-            Comparison::Pool => self.shared("that share one pool", "pool, an object taken and put back"),
-        };
-        if self.lines.iter().any(|line| line.costs[0].instructions.is_none()) {
-            table.push_str("\nNo instructions: `check` does not count them, and `report` needs valgrind.\n");
+const COLUMNS: [&str; 8] =
+    ["of", "row", "case", "cost", "times a peer", "instructions", "allocations", "also"];
+
+/// All figures in one table.
+pub(crate) fn markdown(figures: &[Figure]) -> String {
+    table(figures, true)
+}
+
+/// Those of one group, under a heading that has its name.
+pub(crate) fn section(figures: &[Figure]) -> String {
+    table(figures, false)
+}
+
+fn table(figures: &[Figure], with_group: bool) -> String {
+    let group = if with_group { "| group " } else { "" };
+    let dashes = if with_group { "|---" } else { "" };
+    let mut table = format!(
+        "{group}| {} | target |\n{dashes}|---|---|---|--:|--:|--:|--:|---|---|\n",
+        COLUMNS.join(" | ")
+    );
+    for figure in figures {
+        if with_group {
+            let _ = write!(table, "| {} ", figure.group);
         }
-        table
-    }
-
-    fn overhead(&self) -> String {
-        let mut table = format!(
-            "comparison `{}`: what one call costs more than the bare call (the bare call: what it costs)\n\n\
-             | request | layers, outermost first | ready: ns | × tower | instructions | allocations \
-             | pending: ns | × tower | instructions | allocations | timers |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-            self.comparison.name(),
+        let Figure { of, row, case, cost, .. } = figure;
+        let _ = writeln!(
+            table,
+            "| {of} | {row} | {case} | {cost} | {} | {} | {} | {} | {} |",
+            list(figure.times.iter().map(|beside| format!("{:.2} × {}", beside.times, beside.peer))),
+            figure.instructions.map_or("-".to_owned(), |count| format!("{count:.0}")),
+            figure.allocations.map_or("-".to_owned(), places),
+            list(figure.besides.iter().map(|(name, quantity)| format!("{name} {quantity}"))),
+            list(figure.targets.iter().map(verdict)),
         );
-        for line in &self.lines {
-            let _ = write!(table, "| {} | {} |", line.head, line.name);
-            for (case, cost) in line.costs.iter().enumerate() {
-                let ratio = self.ratio(line, case).map_or(String::new(), |ratio| format!("{ratio:.2}"));
-                let _ = write!(table, " {:.0} | {ratio} | {} |", cost.nanos, counted(cost));
-                let _ = write!(table, " {} |", cost.allocations);
-            }
-            let _ = writeln!(table, " {} |", line.costs[1].timers);
-        }
-        table
     }
+    table
+}
 
-    fn shared(&self, how: &str, what: &str) -> String {
-        let (name, [one, other]) = (self.comparison.name(), self.comparison.cases());
-        let columns =
-            |case| format!("{case}: ns | instructions | allocations | 2 threads: ns | scaling | apart");
-        let mut table = format!(
-            "comparison `{name}`: what one call costs more than the bare call (the bare call: what it costs), and \
-             how it scales to two threads\n{how}, beside the bare call (the bare call: the throughput of two \
-             threads over that of one)\n\n\
-             | | {what} | {} | {} |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-            columns(one),
-            columns(other),
-        );
-        for line in &self.lines {
-            let _ = write!(table, "| {} | {} |", line.head, line.name);
-            for cost in &line.costs {
-                let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
-                let _ = match cost.shared {
-                    Some(Shared { nanos, scaling, apart }) => {
-                        write!(table, " {nanos:.0} | {scaling:.2} | {apart:.2} |")
-                    }
-                    None => write!(table, " - | - | - |"),
-                };
-            }
-            table.push('\n');
-        }
-        table
-    }
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join("; ")
+}
 
-    fn of_tokens(&self) -> String {
-        let mut table = String::from(
-            "comparison `jwt`: what a token costs more than its signature alone, and a call with one more than the bare call (the bare \
-             ones: what they cost)\n\n\
-             | | verifier | HS256: ns | instructions | allocations | EdDSA: ns | instructions | allocations |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|\n",
-        );
-        for line in &self.lines {
-            let _ = write!(table, "| {} | {} |", line.head, line.name);
-            for cost in &line.costs {
-                let _ = write!(table, " {:.0} | {} | {} |", cost.nanos, counted(cost), cost.allocations);
-            }
-            table.push('\n');
-        }
-        table
-    }
+/// Those of a layer are whole numbers, those of a process are means.
+fn places(number: f64) -> String {
+    if number.fract().abs() < 0.005 { format!("{number:.0}") } else { format!("{number:.1}") }
+}
 
-    pub(crate) fn json(&self) -> Value {
-        let cases = self.comparison.cases();
-        let rows = self.lines.iter().map(|line| {
-            json!({
-                "request": line.head,
-                "layers": line.name,
-                "bare": line.kind == Kind::Bare,
-                cases[0]: self.cost(line, 0),
-                cases[1]: self.cost(line, 1),
-            })
-        });
-        let rows = rows.collect::<Vec<_>>();
-        json!({ "comparison": self.comparison.name(), "rounds": ROUNDS, "calls": CALLS, "rows": rows })
-    }
-
-    fn cost(&self, line: &Line, case: usize) -> Value {
-        let Cost { nanos, instructions, allocations, timers, shared } = line.costs[case];
-        let mut cost = json!({
-            "nanos": nanos,
-            "instructions": instructions,
-            "allocations": allocations,
-            "timers": timers,
-        });
-        match self.comparison {
-            Comparison::Jwt => {}
-            Comparison::Overhead | Comparison::Hedge | Comparison::Stack => {
-                cost["times_tower"] = json!(self.ratio(line, case))
-            }
-            Comparison::Breaker
-            | Comparison::Limit
-            | Comparison::Decision
-            | Comparison::Balance
-            | Comparison::Pool => {
-                cost["two_threads_nanos"] = json!(shared.map(|shared| shared.nanos));
-                cost["scaling"] = json!(shared.map(|shared| shared.scaling));
-                cost["scaling_apart"] = json!(shared.map(|shared| shared.apart));
-            }
-        }
-        cost
+fn verdict(target: &Target) -> String {
+    if target.is_met() {
+        format!("{}: met", target.bound())
+    } else {
+        format!("{}: **missed**, {}", target.bound(), target.found)
     }
 }
 
-fn counted(cost: &Cost) -> String {
-    cost.instructions.map_or("-".to_owned(), |count| format!("{count:.0}"))
+pub(crate) fn json(run: &Run, figures: &[Figure]) -> Value {
+    let figures: Vec<Value> = figures.iter().map(one).collect();
+    json!({ "date": run.date, "commit": run.commit, "machine": run.machine, "figures": figures })
+}
+
+fn one(figure: &Figure) -> Value {
+    let Figure { group, of, row, case, cost, instructions, allocations, .. } = figure;
+    let besides = figure.besides.iter().map(|(name, quantity)| (name.to_string(), json!(quantity.value)));
+    let times = figure.times.iter().map(|beside| (beside.peer.to_owned(), json!(beside.times)));
+    let targets = figure.targets.iter().map(|target| {
+        let (bound, number) = match target.bound {
+            Bound::AtLeast(number) => ("at least", number),
+            Bound::AtMost(number) => ("at most", number),
+            Bound::Exactly(number) => ("exactly", number),
+        };
+        json!({ "of": target.what, "found": target.found.value, "bound": bound, "number": number, "met": target.is_met() })
+    });
+    json!({
+        "group": group,
+        "of": of,
+        "row": row,
+        "case": case,
+        "cost": cost.value,
+        "unit": cost.unit.name(),
+        "times": times.collect::<Map<_, _>>(),
+        "instructions": instructions,
+        "allocations": allocations,
+        "besides": besides.collect::<Map<_, _>>(),
+        "targets": targets.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{Times, Unit};
+
+    fn figure() -> Figure {
+        Figure {
+            times: vec![Times { peer: "theirs", times: 1.275 }],
+            allocations: Some(2.0),
+            besides: vec![("scaling", Unit::Ratio.of(0.5))],
+            targets: vec![
+                Target { what: "", found: Unit::Nanos.of(51.0), bound: Bound::AtMost(45.0) },
+                Target { what: "scaling", found: Unit::Ratio.of(0.5), bound: Bound::AtLeast(0.4) },
+            ],
+            ..Figure::new(["breaker", "a request", "ours", "ready"], Unit::Nanos.of(51.0))
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_it_costs_and_what_it_should() {
+        let said = "| a request | ours | ready | 51 ns | 1.27 × theirs | - | 2 | scaling 0.50 \
+                    | at most 45 ns: **missed**, 51 ns; at least 0.4 scaling: met |";
+        assert_eq!(section(&[figure()]).lines().last(), Some(said));
+        assert_eq!(markdown(&[figure()]).lines().last(), Some(&*format!("| breaker {said}")));
+    }
+
+    #[test]
+    fn every_line_has_as_many_columns_as_the_head() {
+        for table in [section(&[figure()]), markdown(&[figure()])] {
+            let columns: Vec<usize> = table.lines().map(|line| line.matches('|').count()).collect();
+            assert!(columns.iter().all(|count| *count == columns[0]), "{table}");
+        }
+    }
+
+    #[test]
+    fn json_has_what_the_table_has_with_all_places() {
+        let run = Run { date: "22 Nov 2026".into(), commit: "abc".into(), machine: "2 cores".into() };
+        let value = json(&run, &[figure()]);
+        let one = &value["figures"][0];
+        assert_eq!(one["times"]["theirs"], 1.275);
+        assert_eq!(one["targets"][0]["met"], false);
+        assert_eq!(one["instructions"], Value::Null);
+    }
 }

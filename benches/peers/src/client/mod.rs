@@ -4,13 +4,15 @@ mod caller;
 mod process;
 mod rows;
 
-use std::fmt::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use self::caller::Order;
 use self::process::Caller;
-pub(crate) use self::rows::{Peer, Row};
+use self::rows::{Peer, Row};
+use crate::figure::{Bound, Figure, Target, Times, Unit};
+use crate::groups::Effort;
 use crate::server::{self, Host, Http, Process};
+use crate::statistics::{median, median_times};
 
 /// In each, all rows in turn.
 const ROUNDS: usize = 31;
@@ -19,36 +21,28 @@ const REQUESTS: usize = 16_000;
 /// Each has one request in flight.
 const TASKS: usize = 64;
 
-pub(crate) struct Line {
-    pub(crate) row: Row,
-    /// Seconds of processor time for 100 000 requests.
-    pub(crate) seconds: f64,
-    /// The median of what it took, by what hyper took in the same round; and by what hyper-util took.
-    pub(crate) times_hyper: f64,
-    pub(crate) times_hyper_util: f64,
-    allocations: f64,
-    instructions: Option<f64>,
-    /// Microseconds: the medians, over the rounds, of what half of the requests took at most, 99 of 100, and 999 of 1000.
-    latency: [f64; 3],
-}
-
-pub(crate) struct Report {
-    pub(crate) lines: Vec<Line>,
-}
+/// How much more than bare hyper our client without layers may take, over HTTP/1.1 and over HTTP/2; and with them, than hyper-util's.
+const WIRES: [f64; 2] = [1.10, 1.15];
+const CLIENT: f64 = 1.0;
 
 /// What the other process does.
-pub(crate) fn call(at: &str, port: &str, tasks: &str) {
-    let number = |word: &str| word.parse().expect("a number");
-    caller::run(row(at), port.parse().expect("a port"), number(tasks));
+pub(crate) fn call(at: &str, port: &str, tasks: &str) -> Result<ExitCode, String> {
+    let number = |word: &str| word.parse::<usize>().map_err(|error| format!("{word}: {error}"));
+    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
+    caller::run(row(at)?, port, number(tasks)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Has callgrind write down there what so many requests take.
-pub(crate) fn profile(at: &str, requests: usize, out: &str) {
-    println!("{} instructions", collected(row(at), requests, out).expect("valgrind"));
+pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
+    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
+    println!("{collected} instructions");
+    Ok(ExitCode::SUCCESS)
 }
 
-fn row(at: &str) -> Row {
-    Row::ALL[at.parse::<usize>().expect("the number of a row")]
+fn row(at: &str) -> Result<Row, String> {
+    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
+    row.ok_or_else(|| format!("{at} is not the number of a client: there are {}", Row::ALL.len()))
 }
 
 /// A process that answers, on the first processor.
@@ -64,60 +58,52 @@ struct Spent {
     latency: [Vec<f64>; 3],
 }
 
-impl Report {
-    pub(crate) fn measure() -> Self {
-        let rounds = rounds();
-        let lines = Row::ALL.into_iter().map(|row| {
-            let own = &rounds[row.at()];
-            let times = |peer| {
-                let peer = &rounds[Row { peer, ..row }.at()];
-                server::median(own.seconds.iter().zip(&peer.seconds).map(|(own, peer)| own / peer))
-            };
-            let median = |numbers: &Vec<f64>| server::median(numbers.iter().copied());
-            Line {
-                row,
-                seconds: median(&own.seconds),
-                times_hyper: times(Peer::Hyper),
-                times_hyper_util: times(Peer::HyperUtil),
-                allocations: median(&own.allocations),
-                instructions: instructions(row),
-                latency: own.latency.each_ref().map(median),
-            }
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    let rounds = rounds(effort.rounds(ROUNDS));
+    let figure = |row: Row| {
+        let own = &rounds[row.at()];
+        let peers = [Peer::Hyper, Peer::HyperUtil].into_iter().filter(|peer| *peer != row.peer);
+        let times = peers.map(|peer| {
+            let peer = Row { peer, ..row };
+            Times { peer: peer.name(), times: median_times(&own.seconds, &rounds[peer.at()].seconds) }
         });
-        Self { lines: lines.collect() }
-    }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = format!(
-            "comparison `client`: what {TASKS} tasks cost the process that asks for five bytes, over and over\n\n\
-             | HTTP | client | CPU s for 100 000 | × hyper | × hyper-util | allocations | instructions \
-             | p50 µs | p99 µs | p99.9 µs |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        );
-        for line in &self.lines {
-            let http = if line.row.http == Http::One { "1.1" } else { "2" };
-            let counted = line.instructions.map_or("-".to_owned(), |count| format!("{count:.0}"));
-            let (name, seconds, allocations) = (line.row.name(), line.seconds, line.allocations);
-            let (hyper, hyper_util) = (line.times_hyper, line.times_hyper_util);
-            let [p50, p99, p999] = line.latency;
-            let _ = writeln!(
-                table,
-                "| {http} | {name} | {seconds:.3} | {hyper:.3} | {hyper_util:.3} | {allocations:.1} \
-                 | {counted} | {p50:.0} | {p99:.0} | {p999:.0} |"
-            );
+        let times: Vec<Times> = times.collect();
+        let middle = |numbers: &Vec<f64>| median(numbers.iter().copied());
+        let [p50, p99, p999] = own.latency.each_ref().map(middle).map(|micros| Unit::Micros.of(micros));
+        Figure {
+            targets: target(row, &times).into_iter().collect(),
+            times,
+            instructions: effort.instructions.then(|| instructions(row)).flatten(),
+            allocations: Some(middle(&own.allocations)),
+            besides: vec![("p50", p50), ("p99", p99), ("p99.9", p999)],
+            ..Figure::new(
+                ["client", row.http.name(), row.name(), "a request"],
+                Unit::Seconds.of(middle(&own.seconds)),
+            )
         }
-        table
-    }
+    };
+    Row::ALL.into_iter().map(figure).collect()
 }
 
-fn rounds() -> Vec<Spent> {
+fn target(row: Row, times: &[Times]) -> Option<Target> {
+    let (what, peer, most) = match row.peer {
+        Peer::Bare => ("× hyper", Peer::Hyper, WIRES[usize::from(row.http == Http::Two)]),
+        Peer::Ours => ("× hyper-util", Peer::HyperUtil, CLIENT),
+        Peer::Hyper | Peer::HyperUtil | Peer::Reqwest => return None,
+    };
+    let peer = Row { peer, ..row }.name();
+    let found = Unit::Ratio.of(times.iter().find(|times| times.peer == peer)?.times);
+    Some(Target { what, found, bound: Bound::AtMost(most) })
+}
+
+fn rounds(count: usize) -> Vec<Spent> {
     let hosts = [Http::One, Http::Two].map(host);
     let port = |http| hosts[usize::from(http == Http::Two)].port;
     let mut callers: Vec<_> =
         Row::ALL.map(|row| Caller::start(row, port(row.http), TASKS, &["taskset", "-c", "1"])).into();
     let mut rounds: Vec<Spent> = Row::ALL.map(|_| Spent::default()).into();
     // The first round warms up and is not counted.
-    for round in 0..=ROUNDS {
+    for round in 0..=count {
         for (caller, spent) in callers.iter_mut().zip(&mut rounds) {
             let bare = caller.ask(&Order { requests: REQUESTS, timed: false });
             let timed = caller.ask(&Order { requests: REQUESTS, timed: true });

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response};
-use stonework::limit::{ConcurrencyLimitLayer, KeyedRateLimiter, RateLimitLayer};
-use tower::{Layer, Service};
+use stonework::limit::{
+    AdaptiveSettings, AdaptiveThrottleLayer, ConcurrencyLimitLayer, ConcurrencySettings, KeyedRateLimiter,
+    RateLimitLayer, ServerQuotaLayer, ServerQuotas,
+};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
@@ -17,7 +20,7 @@ use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::RateLimiterLayer;
 
 use super::ours;
-use crate::measure::{Calls, Subject};
+use crate::measure::{Calls, Subject, at_once};
 use crate::rows::{Answer, Broken, Content, Kind, NoOp, Row, plain};
 
 /// What a rate limit may cost.
@@ -35,6 +38,10 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
     let no_op = NoOp { waits };
     let rate = || RateLimitLayer::new(ours(true)).expect("a valid quota");
     let concurrency = || ConcurrencyLimitLayer::new(PERMITS).expect("a valid limit");
+    let adaptive = || {
+        let settings = ConcurrencySettings::adaptive(AdaptiveSettings::new());
+        ConcurrencyLimitLayer::new(settings).expect("valid settings")
+    };
     let keyed = || KeyedRateLimiter::new(ours(true)).expect("a valid quota");
     let client = |_: &Request<Content>| black_box(CLIENT);
     let second = Duration::from_secs(1);
@@ -64,6 +71,14 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
         row("stonework ConcurrencyLimitLayer, until head", FREE, concurrency().until_head().layer(no_op)),
         row("stonework ConcurrencyLimitLayer, plain", FREE, concurrency().plain().layer(no_op)),
         row("stonework ConcurrencyLimitLayer, answer", FREE, concurrency().answer().layer(no_op)),
+        row("stonework ConcurrencyLimitLayer, adaptive", FREE, adaptive().layer(no_op)),
+        row("stonework AdaptiveThrottleLayer", FREE, AdaptiveThrottleLayer::default().layer(no_op)),
+        row("stonework ServerQuotaLayer", FREE, ServerQuotaLayer::new().layer(no_op)),
+        row(
+            "stonework ServerQuotaLayer, a quota announced",
+            FREE,
+            ServerQuotaLayer::from(announced()).layer(no_op),
+        ),
     ];
     let (no_op, key) = (Axum(no_op), || RateLimitLayer::keyed(keyed(), client).answer());
     let mut governor =
@@ -94,6 +109,20 @@ where
     let subject =
         move || -> Box<dyn Subject> { Box::new(Calls::new(service.clone(), plain(), Request::clone)) };
     Row { name, head: MEMORY, kind, peer: None, subject: subject(), shared: Some(Box::new(subject)) }
+}
+
+/// A server has said that it takes so many that none is refused.
+pub(crate) fn announced() -> ServerQuotas {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let quotas = ServerQuotas::new().longest(HOUR);
+    let says = service_fn(|_: Request<Content>| async {
+        let response = Response::builder().header("ratelimit", r#""all";r=900000000000000;t=3600"#);
+        Ok::<_, Broken>(response.body(Content::default()).expect("a field"))
+    });
+    let mut service = ServerQuotaLayer::from(quotas.clone()).layer(says);
+    let called = at_once(async { service.ready().await.ok()?.call(plain()).await.ok() });
+    assert!(called.is_some() && quotas.len() == 1, "it is known");
+    quotas
 }
 
 fn alone(name: &'static str, kind: Kind, service: impl Service<Request<Content>> + 'static) -> Row {

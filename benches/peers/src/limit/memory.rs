@@ -1,6 +1,5 @@
 //! What is remembered of many keys, each of which comes once.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use stonework::limit::{KeyedRateLimiter, Quota};
 use tokio::time::Instant;
 
 use super::address;
+use crate::figure::{Bound, Figure, Target, Unit};
+use crate::groups::Effort;
 use crate::measure::live;
 
 /// Unless something else is said.
@@ -23,50 +24,45 @@ const FULL: Duration = Duration::from_secs(1);
 /// Between two keys that do not come at once: ten thousand are in use.
 const PACE: Duration = Duration::from_micros(100);
 
-pub(crate) struct Line {
-    pub(crate) name: &'static str,
-    pub(crate) arrival: &'static str,
+struct Line {
+    name: &'static str,
+    arrival: &'static str,
     /// The most that there were.
-    pub(crate) entries: usize,
+    entries: usize,
     /// How many there may be.
-    pub(crate) most: Option<usize>,
+    most: Option<usize>,
     bytes: usize,
     /// Nanoseconds of a decision, in the first and in the last tenth.
     first: f64,
     last: f64,
 }
 
-pub(crate) struct Report {
-    keys: u32,
-    pub(crate) lines: Vec<Line>,
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    let keys = effort.keys;
+    let ways = [("all at one instant", Duration::ZERO), ("one each 100 µs", PACE)];
+    let lines = ways.map(|(arrival, pace)| {
+        [governor(keys, pace), stonework(keys, pace)].map(|line| Line { arrival, ..line }.figure(keys))
+    });
+    lines.into_iter().flatten().collect()
 }
 
-impl Report {
-    pub(crate) fn measure(keys: u32) -> Self {
-        let ways = [("all at one instant", Duration::ZERO), ("one each 100 µs", PACE)];
-        let lines = ways.map(|(arrival, pace)| {
-            [governor(keys, pace), stonework(keys, pace)].map(|line| Line { arrival, ..line })
-        });
-        Self { keys, lines: lines.into_iter().flatten().collect() }
-    }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = format!(
-            "`memory`: {} keys, each once, one a second for each key\n\n\
-             | keys come | limiter | entries at most | MB at most | first tenth: ns | last tenth: ns |\n\
-             |---|---|--:|--:|--:|--:|\n",
-            self.keys
-        );
-        for line in &self.lines {
-            let megabytes = line.bytes as f64 / 1e6;
-            let (arrival, name, entries) = (line.arrival, line.name, line.entries);
-            let _ = writeln!(
-                table,
-                "| {arrival} | {name} | {entries} | {megabytes:.1} | {:.0} | {:.0} |",
-                line.first, line.last
-            );
+impl Line {
+    fn figure(&self, keys: u32) -> Figure {
+        let entries = Unit::Count.of(self.entries as f64);
+        let bound = self.most.map(|most| Bound::AtMost(most as f64));
+        Figure {
+            besides: vec![
+                ("keys", Unit::Count.of(keys.into())),
+                ("entries at most", entries),
+                ("at most", Unit::Megabytes.of(self.bytes as f64 / 1e6)),
+                ("last tenth", Unit::Nanos.of(self.last)),
+            ],
+            targets: bound
+                .map(|bound| Target { what: "entries", found: entries, bound })
+                .into_iter()
+                .collect(),
+            ..Figure::new(["memory", "each key once", self.name, self.arrival], Unit::Nanos.of(self.first))
         }
-        table
     }
 }
 

@@ -14,7 +14,7 @@ use stonework::limit::Quota;
 const SELDOM: Duration = Duration::from_secs(60 * 60);
 
 /// An address that nobody else has: the numbers of SplitMix64.
-fn address(number: u64) -> IpAddr {
+pub(crate) fn address(number: u64) -> IpAddr {
     let mix = |salt: u64| {
         let mut bits = (2 * number + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,12 +26,12 @@ fn address(number: u64) -> IpAddr {
 
 /// A quota that is never used up here: one each nanosecond, and four seconds' worth of them at once. Or one that is used up with the
 /// first call.
-fn ours(admits: bool) -> Quota {
+pub(crate) fn ours(admits: bool) -> Quota {
     if admits { Quota::new(u32::MAX, Duration::from_nanos(u32::MAX.into())) } else { Quota::new(1, SELDOM) }
 }
 
 /// The same.
-fn governors(admits: bool) -> governor::Quota {
+pub(crate) fn governors(admits: bool) -> governor::Quota {
     if admits {
         let each = governor::Quota::with_period(Duration::from_nanos(1)).expect("a time");
         each.allow_burst(NonZeroU32::MAX)

@@ -1,15 +1,13 @@
 //! The rows of the comparison `pool`: an object that lies ready is taken and put back. There are eight, and none is ever missing.
 
 use std::hint::black_box;
-use std::pin::pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use stonework::pool::PoolSettings;
 
 use super::kit::{Bb8, By, Deadpool, Least, Numbers, Ours};
-use crate::measure::Subject;
+use crate::measure::{Subject, at_once};
 use crate::rows::{Kind, Row};
 
 /// The bare minimum, which ours is compared with.
@@ -66,7 +64,7 @@ fn ours(asked: bool) -> Ours<Numbers> {
 /// It always asks.
 fn deadpool() -> Deadpool<Numbers> {
     let pool = Deadpool::builder(By(Numbers)).max_size(OBJECTS).build().expect("no timeouts");
-    let held: Vec<_> = (0..OBJECTS).map(|_| now(pool.get()).expect("it is well")).collect();
+    let held: Vec<_> = (0..OBJECTS).map(|_| at_once(pool.get()).expect("it is well")).collect();
     drop(held);
     pool
 }
@@ -76,14 +74,6 @@ fn bb8(asked: bool) -> Bb8<Numbers> {
     let pool = builder.build_unchecked(By(Numbers));
     (0..OBJECTS).for_each(|_| pool.add(7).expect("there is a place"));
     pool
-}
-
-/// What is there at the first poll.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("one lies ready"),
-    }
 }
 
 // ───────────────────────────────────────────────────────────────────────────── who takes, from what
@@ -113,7 +103,7 @@ impl<P, F: AsyncFn(&P) -> u32> Subject for Takes<P, F> {
     fn calls(&mut self, calls: u64) {
         let pool = &**self.pool;
         for _ in 0..calls {
-            assert_eq!(black_box(now((self.take)(black_box(pool)))), 7);
+            assert_eq!(black_box(at_once((self.take)(black_box(pool)))), 7);
         }
     }
 

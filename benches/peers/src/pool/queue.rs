@@ -1,6 +1,5 @@
 //! Who is served when there are fewer objects than callers: how long they wait, and whether somebody is passed over.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use stonework::pool::PoolSettings;
@@ -9,13 +8,20 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::kit::{Bb8, By, Deadpool, Least, Lends, Mobc, Numbers, Ours};
+use crate::figure::{Bound, Figure, Target, Unit};
+use crate::groups::Effort;
+use crate::statistics::median;
 
 /// Each of all pools in turn.
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(600);
 /// At the beginning not everybody waits.
 const WARM: Duration = Duration::from_millis(150);
-pub(crate) const OURS: &str = "stonework";
+const OURS: &str = "stonework";
+/// How much longer than most the slowest may wait for their turn in ours.
+const SPREAD: f64 = 1.3;
+/// The least that one task may get, by what others get: none is left with nothing.
+const LEAST: f64 = 0.5;
 
 /// What callers do, over and over.
 #[derive(Clone, Copy)]
@@ -33,97 +39,66 @@ const PROGRAMS: [Program; 3] = [
     Program { name: "64 tasks, 8 objects, not held", tasks: 64, objects: 8, held: None },
 ];
 
-pub(crate) struct Line {
-    pub(crate) program: &'static str,
-    pub(crate) name: &'static str,
-    /// Whether callers have something to wait for but their turn.
-    pub(crate) held: bool,
-    /// Medians of all rounds.
-    p50: f64,
-    p999: f64,
-    pub(crate) spread: f64,
-    per_second: f64,
-    /// The worst of all rounds: what the task got that got least, by what one gets on the average.
-    pub(crate) least: f64,
-    /// Tasks that got nothing, in the round with the most of them.
-    pub(crate) starved: usize,
-}
-
-pub(crate) struct Report {
-    pub(crate) lines: Vec<Line>,
-}
-
 struct Round {
+    /// Microseconds.
     p50: f64,
     p999: f64,
     per_second: f64,
+    /// What the task got that got least, by what one gets on the average.
     least: f64,
+    /// Tasks that got nothing.
     starved: usize,
 }
 
-impl Report {
-    pub(crate) fn measure() -> Self {
-        let runtime =
-            || Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
-        let lines = PROGRAMS.into_iter().flat_map(|program| {
-            let mut rounds: [Vec<Round>; 5] = Default::default();
-            for _ in 0..ROUNDS {
-                let runtime = runtime();
-                let _entered = runtime.enter();
-                let max = program.objects;
-                let settings = PoolSettings::new().max(max);
-                let pool = Ours::builder(By(Numbers)).settings(settings).build().expect("valid settings");
-                rounds[0].push(run(&runtime, program, pool));
-                let pool = Deadpool::builder(By(Numbers)).max_size(max).build().expect("no timeouts");
-                rounds[1].push(run(&runtime, program, pool));
-                let pool = Bb8::builder().max_size(max as u32).build_unchecked(By(Numbers));
-                rounds[2].push(run(&runtime, program, pool));
-                // All of them may lie idle, as everywhere else.
-                let pool = Mobc::builder().max_open(max as u64).max_idle(max as u64).build(By(Numbers));
-                rounds[3].push(run(&runtime, program, pool));
-                rounds[4].push(run(&runtime, program, Least::new(max)));
-            }
-            let names = [OURS, "deadpool", "bb8", "mobc", super::checkout::LEAST];
-            names.into_iter().zip(rounds).map(move |(name, rounds)| Line::of(program, name, &rounds))
-        });
-        Self { lines: lines.collect() }
-    }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = String::from(
-            "`queue`: tasks that take an object, hold it, put it back, and take the next\n\n\
-             | program | pool | taken in a second | wait: p50, µs | p99.9, µs | p99.9 / p50 | least of a task, by the mean | tasks with none |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|\n",
-        );
-        for line in &self.lines {
-            let Line { program, name, p50, p999, spread, per_second, least, starved, .. } = line;
-            let _ = writeln!(
-                table,
-                "| {program} | {name} | {per_second:.0} | {p50:.0} | {p999:.0} | {spread:.2} | {least:.2} | {starved} |"
-            );
-        }
-        table
-    }
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    PROGRAMS.into_iter().flat_map(|program| of(program, effort.rounds(ROUNDS))).collect()
 }
 
-impl Line {
-    fn of(program: Program, name: &'static str, rounds: &[Round]) -> Self {
-        let median = |figure: fn(&Round) -> f64| {
-            let mut all: Vec<f64> = rounds.iter().map(figure).collect();
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
-        };
-        Self {
-            program: program.name,
-            name,
-            held: program.held.is_some(),
-            p50: median(|round| round.p50),
-            p999: median(|round| round.p999),
-            spread: median(|round| round.p999 / round.p50),
-            per_second: median(|round| round.per_second),
-            least: rounds.iter().map(|round| round.least).fold(f64::INFINITY, f64::min),
-            starved: rounds.iter().map(|round| round.starved).max().unwrap_or_default(),
-        }
+fn of(program: Program, rounds: usize) -> Vec<Figure> {
+    let runtime = || Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let mut all: [Vec<Round>; 5] = Default::default();
+    for _ in 0..rounds {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let max = program.objects;
+        let settings = PoolSettings::new().max(max);
+        let pool = Ours::builder(By(Numbers)).settings(settings).build().expect("valid settings");
+        all[0].push(run(&runtime, program, pool));
+        let pool = Deadpool::builder(By(Numbers)).max_size(max).build().expect("no timeouts");
+        all[1].push(run(&runtime, program, pool));
+        let pool = Bb8::builder().max_size(max as u32).build_unchecked(By(Numbers));
+        all[2].push(run(&runtime, program, pool));
+        // All of them may lie idle, as everywhere else.
+        let pool = Mobc::builder().max_open(max as u64).max_idle(max as u64).build(By(Numbers));
+        all[3].push(run(&runtime, program, pool));
+        all[4].push(run(&runtime, program, Least::new(max)));
+    }
+    let names = [OURS, "deadpool", "bb8", "mobc", super::checkout::LEAST];
+    names.into_iter().zip(all).map(|(name, rounds)| figure(program, name, &rounds)).collect()
+}
+
+/// Medians of all rounds; but for those who got least, which is the worst of them.
+fn figure(program: Program, name: &'static str, rounds: &[Round]) -> Figure {
+    let median = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
+    let spread = Unit::Ratio.of(median(|round| round.p999 / round.p50));
+    let least = Unit::Ratio.of(rounds.iter().map(|round| round.least).fold(f64::INFINITY, f64::min));
+    let starved = rounds.iter().map(|round| round.starved).max().unwrap_or_default();
+    let mut targets = Vec::new();
+    // Where nothing is held, there is nothing to wait for but one's turn.
+    if name == OURS && program.held.is_some() {
+        targets.push(Target { what: "spread", found: spread, bound: Bound::AtMost(SPREAD) });
+        targets.push(Target { what: "least of a task", found: least, bound: Bound::AtLeast(LEAST) });
+    }
+    Figure {
+        besides: vec![
+            ("p99.9", Unit::Micros.of(median(|round| round.p999))),
+            ("spread", spread),
+            ("taken", Unit::Millions.of(median(|round| round.per_second) / 1e6)),
+            ("least of a task", least),
+            ("tasks with none", Unit::Count.of(starved as f64)),
+        ],
+        targets,
+        ..Figure::new(["queue", program.name, name, "p50"], Unit::Micros.of(median(|round| round.p50)))
     }
 }
 

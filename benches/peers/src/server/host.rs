@@ -33,6 +33,15 @@ pub(crate) enum Http {
     Two,
 }
 
+impl Http {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::One => "HTTP/1.1",
+            Self::Two => "HTTP/2",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Hyper,

@@ -3,8 +3,7 @@
 mod client;
 mod host;
 
-use std::fmt::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -12,6 +11,9 @@ use tokio::time::sleep;
 use self::client::Clients;
 pub(crate) use self::client::Process;
 pub(crate) use self::host::{HELLO, Host, Http, Row};
+use crate::figure::{Bound, Figure, Target, Times, Unit};
+use crate::groups::Effort;
+use crate::statistics::{median, median_times};
 
 /// Of processor time. In each, all rows in turn.
 const ROUNDS: usize = 31;
@@ -26,43 +28,40 @@ const AT_ONCE: usize = 1_000;
 /// After this a connection is idle for good.
 const PAUSE: Duration = Duration::from_secs(3);
 
-pub(crate) struct Line {
-    pub(crate) row: Row,
-    /// Seconds of processor time for 100 000 requests.
-    pub(crate) seconds: f64,
-    /// The median of what it took, by what hyper took in the same round; and by what `axum::serve` took.
-    pub(crate) times_hyper: f64,
-    times_axum: f64,
-    instructions: Option<f64>,
-    pub(crate) memory: Option<Memory>,
-}
+/// How much more processor time than bare hyper our server may take for a request.
+const SHELL: f64 = 1.05;
+/// The same with names, a deadline, limits and somebody who listens.
+const WHOLE: f64 = 1.2;
+/// Bytes of heap that an idle connection may take: one that has sent nothing, and one that has been answered.
+const FRESH: f64 = 2_400.0;
+const ANSWERED: f64 = 10_000.0;
 
 /// Bytes for each idle connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) fresh: usize,
+struct Memory {
+    fresh: usize,
     right_after: usize,
-    pub(crate) after: usize,
+    after: usize,
     resident_fresh: usize,
     resident_after: usize,
 }
 
-pub(crate) struct Report {
-    pub(crate) lines: Vec<Line>,
-}
-
 /// What the other process does.
-pub(crate) fn host(at: &str) {
-    host::host(row(at));
+pub(crate) fn host(at: &str) -> Result<ExitCode, String> {
+    host::host(row(at)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Has callgrind write there what so many requests take.
-pub(crate) fn profile(at: &str, requests: usize, out: &str) {
-    println!("{} instructions", collected(row(at), requests, out).expect("valgrind"));
+pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
+    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
+    println!("{collected} instructions");
+    Ok(ExitCode::SUCCESS)
 }
 
-fn row(at: &str) -> Row {
-    Row::ALL[at.parse::<usize>().expect("the number of a row")]
+fn row(at: &str) -> Result<Row, String> {
+    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
+    row.ok_or_else(|| format!("{at} is not the number of a server: there are {}", Row::ALL.len()))
 }
 
 /// Instructions as callgrind collects them while so many requests are answered.
@@ -79,68 +78,74 @@ fn collected(row: Row, requests: usize, out: &str) -> Option<i64> {
     line.1.trim().parse().ok()
 }
 
-impl Report {
-    pub(crate) fn measure() -> Self {
-        // The one who asks is not to be in the way of the one who answers.
-        let own = std::process::id().to_string();
-        let pinned = Command::new("taskset").args(["-p", "-c", "0", &own]).stdout(Stdio::null()).status();
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    // The one who asks is not to be in the way of the one who answers. What is measured after this may go where it wants.
+    let measure = || {
+        let thread = std::fs::read_link("/proc/thread-self").expect("Linux");
+        let thread = thread.file_name().expect("a number").to_owned();
+        let pinned =
+            Command::new("taskset").args(["-p", "-c", "0"]).arg(thread).stdout(Stdio::null()).status();
         assert!(pinned.is_ok_and(|status| status.success()), "taskset is needed");
-        let rounds = runtime().block_on(processor_time());
-        let at = |row: Row| &rounds[Row::ALL.iter().position(|known| *known == row).expect("a row")];
-        let lines = Row::ALL.into_iter().map(|row| {
-            let times = |host| {
-                let peer = at(Row { host, ..row });
-                median(at(row).iter().zip(peer).map(|(own, peer)| own / peer))
-            };
-            Line {
-                row,
-                seconds: median(at(row).iter().copied()),
-                times_hyper: times(Host::Hyper),
-                times_axum: times(Host::Axum),
-                instructions: instructions(row),
-                memory: (row.http == Http::One).then(|| runtime().block_on(memory(row))),
-            }
-        });
-        Self { lines: lines.collect() }
-    }
+        on_one_core(effort)
+    };
+    std::thread::scope(|scope| scope.spawn(measure).join().expect("no panic"))
+}
 
-    pub(crate) fn markdown(&self) -> String {
-        let mut table = String::from(
-            "comparison `server`: what an answer of five bytes costs the process that serves it\n\n\
-             | HTTP | server | CPU s for 100 000 | × hyper | × axum::serve | instructions |\n\
-             |---|---|--:|--:|--:|--:|\n",
-        );
-        for line in &self.lines {
-            let http = if line.row.http == Http::One { "1.1" } else { "2" };
-            let counted = line.instructions.map_or("-".to_owned(), |count| format!("{count:.0}"));
-            let (name, seconds) = (line.row.name(), line.seconds);
-            let (hyper, axum) = (line.times_hyper, line.times_axum);
-            let _ =
-                writeln!(table, "| {http} | {name} | {seconds:.3} | {hyper:.3} | {axum:.3} | {counted} |");
-        }
-        let _ = write!(
-            table,
-            "\nbytes for each idle connection, HTTP/1.1: heap of {CONNECTIONS} (right after the answer: of \
-             {AT_ONCE}), and resident set of {CONNECTIONS}\n\n\
-             | server | fresh | right after an answer | {} s after it | resident: fresh | {0} s after it |\n\
-             |---|--:|--:|--:|--:|--:|\n",
-            PAUSE.as_secs(),
-        );
-        for line in &self.lines {
-            let Some(memory) = line.memory else { continue };
-            let Memory { fresh, right_after, after, resident_fresh, resident_after } = memory;
-            let name = line.row.name();
-            let _ = writeln!(
-                table,
-                "| {name} | {fresh} | {right_after} | {after} | {resident_fresh} | {resident_after} |"
-            );
-        }
-        let explained = runtime().block_on(async {
-            let ours = host::whole().bind("127.0.0.1:0").await.expect("a port");
-            ours.explain()
+fn on_one_core(effort: &Effort) -> Vec<Figure> {
+    let rounds = runtime().block_on(processor_time(effort.rounds(ROUNDS)));
+    let at = |row: Row| &rounds[Row::ALL.iter().position(|known| *known == row).expect("a row")];
+    let of = |row: Row| {
+        let hosts = [Host::Hyper, Host::Axum].into_iter().filter(|host| *host != row.host);
+        let times = hosts.map(|host| {
+            let peer = Row { host, ..row };
+            Times { peer: peer.name(), times: median_times(at(row), at(peer)) }
         });
-        let _ = write!(table, "\nthe server with more:\n\n```text\n{explained}```\n");
-        table
+        let times: Vec<Times> = times.collect();
+        let most = match row.host {
+            Host::Ours => Some(SHELL),
+            Host::OursWhole => Some(WHOLE),
+            Host::Auto | Host::Axum | Host::Hyper | Host::OursRouter => None,
+        };
+        let target = most.and_then(|most| {
+            let hyper = times.first()?;
+            Some(Target { what: "× hyper", found: Unit::Ratio.of(hyper.times), bound: Bound::AtMost(most) })
+        });
+        let seconds = Unit::Seconds.of(median(at(row).iter().copied()));
+        Figure {
+            times,
+            instructions: effort.instructions.then(|| instructions(row)).flatten(),
+            targets: target.into_iter().collect(),
+            ..Figure::new(["server", row.http.name(), row.name(), "a request"], seconds)
+        }
+    };
+    let idle = |row: Row| runtime().block_on(memory(row)).figure(row);
+    let first = Row::ALL.into_iter().filter(|row| row.http == Http::One);
+    Row::ALL.into_iter().map(of).chain(first.map(idle)).collect()
+}
+
+impl Memory {
+    fn figure(self, row: Row) -> Figure {
+        let bytes = |bytes: usize| Unit::Bytes.of(bytes as f64);
+        let (fresh, after) = (bytes(self.fresh), bytes(self.after));
+        let mut targets = Vec::new();
+        if row.host == Host::Ours {
+            targets.push(Target { what: "", found: fresh, bound: Bound::AtMost(FRESH) });
+            targets.push(Target {
+                what: "3 s after an answer",
+                found: after,
+                bound: Bound::AtMost(ANSWERED),
+            });
+        }
+        Figure {
+            besides: vec![
+                ("right after an answer", bytes(self.right_after)),
+                ("3 s after an answer", after),
+                ("resident", bytes(self.resident_fresh)),
+                ("resident 3 s after an answer", bytes(self.resident_after)),
+            ],
+            targets,
+            ..Figure::new(["server", row.http.name(), row.name(), "an idle connection"], fresh)
+        }
     }
 }
 
@@ -148,23 +153,17 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-pub(crate) fn median(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = numbers.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 /// Seconds for 100 000 requests: one list a row, one number a round.
-async fn processor_time() -> Vec<Vec<f64>> {
+async fn processor_time(rounds: usize) -> Vec<Vec<f64>> {
     let processes = Row::ALL.map(|row| Process::start(row, &["taskset", "-c", "1"]));
     let mut clients = Vec::new();
     for (row, process) in Row::ALL.iter().zip(&processes) {
         let connections = if row.http == Http::One { CLIENTS } else { CLIENTS / STREAMS };
         clients.push(Clients::connect(process, row.http, connections, STREAMS).await);
     }
-    let mut spent = vec![Vec::with_capacity(ROUNDS); Row::ALL.len()];
+    let mut spent = vec![Vec::with_capacity(rounds); Row::ALL.len()];
     // The first round warms up and is not counted.
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         for ((clients, process), spent) in clients.iter_mut().zip(&processes).zip(&mut spent) {
             // Ours has given its buffers back while it was the others' turn.
             clients.ask(2).await;

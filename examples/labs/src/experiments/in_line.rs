@@ -91,7 +91,7 @@ fn examine(seeds: u64) -> Finding {
     );
     finding.words = format!(
         "The pool serves in the order of arrival: {:.1}, {:.1} and {:.1} times the work of one connection in the middle, at 99 % and at 99.9 %. Nothing \
-         is lost when callers give up. What it does beside the others in real time, `stonework-peers queue` measures.",
+         is lost when callers give up. What it does beside the others in real time, `stonework-peers report queue` measures.",
         p50.mean, p99.mean, p999.mean
     );
     finding

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::measure::Subject;
+use crate::statistics::median;
 
 /// Makes what a thread calls, on that thread.
 pub(crate) type Make = Box<dyn Fn() -> Box<dyn Subject> + Send + Sync>;
@@ -21,14 +22,8 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// Calls in a second by two threads, over calls in a second by one: 2 where neither is in the other's way.
     pub(crate) fn speedup(&self) -> f64 {
-        2.0 * median(&self.alone) / median(&self.beside)
+        2.0 * median(self.alone.iter().copied()) / median(self.beside.iter().copied())
     }
-}
-
-fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 /// In each round all in turn: first one thread alone, while the other one sleeps; then both from one start, until the
