@@ -10,7 +10,7 @@ use stonework::client::{Client, ClientSettings, UpstreamSettings};
 use stonework::connect::{Connector, Proxy, Target, connect_fn};
 use stonework::retry::RetrySettings;
 use tokio::io::{AsyncWriteExt, DuplexStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::kit::{Net, SECOND, TURN, answer_each, head, plain, told};
 
@@ -286,4 +286,45 @@ async fn three_attempts_are_enough_against_a_server_that_closes_what_lies_idle_a
         let most = join_all(callers).await.into_iter().max();
         assert_eq!(most, Some(2), "some are cut off, and none twice");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_leave_while_a_new_one_is_made_for_them_take_no_place_with_them() {
+    let chance = Arc::new(Rng::seeded(11));
+    let dice = Arc::clone(&chance);
+    // As above, and a connection takes a while to be made, so that there is somebody to leave.
+    let net = Net::new(TURN * 5, move |_, mut peer| {
+        let chance = Arc::clone(&dice);
+        async move {
+            let mut first = true;
+            while head(&mut peer).await.is_some() {
+                if !std::mem::take(&mut first) && chance.duration_below(SECOND) < SECOND / 2 {
+                    return;
+                }
+                sleep(chance.duration_below(TURN * 10)).await;
+                if peer.write_all(OK).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let client = net.client(attempts(3).max_connections_per_host(3));
+    let left = AtomicUsize::new(0);
+    join_all((0..8).map(|_| async {
+        for _ in 0..100 {
+            let patience = chance.duration_below(TURN * 40);
+            if timeout(patience, get(&client, URI)).await.is_err() {
+                left.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }))
+    .await;
+    assert!(left.load(Ordering::SeqCst) > 100, "many left");
+    sleep(SECOND).await;
+    let stats = client.connections();
+    assert_eq!((stats.waiting, stats.dialing, stats.open, net.peak()), (0, 0, net.open(), 3));
+    // All three places are there: a call needs no more than its turn.
+    let start = Instant::now();
+    join_all((0..30).map(|_| get(&client, URI))).await;
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
 }
