@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::kit::{Ask, Backend, Ended, Guarded, call};
+use super::kit::{Ask, Backend, Ended, Guarded, call, polls};
 use crate::rows::Broken;
 
 /// When a caller gives up.
@@ -81,6 +81,23 @@ pub(crate) async fn stale(
     }
     assert!(!probe.is_finished(), "the probe waits");
     probe
+}
+
+/// Half-open, and its one probe takes 200 ms: how often a call is polled that waits until it is ready.
+pub(crate) async fn waits_for_a_probe(service: &impl Guarded, backend: &Backend, open_time: Duration) -> u32 {
+    open_quietly(service).await;
+    sleep(open_time + Duration::from_millis(5)).await;
+    let reached = backend.reached();
+    let probe = spawn(service, Ask::Take(Duration::from_millis(200)));
+    backend.has_reached(reached + 1).await;
+    let polls = polls(service, Ask::Succeed).await;
+    assert_eq!(probe.await.expect("no panic"), Ended::Good);
+    polls
+}
+
+/// Opens it by failures, where a call is not refused when it is open, but waits.
+async fn open_quietly(service: &impl Guarded) {
+    while timeout(GIVE_UP, call(service, Ask::Fail)).await.is_ok() {}
 }
 
 fn spawn(service: &impl Guarded, ask: Ask) -> JoinHandle<Ended> {

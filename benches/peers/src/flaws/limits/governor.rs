@@ -43,6 +43,15 @@ pub(super) fn forged() -> Found {
     })
 }
 
+pub(super) fn network() -> Found {
+    block_on(async {
+        let mut five = GovernorConfigBuilder::default();
+        let five = five.per_second(60).burst_size(5).key_extractor(PeerIpKeyExtractor).finish();
+        let let_in = served::neighbours(over(five).0).await;
+        Found::new(let_in == 200, let_in.to_string())
+    })
+}
+
 pub(super) fn per_second() -> Found {
     block_on(async {
         let config = GovernorConfigBuilder::default().per_second(4).burst_size(1).finish();

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::{Ready, ready};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(super) trait Served<B>: Service<Request<()>, Response = Response<B>, Error: 
 impl<S: Service<Request<()>, Response = Response<B>, Error: Debug>, B> Served<B> for S {}
 
 /// A request as it comes from this peer.
-pub(super) fn from(peer: Ipv4Addr) -> Request<()> {
-    let peer = SocketAddr::from((peer, 4711));
+pub(super) fn from(peer: impl Into<IpAddr>) -> Request<()> {
+    let peer = SocketAddr::new(peer.into(), 4711);
     let mut request = Request::new(());
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(Peer::from(peer));
@@ -82,6 +82,16 @@ pub(super) async fn forged<B>(mut service: impl Served<B>) -> u32 {
         let field = format!("198.51.100.{client}").parse().expect("ASCII");
         request.headers_mut().insert("x-forwarded-for", field);
         let_in += u32::from(is_let_in(&mut service, request).await);
+    }
+    let_in
+}
+
+/// 200 requests from as many addresses of one network: how many are let in.
+pub(super) async fn neighbours<B>(mut service: impl Served<B>) -> u32 {
+    let mut let_in = 0;
+    for host in 0..200 {
+        let peer = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, host);
+        let_in += u32::from(is_let_in(&mut service, from(peer)).await);
     }
     let_in
 }
