@@ -194,4 +194,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: governor::network,
         ours: ours::network,
     },
+    Case {
+        name: "place-governor",
+        peer: LAYER,
+        did: "above a limit of 1 at once (tower's) a client is refused by its rate, and stays connected; another client asks: whether it is answered",
+        theirs: governor::place,
+        ours: ours::place,
+    },
 ];

@@ -10,6 +10,7 @@ use stonework::limit::{
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceExt};
 
 use super::crowd::{self, ALONE, BEFORE, SLOW, Turns};
@@ -219,5 +220,14 @@ pub(super) fn network() -> Found {
         let limiter = KeyedRateLimiter::new(Quota::per_minute(1).burst(5)).expect("a valid quota");
         let let_in = served::neighbours(RateLimitLayer::keyed(limiter, ByClient).answer().layer(Well)).await;
         Found::new(let_in == 5, let_in.to_string())
+    })
+}
+
+pub(super) fn place() -> Found {
+    block_on(async {
+        let limiter = KeyedRateLimiter::new(Quota::per_minute(1)).expect("a valid quota");
+        let layer = RateLimitLayer::keyed(limiter, of_peer).answer();
+        let answered = served::beside_a_refused_one(layer.layer(ConcurrencyLimit::new(Well, 1))).await;
+        Found::new(answered, served::said(answered))
     })
 }

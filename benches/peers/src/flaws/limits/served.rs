@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use stonework::base::Peer;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceExt};
 
 /// Answers at once.
@@ -94,6 +94,22 @@ pub(super) async fn neighbours<B>(mut service: impl Served<B>) -> u32 {
         let_in += u32::from(is_let_in(&mut service, from(peer)).await);
     }
     let_in
+}
+
+/// A client is let in, and then refused, and its service is kept, as for a connection that stays. Whether another one is answered.
+pub(super) async fn beside_a_refused_one<B, S: Served<B> + Clone>(service: S) -> bool {
+    let (mut one, mut other) = (service.clone(), service);
+    assert!(is_let_in(&mut one, from(PEER)).await, "it is the first");
+    assert!(!is_let_in(&mut one, from(PEER)).await, "it is the second");
+    let another = Ipv4Addr::new(203, 0, 113, 8);
+    let answered = timeout(Duration::from_millis(300), is_let_in(&mut other, from(another))).await;
+    drop(one);
+    assert!(answered != Ok(false), "it is within its rate");
+    answered.is_ok()
+}
+
+pub(super) fn said(answered: bool) -> &'static str {
+    if answered { "yes" } else { "not within 300 ms" }
 }
 
 /// One peer, again and again for 1.1 s: how many are let in.

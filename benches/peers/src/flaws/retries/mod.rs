@@ -5,6 +5,7 @@ mod hedged;
 mod kit;
 mod ours;
 mod race;
+mod reqwest;
 mod resilience;
 mod tower;
 mod unready;
@@ -13,6 +14,7 @@ use super::Case;
 
 const BACKON: &str = "backon";
 const TOWER: &str = "tower";
+const REQWEST_RETRY: &str = "reqwest-retry";
 const RETRY: &str = "tower-resilience-retry";
 
 pub(super) const CASES: &[Case] = &[
@@ -120,5 +122,12 @@ pub(super) const CASES: &[Case] = &[
         did: "a budget that nobody has used for ten days: how long the next one who uses it holds its lock",
         theirs: tower::idle_budget,
         ours: ours::idle_budget,
+    },
+    Case {
+        name: "unlimited-reqwest-retry",
+        peer: REQWEST_RETRY,
+        did: "1000 calls to a service that is down, two retries, pauses of 1 ms: how many requests it gets",
+        theirs: reqwest::unlimited,
+        ours: ours::unlimited,
     },
 ];
