@@ -163,4 +163,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: outliers::growing,
         ours: outliers::ours_growing,
     },
+    Case {
+        name: "old-recloser",
+        peer: RECLOSER,
+        did: "length 10; 6 of 6 calls fail, nobody calls for 300 ms (ours: a window of 200 ms), then 4 of 5 are good: whether the next is let through",
+        theirs: recloser::old,
+        ours: ours::old,
+    },
 ];

@@ -207,3 +207,13 @@ pub(super) fn paused() -> Found {
         Found::new(ended == Ended::Good, format!("{ended:?}"))
     })
 }
+
+pub(super) fn old() -> Found {
+    block_on(async {
+        // It judges as soon as there are as many: of all eleven seven have failed.
+        let settings = BreakerSettings::new().window(Duration::from_millis(200)).min_calls(10);
+        let (service, _) = over(Backend::default(), settings);
+        let ended = scenes::long_ago(&service).await;
+        Found::new(ended == Ended::Good, format!("{ended:?}"))
+    })
+}

@@ -195,6 +195,19 @@ pub(crate) async fn nanos_at(service: &impl Guarded, held: &[u32]) -> Vec<f64> {
     nanos
 }
 
+/// Six failures, a time in which nobody calls, four good calls and one failure: what the next comes to.
+pub(crate) async fn long_ago(service: &impl Guarded) -> Ended {
+    for _ in 0..6 {
+        call(service, Ask::Fail).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    for _ in 0..4 {
+        call(service, Ask::Succeed).await;
+    }
+    call(service, Ask::Fail).await;
+    call(service, Ask::Succeed).await
+}
+
 /// `1 / 2 / never`.
 pub(crate) fn listed(figures: &[Option<u32>]) -> String {
     let mut list = String::new();

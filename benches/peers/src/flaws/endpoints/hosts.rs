@@ -1,5 +1,6 @@
 //! Hosts that speak HTTP/2 over sockets, calls to several of them, and stonework's client, to which this is done.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,11 +8,12 @@ use std::time::Duration;
 
 use axum::Router;
 use stonework::client::{Client, ClientSettings, UpstreamSettings};
-use tokio::net::TcpListener;
+use stonework::connect::{Connector, Target, connect_fn};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 
 /// Takes so long for an answer, and counts what it is asked.
 pub(super) struct Host {
@@ -76,6 +78,29 @@ where
     callers.join_all().await;
 }
 
+/// Counts how often it was tried to connect, which fails.
+#[derive(Clone, Default)]
+pub(super) struct Tried(Arc<AtomicUsize>);
+
+impl Tried {
+    pub(super) async fn connect<T>(&self) -> io::Result<T> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(io::Error::other("the cable is cut"))
+    }
+
+    pub(super) fn so_often(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// 100 calls, one after the other, with pauses of 10 ms, all of which fail.
+pub(super) async fn paced<F: Future<Output = bool>>(call: impl Fn() -> F) {
+    for _ in 0..100 {
+        assert!(!call().await, "it cannot be connected to");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 pub(super) const MANY: usize = 1_100;
 
 /// As many addresses that differ.
@@ -103,6 +128,23 @@ pub(super) fn dead() -> Found {
         let client = over([host.address, nobody().await].map(|host| host.to_string()));
         let failed = failed(|| get(&client)).await;
         Found::new(failed == 0, failed.to_string())
+    })
+}
+
+pub(super) fn dials() -> Found {
+    block_on_paused(async {
+        let tried = Tried::default();
+        let counts = tried.clone();
+        let transport = connect_fn(move |_: Target| {
+            let counts = counts.clone();
+            async move { counts.connect::<TcpStream>().await }
+        });
+        let connector = Connector::builder().transport(transport).build().expect("valid settings");
+        let settings = ClientSettings::new().without_retry().http2_only();
+        let client = Client::builder().settings(settings).connector(connector).build();
+        let client = client.expect("valid settings");
+        paced(|| get(&client)).await;
+        Found::new(tried.so_often() <= 30, tried.so_often().to_string())
     })
 }
 

@@ -72,4 +72,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: tonic::many,
         ours: hosts::many,
     },
+    Case {
+        name: "dials-tonic",
+        peer: TONIC,
+        did: "a host that cannot be connected to; 100 calls with pauses of 10 ms, none of which is sent again: how often it is tried",
+        theirs: tonic::dials,
+        ours: hosts::dials,
+    },
 ];

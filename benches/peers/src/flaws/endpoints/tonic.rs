@@ -2,13 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::Request;
+use http::{Request, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 
-use super::hosts::{self, Host, MANY, QUICK, SLOW, nobody};
-use crate::flaws::{Found, block_on};
+use super::hosts::{self, Host, MANY, QUICK, SLOW, Tried, nobody};
+use crate::flaws::{Found, block_on, block_on_paused};
 
 fn over(hosts: impl IntoIterator<Item = String>) -> Channel {
     let endpoint = |host: String| Endpoint::from_shared(format!("http://{host}")).expect("a valid address");
@@ -50,5 +52,19 @@ pub(super) fn many() -> Found {
         std::panic::set_hook(hook);
         let figures = if all { "yes" } else { "no, it panics" };
         Found::new(some && !all, format!("{figures} (1000: {})", if some { "yes" } else { "no" }))
+    })
+}
+
+pub(super) fn dials() -> Found {
+    block_on_paused(async {
+        let tried = Tried::default();
+        let counts = tried.clone();
+        let connect = service_fn(move |_: Uri| {
+            let counts = counts.clone();
+            async move { counts.connect::<TcpStream>().await.map(TokioIo::new) }
+        });
+        let channel = Endpoint::from_static("http://orders.test").connect_with_connector_lazy(connect);
+        hosts::paced(|| call(&channel)).await;
+        Found::new(tried.so_often() == 100, tried.so_often().to_string())
     })
 }

@@ -169,7 +169,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shifted-adaptive",
         peer: ADAPTIVE,
-        did: "a limit that finds out by Vegas; what took 2 ms takes 20 ms from then on, ten callers at once: the limit after a minute or more",
+        did: "a limit that finds out by Vegas; what took 2 ms takes 20 ms from then on, ten callers at once: the limit after two minutes or more",
         theirs: resilience::shifted,
         ours: ours::shifted,
     },

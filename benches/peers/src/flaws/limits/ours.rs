@@ -195,7 +195,7 @@ pub(super) fn shifted() -> Found {
     block_on_paused(async {
         let settings = AdaptiveSettings::new().algorithm(Algorithm::Vegas);
         let (turns, (layer, limiter)) = (Turns::new(BEFORE), finds_out(settings));
-        crowd::shifted(layer.layer(turns.clone()), &turns, Duration::from_secs(60)).await;
+        crowd::shifted(layer.layer(turns.clone()), &turns, Duration::from_secs(120)).await;
         let limit = limiter.limit();
         Found::new(limit >= 10, limit.to_string())
     })

@@ -43,28 +43,45 @@ const EACH: Duration = Duration::from_millis(10);
 /// For so long it is remembered how long calls took.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 pub(super) const CALLS: usize = 500;
+/// Those of a window and a half.
+const QUICK: usize = 1_500;
 
-/// A call each 10 ms for a window and a half, while they take as long, and then so many that take ten times as long: how many requests
-/// these are.
+/// Calls for a window and a half, while they take 10 ms, and then so many that take ten times as long: how many requests these are.
 pub(super) async fn slower<S>(mut hedge: S, below: &Slows) -> usize
 where
     S: Service<Request<Content>, Response: Send + 'static, Error: Send + 'static, Future: Send + 'static>,
 {
-    let quick = WINDOW.as_millis() * 3 / 2 / EACH.as_millis();
-    let mut calls = JoinSet::new();
-    for _ in 0..quick {
-        calls.spawn(begun(&mut hedge).await);
-        sleep(EACH).await;
-    }
-    assert!(calls.join_all().await.into_iter().all(|ended| ended.is_ok()), "it is well");
+    paced(&mut hedge, QUICK).await;
     below.is_slow.store(true, Ordering::Relaxed);
-    let (before, mut calls) = (below.requests.load(Ordering::Relaxed), JoinSet::new());
-    for _ in 0..CALLS {
-        calls.spawn(begun(&mut hedge).await);
+    let before = below.requests.load(Ordering::Relaxed);
+    paced(&mut hedge, CALLS).await;
+    below.requests.load(Ordering::Relaxed) - before
+}
+
+/// The same, but there is an hour without a call before one comes that is slow: how many requests that one is.
+pub(super) async fn after_a_quiet_hour<S>(mut hedge: S, below: &Slows) -> usize
+where
+    S: Service<Request<Content>, Response: Send + 'static, Error: Send + 'static, Future: Send + 'static>,
+{
+    paced(&mut hedge, QUICK).await;
+    below.is_slow.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(60 * 60)).await;
+    let before = below.requests.load(Ordering::Relaxed);
+    paced(&mut hedge, 1).await;
+    below.requests.load(Ordering::Relaxed) - before
+}
+
+/// So many calls, one each 10 ms, whether the one before has ended or not.
+async fn paced<S>(hedge: &mut S, calls: usize)
+where
+    S: Service<Request<Content>, Response: Send + 'static, Error: Send + 'static, Future: Send + 'static>,
+{
+    let mut under_way = JoinSet::new();
+    for _ in 0..calls {
+        under_way.spawn(begun(hedge).await);
         sleep(EACH).await;
     }
-    assert!(calls.join_all().await.into_iter().all(|ended| ended.is_ok()), "it is slow, and answers");
-    below.requests.load(Ordering::Relaxed) - before
+    assert!(under_way.join_all().await.into_iter().all(|ended| ended.is_ok()), "each is answered");
 }
 
 async fn begun<S: Service<Request<Content>>>(hedge: &mut S) -> S::Future {

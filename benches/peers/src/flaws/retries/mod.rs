@@ -75,6 +75,13 @@ pub(super) const CASES: &[Case] = &[
         ours: ours::slower,
     },
     Case {
+        name: "forgotten-hedge-tower",
+        peer: TOWER,
+        did: "a hedge that has learnt that calls take 10 ms; nobody calls for an hour, and the next call takes 100 ms: how many requests it is",
+        theirs: tower::forgotten,
+        ours: ours::forgotten,
+    },
+    Case {
         name: "uncapped-tower",
         peer: TOWER,
         did: "20 attempts, the pauses as they come: the longest of them",

@@ -94,6 +94,14 @@ pub(super) fn slower() -> Found {
     })
 }
 
+pub(super) fn forgotten() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        let requests = hedged::after_a_quiet_hour(HedgeLayer::new().layer(below.clone()), &below).await;
+        Found::new(requests == 2, requests.to_string())
+    })
+}
+
 pub(super) fn uncapped() -> Found {
     block_on_paused(async {
         let settings = RetrySettings::new().attempts(20).without_budget();

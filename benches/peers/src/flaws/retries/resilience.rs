@@ -38,11 +38,14 @@ pub(super) fn unlimited() -> Found {
 
 pub(super) fn ratio() -> Found {
     block_on(async {
-        let budget = RetryBudgetBuilder::new().token_bucket().build().expect("the defaults");
-        let layer = builder().fixed_backoff(Duration::from_millis(1)).budget(budget).build();
-        let down = Down::at_first();
-        let (requests, _) = kit::down(layer.layer(down.clone()), &down).await;
-        Found::new(requests == 2_000, requests.to_string())
+        let requests = async |budget| {
+            let layer = builder().fixed_backoff(Duration::from_millis(1)).budget(budget).build();
+            let down = Down::at_first();
+            kit::down(layer.layer(down.clone()), &down).await.0
+        };
+        let bucket = requests(RetryBudgetBuilder::new().token_bucket().build().expect("the defaults")).await;
+        let aimd = requests(RetryBudgetBuilder::new().aimd().build().expect("the defaults")).await;
+        Found::new((bucket, aimd) == (2_000, 2_000), format!("{bucket}, with its AIMD budget {aimd}"))
     })
 }
 

@@ -136,12 +136,23 @@ pub(super) fn hedge() -> Found {
     })
 }
 
+/// Of all calls in ten seconds it sends again what takes longer than nine of ten did.
+fn learning(below: &Slows) -> Hedge<Slows, Always> {
+    Hedge::new(below.clone(), Always, 100, 0.9, hedged::WINDOW)
+}
+
 pub(super) fn slower() -> Found {
     block_on_paused(async {
         let below = Slows::default();
-        // Of all calls in ten seconds it sends again what takes longer than nine of ten did.
-        let hedge = Hedge::new(below.clone(), Always, 100, 0.9, hedged::WINDOW);
-        let requests = hedged::slower(hedge, &below).await;
+        let requests = hedged::slower(learning(&below), &below).await;
         Found::new(requests == 2 * SLOW_CALLS, requests.to_string())
+    })
+}
+
+pub(super) fn forgotten() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        let requests = hedged::after_a_quiet_hour(learning(&below), &below).await;
+        Found::new(requests == 1, requests.to_string())
     })
 }

@@ -71,4 +71,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: dials::theirs,
         ours: dials::ours,
     },
+    Case {
+        name: "idle-buffer-tower",
+        peer: TOWER,
+        did: "a Buffer of 2 (ours: a limit of 2 at once); two clones have become ready and lie idle, and a third one calls: whether it is answered within a minute",
+        theirs: tower::idle_buffer,
+        ours: ours::idle_buffer,
+    },
 ];

@@ -52,4 +52,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: theirs::rotated,
         ours: ours::rotated,
     },
+    Case {
+        name: "leeway-jsonwebtoken",
+        peer: JSONWEBTOKEN,
+        did: "clocks that may differ by any time, so that no token expires: what comes of a good token",
+        theirs: theirs::leeway,
+        ours: ours::leeway,
+    },
 ];

@@ -1,6 +1,7 @@
 //! jsonwebtoken and jwt-authorizer.
 
 use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -86,6 +87,26 @@ pub(super) fn absent_jsonwebtoken() -> Found {
         (lenient, strict) == (4, 0),
         format!("{lenient} (if it is said that they must be there: {strict})"),
     )
+}
+
+pub(super) fn leeway() -> Found {
+    let (good, _) = kit::absent();
+    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    let mut rules = jsonwebtoken::Validation::default();
+    rules.set_audience(&[AUDIENCE]);
+    assert!(decode::<Value>(&good, &key, &rules).is_ok(), "the token is good");
+    rules.leeway = u64::MAX;
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let read = catch_unwind(AssertUnwindSafe(|| decode::<Value>(&good, &key, &rules)));
+    std::panic::set_hook(hook);
+    // With checks of overflow and without.
+    let figures = match &read {
+        Ok(Ok(_)) => "it is good".to_owned(),
+        Ok(Err(error)) => format!("\"{error}\""),
+        Err(_) => "a panic".to_owned(),
+    };
+    Found::new(!matches!(read, Ok(Ok(_))), figures)
 }
 
 fn each(interval: Duration) -> Refresh {
