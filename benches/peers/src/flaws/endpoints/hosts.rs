@@ -113,7 +113,7 @@ const ORIGIN: &str = "http://orders.test";
 /// What is seen is to be what one attempt does.
 fn over(hosts: impl IntoIterator<Item = String>) -> Client {
     let settings = ClientSettings::new().without_retry().http2_only();
-    let settings = settings.upstream(ORIGIN, UpstreamSettings::new().members(hosts.into_iter()));
+    let settings = settings.upstream(ORIGIN, UpstreamSettings::new().members(hosts));
     Client::builder().settings(settings).build().expect("valid settings")
 }
 

@@ -108,7 +108,7 @@ pub(super) fn idle_budget() -> Found {
         let budget = || TpsBudget::new(Duration::from_secs(1), 10, 0.2);
         let took =
             unready::after_idle_days(budget, |budget| assert!(budget.withdraw(), "it has a reserve")).await;
-        Found::new(took > Duration::from_millis(10), format!("{took:.1?}"))
+        Found::new(took > Duration::from_millis(5), format!("{took:.1?}"))
     })
 }
 

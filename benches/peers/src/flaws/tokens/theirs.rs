@@ -90,24 +90,30 @@ pub(super) fn absent_jsonwebtoken() -> Found {
 }
 
 pub(super) fn leeway() -> Found {
-    let (good, _) = kit::absent();
-    let key = DecodingKey::from_secret(SECRET.as_bytes());
-    let mut rules = jsonwebtoken::Validation::default();
-    rules.set_audience(&[AUDIENCE]);
-    assert!(decode::<Value>(&good, &key, &rules).is_ok(), "the token is good");
-    rules.leeway = u64::MAX;
+    let (token, key) = (kit::of_2001(), DecodingKey::from_secret(SECRET.as_bytes()));
+    let read = |leeway: u64| {
+        let mut rules = jsonwebtoken::Validation::default();
+        rules.set_audience(&[AUDIENCE]);
+        rules.leeway = leeway;
+        catch_unwind(AssertUnwindSafe(|| decode::<Value>(&token, &key, &rules)))
+    };
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let read = catch_unwind(AssertUnwindSafe(|| decode::<Value>(&good, &key, &rules)));
+    let [less, more] = [LESS, MORE].map(read);
     std::panic::set_hook(hook);
-    // With checks of overflow and without.
-    let figures = match &read {
+    let told = |read| match read {
         Ok(Ok(_)) => "it is good".to_owned(),
+        // In a build without checks of overflow.
         Ok(Err(error)) => format!("\"{error}\""),
         Err(_) => "a panic".to_owned(),
     };
-    Found::new(!matches!(read, Ok(Ok(_))), figures)
+    let shown = matches!(less, Ok(Ok(_))) && !matches!(more, Ok(Ok(_)));
+    Found::new(shown, format!("{} (with 31 years: {})", told(more), told(less)))
 }
+
+/// 31 years, and 126: less and more than have gone by since 1970.
+const LESS: u64 = 1_000_000_000;
+const MORE: u64 = 4_000_000_000;
 
 fn each(interval: Duration) -> Refresh {
     // What failed is tried again as soon as may be, as by ours.
