@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request;
 use tower::Layer;
 use tower_resilience_adaptive::{AdaptiveLimiterLayer, Aimd};
+use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 use tower_resilience_coalesce::CoalesceLayer;
 use tower_resilience_hedge::HedgeLayer;
@@ -32,6 +33,8 @@ pub(super) fn chain() -> Found {
             kit::is_found(hedge.layer(Down)).await,
         ];
         let (count, figures) = kit::counted(found);
-        Found::new(count == 0, figures)
+        let bulkhead = BulkheadLayer::builder().max_concurrent_calls(10).build().expect("valid settings");
+        let other = if kit::is_found(bulkhead.layer(Down)).await { "yes" } else { "no" };
+        Found::new(count == 0, format!("{figures} (above its bulkhead: {other})"))
     })
 }

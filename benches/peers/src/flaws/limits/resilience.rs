@@ -6,7 +6,9 @@ use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
-use tower_resilience_adaptive::{AdaptiveLimiterLayer, AdaptiveService, Aimd, ConcurrencyAlgorithm, Vegas};
+use tower_resilience_adaptive::{
+    AdaptiveLimiterLayer, AdaptiveService, Aimd, ConcurrencyAlgorithm, Gradient2, Vegas,
+};
 use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer, WindowType};
 
@@ -116,7 +118,12 @@ pub(super) fn inflated() -> Found {
         let service = aimd(&Turns::new(BEFORE));
         crowd::one_by_one(&service, ALONE).await;
         let limit = service.limit();
-        Found::new(limit == 100, format!("{limit}, the most that it may be"))
+        // Which knows how many are in flight.
+        let gradient = AdaptiveLimiterLayer::new(Gradient2::builder().build().expect("the defaults"));
+        let service = gradient.layer(Turns::new(BEFORE));
+        crowd::one_by_one(&service, ALONE).await;
+        let other = service.limit();
+        Found::new(limit == 100, format!("{limit}, the most that it may be (its Gradient2: {other})"))
     })
 }
 
