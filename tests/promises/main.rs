@@ -8,6 +8,7 @@ mod body_limit;
 mod body_timeout;
 mod breaker;
 mod breaker_table;
+mod brought;
 mod chaos;
 mod circuits;
 mod client;
