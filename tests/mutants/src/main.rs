@@ -4,9 +4,9 @@
 //! there are, and would build the crate anew for each. Here it is built once.
 //!
 //! ```sh
-//! cargo run --release -p stonework-mutants                       # what decides (deciders.txt)
-//! cargo run --release -p stonework-mutants all                   # everything: a matter of hours
-//! cargo run --release -p stonework-mutants src/retry test:retry  # files with this in their path, and tests with that in their name
+//! cargo run -p stonework-mutants                       # what decides (deciders.txt)
+//! cargo run -p stonework-mutants all                   # everything: a matter of hours
+//! cargo run -p stonework-mutants src/retry test:retry  # files with this in their path, and tests with that in their name
 //! ```
 //!
 //! `report.md` and `verdicts.tsv` are written to `mutants` in cargo's target folder. It fails where a mutant survives of which
@@ -24,8 +24,11 @@ mod mutant;
 mod parallel;
 mod paste;
 mod reach;
+mod refused;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod trial;
 mod wraps;
@@ -34,18 +37,31 @@ use mutant::Mutant;
 use trial::{Trial, Verdict};
 
 fn main() -> io::Result<()> {
-    let (tests, wanted): (Vec<String>, Vec<String>) = env::args().skip(1).partition(|word| word.starts_with("test:"));
+    let (tests, wanted): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|word| word.starts_with("test:"));
     let tests: Vec<&str> = tests.iter().filter_map(|word| word.strip_prefix("test:")).collect();
     let original = env::current_dir()?;
-    let work = env::var_os("CARGO_TARGET_DIR").map_or_else(|| original.join("target"), PathBuf::from).join("mutants");
+    let work = env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| original.join("target"), PathBuf::from)
+        .join("mutants");
     fs::create_dir_all(&work)?;
     let begin = Instant::now();
     let mutants = mutant::list(&original)?;
     let tree = tree::Tree::copy(&original, &work, &mutants)?;
     let built = tree.build(&mutants)?;
-    println!("{} of {} mutants compile, after {} s", built.inside.len(), mutants.len(), begin.elapsed().as_secs());
+    println!(
+        "{} of {} mutants compile, after {} s",
+        built.inside.len(),
+        mutants.len(),
+        begin.elapsed().as_secs()
+    );
     let reach = reach::reach(&tree.root, &built.programs, &tests, &work)?;
-    println!("{} tests, after {} s; red without a change: {:?}", reach.tests.len(), begin.elapsed().as_secs(), reach.red);
+    println!(
+        "{} tests, after {} s; red without a change: {:?}",
+        reach.tests.len(),
+        begin.elapsed().as_secs(),
+        reach.red
+    );
 
     let chosen = choose(&mutants, wanted);
     let inside: Vec<usize> = chosen.iter().copied().filter(|number| built.inside.contains(number)).collect();
@@ -74,8 +90,11 @@ fn main() -> io::Result<()> {
 fn choose(mutants: &[Mutant], wanted: Vec<String>) -> Vec<usize> {
     let all = wanted == ["all"];
     let wanted = if wanted.is_empty() || all { deciders::deciders() } else { wanted };
-    let rank = |number: &usize| wanted.iter().position(|part| mutants[*number].file.contains(part)).unwrap_or(usize::MAX);
-    let mut chosen: Vec<usize> = (0..mutants.len()).filter(|number| all || rank(number) < usize::MAX).collect();
+    let rank = |number: &usize| {
+        wanted.iter().position(|part| mutants[*number].file.contains(part)).unwrap_or(usize::MAX)
+    };
+    let mut chosen: Vec<usize> =
+        (0..mutants.len()).filter(|number| all || rank(number) < usize::MAX).collect();
     chosen.sort_by_key(rank);
     chosen
 }

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::paste::Pasted;
-use crate::tree::Program;
 
 pub(crate) struct Said {
     pub(crate) succeeded: bool,
-    pub(crate) programs: Vec<Program>,
+    pub(crate) programs: Vec<PathBuf>,
     pub(crate) errors: Vec<Diagnostic>,
 }
 
@@ -19,12 +18,6 @@ struct Line {
     reason: String,
     message: Option<Diagnostic>,
     executable: Option<PathBuf>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,9 +45,11 @@ struct Expansion {
 pub(crate) fn read(output: &str, succeeded: bool) -> Said {
     let mut said = Said { succeeded, programs: Vec::new(), errors: Vec::new() };
     for line in output.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
-        match (line.reason.as_str(), line.message, line.executable, line.target) {
-            ("compiler-message", Some(error), ..) if error.level == "error" && !error.spans.is_empty() => said.errors.push(error),
-            ("compiler-artifact", _, Some(path), Some(target)) => said.programs.push(Program { name: target.name, path }),
+        match (line.reason.as_str(), line.message, line.executable) {
+            ("compiler-message", Some(error), _) if error.level == "error" && !error.spans.is_empty() => {
+                said.errors.push(error)
+            }
+            ("compiler-artifact", _, Some(path)) => said.programs.push(path),
             _ => {}
         }
     }
@@ -72,8 +67,11 @@ impl Said {
 pub(crate) fn refused(errors: &[Diagnostic], files: &BTreeMap<String, Pasted>) -> BTreeSet<usize> {
     let mut refused = BTreeSet::new();
     for error in errors {
-        let (primary, other): (Vec<&Span>, Vec<&Span>) = error.all_spans().into_iter().partition(|span| span.is_primary);
-        let own = |spans: &[&Span]| -> BTreeSet<usize> { spans.iter().flat_map(|span| within(span, files, |file| &file.own)).collect() };
+        let (primary, other): (Vec<&Span>, Vec<&Span>) =
+            error.all_spans().into_iter().partition(|span| span.is_primary);
+        let own = |spans: &[&Span]| -> BTreeSet<usize> {
+            spans.iter().flat_map(|span| within(span, files, |file| &file.own)).collect()
+        };
         let mut here = own(&primary);
         if here.is_empty() {
             here = own(&other);
@@ -105,19 +103,23 @@ type Places = Vec<(std::ops::Range<usize>, usize)>;
 
 fn within(span: &Span, files: &BTreeMap<String, Pasted>, places: impl Fn(&Pasted) -> &Places) -> Vec<usize> {
     let Some(file) = files.get(&span.file_name) else { return Vec::new() };
-    let inside = places(file).iter().filter(|(place, _)| place.start <= span.byte_start && span.byte_end <= place.end);
+    let inside =
+        places(file).iter().filter(|(place, _)| place.start <= span.byte_start && span.byte_end <= place.end);
     inside.map(|(_, number)| *number).collect()
 }
 
 /// Those that are put around it, of which the shortest; or, where there are none, all that are inside of it.
 fn closest(span: &Span, files: &BTreeMap<String, Pasted>) -> Vec<usize> {
     let Some(file) = files.get(&span.file_name) else { return Vec::new() };
-    let around = file.around.iter().filter(|(place, _)| place.start <= span.byte_start && span.byte_end <= place.end);
+    let around =
+        file.around.iter().filter(|(place, _)| place.start <= span.byte_start && span.byte_end <= place.end);
     let shortest = around.clone().map(|(place, _)| place.len()).min();
-    let closest: Vec<usize> = around.filter(|(place, _)| Some(place.len()) == shortest).map(|(_, number)| *number).collect();
+    let closest: Vec<usize> =
+        around.filter(|(place, _)| Some(place.len()) == shortest).map(|(_, number)| *number).collect();
     if !closest.is_empty() {
         return closest;
     }
-    let inside = file.own.iter().filter(|(place, _)| span.byte_start <= place.start && place.end <= span.byte_end);
+    let inside =
+        file.own.iter().filter(|(place, _)| span.byte_start <= place.start && place.end <= span.byte_end);
     inside.map(|(_, number)| *number).collect()
 }

@@ -44,7 +44,10 @@ pub(crate) struct Place {
 pub(crate) fn list(root: &Path) -> io::Result<Vec<Mutant>> {
     let said = Command::new("cargo").args(["mutants", "--list", "--json"]).current_dir(root).output()?;
     if !said.status.success() {
-        return Err(io::Error::other(format!("cargo mutants --list: {}", String::from_utf8_lossy(&said.stderr))));
+        return Err(io::Error::other(format!(
+            "cargo mutants --list: {}",
+            String::from_utf8_lossy(&said.stderr)
+        )));
     }
     let mut mutants: Vec<Mutant> = serde_json::from_slice(&said.stdout)?;
     mutants.sort_by(|a, b| (&a.file, a.span.start, a.span.end).cmp(&(&b.file, b.span.start, b.span.end)));

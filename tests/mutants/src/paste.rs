@@ -19,7 +19,8 @@ pub(crate) fn paste(text: &str, wraps: &[Wrap]) -> Pasted {
         let wrap = &wraps[*wrap];
         (wrap.around.start, std::cmp::Reverse(wrap.around.end), !wrap.behind.is_empty())
     });
-    let mut pasted = Pasted { text: String::with_capacity(text.len() * 2), own: Vec::new(), around: Vec::new() };
+    let mut pasted =
+        Pasted { text: String::with_capacity(text.len() * 2), own: Vec::new(), around: Vec::new() };
     let mut open: Vec<(&Wrap, usize)> = Vec::new();
     let mut copied = 0;
     for wrap in order.iter().map(|wrap| &wraps[*wrap]) {

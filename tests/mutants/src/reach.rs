@@ -1,13 +1,12 @@
 //! Which tests can see a mutant: those that come by its place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use crate::parallel;
 use crate::run::{Ended, run};
-use crate::tree::Program;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
@@ -24,12 +23,18 @@ pub(crate) struct Reach {
     pub(crate) red: Vec<String>,
 }
 
-pub(crate) fn reach(root: &Path, programs: &[Program], words: &[&str], work: &Path) -> io::Result<Reach> {
+pub(crate) fn reach(root: &Path, programs: &[PathBuf], words: &[&str], work: &Path) -> io::Result<Reach> {
     let mut asked = Vec::new();
-    for (program, Program { path, .. }) in programs.iter().enumerate() {
-        let listed = std::process::Command::new(path).args(["--list", "--format=terse"]).current_dir(root).output()?;
+    for (program, path) in programs.iter().enumerate() {
+        let listed =
+            std::process::Command::new(path).args(["--list", "--format=terse"]).current_dir(root).output()?;
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        asked.extend(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(|name| (program, name.to_owned())));
+        asked.extend(
+            listed
+                .lines()
+                .filter_map(|line| line.strip_suffix(": test"))
+                .map(|name| (program, name.to_owned())),
+        );
     }
     asked.retain(|(_, name)| words.is_empty() || words.iter().any(|word| name.contains(word)));
     let marks = work.join("reached");
@@ -39,9 +44,10 @@ pub(crate) fn reach(root: &Path, programs: &[Program], words: &[&str], work: &Pa
         let mark = marks.join(number.to_string());
         let begin = Instant::now();
         let alone = [("STONEWORK_REACHED", mark.as_os_str())];
-        let ended = run(root, &programs[*program].path, &[name], &alone, Duration::from_secs(240));
+        let ended = run(root, &programs[*program], &[name], &alone, Duration::from_secs(240));
         let took = begin.elapsed();
-        let numbers: BTreeSet<usize> = fs::read(&mark).unwrap_or_default().chunks_exact(4).map(number_of).collect();
+        let numbers: BTreeSet<usize> =
+            fs::read(&mark).unwrap_or_default().chunks_exact(4).map(number_of).collect();
         (ended, took, numbers)
     });
     let mut reach = Reach { tests: Vec::new(), by_mutant: BTreeMap::new(), red: Vec::new() };

@@ -53,7 +53,10 @@ pub(crate) fn report(mutants: &[Mutant], chosen: &[usize], verdicts: &[(usize, V
     );
     for (module, Row { all, killed, endless, explained, survived, unreached }) in rows {
         let refused = all - killed - endless - explained - survived - unreached;
-        let _ = writeln!(text, "| `{module}` | {all} | {refused} | {killed} | {endless} | {explained} | {survived} | {unreached} |");
+        let _ = writeln!(
+            text,
+            "| `{module}` | {all} | {refused} | {killed} | {endless} | {explained} | {survived} | {unreached} |"
+        );
     }
     text.push('\n');
     for line in &left {

@@ -20,13 +20,20 @@ pub(crate) enum Ended {
     TooLate,
 }
 
-pub(crate) fn run(root: &Path, program: &Path, tests: &[&String], with: &[(&str, &OsStr)], limit: Duration) -> io::Result<Ended> {
+pub(crate) fn run(
+    root: &Path,
+    program: &Path,
+    tests: &[&String],
+    with: &[(&str, &OsStr)],
+    limit: Duration,
+) -> io::Result<Ended> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\"")).arg(program);
     command.args(["--exact", "--test-threads=1"]).args(tests).envs(with.iter().copied());
     command.current_dir(root).env("CARGO_MANIFEST_DIR", root).env("RUST_BACKTRACE", "0");
     // A group of its own, so that what it started ends with it.
-    let mut child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child =
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let group = child.id();
     let mut output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
     let (tell, told) = mpsc::channel();

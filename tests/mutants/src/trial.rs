@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::mutant::Mutant;
 use crate::reach::Test;
 use crate::run::{Ended, run};
-use crate::tree::Program;
 
 /// Of those that take long, as many are asked as fit: more would rather be a matter of hours.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +29,7 @@ pub(crate) enum Verdict {
 
 pub(crate) struct Trial<'a> {
     pub(crate) root: &'a Path,
-    pub(crate) programs: &'a [Program],
+    pub(crate) programs: &'a [PathBuf],
     pub(crate) tests: &'a [Test],
 }
 
@@ -80,7 +79,7 @@ impl Trial<'_> {
         let chosen = OsString::from(number.to_string());
         let took: Duration = batch.iter().map(|test| test.took).sum();
         let limit = Duration::from_secs(5) + took * 6;
-        run(self.root, &self.programs[batch[0].program].path, &names, &[("STONEWORK_MUTANT", &chosen)], limit)
+        run(self.root, &self.programs[batch[0].program], &names, &[("STONEWORK_MUTANT", &chosen)], limit)
     }
 }
 

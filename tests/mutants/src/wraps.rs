@@ -51,7 +51,10 @@ impl<'a> Finder<'a> {
         for (number, mutant) in self.by_place.values().flatten() {
             if mutant.genre == Genre::FnValue {
                 let around = self.lines.byte(mutant.span.start)..self.lines.byte(mutant.span.end);
-                let before = vec![Part::Of(*number, format!("if {} {{ return {}; }} ", on(*number), mutant.replacement))];
+                let before = vec![Part::Of(
+                    *number,
+                    format!("if {} {{ return {}; }} ", on(*number), mutant.replacement),
+                )];
                 self.found.push(Wrap { around, before, behind: "" });
             }
         }
@@ -83,7 +86,9 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         let here = self.at(&node.op, Genre::BinaryOperator);
         if !here.is_empty() && !has_let(&node.left) && !has_let(&node.right) {
             let (left, right) = (&self.text[self.range(&node.left)], &self.text[self.range(&node.right)]);
-            let instead = here.iter().map(|(number, mutant)| (*number, format!("{left} {} {right}", mutant.replacement)));
+            let instead = here
+                .iter()
+                .map(|(number, mutant)| (*number, format!("{left} {} {right}", mutant.replacement)));
             self.choice(self.range(node), instead.collect());
         }
         visit::visit_expr_binary(self, node);
@@ -93,15 +98,24 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         let here = self.at(&node.op, Genre::UnaryOperator);
         if !here.is_empty() {
             let without = self.text[self.range(&node.expr)].to_owned();
-            self.choice(self.range(node), here.iter().map(|(number, _)| (*number, without.clone())).collect());
+            self.choice(
+                self.range(node),
+                here.iter().map(|(number, _)| (*number, without.clone())).collect(),
+            );
         }
         visit::visit_expr_unary(self, node);
     }
 
     fn visit_arm(&mut self, node: &'ast syn::Arm) {
-        let gone: String = self.at(node, Genre::MatchArm).iter().map(|(number, _)| format!("!{} && ", on(*number))).collect();
+        let gone: String = self
+            .at(node, Genre::MatchArm)
+            .iter()
+            .map(|(number, _)| format!("!{} && ", on(*number)))
+            .collect();
         let numbers: Vec<usize> = self.at(node, Genre::MatchArm).iter().map(|(number, _)| *number).collect();
-        let part = |text: String| numbers.first().map_or(Part::Plain(text.clone()), |number| Part::Of(*number, text));
+        let part = |text: String| {
+            numbers.first().map_or(Part::Plain(text.clone()), |number| Part::Of(*number, text))
+        };
         if let Some((_, guard)) = &node.guard {
             let around = self.range(guard);
             let mut before = vec![part(format!("{gone}("))];
@@ -109,7 +123,11 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             // What is always true goes first: `&&` binds closer.
             others.sort_by_key(|(_, mutant)| mutant.replacement != "true");
             for (number, mutant) in others {
-                let other = if mutant.replacement == "true" { format!("{} || ", on(number)) } else { format!("!{} && ", on(number)) };
+                let other = if mutant.replacement == "true" {
+                    format!("{} || ", on(number))
+                } else {
+                    format!("!{} && ", on(number))
+                };
                 before.push(Part::Of(number, other));
             }
             before.push(Part::Plain("(".to_owned()));
@@ -118,7 +136,11 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             }
         } else if !numbers.is_empty() {
             let end = self.range(&node.pat).end;
-            self.found.push(Wrap { around: end..end, before: vec![part(format!(" if {gone}true"))], behind: "" });
+            self.found.push(Wrap {
+                around: end..end,
+                before: vec![part(format!(" if {gone}true"))],
+                behind: "",
+            });
         }
         visit::visit_arm(self, node);
     }
@@ -138,13 +160,15 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             let here = self.at(field, Genre::StructField);
             let (Some(rest), false) = (&node.rest, here.is_empty()) else { continue };
             let (rest, member) = (&self.text[self.range(&**rest)], &self.text[self.range(&field.member)]);
-            let instead: Vec<_> = here.iter().map(|(number, _)| (*number, format!("({rest}).{member}"))).collect();
+            let instead: Vec<_> =
+                here.iter().map(|(number, _)| (*number, format!("({rest}).{member}"))).collect();
             let around = self.range(&field.expr);
             if field.colon_token.is_some() {
                 self.choice(around, instead);
             } else {
                 let (number, text) = instead[0].clone();
-                let before = vec![Part::Of(number, format!("{member}: if {} {{ {text} }} else {{ ", on(number)))];
+                let before =
+                    vec![Part::Of(number, format!("{member}: if {} {{ {text} }} else {{ ", on(number)))];
                 self.found.push(Wrap { around, before, behind: " }" });
             }
         }
