@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
 
 use crate::parallel;
 use crate::run::{Ended, run};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Test {
     pub(crate) program: usize,
     pub(crate) name: String,
@@ -16,14 +18,37 @@ pub(crate) struct Test {
 }
 
 /// What each test took, alone and with nothing changed, and for each mutant the tests that come by.
+#[derive(Default, Deserialize, Serialize)]
 pub(crate) struct Reach {
+    /// Which programs were asked, and when they were built: what is known of others is no use.
+    of: Vec<(PathBuf, SystemTime)>,
+    words: Vec<String>,
     pub(crate) tests: Vec<Test>,
     pub(crate) by_mutant: BTreeMap<usize, Vec<usize>>,
     /// Red although nothing was changed: they prove nothing.
     pub(crate) red: Vec<String>,
 }
 
+/// As it was found out before, if nothing was built since.
 pub(crate) fn reach(root: &Path, programs: &[PathBuf], words: &[&str], work: &Path) -> io::Result<Reach> {
+    let built = |program: &PathBuf| Ok((program.clone(), fs::metadata(program)?.modified()?));
+    let of = programs.iter().map(built).collect::<io::Result<Vec<_>>>()?;
+    let memory = work.join("reach.json");
+    if let Ok(known) = serde_json::from_slice::<Reach>(&fs::read(&memory).unwrap_or_default()) {
+        if known.of == of && known.words == words {
+            return Ok(known);
+        }
+    }
+    let found = Reach {
+        of,
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..ask(root, programs, words, work)?
+    };
+    fs::write(memory, serde_json::to_vec(&found)?)?;
+    Ok(found)
+}
+
+fn ask(root: &Path, programs: &[PathBuf], words: &[&str], work: &Path) -> io::Result<Reach> {
     let mut asked = Vec::new();
     for (program, path) in programs.iter().enumerate() {
         let listed =
@@ -50,7 +75,7 @@ pub(crate) fn reach(root: &Path, programs: &[PathBuf], words: &[&str], work: &Pa
             fs::read(&mark).unwrap_or_default().chunks_exact(4).map(number_of).collect();
         (ended, took, numbers)
     });
-    let mut reach = Reach { tests: Vec::new(), by_mutant: BTreeMap::new(), red: Vec::new() };
+    let mut reach = Reach::default();
     for ((program, name), (ended, took, numbers)) in asked.into_iter().zip(answers) {
         match ended? {
             Ended::Green => {

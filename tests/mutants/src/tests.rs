@@ -46,8 +46,12 @@ fn a_negation_is_gone() {
 fn an_arm_is_passed_by() {
     let text = grafted("fn f(a: u8) -> u8 { match a { 1 => 2, _ => 3 } }", Genre::MatchArm, "1 => 2,", "");
     assert_eq!(text, "fn f(a: u8) -> u8 { match a { 1 if !ON && true => 2, _ => 3 } }");
-    let text =
-        grafted("fn f(a: u8) -> u8 { match a { n if n > 4 => 2, _ => 3 } }", Genre::MatchArm, "n if n > 4 => 2,", "");
+    let text = grafted(
+        "fn f(a: u8) -> u8 { match a { n if n > 4 => 2, _ => 3 } }",
+        Genre::MatchArm,
+        "n if n > 4 => 2,",
+        "",
+    );
     assert_eq!(text, "fn f(a: u8) -> u8 { match a { n if !ON && ((n > 4)) => 2, _ => 3 } }");
 }
 

@@ -53,9 +53,9 @@ impl Tree {
         }
         // `const fn` with a switch in it is for unstable compilers only, and what is changed is full of warnings.
         let wrapper = work.join("rustc");
-        fs::write(
+        replace(
             &wrapper,
-            "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec \"$@\" --cap-lints allow -Copt-level=0 -Cdebuginfo=0\n",
+            b"#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec \"$@\" --cap-lints allow -Copt-level=0 -Cdebuginfo=0\n",
         )?;
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
         Ok(Self { root, original: original.to_owned(), wrapper, memory: work.join("refused") })

@@ -43,7 +43,7 @@ impl Trial<'_> {
         let mut asked = 0;
         let mut spent = Duration::ZERO;
         let mut portion = FIRST;
-        while asked < order.len() && spent < PATIENCE {
+        while asked < order.len() && spent + order[asked].took < PATIENCE {
             let batch = batch(&order[asked..], portion);
             if let Some(verdict) = self.ask(number, batch)? {
                 return Ok(verdict);
