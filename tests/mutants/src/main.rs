@@ -12,6 +12,7 @@
 //! `report.md` and `verdicts.tsv` are written to `mutants` in cargo's target folder. It fails where a mutant survives of which
 //! `known.txt` does not say why.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -34,7 +35,7 @@ mod trial;
 mod wraps;
 
 use mutant::Mutant;
-use trial::{Trial, Verdict};
+use trial::{Round, Trial, Verdict};
 
 fn main() -> io::Result<()> {
     let (tests, wanted): (Vec<String>, Vec<String>) =
@@ -66,17 +67,27 @@ fn main() -> io::Result<()> {
     let chosen = choose(&mutants, wanted);
     let inside: Vec<usize> = chosen.iter().copied().filter(|number| built.inside.contains(number)).collect();
     let trial = Trial { root: &tree.root, programs: &built.programs, tests: &reach.tests };
-    let log = Log::new(&work)?;
-    let verdicts = parallel::map(&inside, |done, number| {
-        let mutant = &mutants[*number];
-        let verdict = trial.of(*number, mutant, reach.by_mutant.get(number).map_or(&[], Vec::as_slice))?;
-        if done % 200 == 0 {
-            println!("{done} of {} mutants, after {} s", inside.len(), begin.elapsed().as_secs());
-        }
-        log.add(mutant, &verdict)?;
-        io::Result::Ok((*number, verdict))
-    });
-    let verdicts: Vec<(usize, Verdict)> = verdicts.into_iter().collect::<io::Result<_>>()?;
+    // A run that was cut off goes on where it was.
+    let (log, killed) = Log::open(&work, reach.is_old)?;
+    let known =
+        |number: &usize| Some((*number, Verdict::Killed(killed.get(&mutants[*number].name)?.clone())));
+    let mut verdicts: BTreeMap<usize, Verdict> = inside.iter().filter_map(known).collect();
+    let mut left: Vec<usize> = inside.into_iter().filter(|number| !verdicts.contains_key(number)).collect();
+    for round in [Round::Quick, Round::All] {
+        println!("{round:?}: {} mutants, after {} s", left.len(), begin.elapsed().as_secs());
+        let answers = parallel::map(&left, |done, number| {
+            let reach = reach.by_mutant.get(number).map_or(&[][..], Vec::as_slice);
+            let verdict = trial.of(*number, &mutants[*number], reach, round)?;
+            if done % 200 == 0 {
+                println!("{done} of {} mutants, after {} s", left.len(), begin.elapsed().as_secs());
+            }
+            log.add(&mutants[*number], &verdict)?;
+            io::Result::Ok((*number, verdict))
+        });
+        verdicts.extend(answers.into_iter().collect::<io::Result<Vec<_>>>()?);
+        left.retain(|number| matches!(verdicts[number], Verdict::Survived { .. }));
+    }
+    let verdicts: Vec<(usize, Verdict)> = verdicts.into_iter().collect();
     let report = report::report(&mutants, &chosen, &verdicts);
     fs::write(work.join("report.md"), &report.text)?;
     println!("{}\nafter {} s", report.text, begin.elapsed().as_secs());
@@ -103,8 +114,19 @@ fn choose(mutants: &[Mutant], wanted: Vec<String>) -> Vec<usize> {
 struct Log(Mutex<fs::File>);
 
 impl Log {
-    fn new(work: &Path) -> io::Result<Self> {
-        fs::File::create(work.join("verdicts.tsv")).map(|file| Self(Mutex::new(file)))
+    /// Empty, or with those that it knows to be killed, by whom.
+    fn open(work: &Path, goes_on: bool) -> io::Result<(Self, BTreeMap<String, String>)> {
+        let path = work.join("verdicts.tsv");
+        let old = if goes_on { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+        let line = |line: &str| {
+            let (verdict, name) = line.split_once('\t')?;
+            let test = verdict.strip_prefix("Killed(\"")?.strip_suffix("\")")?;
+            Some((name.to_owned(), test.to_owned()))
+        };
+        let killed = old.lines().filter_map(line).collect();
+        let mut file = fs::File::create(path)?;
+        io::Write::write_all(&mut file, old.as_bytes())?;
+        Ok((Self(Mutex::new(file)), killed))
     }
 
     fn add(&self, mutant: &Mutant, verdict: &Verdict) -> io::Result<()> {

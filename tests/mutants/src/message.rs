@@ -53,6 +53,8 @@ pub(crate) fn read(output: &str, succeeded: bool) -> Said {
             _ => {}
         }
     }
+    // The order is that in which they were ready.
+    said.programs.sort();
     said
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Reach {
     /// Which programs were asked, and when they were built: what is known of others is no use.
     of: Vec<(PathBuf, SystemTime)>,
     words: Vec<String>,
+    /// It was known before this run.
+    #[serde(skip)]
+    pub(crate) is_old: bool,
     pub(crate) tests: Vec<Test>,
     pub(crate) by_mutant: BTreeMap<usize, Vec<usize>>,
     /// Red although nothing was changed: they prove nothing.
@@ -36,7 +39,7 @@ pub(crate) fn reach(root: &Path, programs: &[PathBuf], words: &[&str], work: &Pa
     let memory = work.join("reach.json");
     if let Ok(known) = serde_json::from_slice::<Reach>(&fs::read(&memory).unwrap_or_default()) {
         if known.of == of && known.words == words {
-            return Ok(known);
+            return Ok(Reach { is_old: true, ..known });
         }
     }
     let found = Reach {

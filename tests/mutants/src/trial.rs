@@ -11,8 +11,10 @@ use crate::run::{Ended, run};
 
 /// Of those that take long, as many are asked as fit: more would rather be a matter of hours.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What takes longer waits for the second round.
+const QUICK: Duration = Duration::from_secs(1);
 /// What one process is given to do, at first and at most. It grows, so that most mutants end soon.
-const FIRST: Duration = Duration::from_millis(200);
+const FIRST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +35,27 @@ pub(crate) struct Trial<'a> {
     pub(crate) tests: &'a [Test],
 }
 
+/// First all by the tests that take no time, then what is left by the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    Quick,
+    All,
+}
+
 impl Trial<'_> {
-    pub(crate) fn of(&self, number: usize, mutant: &Mutant, reach: &[usize]) -> io::Result<Verdict> {
+    pub(crate) fn of(
+        &self,
+        number: usize,
+        mutant: &Mutant,
+        reach: &[usize],
+        round: Round,
+    ) -> io::Result<Verdict> {
         if reach.is_empty() {
             return Ok(Verdict::Unreached);
         }
-        let mut order: Vec<&Test> = reach.iter().map(|test| &self.tests[*test]).collect();
+        let tests = reach.iter().map(|test| &self.tests[*test]);
+        let quick = |test: &&Test| self.is_certain(test) && test.took < QUICK;
+        let mut order: Vec<&Test> = tests.filter(|test| quick(test) == (round == Round::Quick)).collect();
         order.sort_by_key(|test| if test.name.contains(mutant.module()) { test.took / 4 } else { test.took });
         let mut asked = 0;
         let mut spent = Duration::ZERO;
@@ -55,30 +72,39 @@ impl Trial<'_> {
         Ok(Verdict::Survived { asked, of: order.len() })
     }
 
-    /// A test that is red in company must be so alone, twice: one that fails by chance proves nothing.
+    /// What a test of sockets says it has to say again, alone: one that fails by chance proves nothing.
     fn ask(&self, number: usize, batch: &[&Test]) -> io::Result<Option<Verdict>> {
-        let verdict = match self.together(number, batch)? {
+        let first = &batch[0].name;
+        let red = match self.together(number, batch, 1)? {
             Ended::Green => return Ok(None),
-            Ended::TooLate => Verdict::Endless(batch[0].name.clone()),
-            Ended::Red(_) if batch.len() == 1 => Verdict::Killed(batch[0].name.clone()),
-            Ended::Red(names) => {
-                let suspects = batch.iter().filter(|test| names.is_empty() || names.contains(&test.name));
-                for test in suspects {
-                    if let Some(verdict) = self.ask(number, &[*test])? {
-                        return Ok(Some(verdict));
-                    }
-                }
-                return Ok(None);
+            Ended::TooLate if self.together(number, batch, 4)? == Ended::TooLate => {
+                return Ok(Some(Verdict::Endless(first.clone())));
             }
+            Ended::TooLate => return Ok(None),
+            Ended::Red(names) => names,
         };
-        Ok((self.together(number, batch)? != Ended::Green).then_some(verdict))
+        if self.is_certain(batch[0]) {
+            return Ok(Some(Verdict::Killed(red.into_iter().next().unwrap_or_else(|| first.clone()))));
+        }
+        for test in batch.iter().filter(|test| red.is_empty() || red.contains(&test.name)) {
+            if matches!(self.together(number, &[*test], 4)?, Ended::Red(_)) {
+                return Ok(Some(Verdict::Killed(test.name.clone())));
+            }
+        }
+        Ok(None)
     }
 
-    fn together(&self, number: usize, batch: &[&Test]) -> io::Result<Ended> {
+    /// Tests of one kind have no sockets, and no clock but their own.
+    fn is_certain(&self, test: &Test) -> bool {
+        let program = self.programs[test.program].file_name().and_then(|name| name.to_str());
+        program.is_some_and(|name| !name.starts_with("promises-") && !name.starts_with("stacks-"))
+    }
+
+    fn together(&self, number: usize, batch: &[&Test], patience: u32) -> io::Result<Ended> {
         let names: Vec<&String> = batch.iter().map(|test| &test.name).collect();
         let chosen = OsString::from(number.to_string());
         let took: Duration = batch.iter().map(|test| test.took).sum();
-        let limit = Duration::from_secs(5) + took * 6;
+        let limit = (Duration::from_secs(5) + took * 6) * patience;
         run(self.root, &self.programs[batch[0].program], &names, &[("STONEWORK_MUTANT", &chosen)], limit)
     }
 }
