@@ -88,4 +88,9 @@ impl Effort {
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick { rounds.min(3) } else { rounds }
     }
+
+    /// As many of these requests or connections.
+    pub(crate) fn many(&self, number: usize) -> usize {
+        if self.quick { number / 16 } else { number }
+    }
 }

@@ -59,7 +59,7 @@ struct Spent {
 }
 
 pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
-    let rounds = rounds(effort.rounds(ROUNDS));
+    let rounds = rounds(effort);
     let figure = |row: Row| {
         let own = &rounds[row.at()];
         let peers = [Peer::Hyper, Peer::HyperUtil].into_iter().filter(|peer| *peer != row.peer);
@@ -96,22 +96,23 @@ fn target(row: Row, times: &[Times]) -> Option<Target> {
     Some(Target { what, found, bound: Bound::AtMost(most) })
 }
 
-fn rounds(count: usize) -> Vec<Spent> {
+fn rounds(effort: &Effort) -> Vec<Spent> {
+    let requests = effort.many(REQUESTS);
     let hosts = [Http::One, Http::Two].map(host);
     let port = |http| hosts[usize::from(http == Http::Two)].port;
     let mut callers: Vec<_> =
         Row::ALL.map(|row| Caller::start(row, port(row.http), TASKS, &["taskset", "-c", "1"])).into();
     let mut rounds: Vec<Spent> = Row::ALL.map(|_| Spent::default()).into();
     // The first round warms up and is not counted.
-    for round in 0..=count {
+    for round in 0..=effort.rounds(ROUNDS) {
         for (caller, spent) in callers.iter_mut().zip(&mut rounds) {
-            let bare = caller.ask(&Order { requests: REQUESTS, timed: false });
-            let timed = caller.ask(&Order { requests: REQUESTS, timed: true });
+            let bare = caller.ask(&Order { requests, timed: false });
+            let timed = caller.ask(&Order { requests, timed: true });
             if round == 0 {
                 continue;
             }
-            spent.seconds.push(bare.cpu as f64 / 1e9 * 100_000.0 / REQUESTS as f64);
-            spent.allocations.push(bare.allocations as f64 / REQUESTS as f64);
+            spent.seconds.push(bare.cpu as f64 / 1e9 * 100_000.0 / requests as f64);
+            spent.allocations.push(bare.allocations as f64 / requests as f64);
             for (all, nanos) in spent.latency.iter_mut().zip(timed.latency) {
                 all.push(nanos as f64 / 1e3);
             }

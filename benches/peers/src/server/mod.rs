@@ -92,7 +92,7 @@ pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
 }
 
 fn on_one_core(effort: &Effort) -> Vec<Figure> {
-    let rounds = runtime().block_on(processor_time(effort.rounds(ROUNDS)));
+    let rounds = runtime().block_on(processor_time(effort));
     let at = |row: Row| &rounds[Row::ALL.iter().position(|known| *known == row).expect("a row")];
     let of = |row: Row| {
         let hosts = [Host::Hyper, Host::Axum].into_iter().filter(|host| *host != row.host);
@@ -118,7 +118,7 @@ fn on_one_core(effort: &Effort) -> Vec<Figure> {
             ..Figure::new(["server", row.http.name(), row.name(), "a request"], seconds)
         }
     };
-    let idle = |row: Row| runtime().block_on(memory(row)).figure(row);
+    let idle = |row: Row| runtime().block_on(memory(row, effort)).figure(row);
     let first = Row::ALL.into_iter().filter(|row| row.http == Http::One);
     Row::ALL.into_iter().map(of).chain(first.map(idle)).collect()
 }
@@ -154,7 +154,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Seconds for 100 000 requests: one list a row, one number a round.
-async fn processor_time(rounds: usize) -> Vec<Vec<f64>> {
+async fn processor_time(effort: &Effort) -> Vec<Vec<f64>> {
+    let (rounds, requests) = (effort.rounds(ROUNDS), effort.many(REQUESTS));
     let processes = Row::ALL.map(|row| Process::start(row, &["taskset", "-c", "1"]));
     let mut clients = Vec::new();
     for (row, process) in Row::ALL.iter().zip(&processes) {
@@ -168,9 +169,9 @@ async fn processor_time(rounds: usize) -> Vec<Vec<f64>> {
             // Ours has given its buffers back while it was the others' turn.
             clients.ask(2).await;
             let before = process.cpu();
-            clients.ask(REQUESTS / CLIENTS).await;
+            clients.ask(requests / CLIENTS).await;
             if round > 0 {
-                spent.push((process.cpu() - before) as f64 / 1e9 * 100_000.0 / REQUESTS as f64);
+                spent.push((process.cpu() - before) as f64 / 1e9 * 100_000.0 / requests as f64);
             }
         }
     }
@@ -185,20 +186,21 @@ fn instructions(row: Row) -> Option<f64> {
     Some((twice - once) as f64 / REQUESTS as f64)
 }
 
-async fn memory(row: Row) -> Memory {
+async fn memory(row: Row, effort: &Effort) -> Memory {
+    let (connections, at_once) = (effort.many(CONNECTIONS), effort.many(AT_ONCE));
     let right_after = {
         let process = Process::start(row, &["taskset", "-c", "1"]);
         let empty = process.heap().await;
-        let mut clients = Clients::connect(&process, row.http, AT_ONCE, 1).await;
+        let mut clients = Clients::connect(&process, row.http, at_once, 1).await;
         clients.ask_in_turn().await;
-        process.heap().await.saturating_sub(empty) / AT_ONCE
+        process.heap().await.saturating_sub(empty) / at_once
     };
     let process = Process::start(row, &["taskset", "-c", "1"]);
     let empty = (process.heap().await, process.resident());
     let over = |now: (usize, usize)| {
-        [now.0.saturating_sub(empty.0) / CONNECTIONS, now.1.saturating_sub(empty.1) / CONNECTIONS]
+        [now.0.saturating_sub(empty.0) / connections, now.1.saturating_sub(empty.1) / connections]
     };
-    let mut clients = Clients::connect(&process, row.http, CONNECTIONS, 1).await;
+    let mut clients = Clients::connect(&process, row.http, connections, 1).await;
     sleep(PAUSE).await;
     let [fresh, resident_fresh] = over((process.heap().await, process.resident()));
     clients.ask_in_turn().await;
