@@ -30,7 +30,7 @@ pub(crate) const ALL: &[Group] = &[
     },
     Group {
         name: "memory",
-        about: "what a decision about a key costs that comes once: a tenth of all keys, the first one",
+        about: "a decision about a key that comes once, over the first tenth of the keys",
         measure: memory::figures,
     },
     Group {

@@ -63,6 +63,9 @@ fn main() -> ExitCode {
 
 /// Measures what is wanted, and writes it where it is wanted.
 fn run(order: &Order) -> Result<ExitCode, String> {
+    if cfg!(debug_assertions) && order.page.is_some() {
+        return Err("figures of a build for development are for nobody: cargo run --release".to_owned());
+    }
     // Before anything is measured, which takes its time.
     let mut page = order.page.as_deref().map(Page::read).transpose()?;
     let run = Run::now();
