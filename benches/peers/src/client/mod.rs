@@ -25,39 +25,6 @@ const TASKS: usize = 64;
 const WIRES: [f64; 2] = [1.10, 1.15];
 const CLIENT: f64 = 1.0;
 
-/// What the other process does.
-pub(crate) fn call(at: &str, port: &str, tasks: &str) -> Result<ExitCode, String> {
-    let number = |word: &str| word.parse::<usize>().map_err(|error| format!("{word}: {error}"));
-    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
-    caller::run(row(at)?, port, number(tasks)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Has callgrind write down there what so many requests take.
-pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
-    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
-    println!("{collected} instructions");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn row(at: &str) -> Result<Row, String> {
-    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
-    row.ok_or_else(|| format!("{at} is not the number of a client: there are {}", Row::ALL.len()))
-}
-
-/// A process that answers, on the first processor.
-fn host(http: Http) -> Process {
-    Process::start(server::Row { http, host: Host::Hyper }, &["taskset", "-c", "0"])
-}
-
-/// What one row took, one number a round.
-#[derive(Default)]
-struct Spent {
-    seconds: Vec<f64>,
-    allocations: Vec<f64>,
-    latency: [Vec<f64>; 3],
-}
-
 pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
     let rounds = rounds(effort);
     let figure = |row: Row| {
@@ -94,6 +61,39 @@ fn target(row: Row, times: &[Times]) -> Option<Target> {
     let peer = Row { peer, ..row }.name();
     let found = Unit::Ratio.of(times.iter().find(|times| times.peer == peer)?.times);
     Some(Target { what, found, bound: Bound::AtMost(most) })
+}
+
+/// What the other process does.
+pub(crate) fn call(at: &str, port: &str, tasks: &str) -> Result<ExitCode, String> {
+    let number = |word: &str| word.parse::<usize>().map_err(|error| format!("{word}: {error}"));
+    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
+    caller::run(row(at)?, port, number(tasks)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has callgrind write down there what so many requests take.
+pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
+    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
+    println!("{collected} instructions");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(at: &str) -> Result<Row, String> {
+    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
+    row.ok_or_else(|| format!("{at} is not the number of a client: there are {}", Row::ALL.len()))
+}
+
+/// A process that answers, on the first processor.
+fn host(http: Http) -> Process {
+    Process::start(server::Row { http, host: Host::Hyper }, &["taskset", "-c", "0"])
+}
+
+/// What one row took, one number a round.
+#[derive(Default)]
+struct Spent {
+    seconds: Vec<f64>,
+    allocations: Vec<f64>,
+    latency: [Vec<f64>; 3],
 }
 
 fn rounds(effort: &Effort) -> Vec<Spent> {

@@ -46,38 +46,6 @@ struct Memory {
     resident_after: usize,
 }
 
-/// What the other process does.
-pub(crate) fn host(at: &str) -> Result<ExitCode, String> {
-    host::host(row(at)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Has callgrind write there what so many requests take.
-pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
-    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
-    println!("{collected} instructions");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn row(at: &str) -> Result<Row, String> {
-    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
-    row.ok_or_else(|| format!("{at} is not the number of a server: there are {}", Row::ALL.len()))
-}
-
-/// Instructions as callgrind collects them while so many requests are answered.
-fn collected(row: Row, requests: usize, out: &str) -> Option<i64> {
-    let out = format!("--callgrind-out-file={out}");
-    let valgrind = ["valgrind", "--tool=callgrind", &out];
-    let present = Command::new(valgrind[0]).arg("--version").stdout(Stdio::null()).status().is_ok();
-    let process = present.then(|| Process::start(row, &valgrind))?;
-    runtime().block_on(async {
-        Clients::connect(&process, row.http, 1, 1).await.ask(requests).await;
-    });
-    let said = process.end();
-    let line = said.lines().find_map(|line| line.split_once("Collected :"))?;
-    line.1.trim().parse().ok()
-}
-
 pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
     // The one who asks is not to be in the way of the one who answers. What is measured after this may go where it wants.
     let measure = || {
@@ -147,6 +115,38 @@ impl Memory {
             ..Figure::new(["server", row.http.name(), row.name(), "an idle connection"], fresh)
         }
     }
+}
+
+/// What the other process does.
+pub(crate) fn host(at: &str) -> Result<ExitCode, String> {
+    host::host(row(at)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has callgrind write there what so many requests take.
+pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
+    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
+    println!("{collected} instructions");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(at: &str) -> Result<Row, String> {
+    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
+    row.ok_or_else(|| format!("{at} is not the number of a server: there are {}", Row::ALL.len()))
+}
+
+/// Instructions as callgrind collects them while so many requests are answered.
+fn collected(row: Row, requests: usize, out: &str) -> Option<i64> {
+    let out = format!("--callgrind-out-file={out}");
+    let valgrind = ["valgrind", "--tool=callgrind", &out];
+    let present = Command::new(valgrind[0]).arg("--version").stdout(Stdio::null()).status().is_ok();
+    let process = present.then(|| Process::start(row, &valgrind))?;
+    runtime().block_on(async {
+        Clients::connect(&process, row.http, 1, 1).await.ask(requests).await;
+    });
+    let said = process.end();
+    let line = said.lines().find_map(|line| line.split_once("Collected :"))?;
+    line.1.trim().parse().ok()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
