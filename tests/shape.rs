@@ -981,15 +981,14 @@ fn the_files_of_the_guide_are_read_and_two_of_them_show_every_setting_with_its_d
         client: ClientSettings,
         server: ServerSettings,
         health: stonework::health::HealthSettings,
-        jwt: stonework::jwt::JwtSettings,
     }
     let page = read("docs/configuring.md");
     let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let [differs, client, server] = blocks.collect::<Vec<_>>()[..] else { panic!("there are three files") };
 
-    let Settings { client: own, server: its, health, jwt } = toml::from_str(differs).expect("it is read");
+    let Settings { client: own, server: its, health } = toml::from_str(differs).expect("it is read");
     assert_ne!((own.clone(), its), (ClientSettings::new(), ServerSettings::new()), "they say something");
-    assert_ne!((health, jwt), (Default::default(), Default::default()), "so do these");
+    assert_ne!(health, Default::default(), "so do these");
     Client::builder().settings(own).build().expect("a client of these settings");
 
     let table = |text: &str| text.parse::<toml::Table>().expect("it is TOML");

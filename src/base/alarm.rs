@@ -38,6 +38,26 @@ pub(crate) enum Limited<T> {
     Elapsed,
 }
 
+/// A poll of limited work that was begun. Dropped, also by a panic, it ends the scope.
+#[must_use = "the scope ends when this is dropped"]
+pub(crate) struct Round {
+    entered: scope::Entered,
+    /// When the owner outside is known to have come to, if there is one that can be trusted.
+    outside: Option<Option<Instant>>,
+    /// The same of the timer that is one's own.
+    reached: Option<Instant>,
+}
+
+/// What follows where limited work was polled and is pending.
+pub(crate) enum Then {
+    /// Whoever is to wake the task will do so.
+    Wait,
+    /// It is too late.
+    Elapsed,
+    /// The work is asked once more, now that it is known that this instant has come.
+    Again(Instant),
+}
+
 impl Alarm {
     pub(crate) const fn new() -> Self {
         Self { sleep: None }
@@ -54,47 +74,64 @@ impl Alarm {
         at: Instant,
         mut inner: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Limited<T>> {
+        let mut reached = None;
+        loop {
+            let round = self.as_mut().begin(cx, at, reached);
+            if let Poll::Ready(done) = inner(cx) {
+                return Poll::Ready(Limited::Done(done));
+            }
+            match self.as_mut().pending(cx, at, round) {
+                Then::Wait => return Poll::Pending,
+                Then::Elapsed => return Poll::Ready(Limited::Elapsed),
+                Then::Again(at) => reached = Some(at),
+            }
+        }
+    }
+
+    /// The same in steps, for work whose outcome is large and is not to be moved through a closure. The work is polled
+    /// next. If it is ready, that is all; if it is pending, [`pending`](Self::pending) says what follows. Nothing is known
+    /// to have been `reached` until that says so: on a path that is ready there is no timer, and a timer that was armed
+    /// before is not asked.
+    #[inline]
+    pub(crate) fn begin(
+        mut self: Pin<&mut Self>,
+        cx: &Context<'_>,
+        at: Instant,
+        reached: Option<Instant>,
+    ) -> Round {
         let outer = scope::current();
         let waker = WakerId::of(cx);
         let deadline = scope::earlier(outer.deadline, Some(at));
         let whole = scope::earlier(outer.whole, Some(at));
-
         if outer.owner == Some(waker) {
             self.set(Self::new());
             let entered = scope::enter(Scope { deadline, whole, ..outer });
-            if let Poll::Ready(done) = inner(cx) {
-                return Poll::Ready(Limited::Done(done));
-            }
-            let scope = entered.leave();
-            if outer.reached >= Some(at) {
-                return Poll::Ready(Limited::Elapsed);
-            }
-            scope::want(scope.wanted.map_or(at, |wanted| wanted.min(at)));
-            return Poll::Pending;
+            return Round { entered, outside: Some(outer.reached), reached };
         }
+        let own = Scope { deadline, whole, called_at: None, owner: Some(waker), reached, wanted: None };
+        Round { entered: scope::enter(own), outside: None, reached }
+    }
 
-        // Nothing is known of the time until the work is pending: on a path that is ready there is no timer, and a timer
-        // that was armed before is not asked.
-        let mut reached = None;
-        loop {
-            let own = Scope { deadline, whole, called_at: None, owner: Some(waker), reached, wanted: None };
-            let entered = scope::enter(own);
-            if let Poll::Ready(done) = inner(cx) {
-                return Poll::Ready(Limited::Done(done));
-            }
-            let scope = entered.leave();
-            if reached >= Some(at) {
-                return Poll::Ready(Limited::Elapsed);
-            }
-            let next = scope.wanted.map_or(at, |wanted| wanted.min(at));
-            self.as_mut().arm(next);
-            if self.as_mut().poll_sleep(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // The limits inside are asked again, now that it is known which instant has come: they speak first. A task may
-            // be polled long after its timer fired, and then more is over than what it was set to.
-            reached = Some(next.max(Instant::now()));
+    /// What follows in a round whose work is pending.
+    #[inline]
+    pub(crate) fn pending(mut self: Pin<&mut Self>, cx: &mut Context<'_>, at: Instant, round: Round) -> Then {
+        let Round { entered, outside, reached } = round;
+        let wanted = entered.leave().wanted;
+        let next = wanted.map_or(at, |wanted| wanted.min(at));
+        if outside.unwrap_or(reached) >= Some(at) {
+            return Then::Elapsed;
         }
+        if outside.is_some() {
+            scope::want(next);
+            return Then::Wait;
+        }
+        self.as_mut().arm(next);
+        if self.as_mut().poll_sleep(cx).is_pending() {
+            return Then::Wait;
+        }
+        // The limits inside are asked again, now that it is known which instant has come: they speak first. A task may
+        // be polled long after its timer fired, and then more is over than what it was set to.
+        Then::Again(next.max(Instant::now()))
     }
 
     /// Ready once `at` has come.

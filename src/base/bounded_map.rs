@@ -34,7 +34,7 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), half, idle, since: now }
     }
 
-    /// The entry of `key`, which counts as used; made by `make` if there is none. When the map has to forget, those that
+    /// A clone of the entry of `key`, which counts as used; made by `make` if there is none. When the map has to forget, those that
     /// `keep` says are kept, as long as they are not more than half of what it may hold.
     pub(crate) fn get_or_insert<Q>(
         &mut self,
@@ -42,10 +42,11 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         now: Instant,
         keep: impl Fn(&V) -> bool,
         make: impl FnOnce(&Q) -> (K, V),
-    ) -> (&V, Option<Forgotten<K, V>>)
+    ) -> (V, Option<Forgotten<K, V>>)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
+        V: Clone,
     {
         let mut forgotten = None;
         let age = now.saturating_duration_since(self.since);
@@ -55,14 +56,15 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         if age >= self.idle.saturating_mul(2) {
             forgotten = self.turn_again(now, &keep, forgotten);
         }
-        if !self.young.contains_key(key) {
-            let entry = self.old.remove_entry(key).unwrap_or_else(|| make(key));
-            if self.young.len() >= self.half {
-                forgotten = self.turn_again(now, &keep, forgotten);
-            }
-            self.young.insert(entry.0, entry.1);
+        if let Some(value) = self.young.get(key) {
+            return (value.clone(), forgotten);
         }
-        (self.young.get(key).expect("it was there or put there"), forgotten)
+        let (key, value) = self.old.remove_entry(key).unwrap_or_else(|| make(key));
+        if self.young.len() >= self.half {
+            forgotten = self.turn_again(now, &keep, forgotten);
+        }
+        self.young.insert(key, value.clone());
+        (value, forgotten)
     }
 
     /// The young become the old.

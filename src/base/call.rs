@@ -61,6 +61,7 @@ pub struct Call {
     collect_within: Option<usize>,
     generate_key: bool,
     harmless_twice: bool,
+    new_connection: bool,
     previous_attempts: u32,
     tell_attempts: bool,
 }
@@ -82,6 +83,7 @@ impl Call {
             collect_within: None,
             generate_key: false,
             harmless_twice: false,
+            new_connection: false,
             previous_attempts: 0,
             tell_attempts: false,
         }
@@ -187,6 +189,18 @@ impl Call {
 
     pub(crate) const fn is_harmless_twice(&self) -> bool {
         self.harmless_twice
+    }
+
+    /// Whether it goes over a new connection: an attempt before this one was cut off on one that had been kept.
+    #[cfg(feature = "retry")]
+    pub(crate) const fn over_new_connection(mut self, wanted: bool) -> Self {
+        self.new_connection = wanted;
+        self
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) const fn wants_new_connection(&self) -> bool {
+        self.new_connection
     }
 
     pub(crate) const fn after(mut self, previous_attempts: u32) -> Self {

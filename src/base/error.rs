@@ -38,6 +38,8 @@ struct Inner {
     attempts: u32,
     retry_after: Option<Duration>,
     retry_is_pointless: bool,
+    /// The connection that it was sent over had been kept from before, and broke.
+    cut_off: bool,
     source: Option<BoxError>,
     // Bodies are `Send` and need not be `Sync`; the lock makes the error `Sync` all the same. Nobody ever waits for
     // it: it is only entered through `&mut`.
@@ -86,6 +88,7 @@ impl Error {
                 shape.0.attempts = ours.0.attempts;
                 shape.0.retry_after = ours.0.retry_after;
                 shape.0.retry_is_pointless = ours.0.retry_is_pointless;
+                shape.0.cut_off = ours.0.cut_off;
                 return shape;
             }
             if let Some(kind) = error.downcast_ref::<Kind>() {
@@ -126,8 +129,10 @@ impl Error {
             _ => Delivery::Unknown,
         };
         let request = Mutex::new(None);
-        let (attempts, retry_after, retry_is_pointless) = (0, None, false);
-        Self(Box::new(Inner { kind, delivery, attempts, retry_after, retry_is_pointless, source, request }))
+        let (attempts, retry_after, retry_is_pointless, cut_off) = (0, None, false, false);
+        let inner =
+            Inner { kind, delivery, attempts, retry_after, retry_is_pointless, cut_off, source, request };
+        Self(Box::new(inner))
     }
 
     /// Say how far the request got. Where it may have been received, a request that was handed back is let go: it
@@ -172,6 +177,20 @@ impl Error {
     pub fn without_retry(mut self) -> Self {
         self.0.retry_is_pointless = true;
         self
+    }
+
+    /// Say that a connection broke which had been kept from before: others that have lain idle may be as dead, and an attempt that
+    /// follows is better made over a new one.
+    #[cfg(feature = "client")]
+    pub(crate) fn while_kept(mut self) -> Self {
+        self.0.cut_off = true;
+        self
+    }
+
+    /// Whether a connection broke that had been kept from before.
+    #[cfg(feature = "retry")]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.0.cut_off
     }
 
     /// Hand the request back with the error, because it never left: [`take_request`](Self::take_request) returns it.

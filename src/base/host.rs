@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use http::uri::{Authority, Scheme};
 use http::{Request, header};
@@ -24,6 +25,8 @@ use http::{Request, header};
 pub struct HostPort {
     /// None of a request that does not say where it goes.
     authority: Option<Authority>,
+    /// Where the host stands in it: to look for that takes longer than anything else that is done with it.
+    host: Range<usize>,
     port: u16,
 }
 
@@ -40,8 +43,10 @@ impl HostPort {
             Some(scheme) if *scheme == Scheme::HTTPS => 443,
             _ => 80,
         };
-        let port = named.as_ref().and_then(Authority::port_u16).unwrap_or(usual);
-        Self { authority: named, port }
+        let host = named.as_ref().map_or(0..0, host_in);
+        let port =
+            named.as_ref().and_then(|named| named.as_str()[host.end..].strip_prefix(':')?.parse().ok());
+        Self { authority: named, host, port: port.unwrap_or(usual) }
     }
 
     /// Of what somebody wrote: a host, and a port if it is not the usual one.
@@ -53,19 +58,20 @@ impl HostPort {
             "" => usual,
             port => port.strip_prefix(':')?.parse().ok()?,
         };
-        (!authority.host().is_empty()).then_some(Self { authority: Some(authority), port })
+        let host = host_in(&authority);
+        (!host.is_empty()).then_some(Self { authority: Some(authority), host, port })
     }
 
     /// The same, with one memory.
     #[cfg(all(feature = "balance", feature = "client"))]
     pub(crate) fn share(&self) -> Self {
-        Self { authority: self.authority.clone(), port: self.port }
+        Self { authority: self.authority.clone(), host: self.host.clone(), port: self.port }
     }
 
     /// The host, as it was written; empty of a request that does not say where it goes.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.authority.as_ref().map_or("", Authority::host)
+        self.authority.as_ref().map_or("", |authority| &authority.as_str()[self.host.clone()])
     }
 
     /// The part of a URI that it was read from.
@@ -81,11 +87,18 @@ impl HostPort {
     }
 }
 
+/// Where the host stands in it.
+fn host_in(authority: &Authority) -> Range<usize> {
+    let (all, host) = (authority.as_str(), authority.host());
+    let start = host.as_ptr().addr() - all.as_ptr().addr();
+    start..start + host.len()
+}
+
 /// A copy of its own: what is read from a request shares the memory of its URI, which whoever keeps it by host would keep, too.
 impl Clone for HostPort {
     fn clone(&self) -> Self {
         let copy = |authority: &Authority| Authority::try_from(authority.as_str().as_bytes()).ok();
-        Self { authority: self.authority.as_ref().and_then(copy), port: self.port }
+        Self { authority: self.authority.as_ref().and_then(copy), host: self.host.clone(), port: self.port }
     }
 }
 
@@ -200,6 +213,9 @@ mod tests {
             ("/", Some("not a host"), ":80"),
             ("/", None, ":80"),
             ("http://u:p@a.test/", None, "a.test:80"),
+            ("http://u:p@[::1]:81/", None, "[::1]:81"),
+            ("http://a.test:/", None, "a.test:80"),
+            ("http://a.test:99999/", None, "a.test:80"),
         ] {
             assert_eq!(of(uri, host), expected, "{uri} {host:?}");
         }

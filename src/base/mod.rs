@@ -175,4 +175,4 @@ pub(crate) use self::take::take;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::token::is_plain;
 pub(crate) use self::waiters::Waiters;
-pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, observe::Observe};
+pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, alarm::Then, observe::Observe};

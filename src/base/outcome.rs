@@ -99,6 +99,9 @@ where
 /// | any other 5xx except 501; any error not named here | `Failure` |
 /// | an error of kind [`Invalid`](Kind::Invalid) | `Neutral` |
 /// | everything else, 4xx and 501 included | `Success` |
+///
+/// 409 is among the last, since it says nothing against the service: that [`retry`](crate::retry) sends a request with a key again, when it is told to
+/// come back for its answer, is no judgement on it.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a unit struct that will stay one")]
 pub struct ClassifyHttp;

@@ -55,6 +55,12 @@ pub(crate) fn deadline() -> Option<Instant> {
     SCOPE.with(|scope| scope.get().deadline)
 }
 
+/// The deadline of what outlives the attempt, and nothing else of the scope.
+#[inline]
+pub(crate) fn whole() -> Option<Instant> {
+    SCOPE.with(|scope| scope.get().whole)
+}
+
 /// A scope in force, until this is dropped, also by a panic. It never outlives the function that entered it.
 ///
 /// Not a function around a closure: what a call returns is large, and would be moved once more on its way out.
@@ -136,6 +142,29 @@ pub(crate) fn has_reached(at: Instant) -> bool {
 #[inline]
 pub(crate) fn now() -> Instant {
     current().called_at.unwrap_or_else(Instant::now)
+}
+
+thread_local! {
+    static ENDED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// To be called before a poll whose end one wants to know the [time](ended_at) of.
+#[inline]
+pub(crate) fn forget_end() {
+    ENDED_AT.set(None);
+}
+
+/// The clock was read, since work has just ended.
+#[inline]
+pub(crate) fn note_end(now: Instant) {
+    ENDED_AT.set(Some(now));
+}
+
+/// When the work ended that was just polled, if a layer inside has read the clock for that. What is between the two has not waited,
+/// since it is the same poll; so the reading is as good as another.
+#[inline]
+pub(crate) fn ended_at() -> Option<Instant> {
+    ENDED_AT.get()
 }
 
 /// Ask the owner of the timer to be polled at `at` or before.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::HeaderMap;
 use pin_project::pin_project;
@@ -9,21 +9,21 @@ use pin_project::pin_project;
 use super::permit::Place;
 use super::{CircuitOpen, Permit};
 use crate::base::body::{BodyEnd, Guard, HoldUntil};
-use crate::base::{Asked, Classify, Error, Hold, Outcome};
+use crate::base::{Asked, Classify, Error, Hold, Outcome, scope};
 
 /// A call under a circuit. See [`BreakerLayer`](super::BreakerLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F, Req, C, M> {
     #[pin]
-    call: State<F, C>,
-    asked: Asked,
-    mode: M,
-    request: PhantomData<fn(Req)>,
+    pub(super) call: State<F, C>,
+    pub(super) asked: Asked,
+    pub(super) mode: M,
+    pub(super) request: PhantomData<fn(Req)>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<F, C> {
+pub(super) enum State<F, C> {
     Called {
         // Before the permit, so that what the call holds is free again when another may be made.
         #[pin]
@@ -38,12 +38,6 @@ enum State<F, C> {
 }
 
 impl<F, Req, C, M> ResponseFuture<F, Req, C, M> {
-    #[inline]
-    pub(super) const fn called(answer: F, permit: Permit, classify: C, asked: Asked, mode: M) -> Self {
-        let call = State::Called { answer, permit, classify: Some(classify) };
-        Self { call, asked, mode, request: PhantomData }
-    }
-
     /// The request is handed back with the error.
     #[cold]
     pub(super) fn refused(open: CircuitOpen, request: Req, asked: Asked, mode: M) -> Self
@@ -73,33 +67,40 @@ where
                 return Poll::Ready(this.mode.end(*this.asked, error));
             }
         };
-        let answer = ready!(answer.poll(cx));
+        scope::forget_end();
+        let answer = answer.poll(cx);
+        if answer.is_pending() {
+            return Poll::Pending;
+        }
         let classify = classify.take().expect("a future is polled until it is ready");
-        Poll::Ready(match answer {
-            Ok(response) => {
+        // A response is large: it is moved once, from where it was found to where it is handed on.
+        match answer {
+            Poll::Ready(Ok(response)) => {
                 let outcome = classify.classify(Ok(&response));
                 let until = this.mode.until(*this.asked, &response);
                 // Nothing that comes could mend what is bad already.
                 let judging = if outcome != Outcome::Success || until == HoldUntil::Head {
-                    permit.settle_here(outcome);
+                    permit.settle_here(outcome, scope::ended_at());
                     None
                 } else {
-                    permit.answered().map(|place| Judging::new(place, classify))
+                    permit.answered(scope::ended_at()).map(|place| Judging::new(place, classify))
                 };
-                Ok(this.mode.hold(response, until, judging))
+                Poll::Ready(Ok(this.mode.hold(response, until, judging)))
             }
-            Err(error) => {
+            Poll::Ready(Err(error)) => {
                 let error = this.mode.err(error);
                 settle_error(permit, &classify, M::judged(&error));
-                Err(error)
+                Poll::Ready(Err(error))
             }
-        })
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
 /// An error that a classifier cannot read is a failure.
 pub(super) fn settle_error<Res, C: Classify<Res>>(permit: &mut Permit, classify: &C, error: Option<&Error>) {
-    permit.settle_here(error.map_or(Outcome::Failure, |error| classify.classify(Err(error))));
+    let outcome = error.map_or(Outcome::Failure, |error| classify.classify(Err(error)));
+    permit.settle_here(outcome, None);
 }
 
 impl<F, Req, C, M> fmt::Debug for ResponseFuture<F, Req, C, M> {

@@ -1,10 +1,11 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::future::Judging;
+use super::future::{Judging, State};
 use super::{Breaker, Breakers, Permit, ResponseFuture};
 use crate::base::{Answer, ByHost, Classify, ClassifyHttp, Hold, HostPort, Http, KeyOf, Plain, Problem};
 
@@ -190,7 +191,8 @@ where
         match permit {
             Ok(permit) => {
                 let answer = self.inner.call(request);
-                ResponseFuture::called(answer, permit, classify.clone(), asked, mode.clone())
+                let call = State::Called { answer, permit, classify: Some(classify.clone()) };
+                ResponseFuture { call, asked, mode: mode.clone(), request: PhantomData }
             }
             Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
         }

@@ -49,23 +49,23 @@ impl Permit {
     /// one.
     #[inline]
     pub fn settle(mut self, outcome: Outcome) {
-        self.settle_here(outcome);
+        self.settle_here(outcome, None);
     }
 
-    /// The same where it lies.
+    /// The same where it lies, with the time, if that is known.
     #[inline]
-    pub(super) fn settle_here(&mut self, outcome: Outcome) {
+    pub(super) fn settle_here(&mut self, outcome: Outcome, now: Option<Instant>) {
         if let Some(place) = self.place.take() {
-            let (slow, now) = place.is_slow(self.since);
+            let (slow, now) = place.is_slow(self.since, now);
             place.settle(outcome, slow, now);
         }
     }
 
     /// The head of the answer has arrived and is good. How the call went is said when its body has ended, at the place that this
     /// returns; and whether it was slow until now.
-    pub(super) fn answered(&mut self) -> Option<(Place, bool)> {
+    pub(super) fn answered(&mut self, now: Option<Instant>) -> Option<(Place, bool)> {
         let place = self.place.take()?;
-        let (slow, _) = place.is_slow(self.since);
+        let (slow, _) = place.is_slow(self.since, now);
         if place.call.is_probe() {
             place.anchor.core().probe_answered(place.call, slow);
         }
@@ -75,7 +75,7 @@ impl Permit {
     /// Nobody waited for the end.
     #[cold]
     fn abandon(&mut self, place: &Place) {
-        let (slow, mut now) = place.is_slow(self.since);
+        let (slow, mut now) = place.is_slow(self.since, None);
         let failed = self.deadline.is_some_and(|at| at <= *now.get_or_insert_with(Instant::now));
         place.end((failed || slow).then_some(Result { failed, slow }), now);
     }
@@ -97,15 +97,15 @@ impl Place {
         self.anchor.core().ended(self.anchor.lane(), self.call, result, now);
     }
 
-    /// Whether a call that began then is slow by now; and the time, if that needed it.
+    /// Whether a call that began then is slow by now; and the time, if that was known or needed.
     #[inline]
-    fn is_slow(&self, since: Option<Instant>) -> (bool, Option<Instant>) {
+    fn is_slow(&self, since: Option<Instant>, now: Option<Instant>) -> (bool, Option<Instant>) {
         match (since, self.anchor.core().settings.slow_call) {
             (Some(since), Some(threshold)) => {
-                let now = Instant::now();
+                let now = now.unwrap_or_else(Instant::now);
                 (now.saturating_duration_since(since) >= threshold, Some(now))
             }
-            _ => (false, None),
+            _ => (false, now),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Breaker, BreakerSettings, InvalidBreaker};
 use crate::base::sync::Mutex;
-use crate::base::{BoundedMap, CircuitState, HostPort, Observe, Observer, Rng};
+use crate::base::{BoundedMap, CircuitState, HostPort, Observe, Observer, Rng, scope};
 
 /// How many circuits there may be, unless somebody says otherwise.
 const MOST: usize = 1024;
@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone + fmt::Display> Breakers<K> {
         let mut hasher = DefaultHasher::new();
         (shared.salt, key).hash(&mut hasher);
         let map = hasher.finish() % shared.maps.len() as u64;
-        let now = Instant::now();
+        let now = scope::now();
         // Used by somebody else than this map, who would not know that it was forgotten; or changed by hand.
         let keep = |breaker: &Breaker| !breaker.is_alone() || is_forced(breaker.state());
         let make = |key: &K| {
@@ -147,8 +147,7 @@ impl<K: Hash + Eq + Clone + fmt::Display> Breakers<K> {
         };
         let (breaker, forgotten) = {
             let mut map = shared.maps[map as usize].lock().unwrap_or_else(PoisonError::into_inner);
-            let (breaker, forgotten) = map.get_or_insert(key, now, keep, make);
-            (breaker.clone(), forgotten)
+            map.get_or_insert(key, now, keep, make)
         };
         // Many, perhaps, so not while others wait.
         drop(forgotten);

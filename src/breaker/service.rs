@@ -1,8 +1,9 @@
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::future::{Judging, settle_error};
+use super::future::{Judging, State, settle_error};
 use super::waiting::Waiting;
 use super::{Breaker, BreakerLayer, CircuitOpen, Permit, ResponseFuture};
 use crate::base::{Classify, ClassifyHttp, Hold, Http};
@@ -101,8 +102,13 @@ where
         };
         match permit {
             Ok(permit) => {
-                let answer = self.inner.call(request);
-                ResponseFuture::called(answer, permit, classify.clone(), asked, mode.clone())
+                let (classify, mode) = (Some(classify.clone()), mode.clone());
+                ResponseFuture {
+                    call: State::Called { answer: self.inner.call(request), permit, classify },
+                    asked,
+                    mode,
+                    request: PhantomData,
+                }
             }
             Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
         }

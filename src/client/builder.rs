@@ -38,7 +38,7 @@ use crate::timeout::{AttemptTimeoutLayer, SendDeadlineLayer, TimeoutLayer};
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     settings: ClientSettings,
-    auth: Auth,
+    pub(super) auth: Auth,
     breakers: Option<Breakers>,
     budget: Option<Budget>,
     fallback: Option<Instead>,
@@ -294,8 +294,9 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`InvalidClient`], with the name of the setting, if the settings are impossible.
-    pub fn build(self) -> Result<Client, InvalidClient> {
+    pub fn build(mut self) -> Result<Client, InvalidClient> {
         self.settings.check()?;
+        self.auth.complete(&self.settings)?;
         self.assemble()
     }
 

@@ -33,6 +33,8 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
         attempt_timeout,
+        #[cfg(feature = "oauth")]
+            bearer: _, // the layer is asked that goes by it
         body,
         breaker,
         collect_within,

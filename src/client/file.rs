@@ -17,6 +17,9 @@ use crate::timeout::BodyLimits;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fields {
     attempt_timeout: OrOff<Human>,
+    #[cfg(feature = "oauth")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer: Option<crate::oauth::TokenSettings>,
     body: BodyLimits,
     breaker: OrOff<BreakerSettings>,
     collect_within: OrOff<usize>,
@@ -61,6 +64,8 @@ impl From<ClientSettings> for Fields {
     fn from(settings: ClientSettings) -> Self {
         Self {
             attempt_timeout: settings.attempt_timeout.map(Human).into(),
+            #[cfg(feature = "oauth")]
+            bearer: settings.bearer,
             body: settings.body,
             breaker: settings.breaker.into(),
             collect_within: settings.collect_within.into(),
@@ -105,6 +110,8 @@ impl TryFrom<Fields> for ClientSettings {
         let header = header.transpose().map_err(|_| InvalidClient::DeadlineHeader)?;
         let settings = Self {
             attempt_timeout: limit(fields.attempt_timeout),
+            #[cfg(feature = "oauth")]
+            bearer: fields.bearer,
             body: fields.body,
             breaker: fields.breaker.into_option(),
             collect_within: fields.collect_within.into_option(),

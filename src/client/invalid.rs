@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::ClientSettings;
 use crate::breaker::InvalidBreaker;
 use crate::limit::{InvalidConcurrency, InvalidQuota, InvalidThrottle};
 
@@ -15,6 +18,11 @@ use crate::limit::{InvalidConcurrency, InvalidQuota, InvalidThrottle};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClient {
+    /// Nothing that gets tokens can be like this.
+    #[cfg(feature = "oauth")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+    #[error("`bearer`: {0}")]
+    Bearer(#[source] crate::oauth::InvalidOauth),
     /// No circuit can have these settings.
     #[error("`breaker`: {0}")]
     Breaker(#[source] InvalidBreaker),
@@ -24,6 +32,15 @@ pub enum InvalidClient {
     /// It is no name of a header.
     #[error("`deadline_header` is not a valid header name; to do without, say \"off\"")]
     DeadlineHeader,
+    /// The settings say how something is done that nobody does: the program did not bring the other half.
+    #[error("`{field}` is set, and nothing goes by it: what it needs beside settings is given to `{setter}`")]
+    #[non_exhaustive]
+    NotBrought {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setter of the [builder](super::ClientBuilder) that was not called, or not last.
+        setter: &'static str,
+    },
     /// No limit can have this quota.
     #[error("`rate_limit`: {0}")]
     RateLimit(#[source] InvalidQuota),
@@ -102,4 +119,53 @@ pub enum InvalidClient {
         /// The field of a file that can say `"off"`.
         in_a_file: &'static str,
     },
+}
+
+impl ClientSettings {
+    pub(super) fn check(&self) -> Result<(), InvalidClient> {
+        if let Some(breaker) = &self.breaker {
+            breaker.check().map_err(InvalidClient::Breaker)?;
+        }
+        if let Some(concurrency) = &self.concurrency {
+            concurrency.check().map_err(InvalidClient::Concurrency)?;
+        }
+        if let Some(quota) = &self.rate_limit {
+            quota.check().map_err(InvalidClient::RateLimit)?;
+        }
+        if let Some(throttle) = self.throttle {
+            throttle.check().map_err(InvalidClient::Throttle)?;
+        }
+        #[cfg(feature = "oauth")]
+        if let Some(bearer) = &self.bearer {
+            bearer.check().map_err(InvalidClient::Bearer)?;
+        }
+        #[cfg(feature = "balance")]
+        super::upstreams::check(&self.upstreams)?;
+        let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
+        for (field, instead, refused) in [
+            ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
+            ("collect_within", None, self.collect_within == Some(0)),
+            ("connect_timeout", None, zero(Some(self.connect_timeout))),
+            ("connection_lifetime", Some("without_connection_lifetime"), zero(self.connection_lifetime)),
+            ("deadline", Some("without_deadline"), zero(self.deadline)),
+            ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
+            ("max_connections", None, self.max_connections == 0),
+            ("max_connections_per_host", None, self.max_connections_per_host == 0),
+            ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
+            ("max_response_body", None, self.max_response_body == 0),
+            ("pool_timeout", Some("without_pool_timeout"), zero(self.pool_timeout)),
+            ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
+            ("redirects", Some("without_redirects"), self.redirects == Some(0)),
+        ] {
+            if refused {
+                // Unused connections are switched off by the limit on their time.
+                let in_a_file = if field == "max_idle_per_host" { "idle_timeout" } else { field };
+                return Err(match instead {
+                    Some(instead) => InvalidClient::ZeroForOff { field, instead, in_a_file },
+                    None => InvalidClient::Zero { field },
+                });
+            }
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{HttpVersions, InvalidClient};
+use super::HttpVersions;
 use crate::base::TIMEOUT_MS;
 use crate::breaker::BreakerSettings;
 use crate::fallback::FallbackSettings;
@@ -36,6 +36,8 @@ use crate::timeout::BodyLimits;
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct ClientSettings {
     pub(super) attempt_timeout: Option<Duration>,
+    #[cfg(feature = "oauth")]
+    pub(super) bearer: Option<crate::oauth::TokenSettings>,
     pub(super) body: BodyLimits,
     pub(super) breaker: Option<BreakerSettings>,
     pub(super) collect_within: Option<usize>,
@@ -75,6 +77,8 @@ impl ClientSettings {
     pub fn new() -> Self {
         Self {
             attempt_timeout: Some(Duration::from_secs(10)),
+            #[cfg(feature = "oauth")]
+            bearer: None,
             body: BodyLimits::new(),
             breaker: Some(BreakerSettings::new()),
             collect_within: None,
@@ -384,49 +388,6 @@ impl ClientSettings {
     pub fn without_retry(mut self) -> Self {
         self.retry = None;
         self
-    }
-
-    pub(super) fn check(&self) -> Result<(), InvalidClient> {
-        if let Some(breaker) = &self.breaker {
-            breaker.check().map_err(InvalidClient::Breaker)?;
-        }
-        if let Some(concurrency) = &self.concurrency {
-            concurrency.check().map_err(InvalidClient::Concurrency)?;
-        }
-        if let Some(quota) = &self.rate_limit {
-            quota.check().map_err(InvalidClient::RateLimit)?;
-        }
-        if let Some(throttle) = self.throttle {
-            throttle.check().map_err(InvalidClient::Throttle)?;
-        }
-        #[cfg(feature = "balance")]
-        super::upstreams::check(&self.upstreams)?;
-        let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
-        for (field, instead, refused) in [
-            ("attempt_timeout", Some("without_attempt_timeout"), zero(self.attempt_timeout)),
-            ("collect_within", None, self.collect_within == Some(0)),
-            ("connect_timeout", None, zero(Some(self.connect_timeout))),
-            ("connection_lifetime", Some("without_connection_lifetime"), zero(self.connection_lifetime)),
-            ("deadline", Some("without_deadline"), zero(self.deadline)),
-            ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
-            ("max_connections", None, self.max_connections == 0),
-            ("max_connections_per_host", None, self.max_connections_per_host == 0),
-            ("max_idle_per_host", Some("without_idle_connections"), self.max_idle_per_host == 0),
-            ("max_response_body", None, self.max_response_body == 0),
-            ("pool_timeout", Some("without_pool_timeout"), zero(self.pool_timeout)),
-            ("queue_timeout", Some("without_queue"), zero(self.queue_timeout)),
-            ("redirects", Some("without_redirects"), self.redirects == Some(0)),
-        ] {
-            if refused {
-                // Unused connections are switched off by the limit on their time.
-                let in_a_file = if field == "max_idle_per_host" { "idle_timeout" } else { field };
-                return Err(match instead {
-                    Some(instead) => InvalidClient::ZeroForOff { field, instead, in_a_file },
-                    None => InvalidClient::Zero { field },
-                });
-            }
-        }
-        Ok(())
     }
 }
 

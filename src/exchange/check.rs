@@ -23,9 +23,11 @@ pub(crate) fn sendable<B: Body>(request: &Request<B>, tls: bool) -> Result<(), I
     match uri.authority() {
         // RFC 9110, section 4.2.4: a sender must not generate user information.
         Some(authority) if authority.as_str().contains('@') => return Err(InvalidRequest::UserInfo),
-        Some(authority) if authority.host().is_empty() => return Err(InvalidRequest::Relative),
-        Some(authority) if is_port_wrong(authority) => return Err(InvalidRequest::Port),
-        Some(_) => {}
+        Some(authority) => match authority.host() {
+            "" => return Err(InvalidRequest::Relative),
+            host if is_port_wrong(authority, host) => return Err(InvalidRequest::Port),
+            _ => {}
+        },
         None => return Err(InvalidRequest::Relative),
     }
     if is_length_wrong(request.headers(), &request.body().size_hint()) {
@@ -35,9 +37,9 @@ pub(crate) fn sendable<B: Body>(request: &Request<B>, tls: bool) -> Result<(), I
 }
 
 /// `http` takes any text for a port, and says that there is none if it is no port: the request would go to port 80.
-fn is_port_wrong(authority: &Authority) -> bool {
+fn is_port_wrong(authority: &Authority, host: &str) -> bool {
     // An empty port is the default one (RFC 3986, section 3.2.3).
-    authority.as_str().len() > authority.host().len() + ":".len() && authority.port().is_none()
+    authority.as_str().len() > host.len() + ":".len() && authority.port().is_none()
 }
 
 /// RFC 9110, section 8.6: a sender must not forward a length that it knows to be incorrect. The peer would wait for

@@ -61,6 +61,12 @@ impl Facts {
         Self { connect: false, connected: true, cause }
     }
 
+    /// Whether the connection broke, or was gone before the request was written to it; no peer has said that it did not process it.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_broken(self) -> bool {
+        matches!(self.cause, Cause::Broken | Cause::Unwritten)
+    }
+
     pub(crate) fn judge(self) -> (Kind, Delivery) {
         match (self.connected, self.cause) {
             _ if self.connect => (Kind::Connect, Delivery::NotSent),

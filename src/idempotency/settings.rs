@@ -155,7 +155,7 @@ impl IdempotencySettings {
         self.record
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidIdempotency> {
+    pub(crate) fn check(&self) -> Result<(), InvalidIdempotency> {
         let lengths = [
             ("lease", self.lease),
             ("record", self.record),

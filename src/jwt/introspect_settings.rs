@@ -99,7 +99,7 @@ impl IntrospectSettings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidJwt> {
+    pub(crate) fn check(&self) -> Result<(), InvalidJwt> {
         let seconds = |length: Duration| usize::try_from(length.as_secs()).unwrap_or(usize::MAX);
         for (field, is_too_large, most) in [
             ("leeway", self.leeway > MOST_LEEWAY, seconds(MOST_LEEWAY)),

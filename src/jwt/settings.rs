@@ -121,7 +121,7 @@ impl JwtSettings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidJwt> {
+    pub(crate) fn check(&self) -> Result<(), InvalidJwt> {
         let seconds = |length: Duration| usize::try_from(length.as_secs()).unwrap_or(usize::MAX);
         for (field, too_large, most) in [
             ("leeway", self.leeway > MOST_LEEWAY, seconds(MOST_LEEWAY)),

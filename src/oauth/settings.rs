@@ -88,7 +88,7 @@ impl TokenSettings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidOauth> {
+    pub(crate) fn check(&self) -> Result<(), InvalidOauth> {
         for (field, is_empty) in [
             ("default_lifetime", self.default_lifetime < LEAST_LIFETIME),
             ("fetch_timeout", self.fetch_timeout.is_zero()),

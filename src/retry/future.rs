@@ -1,6 +1,5 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -9,24 +8,26 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::attempts::Copies;
 use super::drain::{self, Drain};
-use super::layer::Shared;
 use super::progress::{Next, Progress};
 use crate::base::body::Replay;
-use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Phase, scope};
+use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Outcome, Phase, scope};
 
 /// The call, with all its attempts. See [`RetryLayer`](super::RetryLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
     #[pin]
-    state: State<S::Future, R>,
-    service: S,
-    progress: Progress<B, C>,
+    pub(super) state: State<S::Future, R>,
+    pub(super) service: S,
+    // Beside what is known of the call, for it is large, and is moved once if it lies here.
+    pub(super) copies: Copies<B>,
+    pub(super) progress: Progress<C>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<F, R> {
+pub(super) enum State<F, R> {
     /// Waits for the answer; then ends the call, or is `Pausing`.
     Called {
         #[pin]
@@ -46,19 +47,6 @@ enum State<F, R> {
     Readying,
 }
 
-impl<S: Service<Request<B>>, B: Replay + Send + 'static, C, R> ResponseFuture<S, B, C, R> {
-    /// The service is ready, and is called.
-    #[inline]
-    pub(super) fn new(mut service: S, mut request: Request<B>, shared: Arc<Shared<C>>) -> Self {
-        let mut progress = Progress::new(shared);
-        progress.plan(&mut request);
-        let entered = progress.enter();
-        let answer = service.call(request);
-        progress.leave(entered);
-        Self { state: State::Called { answer }, service, progress }
-    }
-}
-
 impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C, ResBody>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
@@ -71,19 +59,27 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let progress = this.progress;
+        let (progress, copies) = (this.progress, this.copies);
         loop {
-            let mut result = match this.state.as_mut().project() {
+            let (outcome, mut result) = match this.state.as_mut().project() {
                 StateProjection::Called { answer } => {
-                    let entered = progress.enter();
+                    let entered = progress.enter(copies);
                     let polled = answer.poll(cx);
                     progress.leave(entered);
                     match polled {
-                        Poll::Ready(result) => result.map_err(Error::wrap),
+                        Poll::Ready(Ok(response)) => {
+                            let outcome = progress.judge(Ok(&response));
+                            // A response is large: it is moved once, from where it was found to where it is handed on.
+                            if progress.is_done(outcome, &response) {
+                                return Poll::Ready(Ok(response));
+                            }
+                            (outcome, Ok(response))
+                        }
+                        Poll::Ready(Err(error)) => failed(progress, Error::wrap(error)),
                         // Whoever limits the whole call drops this future next; only here is it known how many attempts
                         // were made and how far they got.
                         Poll::Pending if scope::expired() => {
-                            Err(Elapsed::before_deadline(Phase::Response).into())
+                            failed(progress, Elapsed::before_deadline(Phase::Response).into())
                         }
                         Poll::Pending => return Poll::Pending,
                     }
@@ -100,16 +96,16 @@ where
                     this.state.set(State::Readying);
                     continue;
                 }
-                StateProjection::Readying => match poll_ready(progress, this.service, cx) {
+                StateProjection::Readying => match poll_ready(progress, copies, this.service, cx) {
                     Poll::Ready(Ok(())) => {
                         // The pause, or the wait for readiness, may have ended too late.
                         if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
-                            return Poll::Ready(progress.out_of_time());
+                            return Poll::Ready(progress.out_of_time(copies));
                         }
-                        let Some(request) = progress.start() else {
-                            return Poll::Ready(progress.body_lost());
+                        let Some(request) = progress.start(copies) else {
+                            return Poll::Ready(progress.body_lost(copies));
                         };
-                        let entered = progress.enter();
+                        let entered = progress.enter(copies);
                         let answer = this.service.call(request);
                         progress.leave(entered);
                         this.state.set(State::Called { answer });
@@ -120,13 +116,13 @@ where
                         let clone = this.service.clone();
                         *this.service = clone;
                         progress.begin();
-                        Err(Error::wrap(error).with_delivery(Delivery::NotSent))
+                        failed(progress, Error::wrap(error).with_delivery(Delivery::NotSent))
                     }
-                    Poll::Pending if scope::expired() => return Poll::Ready(progress.out_of_time()),
+                    Poll::Pending if scope::expired() => return Poll::Ready(progress.out_of_time(copies)),
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            match progress.settle(&mut result) {
+            match progress.settle(outcome, &mut result, copies) {
                 Next::Return => return Poll::Ready(result),
                 Next::Pause(pause) => {
                     let now = Instant::now();
@@ -140,13 +136,22 @@ where
     }
 }
 
+/// What an error says, and the error.
+fn failed<C, R>(progress: &Progress<C>, error: Error) -> (Outcome, Result<Response<R>, Error>)
+where
+    C: Classify<Response<R>>,
+{
+    (progress.judge(Err(&error)), Err(error))
+}
+
 /// Whether the service is ready for another attempt.
 fn poll_ready<S: Service<Request<B>>, B: Replay, C>(
-    progress: &mut Progress<B, C>,
+    progress: &mut Progress<C>,
+    copies: &Copies<B>,
     service: &mut S,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), S::Error>> {
-    let entered = progress.enter();
+    let entered = progress.enter(copies);
     let ready = service.poll_ready(cx);
     progress.leave(entered);
     ready

@@ -17,6 +17,9 @@
 //! [`Budget`](crate::base::Budget) allows, so that an outage is not made worse by its clients. No attempt and no pause
 //! begins that cannot end before the [`Deadline`](crate::base::Deadline): then the last answer is returned at once.
 //!
+//! A request with an `Idempotency-Key` that is answered 409 with `Retry-After` is sent again, too, although 409 is no failure: another one with its
+//! key [is being done](crate::base::KeyedFault::InFlight), often the attempt before it. It comes back then, within the same bounds, for what that one was answered.
+//!
 //! *At what cost:* a retry takes tokens from the budget when it is scheduled, by how the attempt before it failed: none if
 //! nothing was sent, most after a timeout ([`RetryCosts`]). If it is cancelled they go back.
 //!

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::attempts::Plan;
+use super::attempts::{Copies, Plan};
 use super::layer::Shared;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
@@ -18,16 +18,11 @@ use crate::base::{
 };
 
 /// How far a call has come.
-pub(super) struct Progress<B, C> {
-    plan: Plan<B>,
-    shared: Arc<Shared<C>>,
-    call: Option<CallId>,
-    /// When the attempt in progress started, if there is one and anybody wants to know.
-    started: Option<Instant>,
+pub(super) struct Progress<C> {
+    plan: Plan,
+    under_way: UnderWay<C>,
     /// Attempts that count against the limit.
     counted: u32,
-    /// The number of the attempt in progress, or of the last one: one more than had been sent when it began.
-    attempt: u32,
     /// Requests handed down, by the retries of layers below too.
     sent: u32,
     /// Whether a retry inside gave up.
@@ -49,6 +44,16 @@ pub(super) struct Progress<B, C> {
     spending: Option<Withdrawal>,
 }
 
+/// The attempt in progress, as far as others are told of it.
+pub(super) struct UnderWay<C> {
+    shared: Arc<Shared<C>>,
+    call: Option<CallId>,
+    /// When it started, if there is one and anybody wants to know.
+    started: Option<Instant>,
+    /// Its number, or that of the last one: one more than had been sent when it began.
+    attempt: u32,
+}
+
 /// What to do once an attempt has ended.
 pub(super) enum Next {
     Return,
@@ -56,22 +61,52 @@ pub(super) enum Next {
     Pause(Duration),
 }
 
-impl<B, C> Progress<B, C> {
+impl<C> UnderWay<C> {
     /// The first attempt begins.
     #[inline]
-    pub(super) fn new(shared: Arc<Shared<C>>) -> Self {
+    pub(super) fn first(shared: Arc<Shared<C>>) -> Self {
         let call = shared.begin();
+        Self { shared, call, started: call.map(|_| scope::now()), attempt: 1 }
+    }
+
+    /// Another one begins.
+    fn begin(&mut self, attempt: u32) {
+        self.attempt = attempt;
+        self.started = self.call.map(|_| Instant::now());
+        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+    }
+
+    /// Tell its end, if there is one and anybody listens.
+    fn end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
+        let Some(started) = self.started.take() else { return };
+        let attempt = self.attempt;
+        self.shared.observe.tell(self.call, |call| {
+            let elapsed = started.elapsed();
+            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
+        });
+    }
+}
+
+impl<C> Drop for UnderWay<C> {
+    fn drop(&mut self) {
+        // The caller went away: that says nothing about the service.
+        self.end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
+    }
+}
+
+impl<C> Progress<C> {
+    /// The first attempt has begun, and this was found then.
+    #[inline]
+    pub(super) fn first(plan: Plan, under_way: UnderWay<C>, found: Option<Nesting>) -> Self {
+        let found = found.unwrap_or(Nesting::part_of(1));
         Self {
-            plan: Plan::undecided(shared.settings.attempts),
-            shared,
-            call,
-            started: call.map(|_| scope::now()),
+            plan,
+            under_way,
             counted: 1,
-            attempt: 1,
             sent: 0,
-            spent_inside: false,
-            hedged: 0,
-            tried: Tried::default(),
+            spent_inside: found.spent,
+            hedged: found.hedged,
+            tried: found.tried.unwrap_or_default(),
             delivery: Delivery::NotSent,
             replayed_at_once: false,
             counts: true,
@@ -87,9 +122,8 @@ impl<B, C> Progress<B, C> {
 
     /// Begin a part of the attempt in progress.
     #[inline]
-    pub(super) fn enter(&self) -> Option<nesting::Entered> {
-        let inside = self.plan.inside(self.attempt)?;
-        Some(nesting::enter(Nesting { tried: Some(self.tried), ..inside }))
+    pub(super) fn enter<B>(&self, copies: &Copies<B>) -> Option<nesting::Entered> {
+        self.plan.enter(copies, self.under_way.attempt, self.tried)
     }
 
     /// End it.
@@ -109,57 +143,40 @@ impl<B, C> Progress<B, C> {
             Some(_) | None => {}
         }
     }
-
-    /// Tell the end of the attempt in progress, if there is one and anybody listens.
-    fn tell_end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
-        let Some(started) = self.started.take() else { return };
-        let attempt = self.attempt;
-        self.shared.observe.tell(self.call, |call| {
-            let elapsed = started.elapsed();
-            Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
-        });
-    }
 }
 
-impl<B, C> Drop for Progress<B, C> {
+impl<C> Drop for Progress<C> {
     fn drop(&mut self) {
         self.pay(true);
-        // The caller went away: that says nothing about the service.
-        self.tell_end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
     }
 }
 
-impl<B: Replay + Send + 'static, C> Progress<B, C> {
-    /// Decide what may become of the request, before it is first sent.
+impl<C> Progress<C> {
+    pub(super) fn judge<ResBody>(&self, result: Result<&Response<ResBody>, &Error>) -> Outcome
+    where
+        C: Classify<Response<ResBody>>,
+    {
+        self.under_way.shared.classify.classify(result)
+    }
+
+    /// Whether this is what nearly all calls are: one attempt, answered well, and nobody wants to know.
     #[inline]
-    pub(super) fn plan(&mut self, request: &mut Request<B>) {
-        self.plan.decide(request, &self.shared.settings, &self.shared.rng);
+    pub(super) fn is_done<ResBody>(&self, outcome: Outcome, response: &Response<ResBody>) -> bool {
+        let is_untold = self.under_way.started.is_none() && !self.plan.tells_attempts;
+        let is_first = self.sent == 0 && is_untold && response.extensions().is_empty();
+        let status = response.status();
+        let is_plain = status != StatusCode::TOO_EARLY && status != StatusCode::CONFLICT;
+        is_first && !outcome.is_retryable() && is_plain
     }
 
     /// An attempt has ended. What follows? If it is the last, the result is completed in its place: a response is large,
     /// and is not moved about.
-    #[inline]
-    pub(super) fn settle<ResBody>(&mut self, result: &mut Result<Response<ResBody>, Error>) -> Next
-    where
-        C: Classify<Response<ResBody>>,
-    {
-        let outcome = self.shared.classify.classify(result.as_ref());
-        let answered = match result {
-            Ok(response) => response.status() != StatusCode::TOO_EARLY && response.extensions().is_empty(),
-            Err(_) => false,
-        };
-        // What nearly all calls are: one attempt, answered well, and nobody wants to know.
-        if answered && !outcome.is_retryable() && self.is_first_and_untold() {
-            return Next::Return;
-        }
-        self.weigh(outcome, result)
-    }
-
-    fn is_first_and_untold(&self) -> bool {
-        self.sent == 0 && self.started.is_none() && !self.plan.tells_attempts
-    }
-
-    fn weigh<ResBody>(&mut self, outcome: Outcome, result: &mut Result<Response<ResBody>, Error>) -> Next {
+    pub(super) fn settle<B: Replay + Send + 'static, ResBody>(
+        &mut self,
+        outcome: Outcome,
+        result: &mut Result<Response<ResBody>, Error>,
+        copies: &mut Copies<B>,
+    ) -> Next {
         let delivery = match result {
             // RFC 8470: "too early" is said by a server that has not processed the request.
             Ok(response) if response.status() == StatusCode::TOO_EARLY => Delivery::Refused,
@@ -180,9 +197,18 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         self.sent = self.sent.saturating_add(sent);
         self.spent_inside |= sent > mem::take(&mut self.hedged).saturating_add(1);
         self.delivery = self.delivery.or_further(delivery);
-        self.tell_end(ending, outcome, delivery);
+        self.under_way.end(ending, outcome, delivery);
 
-        self.plan.keep(result.as_mut().err().and_then(Error::take_request));
+        // To the classifier, which judges the service, it is none: the one that is being done may come to a good end.
+        let outcome = match result {
+            Ok(response)
+                if verdict::is_under_way(response.status(), response.headers()) && copies.are_keyed() =>
+            {
+                Outcome::Overload
+            }
+            _ => outcome,
+        };
+        copies.learn(result.as_mut().err());
         let facts = Facts {
             outcome,
             delivery,
@@ -193,7 +219,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             allowed: self.plan.allowed,
             single: self.plan.is_single(),
             innocent: innocent && !self.replayed_at_once,
-            repeatable: self.plan.is_repeatable(),
+            repeatable: copies.is_repeatable(),
         };
         let verdict = match verdict::judge(&facts) {
             // Not before the server said, harmless or not.
@@ -204,7 +230,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
         };
         let decided = match verdict {
             Verdict::Done => {
-                self.finish(result);
+                self.finish(result, copies);
                 return Next::Return;
             }
             Verdict::Skip(skip) => Err(skip),
@@ -214,21 +240,25 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                     Ok(response) => verdict::says_too_late(response.status(), response.headers()),
                     Err(error) => error.is_timeout(),
                 };
-                let cost = verdict::cost(&self.shared.settings.costs, outcome, delivery, timed_out);
+                let cost = verdict::cost(&self.under_way.shared.settings.costs, outcome, delivery, timed_out);
                 self.again(self.advice(result), cost)
             }
         };
-        let decided = decided.and_then(|pause| if self.plan.secure() { Ok(pause) } else { Err(Skip::Body) });
+        let decided = decided.and_then(|pause| if copies.secure() { Ok(pause) } else { Err(Skip::Body) });
         match decided {
             Ok(pause) => {
                 let attempt = self.sent.saturating_add(1);
                 let delay = pause;
-                self.shared.observe.tell(self.call, |call| Event::RetryScheduled { call, attempt, delay });
+                self.under_way.shared.observe.tell(self.under_way.call, |call| Event::RetryScheduled {
+                    call,
+                    attempt,
+                    delay,
+                });
                 Next::Pause(pause)
             }
             Err(why) => {
                 self.give_up(why);
-                self.finish(result);
+                self.finish(result, copies);
                 Next::Return
             }
         }
@@ -243,7 +273,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
     }
 
     fn again(&mut self, advice: Advice, cost: u32) -> Result<Duration, Skip> {
-        let shared = &self.shared;
+        let shared = &self.under_way.shared;
         let restarts = matches!(advice, Advice::Restart(_));
         if restarts {
             self.delays = None;
@@ -272,7 +302,7 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
                 Some(Pushback::Stop) => return Advice::Stop,
                 Some(Pushback::After(delay)) => return Advice::Restart(delay),
                 None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
-                None => RetryAfter::of(response.headers(), self.shared.wall.now()),
+                None => RetryAfter::of(response.headers(), self.under_way.shared.wall.now()),
             },
             Err(error) if error.forbids_retry() => return Advice::Stop,
             Err(error) => error.retry_after(),
@@ -281,8 +311,9 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
     }
 
     /// The request of the next attempt, which begins.
-    pub(super) fn start(&mut self) -> Option<Request<B>> {
-        let request = self.plan.next(self.sent.saturating_add(1), &self.shared.settings)?;
+    pub(super) fn start<B: Replay>(&mut self, copies: &mut Copies<B>) -> Option<Request<B>> {
+        let attempt = self.sent.saturating_add(1);
+        let request = copies.next(&self.plan, attempt, &self.under_way.shared.settings)?;
         self.begin();
         Some(request)
     }
@@ -294,20 +325,22 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
             self.counted = self.counted.saturating_add(1);
         }
         let attempt = self.sent.saturating_add(1);
-        self.attempt = attempt;
-        self.started = self.call.map(|_| Instant::now());
-        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+        self.under_way.begin(attempt);
     }
 
     /// Say in the result of the call how many attempts it took, and how far they got.
-    fn finish<R>(&mut self, result: &mut Result<Response<R>, Error>) {
+    fn finish<B, R>(&self, result: &mut Result<Response<R>, Error>, copies: &mut Copies<B>)
+    where
+        B: Replay + Send + 'static,
+    {
         match result {
             Ok(response) if self.sent > 1 || self.plan.tells_attempts => {
                 Attempts::tell(response.extensions_mut(), self.sent);
             }
             Ok(_) => {}
             Err(error) => {
-                let returned = self.plan.give_back(self.attempt, &self.shared.settings);
+                let returned =
+                    copies.give_back(&self.plan, self.under_way.attempt, &self.under_way.shared.settings);
                 error.sum_up(returned, self.delivery, self.sent);
             }
         }
@@ -316,27 +349,45 @@ impl<B: Replay + Send + 'static, C> Progress<B, C> {
     /// There is no other attempt. The charge goes back, whoever listens is told, and so is a retry further out.
     fn give_up(&mut self, why: Skip) {
         self.charge = None;
-        let attempt = self.attempt;
-        self.shared.observe.tell(self.call, |call| Event::RetrySkipped { call, attempt, why });
+        let attempt = self.under_way.attempt;
+        self.under_way.shared.observe.tell(self.under_way.call, |call| Event::RetrySkipped {
+            call,
+            attempt,
+            why,
+        });
         if verdict::is_spent(self.plan.role, why, self.counted, self.spent_inside) {
             nesting::tell_spent();
         }
     }
 
     /// The time ran out before the attempt that was scheduled could begin.
-    pub(super) fn out_of_time<R>(&mut self) -> Result<Response<R>, Error> {
-        self.called_off(Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
+    pub(super) fn out_of_time<B, R>(&mut self, copies: &mut Copies<B>) -> Result<Response<R>, Error>
+    where
+        B: Replay + Send + 'static,
+    {
+        self.called_off(copies, Skip::Deadline, Elapsed::before_deadline(Phase::Readiness).into())
     }
 
     /// The copy was there when the retry was scheduled, and is not now: its source failed in between.
-    pub(super) fn body_lost<R>(&mut self) -> Result<Response<R>, Error> {
-        self.called_off(Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
+    pub(super) fn body_lost<B, R>(&mut self, copies: &mut Copies<B>) -> Result<Response<R>, Error>
+    where
+        B: Replay + Send + 'static,
+    {
+        self.called_off(copies, Skip::Body, Error::new(Kind::Body, "the request body cannot be sent again"))
     }
 
-    fn called_off<R>(&mut self, why: Skip, error: Error) -> Result<Response<R>, Error> {
+    fn called_off<B, R>(
+        &mut self,
+        copies: &mut Copies<B>,
+        why: Skip,
+        error: Error,
+    ) -> Result<Response<R>, Error>
+    where
+        B: Replay + Send + 'static,
+    {
         self.give_up(why);
         let mut result = Err(error);
-        self.finish(&mut result);
+        self.finish(&mut result, copies);
         result
     }
 }

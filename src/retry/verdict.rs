@@ -1,11 +1,11 @@
 //! Decides whether a request goes out once more. Nothing here waits, locks or reads a clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 
 use super::RetryCosts;
-use crate::base::{Delivery, GrpcStatus, Outcome, Safety, Skip};
+use crate::base::{Delivery, GrpcStatus, Outcome, RetryAfter, Safety, Skip};
 
 /// Where a retry stands among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +143,20 @@ pub(super) fn says_too_late(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::GATEWAY_TIMEOUT || GrpcStatus::of(headers) == Some(GrpcStatus::DeadlineExceeded)
 }
 
+/// Whether a response to a request with a key says that another one with the same key is being done, and when to ask what became of it
+/// (draft-ietf-httpapi-idempotency-key-header). What says no time is final: there, nobody knows, or it will not be told.
+pub(super) fn is_under_way(status: StatusCode, headers: &HeaderMap) -> bool {
+    // A date or not, it has to be one that can be read.
+    status == StatusCode::CONFLICT && RetryAfter::of(headers, SystemTime::UNIX_EPOCH).is_some()
+}
+
 /// Whether a response would be taken for a reason to try again. A gRPC status stands in the head when there is no message.
 pub(super) fn asks_for_another(status: StatusCode, headers: &HeaderMap) -> bool {
     let grpc = GrpcStatus::of(headers).is_some_and(|status| status != GrpcStatus::Ok);
-    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || grpc
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || is_under_way(status, headers)
+        || grpc
 }
 
 #[cfg(test)]
@@ -185,6 +195,23 @@ mod tests {
         ] {
             assert_eq!(judge(&Facts { delivery, safety, ..FAILED }), expected, "{delivery:?}, {safety:?}");
         }
+    }
+
+    #[test]
+    fn another_request_is_under_way_where_409_says_when_to_ask_again() {
+        let fields = |value: &'static str| {
+            HeaderMap::from_iter([(http::header::RETRY_AFTER, http::HeaderValue::from_static(value))])
+        };
+        for value in ["0", "7", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert!(is_under_way(StatusCode::CONFLICT, &fields(value)), "{value}");
+            assert!(asks_for_another(StatusCode::CONFLICT, &fields(value)), "{value}");
+            assert!(!is_under_way(StatusCode::UNPROCESSABLE_ENTITY, &fields(value)), "{value}");
+        }
+        for value in ["", "soon", "-1", "1.5"] {
+            assert!(!is_under_way(StatusCode::CONFLICT, &fields(value)), "{value}");
+        }
+        assert!(!is_under_way(StatusCode::CONFLICT, &HeaderMap::new()));
+        assert!(!asks_for_another(StatusCode::CONFLICT, &HeaderMap::new()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use http::Request;
 use tokio::net::TcpListener;
 
 use super::admission::{Admission, PriorityOf};
+use super::brought::Brought;
 use super::control::{Control, MaybeTls};
 use super::error::Reason;
 use super::inside::{Inside, Place};
@@ -25,7 +26,8 @@ use crate::limit::{ConcurrencyLimiter, KeyedRateLimiter, RateLimitLayer};
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct ServerBuilder {
-    settings: ServerSettings,
+    pub(super) settings: ServerSettings,
+    pub(super) brought: Brought,
     concurrency: Option<ConcurrencyLimiter>,
     detached: Vec<Detach>,
     health: Option<Health>,
@@ -155,7 +157,8 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn jwt<T: Send + Sync + 'static>(mut self, layer: crate::jwt::JwtLayer<T>) -> Self {
-        self.inside.put(Place::Tokens, format!("tokens: looked at here; {}", layer.told()), layer.answer());
+        self.brought.forget(Place::Tokens);
+        self.put_jwt(layer);
         self
     }
 
@@ -163,7 +166,8 @@ impl ServerBuilder {
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
     pub fn introspect(mut self, layer: crate::jwt::IntrospectLayer) -> Self {
-        self.inside.put(Place::Tokens, format!("tokens: asked for; {}", layer.told()), layer.answer());
+        self.brought.forget(Place::Tokens);
+        self.put_introspect(layer);
         self
     }
 
@@ -185,8 +189,8 @@ impl ServerBuilder {
         F: crate::base::KeyOf<http::Request<crate::Body>, Key: fmt::Display> + Clone + Send + Sync + 'static,
         R: crate::base::Refuse + Clone + Send + Sync + 'static,
     {
-        self.detached.push(layer.detached().clone());
-        self.inside.put(Place::Idempotency, "idempotency: keyed requests are done once".to_owned(), layer);
+        self.brought.forget(Place::Idempotency);
+        self.put_idempotency(layer);
         self
     }
 
@@ -260,10 +264,10 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// Outside a Tokio runtime with the network enabled.
-    pub async fn bind(self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server, BindError> {
+    pub async fn bind(mut self, addr: impl ToSocketAddrs + fmt::Debug) -> Result<Server, BindError> {
         let shown = format!("{addr:?}").trim_matches('"').to_owned();
         let open = async {
-            self.settings.check()?;
+            self.complete()?;
             let signals = self.signals()?;
             let candidates: Vec<_> = addr.to_socket_addrs()?.collect();
             let listener = TcpListener::bind(&*candidates).await?;
@@ -284,10 +288,10 @@ impl ServerBuilder {
     ///
     /// Outside a Tokio runtime with the network enabled.
     #[cfg(unix)]
-    pub fn bind_unix(self, path: impl AsRef<Path>) -> Result<Server<UnixSocket>, BindError> {
+    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Result<Server<UnixSocket>, BindError> {
         let path = path.as_ref();
         let open = || {
-            self.settings.check()?;
+            self.complete()?;
             let signals = self.signals()?;
             Ok(self.serves(UnixSocket::bind(path)?, signals))
         };
@@ -304,10 +308,31 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// If it is to [stop on signals](Self::stop_on_signals) and the system lets none be caught.
-    pub fn listen<L: Listener>(self, listener: L) -> Result<Server<L>, InvalidServer> {
-        self.settings.check()?;
+    pub fn listen<L: Listener>(mut self, listener: L) -> Result<Server<L>, InvalidServer> {
+        self.complete()?;
         let signals = self.signals().expect("signals can be caught");
         Ok(self.serves(listener, signals))
+    }
+
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(super) fn put_jwt<T: Send + Sync + 'static>(&mut self, layer: crate::jwt::JwtLayer<T>) {
+        self.inside.put(Place::Tokens, format!("tokens: looked at here; {}", layer.told()), layer.answer());
+    }
+
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(super) fn put_introspect(&mut self, layer: crate::jwt::IntrospectLayer) {
+        self.inside.put(Place::Tokens, format!("tokens: asked for; {}", layer.told()), layer.answer());
+    }
+
+    #[cfg(feature = "idempotency")]
+    pub(super) fn put_idempotency<S, F, R>(&mut self, layer: crate::idempotency::IdempotencyLayer<S, F, R>)
+    where
+        S: crate::idempotency::Store,
+        F: crate::base::KeyOf<http::Request<crate::Body>, Key: fmt::Display> + Clone + Send + Sync + 'static,
+        R: crate::base::Refuse + Clone + Send + Sync + 'static,
+    {
+        self.detached.push(layer.detached().clone());
+        self.inside.put(Place::Idempotency, "idempotency: keyed requests are done once".to_owned(), layer);
     }
 
     /// What the settings say of what stands inside. They were checked.

@@ -14,7 +14,7 @@ use crate::limit::{InvalidConcurrency, InvalidQuota};
 /// assert_eq!(error.source().unwrap().to_string(), "`max_headers` is zero");
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServer {
     /// Two that say different things about one.
@@ -32,6 +32,30 @@ pub enum InvalidServer {
     /// It is no name of a header.
     #[error("`deadline_header` is not a valid header name")]
     DeadlineHeader,
+    /// No layer for keyed requests can have these settings.
+    #[cfg(feature = "idempotency")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+    #[error("`idempotency`: {0}")]
+    Idempotency(#[source] crate::idempotency::InvalidIdempotency),
+    /// Nothing that asks about tokens can be like this.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+    #[error("`introspect`: {0}")]
+    Introspect(#[source] crate::jwt::InvalidJwt),
+    /// Nothing that looks at tokens can be like this.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+    #[error("`jwt`: {0}")]
+    Jwt(#[source] crate::jwt::InvalidJwt),
+    /// The settings say how something is done that nobody does: the program did not bring the other half.
+    #[error("`{field}` is set, and nothing goes by it: what it needs beside settings is given to `{setter}`")]
+    #[non_exhaustive]
+    NotBrought {
+        /// The name of the setting.
+        field: &'static str,
+        /// The setter of the [builder](super::ServerBuilder) that was not called, or not last.
+        setter: &'static str,
+    },
     /// No limit can have this quota.
     #[error("`principal_rate_limit`: {0}")]
     PrincipalRateLimit(#[source] InvalidQuota),
@@ -102,10 +126,10 @@ impl BindError {
 
     /// The setting that cannot be, if it was one.
     #[must_use]
-    pub const fn invalid(&self) -> Option<InvalidServer> {
+    pub fn invalid(&self) -> Option<InvalidServer> {
         match &self.source {
             Reason::Io(_) => None,
-            Reason::Settings(invalid) => Some(*invalid),
+            Reason::Settings(invalid) => Some(invalid.clone()),
         }
     }
 }

@@ -25,6 +25,12 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         drain_timeout,
         handshake_timeout,
         header_read_timeout,
+        #[cfg(feature = "idempotency")]
+            idempotency: _, // the layer is asked that goes by it
+        #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            introspect: _, // likewise
+        #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            jwt: _, // likewise
         keep_alive_timeout,
         lame_duck,
         max_age,

@@ -22,6 +22,15 @@ pub(super) struct Fields {
     handshake_timeout: Duration,
     #[serde(with = "crate::base::human::plain")]
     header_read_timeout: Duration,
+    #[cfg(feature = "idempotency")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency: Option<crate::idempotency::IdempotencySettings>,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspect: Option<crate::jwt::IntrospectSettings>,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt: Option<crate::jwt::JwtSettings>,
     #[serde(with = "crate::base::human::plain")]
     keep_alive_timeout: Duration,
     #[serde(with = "crate::base::human::plain")]
@@ -70,6 +79,12 @@ impl From<ServerSettings> for Fields {
             drain_timeout: settings.drain_timeout,
             handshake_timeout: settings.handshake_timeout,
             header_read_timeout: settings.header_read_timeout,
+            #[cfg(feature = "idempotency")]
+            idempotency: settings.idempotency,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            introspect: settings.introspect,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            jwt: settings.jwt,
             keep_alive_timeout: settings.keep_alive_timeout,
             lame_duck: settings.lame_duck,
             max_age: limit(settings.max_age),
@@ -112,6 +127,12 @@ impl TryFrom<Fields> for ServerSettings {
             drain_timeout: fields.drain_timeout,
             handshake_timeout: fields.handshake_timeout,
             header_read_timeout: fields.header_read_timeout,
+            #[cfg(feature = "idempotency")]
+            idempotency: fields.idempotency,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            introspect: fields.introspect,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            jwt: fields.jwt,
             keep_alive_timeout: fields.keep_alive_timeout,
             lame_duck: fields.lame_duck,
             max_age: limit(fields.max_age),

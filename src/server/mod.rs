@@ -131,6 +131,7 @@ mod admission;
 mod answering;
 mod arriving;
 mod bounds;
+mod brought;
 mod builder;
 mod connection;
 mod control;

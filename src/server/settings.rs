@@ -41,6 +41,12 @@ pub struct ServerSettings {
     pub(super) drain_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) header_read_timeout: Duration,
+    #[cfg(feature = "idempotency")]
+    pub(super) idempotency: Option<crate::idempotency::IdempotencySettings>,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(super) introspect: Option<crate::jwt::IntrospectSettings>,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(super) jwt: Option<crate::jwt::JwtSettings>,
     pub(super) keep_alive_timeout: Duration,
     pub(super) lame_duck: Duration,
     pub(super) max_age: Option<Duration>,
@@ -80,6 +86,12 @@ impl ServerSettings {
             drain_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
+            #[cfg(feature = "idempotency")]
+            idempotency: None,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            introspect: None,
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            jwt: None,
             keep_alive_timeout: Duration::from_secs(75),
             lame_duck: Duration::from_secs(5),
             max_age: Some(Duration::from_secs(60 * 60)),
@@ -437,7 +449,7 @@ impl ServerSettings {
         if let Some(quota) = &self.principal_rate_limit {
             quota.check().map_err(InvalidServer::PrincipalRateLimit)?;
         }
-        Ok(())
+        self.check_brought()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::future::{Given, Limit};
-use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, scope};
+use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, Then, scope};
 
 /// Gives one attempt so long, with the readiness it waits for. See the [module](super).
 #[derive(Debug)]
@@ -160,7 +160,8 @@ where
             return AttemptFuture::ran_out(limit);
         }
         let _entered = scope::attempt(now, Some(at));
-        AttemptFuture::called(self.inner.call(request), limit)
+        let answer = self.inner.call(request);
+        AttemptFuture { answer: Some(answer), alarm: Alarm::new(), limit, request: PhantomData }
     }
 }
 
@@ -195,24 +196,31 @@ where
     type Output = Result<M::Response, M::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let Some(mut answer) = this.answer.as_pin_mut() else {
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         };
-        let limited = match this.limit.at() {
-            Some(at) => {
-                let whole = scope::current().whole;
-                ready!(this.alarm.poll_limited(cx, at, |cx| {
-                    scope::outlive_attempt(whole);
-                    answer.as_mut().poll(cx)
-                }))
+        let (at, mut reached) = (this.limit.at(), None);
+        loop {
+            let round = at.map(|at| {
+                let whole = scope::whole();
+                let round = this.alarm.as_mut().begin(cx, at, reached);
+                scope::outlive_attempt(whole);
+                round
+            });
+            // An answer is large: it is moved once, from where it was found to where it is handed on.
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
+                Poll::Pending => {}
             }
-            None => Limited::Done(ready!(answer.poll(cx))),
-        };
-        Poll::Ready(match limited {
-            Limited::Done(answer) => this.limit.pass(answer),
-            Limited::Elapsed => this.limit.elapsed(Phase::Response),
-        })
+            let Some((at, round)) = at.zip(round) else { return Poll::Pending };
+            match this.alarm.as_mut().pending(cx, at, round) {
+                Then::Wait => return Poll::Pending,
+                Then::Again(at) => reached = Some(at),
+                Then::Elapsed => return Poll::Ready(this.limit.elapsed(Phase::Response)),
+            }
+        }
     }
 }
 

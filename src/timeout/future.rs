@@ -7,9 +7,7 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::base::{
-    Alarm, Asked, Deadline, Delivery, Elapsed, Error, Limited, Mode, NOBODY, Phase, scope, take,
-};
+use crate::base::{Alarm, Asked, Deadline, Delivery, Elapsed, Error, Mode, NOBODY, Phase, Then, scope, take};
 
 /// The call, limited as a whole. See the [module](super).
 #[pin_project]
@@ -50,9 +48,12 @@ where
     S: Service<Req> + Clone,
     M: Mode<Req, S::Response, S::Error>,
 {
+    /// What is known of the limit is asked in here, and not before: a request that is at hand while something else is done is moved
+    /// once more.
     #[inline]
-    pub(super) fn new(inner: &mut S, request: Req, mode: M, given: Option<Given>) -> Self {
-        let limit = Limit { asked: mode.ask(&request), mode, given };
+    pub(super) fn new(inner: &mut S, request: Req, limit: impl FnOnce(&Req) -> Limit<M>) -> Self {
+        let limit = limit(&request);
+        let given = limit.given;
         let alarm = Alarm::new();
         if limit.was_spent() {
             return Self { state: State::Spent, alarm, limit };
@@ -64,8 +65,7 @@ where
         // Each arm makes the whole future, for the answer is large, and every move of it costs.
         match inner.poll_ready(&mut nobody) {
             Poll::Ready(Ok(())) => {
-                let answer = inner.call(request);
-                Self { state: State::Called { answer }, alarm, limit }
+                Self { state: State::Called { answer: inner.call(request) }, alarm, limit }
             }
             Poll::Ready(Err(error)) => {
                 // It is not to be asked again.
@@ -105,43 +105,60 @@ where
             StateProjection::Broken { .. } | StateProjection::Waiting(_) | StateProjection::Called { .. } => {
             }
         }
-        let mut inner = |cx: &mut Context<'_>| loop {
-            match this.state.as_mut().project() {
-                // They were answered above.
-                StateProjection::Refused { .. } | StateProjection::Spent => return Poll::Pending,
-                StateProjection::Broken { error } => {
-                    return Poll::Ready(Err(error.take().expect("a future is polled until it is ready")));
+        let mut reached = None;
+        loop {
+            let round = at.map(|at| this.alarm.as_mut().begin(cx, at, reached));
+            if let StateProjection::Waiting(waiting) = this.state.as_mut().project() {
+                match waiting.call(cx, at) {
+                    Poll::Ready(Ok(answer)) => this.state.set(State::Called { answer }),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
+                    Poll::Pending => {}
                 }
-                StateProjection::Waiting(waiting) => {
-                    let Waiting { service, request } = &mut **waiting;
-                    if let Err(error) = ready!(service.poll_ready(cx)) {
-                        return Poll::Ready(Err(error));
-                    }
-                    // Ready too late: nothing is begun that cannot finish. The timer is about to end the call.
-                    if at.is_some_and(|at| scope::has_reached(at) || at <= Instant::now()) {
-                        return Poll::Pending;
-                    }
-                    // `Waiting` is left in the very step that takes the request.
-                    let request = request.take().expect("a request is handed on once");
-                    let entered = scope::call(None, at);
-                    let answer = service.call(request);
-                    drop(entered);
-                    this.state.set(State::Called { answer });
-                }
-                StateProjection::Called { answer } => return answer.poll(cx),
             }
-        };
-        let limited = match at {
-            Some(at) => ready!(this.alarm.poll_limited(cx, at, inner)),
-            None => Limited::Done(ready!(inner(cx))),
-        };
-        Poll::Ready(match limited {
-            Limited::Done(answer) => this.limit.pass(answer),
-            Limited::Elapsed => this.limit.elapsed(match *this.state {
-                State::Called { .. } => Phase::Response,
-                _ => Phase::Readiness,
-            }),
-        })
+            match this.state.as_mut().project() {
+                // An answer is large: it is moved once, from where it was found to where it is handed on.
+                StateProjection::Called { answer } => match answer.poll(cx) {
+                    Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
+                    Poll::Pending => {}
+                },
+                StateProjection::Broken { error } => {
+                    let error = error.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(Err(this.limit.mode.fail(error)));
+                }
+                // The first two were answered above.
+                StateProjection::Refused { .. } | StateProjection::Spent | StateProjection::Waiting(_) => {}
+            }
+            let Some((at, round)) = at.zip(round) else { return Poll::Pending };
+            match this.alarm.as_mut().pending(cx, at, round) {
+                Then::Wait => return Poll::Pending,
+                Then::Again(at) => reached = Some(at),
+                Then::Elapsed => {
+                    return Poll::Ready(this.limit.elapsed(match *this.state {
+                        State::Called { .. } => Phase::Response,
+                        _ => Phase::Readiness,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, Req> Waiting<S, Req> {
+    /// Call the service once it is ready, and in time.
+    fn call(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<Result<S::Future, S::Error>> {
+        let Self { service, request } = self;
+        if let Err(error) = ready!(service.poll_ready(cx)) {
+            return Poll::Ready(Err(error));
+        }
+        // Ready too late: nothing is begun that cannot finish. The timer is about to end the call.
+        if at.is_some_and(|at| scope::has_reached(at) || at <= Instant::now()) {
+            return Poll::Pending;
+        }
+        // `Waiting` is left in the very step that takes the request.
+        let request = request.take().expect("a request is handed on once");
+        let _entered = scope::call(None, at);
+        Poll::Ready(Ok(service.call(request)))
     }
 }
 
@@ -184,14 +201,12 @@ impl<M> Limit<M> {
         self.given.map(|given| given.at)
     }
 
-    pub(super) fn pass<Req, Res, E>(&self, answer: Result<Res, E>) -> Result<M::Response, M::Error>
+    #[inline]
+    pub(super) fn answered<Req, Res, E>(&self, response: Res) -> M::Response
     where
         M: Mode<Req, Res, E>,
     {
-        match answer {
-            Ok(response) => Ok(self.mode.pass(self.asked, response, self.at())),
-            Err(error) => Err(self.mode.fail(error)),
-        }
+        self.mode.pass(self.asked, response, self.at())
     }
 
     pub(super) fn elapsed<Req, Res, E>(&self, phase: Phase) -> Result<M::Response, M::Error>

@@ -6,7 +6,7 @@ use http::Request;
 use tower_service::Service;
 
 use super::ResponseFuture;
-use super::future::Given;
+use super::future::{Given, Limit};
 use super::wire::{Said, less_margin};
 use crate::base::{Error, Http, InvalidTimeout, Kind, Mode, Peer, TrustedPeers, scope};
 
@@ -67,7 +67,7 @@ where
             Ok(told) => {
                 let limit = told.into_iter().chain(terms.at_most).min();
                 let given = limit.map(|limit| Given::within(scope::now(), limit));
-                ResponseFuture::new(inner, request, mode, given)
+                ResponseFuture::new(inner, request, |request| Limit { asked: mode.ask(request), mode, given })
             }
             Err(invalid) => {
                 let error = Error::new(Kind::Invalid, invalid);

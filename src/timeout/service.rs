@@ -4,7 +4,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::ResponseFuture;
-use super::future::Given;
+use super::future::{Given, Limit};
 use crate::base::{Http, Mode, scope};
 
 /// Answers within the limit, or fails. See the [module](super).
@@ -59,7 +59,9 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let given = self.limit.map(|limit| Given::within(scope::now(), limit));
-        ResponseFuture::new(&mut self.inner, request, self.mode.clone(), given)
+        ResponseFuture::new(&mut self.inner, request, |request| {
+            let given = self.limit.map(|limit| Given::within(scope::now(), limit));
+            Limit { asked: self.mode.ask(request), mode: self.mode.clone(), given }
+        })
     }
 }

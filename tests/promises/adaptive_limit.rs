@@ -143,6 +143,30 @@ async fn a_service_that_hangs_is_asked_less_and_less_and_found_again_when_it_is_
     assert!(answered >= 3_800, "{answered} of 4 000");
 }
 
+/// Each of its calls takes exactly as long as any other, so that no dip of the limit differs by chance.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_become_slower_for_good_is_asked_for_as_much_as_before() {
+    for algorithm in [Algorithm::Gradient2, Algorithm::Vegas] {
+        let limiter = limiter(AdaptiveSettings::new().algorithm(algorithm));
+        let millis = Arc::new(AtomicU16::new(2));
+        let takes = Arc::clone(&millis);
+        let exact = service_fn(move |_: Request<Content>| {
+            let takes = u32::from(takes.load(Ordering::Relaxed)) * MS;
+            async move {
+                sleep(takes).await;
+                Ok::<_, Infallible>(Response::new(Content::default()))
+            }
+        });
+        let service = ConcurrencyLimitLayer::from(limiter.clone()).answer().layer(exact);
+        press(&service, 1, SECOND, SECOND).await;
+        millis.store(20, Ordering::Relaxed);
+        // As long as a few dips take.
+        press(&service, 10, SECOND, 120 * SECOND).await;
+        let answered = press(&service, 10, SECOND, 20 * SECOND).await;
+        assert!(answered >= 9_500, "{algorithm:?}: {answered} of 10 000, {limiter:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_what_tells_of_overload_lowers_it() {
     // What the service answers, and whether the limit falls.

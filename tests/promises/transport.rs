@@ -1,5 +1,6 @@
 //! The client's own wires: who gets a connection, who waits for one, what is used again and what is thrown away.
 
+mod cut_off;
 mod dials;
 mod expect;
 #[cfg(target_os = "linux")]

@@ -442,6 +442,11 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "client `concurrency`" => value == "off" && format!("{client:?}").contains("concurrency: None"),
         "client `queue_timeout`" => client.clone().queue_timeout(time(value)?) == client,
         "client `server_quotas`" => value == "off" && format!("{client:?}").contains("server_quotas: false"),
+        // Nothing is said of what the program brings the other half of.
+        "client `bearer`" => value == "off" && client.clone().bearer(TokenSettings::new()) != client,
+        "server `idempotency`" => value == "off" && server.clone().idempotency(keys) != server,
+        "server `introspect`" => value == "off" && server.clone().introspect(asks) != server,
+        "server `jwt`" => value == "off" && server.clone().jwt(JwtSettings::new()) != server,
         "client `upstreams`" => value == "none" && format!("{client:?}").contains("upstreams: {}"),
         "upstream `members`" => {
             value == "none" && UpstreamSettings::new().members([""; 0]) == UpstreamSettings::new()

@@ -46,6 +46,7 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
     ("breaker `slow_call`", "breaker/settings.rs", "slow_calls", ""),
     // Both are given at once; in a file one may be left out.
     ("breaker `slow_rate`", "breaker/settings.rs", "slow_calls", "Default: off"),
+    ("client `bearer`", "client/auth.rs", "bearer", "Default: not said"),
     ("client `deadline_header`", "client/told.rs", "deadline_header", "[`TIMEOUT_MS`]"),
     ("client `http`", "client/settings.rs", "http1_only", "Default: HTTP/2 where a host over TLS chooses it"),
     ("client `propagation`", "client/told.rs", "propagation", ""),
@@ -61,6 +62,9 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
     ("jwt `required_claims`", "jwt/settings.rs", "require", ""),
     ("retry `attempt_header`", "retry/settings.rs", "attempt_header", "[`ATTEMPT`]"),
     ("server `deadline_header`", "server/settings.rs", "deadline_header", "[`TIMEOUT_MS`]"),
+    ("server `idempotency`", "server/brought.rs", "idempotency", "Default: not said"),
+    ("server `introspect`", "server/brought.rs", "introspect", "Default: not said"),
+    ("server `jwt`", "server/brought.rs", "jwt", "Default: not said"),
     ("tcp `local_v4`", "connect/settings.rs", "local_v4", "the system chooses"),
     ("tcp `local_v6`", "connect/settings.rs", "local_v6", "the system chooses"),
 ];

@@ -73,4 +73,9 @@ impl<B> Kept<B> {
     pub(crate) const fn uri(&self) -> &Uri {
         &self.uri
     }
+
+    #[cfg(feature = "retry")]
+    pub(crate) const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
 }

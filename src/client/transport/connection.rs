@@ -19,6 +19,16 @@ pub(super) enum Connection {
     Http2(Arc<Http2>),
 }
 
+impl Connection {
+    /// Whether it was there before the request that it is used for next.
+    pub(super) fn is_kept(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.used || connection.lay_idle,
+            Self::Http2(connection) => !connection.is_fresh(),
+        }
+    }
+}
+
 /// A connection for one request at a time. Dropping it closes it once what was sent has been answered.
 pub(super) struct Http1 {
     pub(super) sender: Arc<Sender<http1::SendRequest<Upload>>>,
@@ -28,6 +38,8 @@ pub(super) struct Http1 {
     pub(super) retire_at: Option<Instant>,
     /// It has carried a request.
     pub(super) used: bool,
+    /// It lay idle before it was last taken, and may have been closed meanwhile by a peer whose word of it is on its way.
+    pub(super) lay_idle: bool,
 }
 
 impl Http1 {

@@ -137,7 +137,7 @@ async fn shake_hands(
     });
     let forwards = dialed.forwards.map(Box::new);
     let task = task.abort_handle();
-    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false })))
+    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false, lay_idle: false })))
 }
 
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).

@@ -18,8 +18,9 @@ use super::sender::{Answer, Lost};
 use super::service::Owner;
 use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
+use super::wish::Wish;
 use crate::base::body::Body;
-use crate::base::{Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, scope};
+use crate::base::{Call, Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, scope};
 use crate::client::Informational;
 
 /// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
@@ -33,13 +34,14 @@ pub(super) async fn exchange(
     mut request: Request<Body>,
 ) -> Result<Response<Wired>, Error> {
     let host = owner.0.host(&request, place.as_ref());
+    let mut wish = Wish::of(Call::of(request.extensions()).wants_new_connection());
     let hook = request.extensions_mut().remove::<Informational>();
     let mut request = Upload::of(request);
     let mut head = Head::default();
     let mut expects = true;
     let mut replays = 0;
     loop {
-        let mut lease = match connection(&host, replays > 0).await {
+        let mut lease = match connection(&host, wish).await {
             Ok(lease) => lease,
             Err(error) => return Err(unsent(error, request, hook)),
         };
@@ -51,6 +53,7 @@ pub(super) async fn exchange(
             }
             Connection::Http2(_) => head.over_http2(&mut request),
         }
+        let kept = lease.connection().is_kept();
         let upload = request.body().watch();
         match send(&mut lease, request, held.as_ref()).await {
             Ok(response) => {
@@ -66,7 +69,7 @@ pub(super) async fn exchange(
                 return Ok(wired(lease, response, upload));
             }
             Err(lost) => {
-                let (unsent, error) = lost.judge();
+                let (unsent, error) = lost.judge(kept);
                 let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else { return Err(error) };
                 lease.came_back();
                 request = unsent;
@@ -74,6 +77,7 @@ pub(super) async fn exchange(
             }
         }
         replays += 1;
+        wish = wish.came_back();
         host.core.replayed.fetch_add(1, Ordering::Relaxed);
         host.core.observe.note(|| Event::RequestReplayed { host: Arc::clone(&host.name) });
     }
@@ -93,11 +97,11 @@ fn unsent(error: Error, request: Request<Upload>, hook: Option<Informational>) -
 }
 
 /// A connection that is ready for a request.
-async fn connection(host: &Arc<Host>, fresh: bool) -> Result<Lease, Error> {
+async fn connection(host: &Arc<Host>, wish: Wish) -> Result<Lease, Error> {
     let observed = host.core.observe.is_on();
     let since = observed.then(Instant::now);
     loop {
-        let mut lease = match host.ask(fresh)? {
+        let mut lease = match host.ask(wish)? {
             Asked::Has(lease) => lease,
             // In a box, as whatever is rare and large: it would be a part of every request.
             Asked::Waits(waiting) => Box::pin(waiting.wait()).await?,

@@ -14,6 +14,7 @@ use super::lease::Lease;
 use super::places::Told;
 use super::state::{Chores, State};
 use super::waiting::Waiting;
+use super::wish::Wish;
 use crate::base::{Error, Phase};
 use crate::client::{ConnectionStats, ConnectionsExhausted};
 use crate::connect::Target;
@@ -59,24 +60,23 @@ impl Host {
         }
     }
 
-    /// A connection, or a place in the queue for one. `fresh`: rather a new one than one that lay idle.
-    pub(super) fn ask(self: &Arc<Self>, fresh: bool) -> Result<Asked, Error> {
+    /// A connection, or a place in the queue for one.
+    pub(super) fn ask(self: &Arc<Self>, wish: Wish) -> Result<Asked, Error> {
         let now = Instant::now();
         let most = self.core.settings.max_waiting;
         self.change(|state, chores| {
-            if !fresh || state.places.room() == 0 || !self.core.has_room() {
-                if let Some(connection) = state.take(now, chores) {
-                    return Ok(Asked::Has(self.lease(connection)));
-                }
-            } else if let Some(connection) = state.take_shared(now) {
+            if let Some(connection) = state.take(wish, now, chores) {
                 return Ok(Asked::Has(self.lease(connection)));
+            }
+            if wish != Wish::Any {
+                state.make_room(state.waiting.len(), &self.core, chores);
             }
             let waiting = state.waiting.len() + 1;
             if state.places.without_a_place(waiting, state.speaks) > most {
                 return Err(self.exhausted(state, None));
             }
             let (hand, handed) = oneshot::channel();
-            let ticket = state.join(hand);
+            let ticket = state.join(hand, wish);
             state.dial(&self.core, chores);
             Ok(Asked::Waits(Waiting::new(Arc::clone(self), ticket, handed)))
         })

@@ -25,6 +25,7 @@ mod upload;
 mod waiting;
 mod wire;
 mod wired;
+mod wish;
 
 pub(super) use self::service::Transport;
 pub(super) use self::wired::Wired;

@@ -28,6 +28,8 @@ pub(super) struct Places {
     taken: usize,
     dialing: usize,
     open: usize,
+    /// Of those that are open, how many are being closed to make room.
+    leaving: usize,
     /// Connecting has failed, nothing is open, and others are still trying.
     failing: bool,
 }
@@ -43,7 +45,7 @@ pub(super) enum Told {
 
 impl Places {
     pub(super) const fn new(max: usize) -> Self {
-        Self { max, taken: 0, dialing: 0, open: 0, failing: false }
+        Self { max, taken: 0, dialing: 0, open: 0, leaving: 0, failing: false }
     }
 
     pub(super) const fn max(&self) -> usize {
@@ -88,7 +90,19 @@ impl Places {
         self.taken -= 1;
         if opened {
             self.open -= 1;
+            self.leaving = self.leaving.saturating_sub(1);
         }
+    }
+
+    /// One is being closed to make room. It has its place until its socket is closed.
+    pub(super) const fn leave(&mut self) {
+        self.leaving += 1;
+    }
+
+    /// Whether a connection is on its way for somebody before whom so many wait, or can be made soon. `room`: there is some among all connections.
+    pub(super) const fn covers(&self, before: usize, speaks: Speaks, room: bool) -> bool {
+        let room = if room { self.room() } else { 0 };
+        before < (self.dialing + self.leaving + room).saturating_mul(speaks.each())
     }
 
     /// How many connections to begin for so many who wait.
@@ -109,7 +123,7 @@ impl Places {
 
     /// How many of so many who wait have neither a connection on its way nor room for one.
     pub(super) const fn without_a_place(&self, waiting: usize, speaks: Speaks) -> usize {
-        waiting.saturating_sub((self.dialing + self.room()).saturating_mul(speaks.each()))
+        waiting.saturating_sub((self.dialing + self.leaving + self.room()).saturating_mul(speaks.each()))
     }
 
     /// Whether a connection is on its way for the one before whom so many wait.
@@ -123,7 +137,7 @@ mod tests {
     use super::*;
 
     const fn places(max: usize, open: usize, dialing: usize) -> Places {
-        Places { max, taken: open + dialing, dialing, open, failing: false }
+        Places { max, taken: open + dialing, dialing, open, leaving: 0, failing: false }
     }
 
     #[test]
@@ -155,6 +169,25 @@ mod tests {
         assert!(places(3, 1, 2).is_promised(1, Speaks::Http1));
         assert!(!places(3, 1, 2).is_promised(2, Speaks::Http1));
         assert!(places(3, 1, 1).is_promised(9, Speaks::Http2 { streams: 10 }));
+    }
+
+    #[test]
+    fn a_connection_that_leaves_counts_as_room_for_one_until_its_socket_is_closed() {
+        let mut places = places(2, 2, 0);
+        assert!(!places.covers(0, Speaks::Http1, true));
+        places.leave();
+        assert!(places.covers(0, Speaks::Http1, true) && !places.covers(1, Speaks::Http1, true));
+        assert_eq!(places.without_a_place(1, Speaks::Http1), 0);
+        places.closed(true);
+        assert!(places.covers(0, Speaks::Http1, true), "now there is room");
+        assert!(!places.covers(0, Speaks::Http1, false), "but not among all connections");
+        places.begin();
+        assert!(places.covers(0, Speaks::Http1, false) && !places.covers(1, Speaks::Http1, true));
+        assert!(places.covers(9, Speaks::Http2 { streams: 10 }, false));
+        places.opened();
+        places.closed(true);
+        places.closed(true);
+        assert_eq!((places.open(), places.room(), places.leaving), (0, 2, 0));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -83,20 +84,31 @@ impl Sender<http2::SendRequest<Upload>> {
 }
 
 impl Lost {
-    /// The request, if it was not sent, and what its caller is told if nobody sends it then.
-    pub(super) fn judge(self) -> (Option<Request<Upload>>, Error) {
+    /// The request, if it was not sent, and what its caller is told if nobody sends it then. `kept`: its connection had been there before.
+    pub(super) fn judge(self, kept: bool) -> (Option<Request<Upload>>, Error) {
+        let cut_off = |error: Error| if kept { error.while_kept() } else { error };
         match self {
             Self::Ended(request) => {
-                (Some(*request), Error::new(Kind::Transport, Ended).with_delivery(Delivery::NotSent))
+                let error = Error::new(Kind::Transport, Ended).with_delivery(Delivery::NotSent);
+                (Some(*request), cut_off(error))
             }
             Self::Failed(mut failed) => {
                 let unsent = failed.take_message();
                 let error = failed.into_error();
-                let (kind, delivery) = Facts::sent(&error).judge();
-                (unsent, Error::new(kind, error).with_delivery(delivery))
+                let facts = Facts::sent(&error);
+                let (kind, delivery) = facts.judge();
+                let broke = facts.is_broken() && !ends_a_stream(&error);
+                let error = Error::new(kind, error).with_delivery(delivery);
+                (unsent, if broke { cut_off(error) } else { error })
             }
         }
     }
+}
+
+/// Whether the peer has ended this stream alone, and its connection goes on (RFC 9113, section 5.4.2).
+fn ends_a_stream(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(h2::Error::is_reset)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use super::connection::{Connection, Http1, Http2};
 use super::core::Core;
 use super::host::Handed;
 use super::places::{Places, Speaks};
+use super::wish::Wish;
 use crate::connect::Progress;
 
 /// How long a connection over HTTP/2 may lie idle. Its peer says goodbye before it closes one, so it may be kept for as long as
@@ -28,7 +29,7 @@ pub(super) struct State {
     idle: Vec<Idle>,
     /// Connections over HTTP/2 that take requests; the first one has been there for longest, and is filled first.
     shared: Vec<Shared>,
-    /// Who waits, in the order in which they came. While there is anybody, nothing is free.
+    /// Who waits, in the order in which they came. While there is anybody, nothing is free but what they do not want.
     pub(super) waiting: VecDeque<Waiter>,
     last_ticket: u64,
     /// What the last dial is doing.
@@ -52,6 +53,7 @@ struct Shared {
 pub(super) struct Waiter {
     ticket: u64,
     pub(super) hand: oneshot::Sender<Handed>,
+    wish: Wish,
     runtime: Handle,
 }
 
@@ -63,6 +65,13 @@ pub(super) struct Chores {
     pub(super) close: Vec<Connection>,
     pub(super) starves: bool,
     pub(super) lies_idle: bool,
+}
+
+impl Idle {
+    /// It has just been made.
+    fn is_new(&self, now: Instant) -> bool {
+        self.connection.is_fresh() && self.since == now
+    }
 }
 
 impl Shared {
@@ -86,10 +95,10 @@ impl State {
     }
 
     /// Go to the end of the queue.
-    pub(super) fn join(&mut self, hand: oneshot::Sender<Handed>) -> u64 {
+    pub(super) fn join(&mut self, hand: oneshot::Sender<Handed>, wish: Wish) -> u64 {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        self.waiting.push_back(Waiter { ticket, hand, runtime: Handle::current() });
+        self.waiting.push_back(Waiter { ticket, hand, wish, runtime: Handle::current() });
         ticket
     }
 
@@ -99,26 +108,33 @@ impl State {
     }
 
     /// Something that is free.
-    pub(super) fn take(&mut self, now: Instant, chores: &mut Chores) -> Option<Connection> {
-        if let Some(shared) = self.take_shared(now) {
+    pub(super) fn take(&mut self, wish: Wish, now: Instant, chores: &mut Chores) -> Option<Connection> {
+        if let Some(shared) = self.take_shared(wish, now) {
             return Some(shared);
         }
-        while let Some(idle) = self.idle.pop() {
+        loop {
+            let lay_idle = !self.idle.last()?.is_new(now);
+            if lay_idle && wish != Wish::Any {
+                return None;
+            }
+            let mut idle = self.idle.pop()?;
             if idle.until > now && !idle.connection.is_over(now) {
+                idle.connection.lay_idle = lay_idle;
                 return Some(Connection::Http1(idle.connection));
             }
             chores.close.push(Connection::Http1(idle.connection));
         }
-        None
     }
 
-    pub(super) fn take_shared(&mut self, now: Instant) -> Option<Connection> {
+    fn take_shared(&mut self, wish: Wish, now: Instant) -> Option<Connection> {
         // One that has served for long enough is let go as soon as another can take its place.
         let room = self.places.room() > 0;
         let takes = |shared: &&mut Shared| {
             let connection = &shared.connection;
             let leaves = connection.is_closed() || (room && connection.is_old(now));
-            !leaves && shared.streams < connection.streams()
+            // One in use is not one that its server has closed for lying idle.
+            let pleases = wish != Wish::New || !shared.is_idle() || connection.is_fresh();
+            pleases && !leaves && shared.streams < connection.streams()
         };
         let shared = self.shared.iter_mut().find(takes)?;
         shared.streams += 1;
@@ -149,13 +165,31 @@ impl State {
 
     /// Hand what is free to those who wait, and connect for the others.
     pub(super) fn serve(&mut self, now: Instant, core: &Core, chores: &mut Chores) {
-        while !self.waiting.is_empty() {
-            let Some(connection) = self.take(now, chores) else { break };
-            if let Some(waiter) = self.waiting.pop_front() {
-                chores.hands.push((waiter.hand, connection));
+        // Those who want a new connection and wait on.
+        let mut picky = 0;
+        while let Some(wish) = self.waiting.get(picky).map(|waiter| waiter.wish) {
+            if let Some(connection) = self.take(wish, now, chores) {
+                let served = self.waiting.remove(picky);
+                chores.hands.extend(served.map(|waiter| (waiter.hand, connection)));
+            } else if wish == Wish::Any {
+                break;
+            } else {
+                self.make_room(picky, core, chores);
+                picky += 1;
             }
         }
         self.dial(core, chores);
+    }
+
+    /// See to it that there is a connection on its way, or room for one, for somebody before whom so many wait: else nothing that is free is
+    /// what they want, and it is closed.
+    pub(super) fn make_room(&mut self, before: usize, core: &Core, chores: &mut Chores) {
+        let nothing_idle = self.idle() == 0;
+        if nothing_idle || self.places.covers(before, self.speaks, core.has_room()) {
+            return;
+        }
+        self.close_oldest_idle(chores);
+        self.places.leave();
     }
 
     /// Begin as many connections as those who wait can use.

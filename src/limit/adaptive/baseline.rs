@@ -146,6 +146,11 @@ impl Baseline {
             // It is no more than what is seen even with a queue, as far as that is more than chance.
             known.latency = known.latency.min(latency * seen.error.powf(SURPRISE));
         }
+        // What a dip shows is compared with what was before it. While it begins, some of what was in flight then is there still: were that
+        // remembered, the dip would not look low beside it, and tell nothing.
+        if self.dip.is_some() {
+            return;
+        }
         let is_worse = !is_low && self.worst.is_none_or(|worst| latency > worst.latency);
         let replaces = is_worse || self.worst.is_some_and(|worst| worst.windows >= LONG_AGO);
         if replaces {

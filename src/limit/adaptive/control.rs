@@ -61,12 +61,13 @@ impl Control {
     }
 
     /// A call has ended. `in_flight` were so many when it began, itself included. Says whether the limit may be another one now.
+    /// `chance` is from 0 to 1, and asked for when that is thought about.
     pub(in crate::limit) fn ended(
         &mut self,
         now: Instant,
         ending: Ending,
         in_flight: usize,
-        chance: f64,
+        chance: impl FnOnce() -> f64,
     ) -> bool {
         match ending {
             Ending::Answered(latency) => self.window.answered(latency, in_flight),
@@ -77,13 +78,20 @@ impl Control {
                 _ => return false,
             },
         }
-        let usual = self.baseline.latency().map_or(Duration::ZERO, Duration::from_secs_f64);
-        let is_over = self.window.calls() >= CALLS
-            && self.window.age(now) >= usual.clamp(SHORTEST_WINDOW, LONGEST_WINDOW);
+        let is_over = self.window.calls() >= CALLS && self.is_long_enough(now);
         if is_over {
-            self.think(now, chance);
+            self.think(now, chance());
         }
         is_over
+    }
+
+    fn is_long_enough(&self, now: Instant) -> bool {
+        let age = self.window.age(now);
+        // Nearly all calls end before that, and for them nothing else is looked at.
+        age >= SHORTEST_WINDOW && {
+            let usual = self.baseline.latency().map_or(Duration::ZERO, Duration::from_secs_f64);
+            age >= usual.min(LONGEST_WINDOW)
+        }
     }
 
     fn think(&mut self, now: Instant, chance: f64) {
@@ -130,7 +138,7 @@ mod tests {
                 let busy = in_flight.min(self.workers);
                 self.now += self.work / u32::try_from(busy).unwrap();
                 let latency = self.work.mul_f64(in_flight as f64 / busy as f64);
-                self.control.ended(self.now, Ending::Answered(latency), in_flight, 0.5);
+                self.control.ended(self.now, Ending::Answered(latency), in_flight, || 0.5);
                 self.limits.push(self.control.limit());
             }
         }
@@ -146,8 +154,8 @@ mod tests {
         // So many calls, so far apart, each so long, from the first look to the second: then it is known how long calls take.
         let looks_after = |apart: Duration, work: Duration| {
             let mut control = Control::new(&settings, begin, 0.5);
-            let mut looks =
-                (1..).filter(|calls| control.ended(begin + apart * *calls, Ending::Answered(work), 20, 0.5));
+            let mut looks = (1..)
+                .filter(|calls| control.ended(begin + apart * *calls, Ending::Answered(work), 20, || 0.5));
             let first = looks.next().unwrap();
             looks.next().unwrap() - first
         };
@@ -193,7 +201,7 @@ mod tests {
                     1 => Ending::TooLate,
                     _ => Ending::GivenUp(length),
                 };
-                control.ended(now, ending, rng.usize(..100), rng.f64());
+                control.ended(now, ending, rng.usize(..100), || rng.f64());
                 assert!((3..=40).contains(&control.limit()), "{control:?}");
             }
         }

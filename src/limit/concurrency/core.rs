@@ -280,7 +280,7 @@ impl Core {
         let Some(Adapts { control, rng }) = &self.adapts else { return };
         let called = {
             let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
-            let thinks = control.ended(now, ending, in_flight, rng.unit());
+            let thinks = control.ended(now, ending, in_flight, || rng.unit());
             // Under the lock, so that no older limit comes last.
             if thinks { self.change_limit(control.limit()) } else { Vec::new() }
         };

@@ -111,10 +111,10 @@ impl<L> Sealed for Concurrency<L> {}
 
 impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
     type Pass = Option<Permit>;
-    type Turn = PermitTurn;
+    type Turn = Pin<Box<PermitTurn>>;
 
     #[inline]
-    fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<Option<Permit>, PermitTurn> {
+    fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<Option<Permit>, Self::Turn> {
         let priority = self.0.priority(request);
         if priority == Priority::Health {
             return Entered::silently(Entry::In(None));
@@ -128,9 +128,9 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
             match (permit, wait) {
                 (Some(permit), _) => Entry::In(Some(permit)),
                 (None, Wait::InTurn(patience)) if patience > Duration::ZERO => {
-                    Entry::Wait(PermitTurn::new(limiter, patience))
+                    Entry::Wait(Box::pin(PermitTurn::new(limiter, patience)))
                 }
-                (None, Wait::InQueue) => Entry::Wait(PermitTurn::queued(limiter, priority)),
+                (None, Wait::InQueue) => Entry::Wait(Box::pin(PermitTurn::queued(limiter, priority))),
                 (None, _) => Entry::Out(limiter.refuse().into()),
             }
         });
@@ -154,7 +154,7 @@ impl<Req, L: ConcurrencyLimit<Req>> Gate<Req> for Concurrency<L> {
         Poll::Ready(())
     }
 
-    fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<Option<Permit>, PermitTurn> {
+    fn redeem(&self, slot: &mut Slot, request: &Req, tells: bool) -> Entered<Option<Permit>, Self::Turn> {
         match std::mem::take(&mut slot.0) {
             Reserved::Permit(_) if self.0.is_exempt(request) => Entered::silently(Entry::In(None)),
             Reserved::Permit(permit) => Entered::silently(Entry::In(Some(permit.redeem()))),

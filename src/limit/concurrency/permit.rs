@@ -84,6 +84,7 @@ impl Permit {
     fn end(&mut self, ending: impl FnOnce(std::time::Duration) -> Ending) {
         if let Some(Began { at, in_flight }) = self.began.take() {
             let now = Instant::now();
+            scope::note_end(now);
             self.core.ended(now, ending(now.saturating_duration_since(at)), in_flight);
         }
     }

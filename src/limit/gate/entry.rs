@@ -19,7 +19,7 @@ use crate::limit::{Permit, Reservation};
 pub trait Gate<Req>: sealed::Sealed {
     /// What is kept until the call has ended.
     type Pass: Pass;
-    /// A place in the queue.
+    /// A place in the queue. If it is large, it is in a box: it is rare, and what became of a call is moved as it is.
     type Turn: Future<Output = Turned<Self::Pass>>;
 
     /// Ask to be let in. With `tells`, say in fields how things stand.

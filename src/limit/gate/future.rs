@@ -9,15 +9,15 @@ use tower_service::Service;
 
 use super::{Fields, Pass, Seen, Turned};
 use crate::base::body::HoldUntil;
-use crate::base::{Asked, Error, Hold, NOBODY, take};
+use crate::base::{Asked, Error, Hold, take};
 
 /// A call that has to come in first. See the [module](crate::limit).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct GatedFuture<S: Service<Req>, Req, P, T, M> {
     #[pin]
-    state: State<S, Req, S::Future, S::Error, P, T>,
-    call: Call<M>,
+    pub(super) state: State<S, Req, S::Future, S::Error, P, T>,
+    pub(super) call: Call<M>,
 }
 
 /// What is known of a call from its beginning.
@@ -30,7 +30,7 @@ pub(super) struct Call<M> {
 }
 
 #[pin_project(project = StateProjection)]
-enum State<S, Req, F, E, P, T> {
+pub(super) enum State<S, Req, F, E, P, T> {
     Refused {
         error: Option<Error>,
     },
@@ -51,7 +51,7 @@ enum State<S, Req, F, E, P, T> {
 
 /// A request, and the service that it is for.
 #[pin_project]
-struct Waiting<S, Req, P, T> {
+pub(super) struct Waiting<S, Req, P, T> {
     // Before what it is for, so that the place is free again when that is dropped.
     #[pin]
     turn: Option<T>,
@@ -67,27 +67,22 @@ impl<S: Service<Req> + Clone, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
         Self { state: State::Called { answer, pass: Some(pass) }, call }
     }
 
-    #[inline]
+    /// It is in, and waits for the service.
     pub(super) fn admitted(inner: &mut S, request: Req, pass: P, call: Call<M>) -> Self {
-        // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
-        match inner.poll_ready(&mut Context::from_waker(NOBODY)) {
-            Poll::Ready(Ok(())) => {
-                let answer = inner.call(request);
-                Self { state: State::Called { answer, pass: Some(pass) }, call }
-            }
-            Poll::Ready(Err(error)) => {
-                // It is not to be asked again.
-                drop(take(inner));
-                Self { state: State::Broken { error: Some(error) }, call }
-            }
-            Poll::Pending => Self::later(inner, request, None, Some(pass), call),
-        }
+        Self::later(inner, request, None, Some(pass), call)
+    }
+
+    /// The service failed to become ready.
+    #[cold]
+    pub(super) const fn broken(error: S::Error, call: Call<M>) -> Self {
+        Self { state: State::Broken { error: Some(error) }, call }
     }
 
     pub(super) fn waiting(inner: &mut S, request: Req, turn: T, call: Call<M>) -> Self {
         Self::later(inner, request, Some(turn), None, call)
     }
 
+    #[cold]
     fn later(inner: &mut S, request: Req, turn: Option<T>, pass: Option<P>, call: Call<M>) -> Self {
         let waiting = Waiting { turn, service: take(inner), request: Some(request), pass };
         Self { state: State::Waiting(Box::pin(waiting)), call }
@@ -143,11 +138,15 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Called { answer, pass } => {
-                    let answer = ready!(answer.poll(cx));
+                    let answer = answer.poll(cx);
+                    if answer.is_pending() {
+                        return Poll::Pending;
+                    }
                     let mut pass = pass.take().expect("a future is polled until it is ready");
-                    let Call { asked, mode, until_head, .. } = &*this.call;
-                    return Poll::Ready(match answer {
-                        Ok(response) => {
+                    let Call { asked, mode, until_head, fields, .. } = &*this.call;
+                    // A response is large: it is moved once, from where it was found to where it is handed on.
+                    return match answer {
+                        Poll::Ready(Ok(response)) => {
                             if P::WATCHES {
                                 pass.saw(Seen::in_head(M::head(&response)));
                             }
@@ -157,18 +156,22 @@ where
                             } else {
                                 mode.until(*asked, &response)
                             };
+                            if fields.is_none() {
+                                return Poll::Ready(Ok(mode.hold(response, until, pass)));
+                            }
                             let mut response = mode.hold(response, until, pass);
                             this.call.tell::<Req, S::Response, S::Error, P>(&mut response);
-                            Ok(response)
+                            Poll::Ready(Ok(response))
                         }
-                        Err(error) => {
+                        Poll::Ready(Err(error)) => {
                             let error = mode.err(error);
                             if P::WATCHES {
                                 pass.saw(Seen::in_error(M::judged(&error)));
                             }
-                            Err(error)
+                            Poll::Ready(Err(error))
                         }
-                    });
+                        Poll::Pending => Poll::Pending,
+                    };
                 }
                 StateProjection::Refused { error } => {
                     let error = error.take().expect("a future is polled until it is ready");

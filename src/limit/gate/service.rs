@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::future::Call;
+use super::future::{Call, State};
 use super::{Entered, Entry, Gate, GatedFuture, Slot, Wait};
-use crate::base::{Hold, Http};
+use crate::base::{Hold, Http, NOBODY, take};
 use crate::limit::Admission;
 
 /// Calls a service as far as a limit lets it: [`RateLimitLayer`](crate::limit::RateLimitLayer),
@@ -117,10 +117,22 @@ where
         };
         let call = call(fields);
         match entry {
-            Entry::In(pass) if *admission == Admission::Backpressure => {
-                GatedFuture::called(inner.call(request), pass, call)
+            Entry::In(pass) => {
+                if *admission != Admission::Backpressure {
+                    // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
+                    match inner.poll_ready(&mut Context::from_waker(NOBODY)) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => {
+                            // It is not to be asked again.
+                            drop(take(inner));
+                            return GatedFuture::broken(error, call);
+                        }
+                        Poll::Pending => return GatedFuture::admitted(inner, request, pass, call),
+                    }
+                }
+                // Here, and not in a function that takes it: an answer is large, and is moved once.
+                GatedFuture { state: State::Called { answer: inner.call(request), pass: Some(pass) }, call }
             }
-            Entry::In(pass) => GatedFuture::admitted(inner, request, pass, call),
             Entry::Wait(turn) => GatedFuture::waiting(inner, request, turn, call),
             Entry::Out(error) => {
                 let error = call.refusal(error, request, !M::ANSWERS);

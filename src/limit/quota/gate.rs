@@ -34,7 +34,7 @@ impl<K, F> Sealed for ServerQuota<K, F> {}
 
 impl<Req, F: KeyOf<Req>> Gate<Req> for ServerQuota<F::Key, F> {
     type Pass = ();
-    type Turn = QuotaWait<F::Key>;
+    type Turn = Pin<Box<QuotaWait<F::Key>>>;
 
     #[inline]
     fn enter(&self, request: &Req, wait: Wait, _: bool) -> Entered<(), Self::Turn> {
@@ -53,9 +53,13 @@ impl<Req, F: KeyOf<Req>> Gate<Req> for ServerQuota<F::Key, F> {
         let server = quotas.server(key.key_of(request), now);
         let entry = match quotas.admit(&server, now, latest) {
             Ok(()) => Entry::In(()),
-            Err(NotYet { until: at, waits: true, .. }) => {
-                Entry::Wait(QuotaWait { quotas: quotas.clone(), server, at, latest, alarm: Alarm::new() })
-            }
+            Err(NotYet { until: at, waits: true, .. }) => Entry::Wait(Box::pin(QuotaWait {
+                quotas: quotas.clone(),
+                server,
+                at,
+                latest,
+                alarm: Alarm::new(),
+            })),
             Err(not_yet) => Entry::Out(refusal(not_yet, now)),
         };
         Entered::silently(entry)

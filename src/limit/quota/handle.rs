@@ -130,8 +130,7 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
         let (server, forgotten) = {
             let mut map = lock(&shared.maps[map as usize]);
             let in_use = |server: &Arc<Server<K>>| Arc::strong_count(server) > 1;
-            let (server, forgotten) = map.get_or_insert(&key, now, in_use, make);
-            (Arc::clone(server), forgotten)
+            map.get_or_insert(&key, now, in_use, make)
         };
         // Many, perhaps, so not while others wait.
         drop(forgotten);

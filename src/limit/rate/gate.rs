@@ -300,7 +300,12 @@ impl<L> Sealed for Rate<L> {}
 impl<L> Rate<L> {
     /// Something is to be said, or to be waited for. Apart, so that where neither is, it is in nobody's way.
     #[inline(never)]
-    fn admitted<Req>(&self, ticket: L::Ticket, now: Instant, tells: bool) -> Entered<(), QuotaTurn<Req, L>>
+    fn admitted<Req>(
+        &self,
+        ticket: L::Ticket,
+        now: Instant,
+        tells: bool,
+    ) -> Entered<(), Pin<Box<QuotaTurn<Req, L>>>>
     where
         L: RateLimit<Req>,
     {
@@ -310,13 +315,13 @@ impl<L> Rate<L> {
             Entry::In(())
         } else {
             let at = Deadline::after(now, Duration::from_nanos(wait)).instant();
-            Entry::Wait(QuotaTurn {
+            Entry::Wait(Box::pin(QuotaTurn {
                 limit: self.0.clone(),
                 ticket: Some(ticket),
                 at,
                 alarm: Alarm::new(),
                 request: PhantomData,
-            })
+            }))
         };
         Entered { entry, fields }
     }
@@ -331,7 +336,7 @@ fn until_deadline(now: Instant, patience: Duration) -> u64 {
 
 impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
     type Pass = ();
-    type Turn = QuotaTurn<Req, L>;
+    type Turn = Pin<Box<QuotaTurn<Req, L>>>;
 
     #[inline]
     fn enter(&self, request: &Req, wait: Wait, tells: bool) -> Entered<(), Self::Turn> {

@@ -112,8 +112,7 @@ impl<K: Hash + Eq + Clone> KeyedAdaptiveThrottle<K> {
         let (throttle, forgotten) = {
             let mut map = lock(&shared.maps[map as usize]);
             let in_use = |throttle: &AdaptiveThrottle| !throttle.is_alone();
-            let (throttle, forgotten) = map.get_or_insert(key, scope::now(), in_use, make);
-            (throttle.clone(), forgotten)
+            map.get_or_insert(key, scope::now(), in_use, make)
         };
         // Many, perhaps, so not while others wait.
         drop(forgotten);

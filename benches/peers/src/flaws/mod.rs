@@ -3,6 +3,8 @@
 
 mod breakers;
 mod endpoints;
+mod errors;
+mod health;
 mod limits;
 mod pools;
 mod retries;
@@ -19,6 +21,8 @@ use tokio::time::Instant;
 const GROUPS: &[(&str, &[Case])] = &[
     ("balance", endpoints::CASES),
     ("breaker", breakers::CASES),
+    ("error", errors::CASES),
+    ("health", health::CASES),
     ("limit", limits::CASES),
     ("pool", pools::CASES),
     ("retry", retries::CASES),
@@ -108,4 +112,10 @@ fn version(package: &str) -> &'static str {
 /// Runs a case on a runtime of its own, with the real clock: peers read the system's.
 fn block_on<T>(case: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(case)
+}
+
+/// The same on a clock that goes on only when everybody waits, for who reads no other one: hours cost nothing.
+fn block_on_paused<T>(case: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(case)
 }

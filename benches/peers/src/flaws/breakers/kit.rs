@@ -138,3 +138,14 @@ pub(crate) async fn call(service: &impl Guarded, ask: Ask) -> Ended {
         Err(_) => Ended::Failed,
     }
 }
+
+/// How often a call is polled until it has ended.
+pub(crate) async fn polls(service: &impl Guarded, ask: Ask) -> u32 {
+    let (mut polls, mut call) = (0, Box::pin(call(service, ask)));
+    let ended = std::future::poll_fn(|cx| {
+        polls += 1;
+        call.as_mut().poll(cx)
+    });
+    assert_eq!(ended.await, Ended::Good, "the service is well");
+    polls
+}

@@ -3,6 +3,7 @@
 mod failsafe;
 mod kit;
 mod ours;
+mod outliers;
 mod recloser;
 mod resilience;
 mod scenes;
@@ -12,6 +13,7 @@ use super::Case;
 const RESILIENCE: &str = "tower-resilience-circuitbreaker";
 const FAILSAFE: &str = "failsafe";
 const RECLOSER: &str = "recloser";
+const OUTLIER: &str = "tower-resilience-outlier";
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -132,5 +134,40 @@ pub(super) const CASES: &[Case] = &[
         did: "length 100 (half-open 2), all calls fail: calls until it opens, and probes until it opens again",
         theirs: recloser::length,
         ours: ours::length,
+    },
+    Case {
+        name: "spin-circuit",
+        peer: RESILIENCE,
+        did: "half-open, 1 probe, which takes 200 ms; a caller waits until the circuit is ready: how often that one is polled",
+        theirs: resilience::spin,
+        ours: ours::spin,
+    },
+    Case {
+        name: "paused-circuit",
+        peer: RESILIENCE,
+        did: "open for 30 s; on tokio's paused clock, as in a test, 31 s go by: what a call comes to",
+        theirs: resilience::paused,
+        ours: ours::paused,
+    },
+    Case {
+        name: "listener-outlier",
+        peer: OUTLIER,
+        did: "who is told that an endpoint is left out (ours: that a circuit opens) asks at once how it is: whether there is an answer within 2 s",
+        theirs: outliers::listener,
+        ours: outliers::our_listener,
+    },
+    Case {
+        name: "growing-outlier",
+        peer: OUTLIER,
+        did: "5 failures, left out for 5 ms (ours: a circuit), then good calls for twice as long, eight times over: for how long it is left out the first and the last time",
+        theirs: outliers::growing,
+        ours: outliers::ours_growing,
+    },
+    Case {
+        name: "old-recloser",
+        peer: RECLOSER,
+        did: "length 10; 6 of 6 calls fail, nobody calls for 300 ms (ours: a window of 200 ms), then 4 of 5 are good: whether the next is let through",
+        theirs: recloser::old,
+        ours: ours::old,
     },
 ];

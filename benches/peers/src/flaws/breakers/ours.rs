@@ -10,7 +10,7 @@ use tower::Layer;
 
 use super::kit::{Ask, Backend, Ended, call};
 use super::scenes;
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::rows::Broken;
 
 const OPEN_TIME: Duration = Duration::from_millis(20);
@@ -23,11 +23,12 @@ fn settings() -> BreakerSettings {
 type Judge = fn(Result<&(), &Error>) -> Outcome;
 type Service = BreakerService<Backend, Judge, Plain>;
 
+/// An error is a failure, as for the others: there is no response to look at.
+const JUDGE: Judge = |result| if result.is_ok() { Outcome::Success } else { Outcome::Failure };
+
 fn over(backend: Backend, settings: BreakerSettings) -> (Service, Breaker) {
-    // An error is a failure, as for the others: there is no response to look at.
-    let judge: Judge = |result| if result.is_ok() { Outcome::Success } else { Outcome::Failure };
     let breaker = Breaker::new(settings).expect("valid settings");
-    (BreakerLayer::from(breaker.clone()).plain().classify(judge).layer(backend), breaker)
+    (BreakerLayer::from(breaker.clone()).plain().classify(JUDGE).layer(backend), breaker)
 }
 
 pub(super) fn window() -> Found {
@@ -182,5 +183,37 @@ pub(super) fn length() -> Found {
             closed == Some(100) && half_open == Some(2),
             format!("{}, {}", scenes::listed(&[closed]), scenes::listed(&[half_open])),
         )
+    })
+}
+
+pub(super) fn spin() -> Found {
+    block_on(async {
+        let backend = Backend::default();
+        let breaker = Breaker::new(settings().window_of_calls(5).min_calls(5)).expect("valid settings");
+        let layer = BreakerLayer::from(breaker).plain().classify(JUDGE).not_ready_when_open();
+        let polls = scenes::waits_for_a_probe(&layer.layer(backend.clone()), &backend, OPEN_TIME).await;
+        Found::new(polls < 10, polls.to_string())
+    })
+}
+
+pub(super) fn paused() -> Found {
+    block_on_paused(async {
+        let open_time = Backoff::constant(Duration::from_secs(30)).expect("a valid backoff");
+        let settings = BreakerSettings::new().open_time(open_time).window_of_calls(5).min_calls(5);
+        let (service, _) = over(Backend::default(), settings);
+        scenes::open(&service).await;
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let ended = call(&service, Ask::Succeed).await;
+        Found::new(ended == Ended::Good, format!("{ended:?}"))
+    })
+}
+
+pub(super) fn old() -> Found {
+    block_on(async {
+        // It judges as soon as there are as many: of all eleven seven have failed.
+        let settings = BreakerSettings::new().window(Duration::from_millis(200)).min_calls(10);
+        let (service, _) = over(Backend::default(), settings);
+        let ended = scenes::long_ago(&service).await;
+        Found::new(ended == Ended::Good, format!("{ended:?}"))
     })
 }

@@ -77,3 +77,12 @@ pub(super) fn length() -> Found {
         )
     })
 }
+
+pub(super) fn old() -> Found {
+    block_on(async {
+        let settings = recloser::Recloser::custom().error_rate(0.5).closed_len(10);
+        let breaker = settings.open_wait(Duration::from_secs(30)).build();
+        let ended = scenes::long_ago(&Recloser::new(Backend::default(), breaker)).await;
+        Found::new(ended == Ended::Refused, format!("{ended:?}"))
+    })
+}

@@ -12,7 +12,7 @@ use tower_resilience_timelimiter::TimeLimiterLayer;
 
 use super::kit::{Ask, Backend, Ended, call};
 use super::scenes;
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::rows::Broken;
 
 const OPEN_TIME: Duration = Duration::from_millis(20);
@@ -176,5 +176,25 @@ pub(super) fn growth() -> Found {
         let (service, _) = over(Backend::default(), settings);
         let nanos = scenes::nanos_at(&service, &[1_000, 10_000, 30_000]).await;
         Found::new(nanos[2] > 5.0 * nanos[0], format!("{:.0} / {:.0} / {:.0}", nanos[0], nanos[1], nanos[2]))
+    })
+}
+
+pub(super) fn spin() -> Found {
+    block_on(async {
+        let backend = Backend::default();
+        let settings = builder().sliding_window_size(5).wait_duration_in_open(OPEN_TIME).backpressure();
+        let (service, _) = over(backend.clone(), settings);
+        let polls = scenes::waits_for_a_probe(&service, &backend, OPEN_TIME).await;
+        Found::new(polls > 50, polls.to_string())
+    })
+}
+
+pub(super) fn paused() -> Found {
+    block_on_paused(async {
+        let (service, _) = over(Backend::default(), builder().sliding_window_size(5));
+        scenes::open(&service).await;
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let ended = call(&service, Ask::Succeed).await;
+        Found::new(ended == Ended::Refused, format!("{ended:?}"))
     })
 }

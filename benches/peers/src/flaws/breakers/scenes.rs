@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::kit::{Ask, Backend, Ended, Guarded, call};
+use super::kit::{Ask, Backend, Ended, Guarded, call, polls};
 use crate::rows::Broken;
 
 /// When a caller gives up.
@@ -81,6 +81,23 @@ pub(crate) async fn stale(
     }
     assert!(!probe.is_finished(), "the probe waits");
     probe
+}
+
+/// Half-open, and its one probe takes 200 ms: how often a call is polled that waits until it is ready.
+pub(crate) async fn waits_for_a_probe(service: &impl Guarded, backend: &Backend, open_time: Duration) -> u32 {
+    open_quietly(service).await;
+    sleep(open_time + Duration::from_millis(5)).await;
+    let reached = backend.reached();
+    let probe = spawn(service, Ask::Take(Duration::from_millis(200)));
+    backend.has_reached(reached + 1).await;
+    let polls = polls(service, Ask::Succeed).await;
+    assert_eq!(probe.await.expect("no panic"), Ended::Good);
+    polls
+}
+
+/// Opens it by failures, where a call is not refused when it is open, but waits.
+async fn open_quietly(service: &impl Guarded) {
+    while timeout(GIVE_UP, call(service, Ask::Fail)).await.is_ok() {}
 }
 
 fn spawn(service: &impl Guarded, ask: Ask) -> JoinHandle<Ended> {
@@ -176,6 +193,19 @@ pub(crate) async fn nanos_at(service: &impl Guarded, held: &[u32]) -> Vec<f64> {
         nanos.push(groups[groups.len() / 2]);
     }
     nanos
+}
+
+/// Six failures, a time in which nobody calls, four good calls and one failure: what the next comes to.
+pub(crate) async fn long_ago(service: &impl Guarded) -> Ended {
+    for _ in 0..6 {
+        call(service, Ask::Fail).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    for _ in 0..4 {
+        call(service, Ask::Succeed).await;
+    }
+    call(service, Ask::Fail).await;
+    call(service, Ask::Succeed).await
 }
 
 /// `1 / 2 / never`.

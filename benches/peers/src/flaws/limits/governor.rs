@@ -8,6 +8,7 @@ use governor::clock::FakeRelativeClock;
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 use tower::Layer;
+use tower::limit::ConcurrencyLimit;
 use tower_governor::GovernorLayer;
 use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::{KeyExtractor, PeerIpKeyExtractor, SmartIpKeyExtractor};
@@ -40,6 +41,24 @@ pub(super) fn forged() -> Found {
         let smart = served::forged(over(five.key_extractor(SmartIpKeyExtractor).finish()).0).await;
         let peer = served::forged(over(five.key_extractor(PeerIpKeyExtractor).finish()).0).await;
         Found::new(smart == 200, format!("{smart} by SmartIpKeyExtractor ({peer} by PeerIpKeyExtractor)"))
+    })
+}
+
+pub(super) fn network() -> Found {
+    block_on(async {
+        let mut five = GovernorConfigBuilder::default();
+        let five = five.per_second(60).burst_size(5).key_extractor(PeerIpKeyExtractor).finish();
+        let let_in = served::neighbours(over(five).0).await;
+        Found::new(let_in == 200, let_in.to_string())
+    })
+}
+
+pub(super) fn place() -> Found {
+    block_on(async {
+        let config = GovernorConfigBuilder::default().per_second(60).burst_size(1).finish();
+        let layer = GovernorLayer::new(Arc::new(config.expect("valid settings")));
+        let answered = served::beside_a_refused_one(layer.layer(ConcurrencyLimit::new(Well, 1))).await;
+        Found::new(!answered, served::said(answered))
     })
 }
 

@@ -3,6 +3,7 @@
 mod crowd;
 mod governor;
 mod kit;
+mod left;
 mod ours;
 mod resilience;
 mod served;
@@ -150,5 +151,54 @@ pub(super) const CASES: &[Case] = &[
         did: "one a second; 100000 keys, one each ms: keys that are remembered at most, of 1000 that have something spent",
         theirs: governor::growth,
         ours: ours::growth,
+    },
+    Case {
+        name: "inflated-adaptive",
+        peer: ADAPTIVE,
+        did: "a limit that finds out (its AIMD), with its defaults; one caller, who asks 500 times, one after the other: the limit then",
+        theirs: resilience::inflated,
+        ours: ours::inflated,
+    },
+    Case {
+        name: "given-up-adaptive",
+        peer: ADAPTIVE,
+        did: "a limit that finds out (its AIMD); the service hangs, and ten callers give up after 50 ms each, for 3 s: the limit then",
+        theirs: resilience::given_up,
+        ours: ours::given_up,
+    },
+    Case {
+        name: "shifted-adaptive",
+        peer: ADAPTIVE,
+        did: "a limit that finds out by Vegas; what took 2 ms takes 20 ms from then on, ten callers at once: the limit after two minutes or more",
+        theirs: resilience::shifted,
+        ours: ours::shifted,
+    },
+    Case {
+        name: "lost-resilience",
+        peer: RATE,
+        did: "10 an hour, waited for in readiness; 10 clones become ready and are dropped: how many of 20 calls are answered",
+        theirs: resilience::lost,
+        ours: ours::lost,
+    },
+    Case {
+        name: "log-resilience",
+        peer: RATE,
+        did: "exactly 1000000 in any hour: how much memory the limit has before the first call",
+        theirs: resilience::log,
+        ours: ours::log,
+    },
+    Case {
+        name: "network-governor",
+        peer: LAYER,
+        did: "burst 5; 200 requests from 200 addresses of one network of 64 bits, which one client has: how many are let in",
+        theirs: governor::network,
+        ours: ours::network,
+    },
+    Case {
+        name: "place-governor",
+        peer: LAYER,
+        did: "above a limit of 1 at once (tower's) a client is refused by its rate, and stays connected; another client asks: whether it is answered",
+        theirs: governor::place,
+        ours: ours::place,
     },
 ];

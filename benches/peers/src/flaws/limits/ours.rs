@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use http::Request;
-use stonework::base::Peer;
+use stonework::base::{ByClient, Peer};
 use stonework::limit::{
-    AdaptiveSettings, ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, Quota, RateLimitLayer,
+    AdaptiveSettings, Algorithm, ConcurrencyLimitLayer, ConcurrencyLimiter, KeyedRateLimiter, Quota,
+    RateLimitLayer,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceExt};
 
-use super::crowd::{self, SLOW};
+use super::crowd::{self, ALONE, BEFORE, SLOW, Turns};
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
+use super::left::{self, MANY};
 use super::served::{self, PEERS, Well};
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 
 fn rate(quota: Quota) -> RateLimitLayer {
     RateLimitLayer::new(quota).expect("a valid quota")
@@ -162,5 +165,69 @@ pub(super) fn slow() -> Found {
         let answered = crowd::callers(service).await;
         let limit = limiter.limit();
         Found::new(answered > 150 && limit >= 10, format!("{answered}, {limit}"))
+    })
+}
+
+fn finds_out(settings: AdaptiveSettings) -> (ConcurrencyLimitLayer, ConcurrencyLimiter) {
+    let limiter = ConcurrencyLimiter::new(settings).expect("valid settings");
+    (ConcurrencyLimitLayer::from(limiter.clone()), limiter)
+}
+
+pub(super) fn inflated() -> Found {
+    block_on_paused(async {
+        let (layer, limiter) = finds_out(AdaptiveSettings::new());
+        crowd::one_by_one(&layer.layer(Turns::new(BEFORE)), ALONE).await;
+        let limit = limiter.limit();
+        Found::new(limit <= 20, format!("{limit}, as at first"))
+    })
+}
+
+pub(super) fn given_up() -> Found {
+    block_on_paused(async {
+        let (turns, (layer, limiter)) = (Turns::new(BEFORE), finds_out(AdaptiveSettings::new()));
+        crowd::given_up(layer.layer(turns.clone()), &turns).await;
+        let limit = limiter.limit();
+        Found::new(limit < 5, limit.to_string())
+    })
+}
+
+pub(super) fn shifted() -> Found {
+    block_on_paused(async {
+        let settings = AdaptiveSettings::new().algorithm(Algorithm::Vegas);
+        let (turns, (layer, limiter)) = (Turns::new(BEFORE), finds_out(settings));
+        crowd::shifted(layer.layer(turns.clone()), &turns, Duration::from_secs(120)).await;
+        let limit = limiter.limit();
+        Found::new(limit >= 10, limit.to_string())
+    })
+}
+
+pub(super) fn lost() -> Found {
+    block_on(async {
+        let service = rate(Quota::per_hour(10)).layer(Backend::new(Does::Answers));
+        let answered = left::dropped_when_ready(service).await;
+        Found::new(answered == 10, answered.to_string())
+    })
+}
+
+pub(super) fn log() -> Found {
+    let layer = || rate(Quota::per_hour(MANY).strict());
+    let kilobytes = left::kilobytes(|| layer().layer(Backend::new(Does::Answers)));
+    Found::new(kilobytes < 100, format!("{kilobytes} kB"))
+}
+
+pub(super) fn network() -> Found {
+    block_on(async {
+        let limiter = KeyedRateLimiter::new(Quota::per_minute(1).burst(5)).expect("a valid quota");
+        let let_in = served::neighbours(RateLimitLayer::keyed(limiter, ByClient).answer().layer(Well)).await;
+        Found::new(let_in == 5, let_in.to_string())
+    })
+}
+
+pub(super) fn place() -> Found {
+    block_on(async {
+        let limiter = KeyedRateLimiter::new(Quota::per_minute(1)).expect("a valid quota");
+        let layer = RateLimitLayer::keyed(limiter, of_peer).answer();
+        let answered = served::beside_a_refused_one(layer.layer(ConcurrencyLimit::new(Well, 1))).await;
+        Found::new(answered, served::said(answered))
     })
 }

@@ -6,13 +6,16 @@ use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
-use tower_resilience_adaptive::{AdaptiveLimiterLayer, Aimd};
+use tower_resilience_adaptive::{
+    AdaptiveLimiterLayer, AdaptiveService, Aimd, ConcurrencyAlgorithm, Gradient2, Vegas,
+};
 use tower_resilience_bulkhead::BulkheadLayer;
-use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer};
+use tower_resilience_ratelimiter::{RateLimiterConfigBuilder, RateLimiterLayer, WindowType};
 
-use super::crowd::{self, SLOW};
+use super::crowd::{self, AFTER, ALONE, BEFORE, SLOW, Turns};
 use super::kit::{self, Backend, CALLS, Does, PERIOD};
-use crate::flaws::{Found, block_on};
+use super::left::{self, MANY};
+use crate::flaws::{Found, block_on, block_on_paused};
 
 /// The defaults, but that nobody waits: a fixed window.
 fn rate(calls: usize, period: Duration) -> RateLimiterConfigBuilder {
@@ -104,4 +107,64 @@ pub(super) fn slow() -> Found {
         let limit = service.limit();
         Found::new(answered < 50 && limit == 1, format!("{answered}, {limit}"))
     })
+}
+
+fn aimd(turns: &Turns) -> AdaptiveService<Turns, Aimd> {
+    AdaptiveLimiterLayer::new(Aimd::builder().build().expect("the defaults")).layer(turns.clone())
+}
+
+pub(super) fn inflated() -> Found {
+    block_on_paused(async {
+        let service = aimd(&Turns::new(BEFORE));
+        crowd::one_by_one(&service, ALONE).await;
+        let limit = service.limit();
+        // Which knows how many are in flight.
+        let gradient = AdaptiveLimiterLayer::new(Gradient2::builder().build().expect("the defaults"));
+        let service = gradient.layer(Turns::new(BEFORE));
+        crowd::one_by_one(&service, ALONE).await;
+        let other = service.limit();
+        Found::new(limit == 100, format!("{limit}, the most that it may be (its Gradient2: {other})"))
+    })
+}
+
+pub(super) fn given_up() -> Found {
+    block_on_paused(async {
+        let turns = Turns::new(BEFORE);
+        let service = aimd(&turns);
+        crowd::given_up(service.clone(), &turns).await;
+        let limit = service.limit();
+        Found::new(limit == 100, limit.to_string())
+    })
+}
+
+pub(super) fn shifted() -> Found {
+    // It reads the system's clock.
+    block_on(async {
+        let turns = Turns::new(BEFORE);
+        let vegas = AdaptiveLimiterLayer::new(Vegas::builder().build().expect("the defaults"));
+        let service = vegas.layer(turns.clone());
+        crowd::shifted(service.clone(), &turns, Duration::from_secs(3)).await;
+        let soon = service.limit();
+        // As if a long time had gone by, with as many calls as ten callers make in half an hour.
+        for _ in 0..1_000_000 {
+            service.algorithm().record_success(AFTER);
+        }
+        let late = service.limit();
+        Found::new((soon, late) == (1, 1), late.to_string())
+    })
+}
+
+pub(super) fn lost() -> Found {
+    block_on(async {
+        let layer = rate(10, Duration::from_secs(60 * 60)).backpressure().build().expect("valid settings");
+        let answered = left::dropped_when_ready(layer.layer(Backend::new(Does::Answers))).await;
+        Found::new(answered == 0, answered.to_string())
+    })
+}
+
+pub(super) fn log() -> Found {
+    let exact = rate(MANY as usize, Duration::from_secs(60 * 60)).window_type(WindowType::SlidingLog);
+    let layer = exact.build().expect("valid settings");
+    let kilobytes = left::kilobytes(|| layer.layer(Backend::new(Does::Answers)));
+    Found::new(kilobytes > 10_000, format!("{kilobytes} kB"))
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::{Ready, ready};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use stonework::base::Peer;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceExt};
 
 /// Answers at once.
@@ -39,8 +39,8 @@ pub(super) trait Served<B>: Service<Request<()>, Response = Response<B>, Error: 
 impl<S: Service<Request<()>, Response = Response<B>, Error: Debug>, B> Served<B> for S {}
 
 /// A request as it comes from this peer.
-pub(super) fn from(peer: Ipv4Addr) -> Request<()> {
-    let peer = SocketAddr::from((peer, 4711));
+pub(super) fn from(peer: impl Into<IpAddr>) -> Request<()> {
+    let peer = SocketAddr::new(peer.into(), 4711);
     let mut request = Request::new(());
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(Peer::from(peer));
@@ -84,6 +84,32 @@ pub(super) async fn forged<B>(mut service: impl Served<B>) -> u32 {
         let_in += u32::from(is_let_in(&mut service, request).await);
     }
     let_in
+}
+
+/// 200 requests from as many addresses of one network: how many are let in.
+pub(super) async fn neighbours<B>(mut service: impl Served<B>) -> u32 {
+    let mut let_in = 0;
+    for host in 0..200 {
+        let peer = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, host);
+        let_in += u32::from(is_let_in(&mut service, from(peer)).await);
+    }
+    let_in
+}
+
+/// A client is let in, and then refused, and its service is kept, as for a connection that stays. Whether another one is answered.
+pub(super) async fn beside_a_refused_one<B, S: Served<B> + Clone>(service: S) -> bool {
+    let (mut one, mut other) = (service.clone(), service);
+    assert!(is_let_in(&mut one, from(PEER)).await, "it is the first");
+    assert!(!is_let_in(&mut one, from(PEER)).await, "it is the second");
+    let another = Ipv4Addr::new(203, 0, 113, 8);
+    let answered = timeout(Duration::from_millis(300), is_let_in(&mut other, from(another))).await;
+    drop(one);
+    assert!(answered != Ok(false), "it is within its rate");
+    answered.is_ok()
+}
+
+pub(super) fn said(answered: bool) -> &'static str {
+    if answered { "yes" } else { "not within 300 ms" }
 }
 
 /// One peer, again and again for 1.1 s: how many are let in.

@@ -126,6 +126,16 @@ pub(super) async fn dead(things: &Scripted, pool: impl Lends) -> (u32, Duration)
     (things.asked_in_vain(), took)
 }
 
+/// As many as there may be are in use at once, and an hour goes by.
+pub(super) async fn peak(pool: &impl Lends) {
+    let mut held = Vec::new();
+    for _ in 0..DEAD {
+        held.push(pool.take().await.expect("it can be made"));
+    }
+    drop(held);
+    sleep(Duration::from_secs(60 * 60)).await;
+}
+
 /// How many of the callers get one.
 pub(super) async fn impatient(pool: impl Lends) -> usize {
     let mut served = 0;

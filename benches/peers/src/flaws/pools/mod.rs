@@ -67,4 +67,18 @@ pub(super) const CASES: &[Case] = &[
         theirs: theirs::dial_mobc,
         ours: ours::dial,
     },
+    Case {
+        name: "limit-deadpool",
+        peer: DEADPOOL,
+        did: "a pool as it comes; one object lies idle, and is asked for with a limit of a second on the wait: whether it is had",
+        theirs: theirs::limit_deadpool,
+        ours: ours::limit,
+    },
+    Case {
+        name: "kept-deadpool",
+        peer: DEADPOOL,
+        did: "62 objects that were in use at once, and an hour in which nobody came: how many are kept",
+        theirs: theirs::kept_deadpool,
+        ours: ours::kept,
+    },
 ];

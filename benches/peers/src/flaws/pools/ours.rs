@@ -5,7 +5,7 @@ use std::time::Duration;
 use stonework::pool::PoolSettings;
 
 use super::kit::{self, LIFETIME, Noted, Scripted, TOGETHER};
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::pool::kit::{By, Ours, Things};
 
 fn pool<T: Things>(things: &T, settings: PoolSettings) -> Ours<T> {
@@ -53,5 +53,23 @@ pub(super) fn lifetime() -> Found {
         let pool = pool(&things, settings);
         let (busiest, anew) = kit::made_anew(&things, pool).await;
         Found::new(anew == TOGETHER && busiest < TOGETHER / 2, format!("{busiest} of {anew}"))
+    })
+}
+
+pub(super) fn limit() -> Found {
+    block_on(async {
+        let pool = pool(&Scripted::default(), at_most(1).wait_timeout(Duration::from_secs(1)));
+        drop(pool.get().await.expect("it can be made"));
+        let had = pool.get().await;
+        Found::new(had.is_ok(), had.map_or_else(|error| error.to_string(), |_| "yes".to_owned()))
+    })
+}
+
+pub(super) fn kept() -> Found {
+    block_on_paused(async {
+        let pool = pool(&Scripted::default(), at_most(kit::DEAD as usize));
+        kit::peak(&pool).await;
+        let kept = pool.stats().idle();
+        Found::new(kept == 0, kept.to_string())
     })
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use deadpool::Runtime;
+use deadpool::managed::Timeouts;
+
 use super::kit::{self, LIFETIME, Noted, Scripted, TOGETHER};
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::pool::kit::{Bb8, By, Deadpool, Mobc, Numbers};
 
 fn bb8(things: &Scripted, max: u32) -> Bb8<Scripted> {
@@ -73,5 +76,32 @@ pub(super) fn lifetime_bb8() -> Found {
             pool.reaper_rate(LIFETIME / 300).build(By(things.clone())).await.expect("they can be made");
         let (busiest, anew) = kit::made_anew(&things, pool).await;
         Found::new(busiest * 4 > TOGETHER * 3, format!("{busiest} of {anew}"))
+    })
+}
+
+pub(super) fn limit_deadpool() -> Found {
+    block_on(async {
+        let had = async |runtime: Option<Runtime>| {
+            let mut pool = Deadpool::builder(By(Numbers)).max_size(1);
+            if let Some(runtime) = runtime {
+                pool = pool.runtime(runtime);
+            }
+            let pool = pool.build().expect("no timeouts");
+            drop(pool.get().await.expect("it can be made"));
+            pool.timeout_get(&Timeouts::wait_millis(1_000)).await.map(drop)
+        };
+        let (without, with) = (had(None).await, had(Some(Runtime::Tokio1)).await);
+        let figures = without.as_ref().map_or_else(|error| format!("\"{error}\""), |()| "yes".to_owned());
+        let told = if with.is_ok() { "yes" } else { "no" };
+        Found::new(without.is_err() && with.is_ok(), format!("{figures} (built with a runtime: {told})"))
+    })
+}
+
+pub(super) fn kept_deadpool() -> Found {
+    block_on_paused(async {
+        let pool = deadpool(&Scripted::default(), kit::DEAD as usize);
+        kit::peak(&pool).await;
+        let kept = pool.status().size;
+        Found::new(kept == kit::DEAD as usize, kept.to_string())
     })
 }

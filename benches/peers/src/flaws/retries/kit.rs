@@ -26,6 +26,13 @@ impl Down {
     }
 }
 
+/// One call that fails each time: the longest time from one of its repetitions to the next.
+pub(super) async fn longest_pause(service: impl Client, down: &Down) -> Duration {
+    assert!(service.oneshot(numbered(0)).await.is_err(), "it is down");
+    let again = &down.0.lock().expect("nobody panics with it").again;
+    again.windows(2).map(|two| two[1] - two[0]).max().unwrap_or_default()
+}
+
 #[derive(Default)]
 struct Came {
     answers_again: bool,
@@ -140,4 +147,14 @@ pub(super) async fn answered(service: impl Service<Request<Content>>, below: &Sl
 
 pub(super) fn told(is_answered: bool, attempts: u32) -> String {
     format!("{}, after {attempts} attempts", if is_answered { "the answer" } else { "an error" })
+}
+
+/// The longest that a pause is to be.
+pub(super) const CAP: Duration = Duration::from_millis(100);
+
+/// How many pauses are longer, and how long the longest of all is.
+pub(super) fn above_cap(pauses: impl Iterator<Item = Duration>) -> (usize, Duration) {
+    pauses.fold((0, Duration::ZERO), |(longer, longest), pause| {
+        (longer + usize::from(pause > CAP), longest.max(pause))
+    })
 }

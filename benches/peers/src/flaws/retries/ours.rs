@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use stonework::base::{Backoff, Budget, BudgetSettings, Ratio};
+use stonework::base::{Backoff, Budget, BudgetSettings, Ratio, Rng};
 use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::retry::{RetryLayer, RetrySettings};
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::kit::{self, CALLS, Down, FIRST_PAUSE, SlowThenBroken};
+use super::hedged::{self, CALLS as SLOW_CALLS, Slows};
+use super::kit::{self, CALLS, CAP, Down, FIRST_PAUSE, SlowThenBroken};
 use super::race::race;
-use crate::flaws::{Found, block_on};
+use super::unready::{self, GoneOnce};
+use crate::flaws::{Found, block_on, block_on_paused};
 
 pub(super) fn together() -> Found {
     block_on(async {
@@ -78,5 +80,59 @@ pub(super) fn hedge() -> Found {
         let (is_answered, attempts) =
             kit::answered(HedgeLayer::from(settings).layer(below.clone()), &below).await;
         Found::new(is_answered && attempts == 2, kit::told(is_answered, attempts))
+    })
+}
+
+pub(super) fn slower() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        // It remembers for as long, by default.
+        let requests = hedged::slower(HedgeLayer::new().layer(below.clone()), &below).await;
+        // One for ten calls, ten to begin with, and one a second.
+        let most = SLOW_CALLS * 11 / 10 + 10 + 5;
+        Found::new(requests > SLOW_CALLS && requests <= most, requests.to_string())
+    })
+}
+
+pub(super) fn forgotten() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        let requests = hedged::after_a_quiet_hour(HedgeLayer::new().layer(below.clone()), &below).await;
+        Found::new(requests == 2, requests.to_string())
+    })
+}
+
+pub(super) fn uncapped() -> Found {
+    block_on_paused(async {
+        let settings = RetrySettings::new().attempts(20).without_budget();
+        let down = Down::default();
+        let longest = kit::longest_pause(RetryLayer::from(settings).layer(down.clone()), &down).await;
+        // What a timer adds, which counts in milliseconds.
+        let most = Duration::from_secs(10) + Duration::from_millis(1);
+        Found::new(longest <= most && longest > Duration::from_secs(1), format!("{longest:.1?}"))
+    })
+}
+
+pub(super) fn above_cap() -> Found {
+    let pauses = Backoff::exponential(CAP / 10, CAP).expect("valid pauses");
+    let rng = Rng::from_entropy();
+    let (longer, longest) = kit::above_cap((0..1_000).map(|_| pauses.delay(10, Duration::ZERO, &rng)));
+    Found::new(longer == 0, format!("{longer}, up to {longest:.0?}"))
+}
+
+pub(super) fn unready() -> Found {
+    block_on_paused(async {
+        let got = unready::got(RetryLayer::new().layer(GoneOnce::default())).await;
+        Found::new(got == Some(http::StatusCode::OK), unready::told(got))
+    })
+}
+
+pub(super) fn idle_budget() -> Found {
+    block_on(async {
+        let took = unready::after_idle_days(Budget::default, |budget| {
+            assert!(budget.try_withdraw(Instant::now(), 1).is_some(), "it has a reserve");
+        })
+        .await;
+        Found::new(took < Duration::from_millis(1), format!("{took:.1?}"))
     })
 }

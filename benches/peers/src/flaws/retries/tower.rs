@@ -10,19 +10,28 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer};
 use tower::util::rng::HasherRng;
 
+use super::hedged::{self, CALLS as SLOW_CALLS, Slows};
 use super::kit::{self, CALLS, Down, FIRST_PAUSE, SlowThenBroken};
 use super::race::race;
-use crate::flaws::{Found, block_on};
+use super::unready::{self, GoneOnce};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::rows::{Broken, Content};
 
-/// Once more, after a pause that the maker makes for each call.
+/// So often again, after pauses that the maker makes for each call.
 #[derive(Clone)]
-struct Once {
-    again: bool,
+struct Again {
+    left: u32,
     maker: ExponentialBackoffMaker,
+    pauses: Option<ExponentialBackoff>,
 }
 
-impl Policy<Request<Content>, Response<Content>, Broken> for Once {
+impl Again {
+    fn new(left: u32, maker: ExponentialBackoffMaker) -> Self {
+        Self { left, maker, pauses: None }
+    }
+}
+
+impl Policy<Request<Content>, Response<Content>, Broken> for Again {
     type Future = <ExponentialBackoff as Backoff>::Future;
 
     fn retry(
@@ -30,8 +39,11 @@ impl Policy<Request<Content>, Response<Content>, Broken> for Once {
         _: &mut Request<Content>,
         result: &mut Result<Response<Content>, Broken>,
     ) -> Option<Self::Future> {
-        let wants = std::mem::take(&mut self.again) && result.is_err();
-        wants.then(|| self.maker.make_backoff().next_backoff())
+        if result.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        Some(self.pauses.get_or_insert_with(|| self.maker.make_backoff()).next_backoff())
     }
 
     fn clone_request(&mut self, request: &Request<Content>) -> Option<Request<Content>> {
@@ -42,7 +54,7 @@ impl Policy<Request<Content>, Response<Content>, Broken> for Once {
 pub(super) fn together() -> Found {
     block_on(async {
         let maker = ExponentialBackoffMaker::new(FIRST_PAUSE, 20 * FIRST_PAUSE, 0.5, HasherRng::default());
-        let policy = Once { again: true, maker: maker.expect("valid settings") };
+        let policy = Again::new(1, maker.expect("valid settings"));
         let down = Down::default();
         let (busiest, all) = kit::together(RetryLayer::new(policy).layer(down.clone()), &down).await;
         Found::new(all == 200 && busiest > 180, format!("{busiest} of {all}"))
@@ -74,6 +86,32 @@ pub(super) fn overdrawn() -> Found {
     Found::new(race.both > 0, race.figures())
 }
 
+pub(super) fn uncapped() -> Found {
+    block_on_paused(async {
+        let (down, policy) = (Down::default(), Again::new(19, ExponentialBackoffMaker::default()));
+        let longest = kit::longest_pause(RetryLayer::new(policy).layer(down.clone()), &down).await;
+        Found::new(longest > Duration::from_secs(60 * 60), format!("{longest:.0?}"))
+    })
+}
+
+pub(super) fn unready() -> Found {
+    block_on_paused(async {
+        let policy = Again::new(2, ExponentialBackoffMaker::default());
+        let got = unready::got(RetryLayer::new(policy).layer(GoneOnce::default())).await;
+        Found::new(got.is_none(), unready::told(got))
+    })
+}
+
+pub(super) fn idle_budget() -> Found {
+    block_on(async {
+        // The least that its windows may be together.
+        let budget = || TpsBudget::new(Duration::from_secs(1), 10, 0.2);
+        let took =
+            unready::after_idle_days(budget, |budget| assert!(budget.withdraw(), "it has a reserve")).await;
+        Found::new(took > Duration::from_millis(5), format!("{took:.1?}"))
+    })
+}
+
 /// Every request may be sent twice.
 #[derive(Clone)]
 struct Always;
@@ -95,5 +133,26 @@ pub(super) fn hedge() -> Found {
         let hedge = Hedge::new_with_mock_latencies(below.clone(), Always, 10, 0.9, FIRST_PAUSE, &[10; 10]);
         let (is_answered, attempts) = kit::answered(hedge, &below).await;
         Found::new((is_answered, attempts) == (false, 2), kit::told(is_answered, attempts))
+    })
+}
+
+/// Of all calls in ten seconds it sends again what takes longer than nine of ten did.
+fn learning(below: &Slows) -> Hedge<Slows, Always> {
+    Hedge::new(below.clone(), Always, 100, 0.9, hedged::WINDOW)
+}
+
+pub(super) fn slower() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        let requests = hedged::slower(learning(&below), &below).await;
+        Found::new(requests == 2 * SLOW_CALLS, requests.to_string())
+    })
+}
+
+pub(super) fn forgotten() -> Found {
+    block_on_paused(async {
+        let below = Slows::default();
+        let requests = hedged::after_a_quiet_hour(learning(&below), &below).await;
+        Found::new(requests == 1, requests.to_string())
     })
 }

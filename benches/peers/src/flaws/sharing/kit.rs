@@ -176,3 +176,16 @@ pub(super) async fn answered(service: impl Caller) -> usize {
 
 /// A rate that is not met.
 pub(super) const RATE: u32 = 1_000;
+
+/// Two clones become ready, and then nothing comes of it: whether another one is answered within a minute.
+pub(super) async fn beside_two_idle(service: impl Caller) -> bool {
+    let (mut one, mut other) = (service.clone(), service.clone());
+    assert!(one.ready().await.is_ok() && other.ready().await.is_ok(), "there is room for two");
+    let answer = timeout(Duration::from_secs(60), service.oneshot(request(Method::GET))).await;
+    drop((one, other));
+    matches!(answer, Ok(Ok(_)))
+}
+
+pub(super) fn said(answered: bool) -> &'static str {
+    if answered { "yes" } else { "no" }
+}

@@ -1,8 +1,10 @@
 //! Programs that show how callers of others wait for what they share, and how ours do.
 
+mod dials;
 mod kit;
 mod ours;
 mod resilience;
+mod slots;
 mod tower;
 
 use super::Case;
@@ -54,5 +56,26 @@ pub(super) const CASES: &[Case] = &[
         did: "a POST that fails after it was done, the defaults but for pauses of 1 ms (ours: a retry): how often it is done in 300 ms",
         theirs: resilience::again,
         ours: ours::again,
+    },
+    Case {
+        name: "slots-coalesce",
+        peer: COALESCE,
+        did: "over a limit of 2 at once (tower's) two callers ask for the same, and keep their services; then two others ask for two things: how many of these calls begin",
+        theirs: slots::theirs,
+        ours: slots::ours,
+    },
+    Case {
+        name: "dials-tower",
+        peer: TOWER,
+        did: "a host that cannot be connected to (tower's Reconnect; ours: a pool); 100 calls with pauses of 10 ms: how often it is tried",
+        theirs: dials::theirs,
+        ours: dials::ours,
+    },
+    Case {
+        name: "idle-buffer-tower",
+        peer: TOWER,
+        did: "a Buffer of 2 (ours: a limit of 2 at once); two clones have become ready and lie idle, and a third one calls: whether it is answered within a minute",
+        theirs: tower::idle_buffer,
+        ours: ours::idle_buffer,
     },
 ];

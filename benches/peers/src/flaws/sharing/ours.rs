@@ -6,14 +6,14 @@ use http::Method;
 use stonework::base::{Backoff, CircuitState};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::coalesce::CoalesceLayer;
-use stonework::limit::{Quota, RateLimitLayer};
+use stonework::limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer};
 use stonework::pool::{Pool, PoolSettings};
 use stonework::retry::{RetryLayer, RetrySettings};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
 use super::kit::{self, Backend, CONNECTS, Does, FailsOnce, RATE, TAKES};
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on, block_on_paused};
 use crate::pool::kit::{Broken, By, Things};
 
 pub(super) fn buffer() -> Found {
@@ -92,5 +92,13 @@ pub(super) fn again() -> Found {
         let service = RetryLayer::from(RetrySettings::new().backoff(pauses)).layer(backend.clone());
         let done = kit::posts(service, &backend).await;
         Found::new(done == 1, done.to_string())
+    })
+}
+
+pub(super) fn idle_buffer() -> Found {
+    block_on_paused(async {
+        let limit = ConcurrencyLimitLayer::new(2).expect("a valid limit");
+        let answered = kit::beside_two_idle(limit.layer(Backend::new(Does::Takes(Duration::ZERO)))).await;
+        Found::new(answered, kit::said(answered))
     })
 }

@@ -17,22 +17,28 @@ pub(super) const ISSUER: &str = "https://id.example";
 pub(super) const AUDIENCE: &str = "orders";
 pub(super) const SECRET: &str = "the secret of an example, 32 by.";
 
+fn sign(claims: &Value) -> String {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    encode(&Header::default(), claims, &key).expect("it can be signed")
+}
+
 /// One as it should be, and those to which something is missing.
 pub(super) fn absent() -> (String, [String; 4]) {
     // The year 2100.
     let exp = 4_102_444_800_u64;
-    let sign = |claims: Value| {
-        encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()))
-            .expect("it can be signed")
-    };
-    let good = sign(json!({ "exp": exp, "iss": ISSUER, "aud": AUDIENCE }));
+    let good = sign(&json!({ "exp": exp, "iss": ISSUER, "aud": AUDIENCE }));
     let absent = [
         json!({ "exp": exp, "iss": ISSUER }),
         json!({ "exp": exp, "aud": AUDIENCE }),
         json!({ "exp": exp }),
         json!({ "exp": exp, "iss": ISSUER, "aud": null }),
     ];
-    (good, absent.map(sign))
+    (good, absent.map(|claims| sign(&claims)))
+}
+
+/// One that expired in September of that year.
+pub(super) fn of_2001() -> String {
+    sign(&json!({ "exp": 1_000_000_000, "iss": ISSUER, "aud": AUDIENCE }))
 }
 
 pub(super) fn with(token: &str) -> Request<Content> {

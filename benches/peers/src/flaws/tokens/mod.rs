@@ -52,4 +52,11 @@ pub(super) const CASES: &[Case] = &[
         theirs: theirs::rotated,
         ours: ours::rotated,
     },
+    Case {
+        name: "leeway-jsonwebtoken",
+        peer: JSONWEBTOKEN,
+        did: "a token that expired in 2001, and clocks that may differ by 126 years: what comes of it",
+        theirs: theirs::leeway,
+        ours: ours::leeway,
+    },
 ];

@@ -1,10 +1,12 @@
 //! stonework's, to which the same is done.
 
+use std::time::Duration;
+
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
 use stonework::base::Backoff;
 use stonework::client::Client;
-use stonework::jwt::{Algorithm, JwtLayer, Key, RemoteKeys, RemoteKeysSettings, Verifier};
+use stonework::jwt::{Algorithm, JwtLayer, JwtSettings, Key, RemoteKeys, RemoteKeysSettings, Verifier};
 use tower::{Layer, ServiceExt};
 
 use super::kit::{self, AUDIENCE, Does, ISSUER, LIFETIME, Provider, SECRET, said, with};
@@ -30,6 +32,20 @@ pub(super) fn absent() -> Found {
         }
         Found::new(came_in == 0, came_in.to_string())
     })
+}
+
+pub(super) fn leeway() -> Found {
+    let key = Key::secret(Algorithm::Hs256, SECRET.as_bytes()).expect("it is long enough");
+    let verifier = Verifier::builder().keys(key).algorithms([Algorithm::Hs256]);
+    let settings = JwtSettings::new().leeway(Duration::from_secs(4_000_000_000));
+    match verifier.issuer(ISSUER).audience(AUDIENCE).settings(settings).build() {
+        // It names the setting, before there is a token.
+        Err(refused) => {
+            let why = refused.to_string();
+            Found::new(why.contains("leeway"), format!("it is not built: \"{why}\""))
+        }
+        Ok(_) => Found::new(false, "it is built"),
+    }
 }
 
 /// Keys that are fetched again after so long, and after a failure as soon as may be.

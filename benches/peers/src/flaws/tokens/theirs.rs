@@ -1,6 +1,7 @@
 //! jsonwebtoken and jwt-authorizer.
 
 use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -87,6 +88,32 @@ pub(super) fn absent_jsonwebtoken() -> Found {
         format!("{lenient} (if it is said that they must be there: {strict})"),
     )
 }
+
+pub(super) fn leeway() -> Found {
+    let (token, key) = (kit::of_2001(), DecodingKey::from_secret(SECRET.as_bytes()));
+    let read = |leeway: u64| {
+        let mut rules = jsonwebtoken::Validation::default();
+        rules.set_audience(&[AUDIENCE]);
+        rules.leeway = leeway;
+        catch_unwind(AssertUnwindSafe(|| decode::<Value>(&token, &key, &rules)))
+    };
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let [less, more] = [LESS, MORE].map(read);
+    std::panic::set_hook(hook);
+    let told = |read| match read {
+        Ok(Ok(_)) => "it is good".to_owned(),
+        // In a build without checks of overflow.
+        Ok(Err(error)) => format!("\"{error}\""),
+        Err(_) => "a panic".to_owned(),
+    };
+    let shown = matches!(less, Ok(Ok(_))) && !matches!(more, Ok(Ok(_)));
+    Found::new(shown, format!("{} (with 31 years: {})", told(more), told(less)))
+}
+
+/// 31 years, and 126: less and more than have gone by since 1970.
+const LESS: u64 = 1_000_000_000;
+const MORE: u64 = 4_000_000_000;
 
 fn each(interval: Duration) -> Refresh {
     // What failed is tried again as soon as may be, as by ours.
