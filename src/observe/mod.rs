@@ -81,6 +81,8 @@ mod propagate;
 mod received;
 mod route;
 mod service;
+#[cfg(all(test, feature = "prometheus"))]
+mod tests;
 
 pub use self::future::SpanFuture;
 pub use self::layer::SpanLayer;

@@ -30,7 +30,7 @@ pub(crate) const ALL: &[Group] = &[
     },
     Group {
         name: "memory",
-        about: "what a decision about a key costs that comes once: a tenth of all keys, the first one",
+        about: "a decision about a key that comes once, over the first tenth of the keys",
         measure: memory::figures,
     },
     Group {
@@ -87,5 +87,10 @@ impl Effort {
     /// As many of these rounds as are worth their time.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick { rounds.min(3) } else { rounds }
+    }
+
+    /// As many of these requests or connections.
+    pub(crate) fn many(&self, number: usize) -> usize {
+        if self.quick { number / 16 } else { number }
     }
 }

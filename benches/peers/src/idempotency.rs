@@ -97,7 +97,7 @@ pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
         Figure {
             allocations: Some(counted),
             ..Figure::new(
-                ["idempotency", "52 bytes, answered with 31", row.name, ""],
+                ["idempotency", "52 bytes, answered with 31", row.name, "a request"],
                 Unit::Micros.of(micros),
             )
         }

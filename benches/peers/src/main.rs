@@ -26,14 +26,13 @@ mod threads;
 mod words;
 mod wrapped;
 
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::time::Instant;
 
 use self::figure::{Figure, met};
-use self::page::Run;
+use self::page::{Page, Run};
 use self::words::Order;
 
 #[global_allocator]
@@ -64,15 +63,23 @@ fn main() -> ExitCode {
 
 /// Measures what is wanted, and writes it where it is wanted.
 fn run(order: &Order) -> Result<ExitCode, String> {
+    if cfg!(debug_assertions) && order.page.is_some() {
+        return Err("figures of a build for development are for nobody: cargo run --release".to_owned());
+    }
     // Before anything is measured, which takes its time.
-    let page = order.page.as_deref().map(|file| page::read(file).map_err(at(file))).transpose()?;
+    let mut page = order.page.as_deref().map(Page::read).transpose()?;
     let run = Run::now();
     let mut figures: Vec<Figure> = Vec::new();
     for group in &order.groups {
         eprint!("{}: ", group.name);
         let start = Instant::now();
-        figures.extend((group.measure)(&order.effort));
+        let own = (group.measure)(&order.effort);
         eprintln!("{:.0} s", start.elapsed().as_secs_f64());
+        // At once, so that it is not lost if one of the others does not come to its end.
+        if let Some(page) = &mut page {
+            page.put(&run, group, &own)?;
+        }
+        figures.extend(own);
     }
     match &order.markdown {
         Some(file) => write(file, &table::markdown(&figures))?,
@@ -80,9 +87,6 @@ fn run(order: &Order) -> Result<ExitCode, String> {
     }
     if let Some(file) = &order.json {
         write(file, &format!("{:#}\n", table::json(&run, &figures)))?;
-    }
-    if let (Some(file), Some(page)) = (&order.page, page) {
-        write(file, &page::with(&page, &run, &order.groups, &figures)?)?;
     }
     let (met, all) = met(&figures);
     eprintln!("{met} of {all} targets are met");
@@ -103,9 +107,5 @@ fn profile(of: &str, row: &str, requests: &str, file: &str) -> Result<ExitCode, 
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text).map_err(at(file))
-}
-
-fn at(file: &Path) -> impl FnOnce(io::Error) -> String {
-    move |error| format!("{}: {error}", file.display())
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }

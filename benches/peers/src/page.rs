@@ -1,13 +1,12 @@
 //! The page that has the figures: between two markers for each group, where nobody writes by hand.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use stonework::base::WallClock;
 
 use crate::figure::{Figure, met};
-use crate::groups::Group;
+use crate::groups::{self, Group};
 use crate::table;
 
 const END: &str = "<!-- end of figures -->";
@@ -21,7 +20,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn now() -> Self {
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+        // The page itself is about to be changed.
+        let all = [":(top)", ":(top,exclude)docs/PERFORMANCE.md"];
+        let changed = git(&[&["status", "--porcelain", "--untracked-files=no", "--"][..], &all].concat());
         let mut commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "?".to_owned());
         if changed.is_none_or(|changed| !changed.is_empty()) {
             commit.push_str(" with changes");
@@ -47,18 +48,27 @@ fn processor() -> String {
     line.map_or("a processor", |(_, name)| name).trim().to_owned()
 }
 
-pub(crate) fn read(file: &Path) -> io::Result<String> {
-    std::fs::read_to_string(file)
+/// A file that has the figures of all groups.
+pub(crate) struct Page {
+    file: PathBuf,
+    text: String,
 }
 
-/// The page with these figures in place of those that it had of these groups. All others stay.
-pub(crate) fn with(page: &str, run: &Run, groups: &[&Group], figures: &[Figure]) -> Result<String, String> {
-    let mut page = page.to_owned();
-    for group in groups {
-        let own: Vec<Figure> = figures.iter().filter(|figure| figure.group == group.name).cloned().collect();
-        page = with_group(&page, group.name, &section(run, group, &own))?;
+impl Page {
+    /// What is written there at this moment, if it has a place for each group.
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        for group in groups::ALL {
+            with(&text, group.name, "")?;
+        }
+        Ok(Self { file: file.to_owned(), text })
     }
-    Ok(page)
+
+    /// Puts figures in the place of those that it had of this group. All else stays.
+    pub(crate) fn put(&mut self, run: &Run, group: &Group, figures: &[Figure]) -> Result<(), String> {
+        self.text = with(&self.text, group.name, &section(run, group, figures))?;
+        std::fs::write(&self.file, &self.text).map_err(|error| format!("{}: {error}", self.file.display()))
+    }
 }
 
 fn section(run: &Run, group: &Group, figures: &[Figure]) -> String {
@@ -71,7 +81,7 @@ fn section(run: &Run, group: &Group, figures: &[Figure]) -> String {
     format!("*Cost: {about}. {date}, commit {commit}, {machine}; {met}.*\n\n{table}")
 }
 
-fn with_group(page: &str, name: &str, text: &str) -> Result<String, String> {
+fn with(page: &str, name: &str, text: &str) -> Result<String, String> {
     let begin = format!("<!-- figures: {name} -->");
     let lost = || format!("the page has no `{begin}` with `{END}` behind it");
     let (before, rest) = page.split_once(&begin).ok_or_else(lost)?;
@@ -82,23 +92,22 @@ fn with_group(page: &str, name: &str, text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::groups;
 
     #[test]
     fn figures_take_the_place_of_older_ones_and_nothing_else_is_touched() {
         let page = "# A\n\n<!-- figures: a -->\nold\n<!-- end of figures -->\n\nprose\n\n<!-- figures: b -->\n<!-- end of figures -->\n";
-        let once = with_group(page, "a", "new\n").expect("a place");
+        let once = with(page, "a", "new\n").expect("a place");
         assert_eq!(once, page.replace("-->\nold\n", "-->\n\nnew\n\n"));
-        assert_eq!(with_group(&once, "a", "new\n").as_ref(), Ok(&once));
-        assert!(with_group(page, "c", "new").is_err());
-        assert!(with_group("<!-- figures: a -->", "a", "new").is_err());
+        assert_eq!(with(&once, "a", "new\n").as_ref(), Ok(&once));
+        assert!(with(page, "c", "new").is_err());
+        assert!(with("<!-- figures: a -->", "a", "new").is_err());
     }
 
     #[test]
     fn the_page_has_a_place_for_each_group() {
         let page = include_str!("../../../docs/PERFORMANCE.md");
         for group in groups::ALL {
-            assert!(with_group(page, group.name, "").is_ok(), "{}", group.name);
+            assert!(with(page, group.name, "").is_ok(), "{}", group.name);
         }
         assert_eq!(page.matches("<!-- figures: ").count(), groups::ALL.len());
     }

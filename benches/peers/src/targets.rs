@@ -114,3 +114,67 @@ fn scaling(cost: &Cost) -> impl Iterator<Item = Target> {
         .flat_map(|shared| [("scaling", shared.scaling), ("apart", shared.apart)])
         .map(|(what, found)| Target { what, found: Unit::Ratio.of(found), bound: Bound::AtLeast(SCALING) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comparison::Comparison;
+    use crate::report::Shared;
+    use crate::rows::{FOUR_HEADERS, NO_HEADERS};
+
+    fn line(name: &'static str, head: &'static str, kind: Kind, nanos: f64, allocations: f64) -> Line {
+        let shared = Some(Shared { nanos, scaling: 0.8, apart: 0.79 });
+        let cost = Cost { nanos, instructions: None, allocations, timers: 0, shared };
+        Line { name, head, kind, peer: None, costs: [cost; 2] }
+    }
+
+    /// What the last row misses, in the first case.
+    fn missed(comparison: Comparison, lines: Vec<Line>) -> Vec<String> {
+        let report = Report { comparison, lines };
+        let targets = report.targets(report.lines.last().expect("a row"), 0);
+        targets.iter().filter(|target| !target.is_met()).map(Target::bound).collect()
+    }
+
+    #[test]
+    fn whoever_keeps_a_copy_may_allocate_what_the_copy_of_that_request_does() {
+        let keeps = |allocations| {
+            missed(
+                Comparison::Overhead,
+                vec![
+                    line("copy", NO_HEADERS, Kind::Copy, 70.0, 0.0),
+                    line("copy", FOUR_HEADERS, Kind::Copy, 80.0, 2.0),
+                    line("ours", FOUR_HEADERS, Kind::Keeper, 100.0, allocations),
+                ],
+            )
+        };
+        assert!(keeps(2.0).is_empty());
+        assert_eq!(keeps(3.0), ["2 allocations"]);
+        assert_eq!(
+            missed(Comparison::Overhead, vec![line("ours", "", Kind::Guard, 1.0, 0.5)]),
+            ["0 allocations"]
+        );
+    }
+
+    #[test]
+    fn a_few_nanoseconds_more_than_two_layers_are_noise_and_many_are_not() {
+        let beside = |theirs, ours| {
+            let copy = line("copy", NO_HEADERS, Kind::Copy, 70.0, 0.0);
+            let towers = line(TOWER_BOTH, NO_HEADERS, Kind::Peer, theirs, 0.0);
+            missed(Comparison::Overhead, vec![copy, towers, line(STACK, NO_HEADERS, Kind::Keeper, ours, 0.0)])
+        };
+        // A quarter more than little, and a tenth more than much.
+        assert!(beside(100.0, 125.0).is_empty() && beside(1_000.0, 1_100.0).is_empty());
+        assert_eq!(beside(100.0, 126.0), ["at most 1.25 × tower's two"]);
+        assert_eq!(beside(1_000.0, 1_160.0), ["at most 1.15 × tower's two"]);
+    }
+
+    #[test]
+    fn a_breaker_is_held_to_its_cost_and_to_how_it_scales_in_both_ways() {
+        let breaker = |nanos| {
+            let lines = vec![line("ours", NO_HEADERS, Kind::Breaker { nanos: 45 }, nanos, 0.0)];
+            missed(Comparison::Breaker, lines)
+        };
+        assert_eq!(breaker(45.0), ["at least 0.8 apart"]);
+        assert_eq!(breaker(46.0), ["at most 45 ns", "at least 0.8 apart"]);
+    }
+}

@@ -26,15 +26,15 @@ impl Rounds {
     }
 }
 
-/// In each round all in turn: first one thread alone, while the other one sleeps; then both from one start, until the
-/// slower one is through. So many other threads have come and gone between the two.
+/// In each round all in turn: first one thread alone, while the other one sleeps; then both from one start, from the first one that begins
+/// until the slower one is through. So many other threads have come and gone between the two.
 pub(crate) fn rounds(makes: &[Make], others: usize, rounds: usize, calls: u64) -> Vec<Rounds> {
     if makes.is_empty() {
         return Vec::new();
     }
     let (runtime, origin) = (Handle::current(), Instant::now());
-    let (known, awake, line, far_end) =
-        (Barrier::new(2), Barrier::new(2), Line::default(), AtomicU64::new(0));
+    let (known, awake, line) = (Barrier::new(2), Barrier::new(2), Line::default());
+    let [far_start, far_end] = [const { AtomicU64::new(0) }; 2];
     let now = || origin.elapsed().as_nanos() as u64;
     // A breaker may deal its counters out to threads in turn, with the first call of each.
     let first_calls = || {
@@ -66,6 +66,8 @@ pub(crate) fn rounds(makes: &[Make], others: usize, rounds: usize, calls: u64) -
                 subject.calls(calls);
                 let end = now();
                 line.meet();
+                // The other thread may have begun first: on a busy machine it may even be through by then.
+                let start = start.min(far_start.load(Ordering::Relaxed));
                 let end = end.max(far_end.load(Ordering::Relaxed));
                 if round > 0 {
                     spent.beside.push((end - start) as f64 / calls as f64);
@@ -81,6 +83,7 @@ pub(crate) fn rounds(makes: &[Make], others: usize, rounds: usize, calls: u64) -
             awake.wait();
             for subject in &mut subjects {
                 line.meet();
+                far_start.store(now(), Ordering::Relaxed);
                 subject.calls(calls);
                 far_end.store(now(), Ordering::Relaxed);
                 line.meet();

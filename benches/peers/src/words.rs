@@ -15,7 +15,7 @@ report measures groups, or all of them, and writes one table. check does not cou
   --json FILE      the same figures as JSON
   --write FOLDER   the same figures into the sections of its PERFORMANCE.md
   --keys N         of `memory`, in place of a million
-  --quick          three rounds: shows that it runs, and measures nothing";
+  --quick          three rounds, and few requests: shows that it runs, and measures nothing";
 
 /// What `report` and `check` are to do.
 #[derive(Debug)]
@@ -58,6 +58,9 @@ impl Order {
         if order.effort.quick && order.page.is_some() {
             return Err("--quick measures nothing that should be written on a page".to_owned());
         }
+        if check && order.page.is_some() {
+            return Err("check counts no instructions, and the page has them: that is for report".to_owned());
+        }
         let is_known = |name: &str| groups::ALL.iter().any(|group| group.name == name);
         if let Some(name) = names.iter().find(|name| !is_known(name)) {
             let known: Vec<_> = groups::ALL.iter().map(|group| group.name).collect();
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(report.json, Some(PathBuf::from("a.json")));
         assert_eq!(report.page, Some(PathBuf::from("docs/PERFORMANCE.md")));
         assert_eq!(report.effort, Effort { instructions: true, quick: false, keys: 10 });
+        assert!(Order::parse(true, &["--write", "docs"]).is_err());
         let check = Order::parse(true, &["--quick"]).expect("a good order");
         assert_eq!(check.effort, Effort { instructions: false, quick: true, keys: memory::KEYS });
     }

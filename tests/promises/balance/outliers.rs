@@ -1,14 +1,18 @@
 //! Those that do worse than the others are left out for a while.
 
-use http::{Method, Request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use stonework::Error;
 use stonework::balance::{Balancer, BalancerSettings, OutlierSettings};
 use stonework::base::EndpointReason::{ConsecutiveFailures, FailureShare, SuccessRate};
 use stonework::base::EndpointState::{Ejected, Ready};
-use stonework::base::{Fitness, Ratio, Rng};
+use stonework::base::{ClassifyGrpc, EndpointId, Fitness, Ratio, Rng};
 use stonework::testing::Recorder;
 use stonework::timeout::TimeoutLayer;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::kit::{AtPeer, Does, OK, Peers, changes, plain, state};
 use crate::support::{SECOND, request};
@@ -219,4 +223,26 @@ async fn a_body_that_breaks_off_is_a_failure() {
     }
     let left_out = balancer.stats().endpoints().iter().filter(|one| one.state() == Ejected).count();
     assert_eq!(left_out, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_only_the_trailers_tell_counts_as_one() {
+    let make = |id: &EndpointId| {
+        let status = HeaderValue::from_static(if id.as_str() == "a" { "14" } else { "0" });
+        service_fn(move |_: Request<()>| {
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.clone())]);
+            let frames = [Frame::data(Bytes::from_static(b"message")), Frame::trailers(trailers)];
+            let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, Error>)));
+            std::future::ready(Ok::<_, Error>(Response::new(body)))
+        })
+    };
+    let settings = plain().outliers(OutlierSettings::new());
+    let builder = Balancer::builder(make).members(["a", "b", "c"]).settings(settings);
+    let balancer = builder.rng(Rng::seeded(1)).build().unwrap();
+    let mut service = balancer.service().classify(ClassifyGrpc);
+    for _ in 0..30 {
+        let answer = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+    }
+    assert_eq!([state(&balancer, "a"), state(&balancer, "b")], [Ejected, Ready]);
 }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use stonework::balance::{Balancer, Candidate, Candidates, Member, Pick, Picker, StickyHeader};
+use stonework::balance::{
+    Balancer, Candidate, Candidates, Member, Pick, Picker, Sticky, StickyCookie, StickyHeader, StickyKey,
+};
 use stonework::base::{Fitness, Kind, Rng};
 use tokio::time::sleep;
 use tower::ServiceExt;
@@ -276,4 +278,31 @@ async fn a_picker_draws_by_weight_and_sees_what_each_has_to_do() {
     assert_eq!((most("a"), most("b")), (of_a as u64 - 1, 999 - of_a as u64));
     ask(&balancer.service()).await.unwrap();
     assert!(seen.lock().unwrap()[0].3, "how long calls take is known by now");
+}
+
+#[test]
+fn a_cookie_sticks_by_its_whole_name_in_whatever_field_it_stands_and_the_first_of_them_counts() {
+    let key = |fields: &[&'static str]| {
+        let mut request = http::Request::new(());
+        for field in fields {
+            request.headers_mut().append(http::header::COOKIE, http::HeaderValue::from_static(field));
+        }
+        StickyCookie::new("session").key(&request)
+    };
+    let seven = Some(StickyKey::of("7"));
+    for fields in [
+        &["session=7"][..],
+        &["lang=en;session=7"],
+        &["lang=en; session=7 "],
+        &["lang=en", "session=7"],
+        &["session=7; session=8"],
+    ] {
+        assert_eq!(key(fields), seven, "{fields:?}");
+    }
+    for fields in
+        [&[][..], &["session"], &["sessions=7"], &["my-session=7"], &["lang=session=7"], &["SESSION=7"]]
+    {
+        assert_eq!(key(fields), None, "{fields:?}");
+    }
+    assert_ne!(key(&["session=8"]), seven);
 }

@@ -133,3 +133,28 @@ async fn what_was_not_sent_at_first_costs_nothing_to_be_sent() {
         HedgeLayer::from(fixed()).budget(Budget::new(none)).layer(Backend::steps([unsent, answered(200)]));
     assert_eq!(status(&service).await, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_a_longer_pause_than_is_allowed_gets_no_further_attempt() {
+    let slow_down = |seconds| move || Step::Answer(with_header(answer(503), "retry-after", seconds));
+    let longest = || fixed().max_retry_after(2_000 * MS);
+    let backend = Backend::steps([slow_down("2")(), answered(200)]);
+    let (answer, took) = timed(status(&over(&backend, longest()))).await;
+    assert_eq!((answer, took), (200, 2_000 * MS));
+    let backend = Backend::steps([slow_down("3")(), answered(200)]);
+    let seen = backend.seen();
+    assert_eq!((status(&over(&backend, longest())).await, seen.count()), (503, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_hop_is_told_which_attempt_it_is_in_the_header_that_was_named_or_not_at_all() {
+    let named = || fixed().attempt_header(http::HeaderName::from_static("x-try"));
+    for (settings, told) in [(named(), Some("2")), (named().without_attempt_header(), None)] {
+        let backend = Backend::steps([Step::Hang, answered(200)]);
+        let seen = backend.seen();
+        assert_eq!(status(&over(&backend, settings)).await, 200);
+        let second = &seen.requests()[1];
+        assert_eq!(second.headers().get("x-try").map(|value| value.to_str().unwrap()), told);
+        assert_eq!(second.headers().len(), usize::from(told.is_some()));
+    }
+}

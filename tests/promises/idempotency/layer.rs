@@ -4,7 +4,7 @@ use std::panic;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use stonework::base::{BoxError, Kind, Principal};
@@ -122,6 +122,22 @@ async fn a_key_with_and_without_quotes_is_one() {
     ask(&service, keyed("8e03978e")).await;
     assert!(ask(&service, keyed("\"8e03978e\"")).await.replayed());
     assert!(!ask(&service, keyed("\"8E03978e\"")).await.replayed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_told_apart_by_the_fields_that_were_named_and_by_no_others() {
+    let named = settings().fingerprint_headers([HeaderName::from_static("x-tenant")]);
+    let service = with(&counting(), MemoryStore::new(), named);
+    let asks = |tenant: &'static str, kind: &'static str| {
+        let mut request = keyed("a");
+        request.headers_mut().insert("x-tenant", HeaderValue::from_static(tenant));
+        request.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+        request
+    };
+    assert_eq!(ask(&service, asks("one", "text/plain")).await.status, 200);
+    assert!(ask(&service, asks("one", "text/html")).await.replayed());
+    let other = ask(&service, asks("two", "text/plain")).await;
+    assert_eq!((other.status, other.problem().as_str()), (422, "Mismatch"));
 }
 
 // ───────────────────────────────────────────────────────────────────────────── what it is about

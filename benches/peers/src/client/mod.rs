@@ -25,41 +25,8 @@ const TASKS: usize = 64;
 const WIRES: [f64; 2] = [1.10, 1.15];
 const CLIENT: f64 = 1.0;
 
-/// What the other process does.
-pub(crate) fn call(at: &str, port: &str, tasks: &str) -> Result<ExitCode, String> {
-    let number = |word: &str| word.parse::<usize>().map_err(|error| format!("{word}: {error}"));
-    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
-    caller::run(row(at)?, port, number(tasks)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Has callgrind write down there what so many requests take.
-pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
-    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
-    println!("{collected} instructions");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn row(at: &str) -> Result<Row, String> {
-    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
-    row.ok_or_else(|| format!("{at} is not the number of a client: there are {}", Row::ALL.len()))
-}
-
-/// A process that answers, on the first processor.
-fn host(http: Http) -> Process {
-    Process::start(server::Row { http, host: Host::Hyper }, &["taskset", "-c", "0"])
-}
-
-/// What one row took, one number a round.
-#[derive(Default)]
-struct Spent {
-    seconds: Vec<f64>,
-    allocations: Vec<f64>,
-    latency: [Vec<f64>; 3],
-}
-
 pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
-    let rounds = rounds(effort.rounds(ROUNDS));
+    let rounds = rounds(effort);
     let figure = |row: Row| {
         let own = &rounds[row.at()];
         let peers = [Peer::Hyper, Peer::HyperUtil].into_iter().filter(|peer| *peer != row.peer);
@@ -96,22 +63,56 @@ fn target(row: Row, times: &[Times]) -> Option<Target> {
     Some(Target { what, found, bound: Bound::AtMost(most) })
 }
 
-fn rounds(count: usize) -> Vec<Spent> {
+/// What the other process does.
+pub(crate) fn call(at: &str, port: &str, tasks: &str) -> Result<ExitCode, String> {
+    let number = |word: &str| word.parse::<usize>().map_err(|error| format!("{word}: {error}"));
+    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
+    caller::run(row(at)?, port, number(tasks)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has callgrind write down there what so many requests take.
+pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, String> {
+    let collected = collected(row(at)?, requests, out).ok_or("valgrind is needed")?;
+    println!("{collected} instructions");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(at: &str) -> Result<Row, String> {
+    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
+    row.ok_or_else(|| format!("{at} is not the number of a client: there are {}", Row::ALL.len()))
+}
+
+/// A process that answers, on the first processor.
+fn host(http: Http) -> Process {
+    Process::start(server::Row { http, host: Host::Hyper }, &["taskset", "-c", "0"])
+}
+
+/// What one row took, one number a round.
+#[derive(Default)]
+struct Spent {
+    seconds: Vec<f64>,
+    allocations: Vec<f64>,
+    latency: [Vec<f64>; 3],
+}
+
+fn rounds(effort: &Effort) -> Vec<Spent> {
+    let requests = effort.many(REQUESTS);
     let hosts = [Http::One, Http::Two].map(host);
     let port = |http| hosts[usize::from(http == Http::Two)].port;
     let mut callers: Vec<_> =
         Row::ALL.map(|row| Caller::start(row, port(row.http), TASKS, &["taskset", "-c", "1"])).into();
     let mut rounds: Vec<Spent> = Row::ALL.map(|_| Spent::default()).into();
     // The first round warms up and is not counted.
-    for round in 0..=count {
+    for round in 0..=effort.rounds(ROUNDS) {
         for (caller, spent) in callers.iter_mut().zip(&mut rounds) {
-            let bare = caller.ask(&Order { requests: REQUESTS, timed: false });
-            let timed = caller.ask(&Order { requests: REQUESTS, timed: true });
+            let bare = caller.ask(&Order { requests, timed: false });
+            let timed = caller.ask(&Order { requests, timed: true });
             if round == 0 {
                 continue;
             }
-            spent.seconds.push(bare.cpu as f64 / 1e9 * 100_000.0 / REQUESTS as f64);
-            spent.allocations.push(bare.allocations as f64 / REQUESTS as f64);
+            spent.seconds.push(bare.cpu as f64 / 1e9 * 100_000.0 / requests as f64);
+            spent.allocations.push(bare.allocations as f64 / requests as f64);
             for (all, nanos) in spent.latency.iter_mut().zip(timed.latency) {
                 all.push(nanos as f64 / 1e3);
             }

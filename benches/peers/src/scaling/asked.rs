@@ -14,8 +14,8 @@ use stonework::health::Health;
 use stonework::idempotency::{self, Begun, Store};
 use stonework::jwt::{IntrospectSettings, Introspector, JwtSettings};
 use stonework::limit::{
-    AdaptiveSettings, AdaptiveThrottle, ConcurrencyLimiter, ConcurrencySettings, KeyedConcurrencyLimiter,
-    KeyedRateLimiter, MemoryStore, RateLimiter, SharedRateLimiter, ThrottleSettings,
+    AdaptiveThrottle, ConcurrencyLimiter, KeyedConcurrencyLimiter, KeyedRateLimiter, MemoryStore,
+    RateLimiter, SharedRateLimiter, ThrottleSettings,
 };
 use stonework::oauth::TokenSource;
 use stonework::pool::PoolSettings;
@@ -26,11 +26,11 @@ use tower::service_fn;
 
 use super::kit::{Handle, asks};
 use super::own::Own;
+use super::{PERMITS, adaptive};
 use crate::limit::{address, governors, ours};
 use crate::pool::kit::{By, Deadpool, Least, Lends, Numbers, Ours};
 use crate::rows::Broken;
 
-const PERMITS: usize = 1_000;
 /// More than there are tasks: none ever waits for one.
 const OBJECTS: usize = 128;
 
@@ -42,7 +42,7 @@ pub(super) fn handles(runtime: &Runtime) -> Vec<Handle> {
 /// What decides whether something may be done.
 fn limits() -> Vec<Handle> {
     let permit = ConcurrencyLimiter::new(PERMITS).expect("a valid limit");
-    let adaptive = ConcurrencyLimiter::new(ConcurrencySettings::adaptive(AdaptiveSettings::new()));
+    let adaptive = ConcurrencyLimiter::new(adaptive());
     let rate = RateLimiter::new(ours(true)).expect("a valid quota");
     let keyed = KeyedRateLimiter::new(ours(true)).expect("a valid quota");
     let theirs = Arc::new(Governor::dashmap(governors(true)));
@@ -98,13 +98,13 @@ fn limits() -> Vec<Handle> {
             pause().await;
             drop(permit);
         }),
-        // It may have fewer than there are tasks, as it finds out.
         asks!(
             "stonework ConcurrencyLimiter, adaptive",
             adaptive.expect("valid settings"),
             |limiter, pause| {
-                let permit = limiter.try_acquire();
+                let mut permit = limiter.try_acquire().expect("there are more");
                 pause().await;
+                permit.answered();
                 drop(permit);
             }
         ),

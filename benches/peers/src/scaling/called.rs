@@ -4,29 +4,24 @@ use stonework::balance::{Balancer, BalancerSettings, Member};
 use stonework::breaker::{BreakerLayer, BreakersLayer};
 use stonework::coalesce::CoalesceLayer;
 use stonework::hedge::HedgeLayer;
-use stonework::limit::{
-    AdaptiveSettings, AdaptiveThrottleLayer, ConcurrencyLimitLayer, ConcurrencySettings, RateLimitLayer,
-    ServerQuotaLayer,
-};
+use stonework::limit::{AdaptiveThrottleLayer, ConcurrencyLimitLayer, RateLimitLayer, ServerQuotaLayer};
 use stonework::retry::RetryLayer;
 use tower::Layer;
 use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 use super::kit::{Handle, calls};
+use super::{PERMITS, adaptive};
 use crate::limit::layers::announced;
 use crate::limit::ours;
 use crate::wrapped::{Failsafe, Recloser};
 
-/// So many calls at once that none is refused.
-const PERMITS: usize = 1_000;
 const ENDPOINTS: usize = 10;
 
 pub(super) fn handles() -> Vec<Handle> {
     let circuit = CircuitBreakerLayer::builder().build().expect("valid settings");
     let bulkhead = BulkheadLayer::builder().max_concurrent_calls(PERMITS).build().expect("valid settings");
     let fixed = || ConcurrencyLimitLayer::new(PERMITS).expect("a valid limit");
-    let adaptive = || ConcurrencySettings::adaptive(AdaptiveSettings::new());
     vec![
         calls("bare", |no_op| no_op),
         calls("tower-resilience circuit breaker", |no_op| circuit.layer(no_op)),

@@ -5,6 +5,7 @@ mod called;
 mod kit;
 mod own;
 
+use stonework::limit::{AdaptiveSettings, ConcurrencySettings};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,6 +24,9 @@ const TURNS: u64 = 2_000;
 const TASKS: u64 = 64;
 /// Of each task in a round: so many that beginning 64 of them is not what is measured.
 const TURNS_OF_A_TASK: u64 = 300;
+
+/// More than there are tasks: none is ever refused.
+const PERMITS: usize = 1_000;
 
 pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
     let rounds = effort.rounds(ROUNDS);
@@ -47,6 +51,11 @@ pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
         figure(of, name, names[control].1, measured, (&threads[control], &tasks[control]))
     })
     .collect()
+}
+
+/// A limit that finds itself, and never goes so low that somebody is refused.
+fn adaptive() -> ConcurrencySettings {
+    AdaptiveSettings::new().min(PERMITS).initial(PERMITS).max(10 * PERMITS).into()
 }
 
 /// Nanoseconds from the first to the last of all turns of all tasks, for one turn: one list a handle, one number a round.

@@ -46,6 +46,77 @@ struct Memory {
     resident_after: usize,
 }
 
+pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
+    // The one who asks is not to be in the way of the one who answers. What is measured after this may go where it wants.
+    let measure = || {
+        let thread = std::fs::read_link("/proc/thread-self").expect("Linux");
+        let thread = thread.file_name().expect("a number").to_owned();
+        let pinned =
+            Command::new("taskset").args(["-p", "-c", "0"]).arg(thread).stdout(Stdio::null()).status();
+        assert!(pinned.is_ok_and(|status| status.success()), "taskset is needed");
+        on_one_core(effort)
+    };
+    std::thread::scope(|scope| scope.spawn(measure).join().expect("no panic"))
+}
+
+fn on_one_core(effort: &Effort) -> Vec<Figure> {
+    let rounds = runtime().block_on(processor_time(effort));
+    let at = |row: Row| &rounds[Row::ALL.iter().position(|known| *known == row).expect("a row")];
+    let of = |row: Row| {
+        let hosts = [Host::Hyper, Host::Axum].into_iter().filter(|host| *host != row.host);
+        let times = hosts.map(|host| {
+            let peer = Row { host, ..row };
+            Times { peer: peer.name(), times: median_times(at(row), at(peer)) }
+        });
+        let times: Vec<Times> = times.collect();
+        let most = match row.host {
+            Host::Ours => Some(SHELL),
+            Host::OursWhole => Some(WHOLE),
+            Host::Auto | Host::Axum | Host::Hyper | Host::OursRouter => None,
+        };
+        let target = most.and_then(|most| {
+            let hyper = times.first()?;
+            Some(Target { what: "× hyper", found: Unit::Ratio.of(hyper.times), bound: Bound::AtMost(most) })
+        });
+        let seconds = Unit::Seconds.of(median(at(row).iter().copied()));
+        Figure {
+            times,
+            instructions: effort.instructions.then(|| instructions(row)).flatten(),
+            targets: target.into_iter().collect(),
+            ..Figure::new(["server", row.http.name(), row.name(), "a request"], seconds)
+        }
+    };
+    let idle = |row: Row| runtime().block_on(memory(row, effort)).figure(row);
+    let first = Row::ALL.into_iter().filter(|row| row.http == Http::One);
+    Row::ALL.into_iter().map(of).chain(first.map(idle)).collect()
+}
+
+impl Memory {
+    fn figure(self, row: Row) -> Figure {
+        let bytes = |bytes: usize| Unit::Bytes.of(bytes as f64);
+        let (fresh, after) = (bytes(self.fresh), bytes(self.after));
+        let mut targets = Vec::new();
+        if row.host == Host::Ours {
+            targets.push(Target { what: "", found: fresh, bound: Bound::AtMost(FRESH) });
+            targets.push(Target {
+                what: "3 s after an answer",
+                found: after,
+                bound: Bound::AtMost(ANSWERED),
+            });
+        }
+        Figure {
+            besides: vec![
+                ("right after an answer", bytes(self.right_after)),
+                ("3 s after an answer", after),
+                ("resident", bytes(self.resident_fresh)),
+                ("resident 3 s after an answer", bytes(self.resident_after)),
+            ],
+            targets,
+            ..Figure::new(["server", row.http.name(), row.name(), "an idle connection"], fresh)
+        }
+    }
+}
+
 /// What the other process does.
 pub(crate) fn host(at: &str) -> Result<ExitCode, String> {
     host::host(row(at)?);
@@ -78,83 +149,13 @@ fn collected(row: Row, requests: usize, out: &str) -> Option<i64> {
     line.1.trim().parse().ok()
 }
 
-pub(crate) fn figures(effort: &Effort) -> Vec<Figure> {
-    // The one who asks is not to be in the way of the one who answers. What is measured after this may go where it wants.
-    let measure = || {
-        let thread = std::fs::read_link("/proc/thread-self").expect("Linux");
-        let thread = thread.file_name().expect("a number").to_owned();
-        let pinned =
-            Command::new("taskset").args(["-p", "-c", "0"]).arg(thread).stdout(Stdio::null()).status();
-        assert!(pinned.is_ok_and(|status| status.success()), "taskset is needed");
-        on_one_core(effort)
-    };
-    std::thread::scope(|scope| scope.spawn(measure).join().expect("no panic"))
-}
-
-fn on_one_core(effort: &Effort) -> Vec<Figure> {
-    let rounds = runtime().block_on(processor_time(effort.rounds(ROUNDS)));
-    let at = |row: Row| &rounds[Row::ALL.iter().position(|known| *known == row).expect("a row")];
-    let of = |row: Row| {
-        let hosts = [Host::Hyper, Host::Axum].into_iter().filter(|host| *host != row.host);
-        let times = hosts.map(|host| {
-            let peer = Row { host, ..row };
-            Times { peer: peer.name(), times: median_times(at(row), at(peer)) }
-        });
-        let times: Vec<Times> = times.collect();
-        let most = match row.host {
-            Host::Ours => Some(SHELL),
-            Host::OursWhole => Some(WHOLE),
-            Host::Auto | Host::Axum | Host::Hyper | Host::OursRouter => None,
-        };
-        let target = most.and_then(|most| {
-            let hyper = times.first()?;
-            Some(Target { what: "× hyper", found: Unit::Ratio.of(hyper.times), bound: Bound::AtMost(most) })
-        });
-        let seconds = Unit::Seconds.of(median(at(row).iter().copied()));
-        Figure {
-            times,
-            instructions: effort.instructions.then(|| instructions(row)).flatten(),
-            targets: target.into_iter().collect(),
-            ..Figure::new(["server", row.http.name(), row.name(), "a request"], seconds)
-        }
-    };
-    let idle = |row: Row| runtime().block_on(memory(row)).figure(row);
-    let first = Row::ALL.into_iter().filter(|row| row.http == Http::One);
-    Row::ALL.into_iter().map(of).chain(first.map(idle)).collect()
-}
-
-impl Memory {
-    fn figure(self, row: Row) -> Figure {
-        let bytes = |bytes: usize| Unit::Bytes.of(bytes as f64);
-        let (fresh, after) = (bytes(self.fresh), bytes(self.after));
-        let mut targets = Vec::new();
-        if row.host == Host::Ours {
-            targets.push(Target { what: "", found: fresh, bound: Bound::AtMost(FRESH) });
-            targets.push(Target {
-                what: "3 s after an answer",
-                found: after,
-                bound: Bound::AtMost(ANSWERED),
-            });
-        }
-        Figure {
-            besides: vec![
-                ("right after an answer", bytes(self.right_after)),
-                ("3 s after an answer", after),
-                ("resident", bytes(self.resident_fresh)),
-                ("resident 3 s after an answer", bytes(self.resident_after)),
-            ],
-            targets,
-            ..Figure::new(["server", row.http.name(), row.name(), "an idle connection"], fresh)
-        }
-    }
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// Seconds for 100 000 requests: one list a row, one number a round.
-async fn processor_time(rounds: usize) -> Vec<Vec<f64>> {
+async fn processor_time(effort: &Effort) -> Vec<Vec<f64>> {
+    let (rounds, requests) = (effort.rounds(ROUNDS), effort.many(REQUESTS));
     let processes = Row::ALL.map(|row| Process::start(row, &["taskset", "-c", "1"]));
     let mut clients = Vec::new();
     for (row, process) in Row::ALL.iter().zip(&processes) {
@@ -168,9 +169,9 @@ async fn processor_time(rounds: usize) -> Vec<Vec<f64>> {
             // Ours has given its buffers back while it was the others' turn.
             clients.ask(2).await;
             let before = process.cpu();
-            clients.ask(REQUESTS / CLIENTS).await;
+            clients.ask(requests / CLIENTS).await;
             if round > 0 {
-                spent.push((process.cpu() - before) as f64 / 1e9 * 100_000.0 / REQUESTS as f64);
+                spent.push((process.cpu() - before) as f64 / 1e9 * 100_000.0 / requests as f64);
             }
         }
     }
@@ -185,20 +186,21 @@ fn instructions(row: Row) -> Option<f64> {
     Some((twice - once) as f64 / REQUESTS as f64)
 }
 
-async fn memory(row: Row) -> Memory {
+async fn memory(row: Row, effort: &Effort) -> Memory {
+    let (connections, at_once) = (effort.many(CONNECTIONS), effort.many(AT_ONCE));
     let right_after = {
         let process = Process::start(row, &["taskset", "-c", "1"]);
         let empty = process.heap().await;
-        let mut clients = Clients::connect(&process, row.http, AT_ONCE, 1).await;
+        let mut clients = Clients::connect(&process, row.http, at_once, 1).await;
         clients.ask_in_turn().await;
-        process.heap().await.saturating_sub(empty) / AT_ONCE
+        process.heap().await.saturating_sub(empty) / at_once
     };
     let process = Process::start(row, &["taskset", "-c", "1"]);
     let empty = (process.heap().await, process.resident());
     let over = |now: (usize, usize)| {
-        [now.0.saturating_sub(empty.0) / CONNECTIONS, now.1.saturating_sub(empty.1) / CONNECTIONS]
+        [now.0.saturating_sub(empty.0) / connections, now.1.saturating_sub(empty.1) / connections]
     };
-    let mut clients = Clients::connect(&process, row.http, CONNECTIONS, 1).await;
+    let mut clients = Clients::connect(&process, row.http, connections, 1).await;
     sleep(PAUSE).await;
     let [fresh, resident_fresh] = over((process.heap().await, process.resident()));
     clients.ask_in_turn().await;

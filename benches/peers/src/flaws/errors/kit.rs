@@ -46,8 +46,8 @@ where
     false
 }
 
-/// `2 of 6`.
-pub(super) fn counted(found: [bool; 6]) -> (usize, String) {
+/// `2 of 7`.
+pub(super) fn counted(found: [bool; 7]) -> (usize, String) {
     let count = found.iter().filter(|found| **found).count();
     (count, format!("{count} of {}", found.len()))
 }

@@ -18,6 +18,7 @@ pub(super) fn chain() -> Found {
         let adaptive = ConcurrencyLimitLayer::new(AdaptiveSettings::new()).expect("the defaults");
         let circuit = BreakerLayer::from(Breaker::new(BreakerSettings::new()).expect("the defaults"));
         let hedge = HedgeLayer::from(HedgeSettings::new().fixed_delay(Duration::from_secs(1)));
+        let concurrency = ConcurrencyLimitLayer::new(10).expect("a valid limit");
         let found = [
             kit::is_found(TimeoutLayer::new(Duration::from_secs(1)).layer(Down)).await,
             kit::is_found(rate.layer(Down)).await,
@@ -25,8 +26,9 @@ pub(super) fn chain() -> Found {
             kit::is_found(circuit.layer(Down)).await,
             kit::is_found(CoalesceLayer::new().layer(Down)).await,
             kit::is_found(hedge.layer(Down)).await,
+            kit::is_found(concurrency.layer(Down)).await,
         ];
         let (count, figures) = kit::counted(found);
-        Found::new(count == 6, figures)
+        Found::new(count == 7, figures)
     })
 }

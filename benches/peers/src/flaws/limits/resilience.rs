@@ -150,7 +150,8 @@ pub(super) fn shifted() -> Found {
             service.algorithm().record_success(AFTER);
         }
         let late = service.limit();
-        Found::new((soon, late) == (1, 1), late.to_string())
+        // One or two, by how short the shortest of the first calls was.
+        Found::new(soon <= 2 && late <= 2, late.to_string())
     })
 }
 

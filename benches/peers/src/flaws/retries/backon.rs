@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower::{Service, ServiceExt};
 
 use super::kit::{self, CAP, Down, FIRST_PAUSE};
-use crate::flaws::{Found, block_on};
+use crate::flaws::{Found, block_on_paused};
 use crate::rows::{Broken, Content};
 
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Service<Request<Content>> for ByBackon {
 }
 
 pub(super) fn together() -> Found {
-    block_on(async {
+    block_on_paused(async {
         let down = Down::default();
         let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_times(1);
         let (busiest, all) = kit::together(ByBackon { inner: down.clone(), pauses }, &down).await;

@@ -15,7 +15,7 @@ use super::unready::{self, GoneOnce};
 use crate::flaws::{Found, block_on, block_on_paused};
 
 pub(super) fn together() -> Found {
-    block_on(async {
+    block_on_paused(async {
         let pauses = Backoff::exponential(FIRST_PAUSE, 20 * FIRST_PAUSE).expect("valid pauses");
         // Its budget would repeat only some of them.
         let settings = RetrySettings::new().attempts(2).backoff(pauses).without_budget();

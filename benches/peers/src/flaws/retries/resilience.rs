@@ -20,7 +20,7 @@ fn builder() -> Builder {
 }
 
 pub(super) fn together() -> Found {
-    block_on(async {
+    block_on_paused(async {
         let layer = builder().max_attempts(2).exponential_backoff(FIRST_PAUSE).build();
         let down = Down::default();
         let (busiest, all) = kit::together(layer.layer(down.clone()), &down).await;

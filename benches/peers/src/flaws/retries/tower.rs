@@ -52,7 +52,7 @@ impl Policy<Request<Content>, Response<Content>, Broken> for Again {
 }
 
 pub(super) fn together() -> Found {
-    block_on(async {
+    block_on_paused(async {
         let maker = ExponentialBackoffMaker::new(FIRST_PAUSE, 20 * FIRST_PAUSE, 0.5, HasherRng::default());
         let policy = Again::new(1, maker.expect("valid settings"));
         let down = Down::default();

@@ -84,7 +84,7 @@ async fn answered(address: SocketAddr) -> usize {
         let mut client = TcpStream::connect(address).await.expect("it listens");
         client.write_all(REQUEST).await.expect("it is open");
         let mut first = [0];
-        if !matches!(timeout(LIMIT, client.read(&mut first)).await, Ok(Ok(1))) {
+        if !matches!(timeout(PATIENCE, client.read(&mut first)).await, Ok(Ok(1))) {
             break;
         }
         clients.push(client);
