@@ -16,7 +16,7 @@ use crate::base::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The events of rooms that have no test of their own for what is told of them, each with the lines that Prometheus reads, and
+/// The events of modules that have no test of their own for what is told of them, each with the lines that Prometheus reads, and
 /// with the line of a log.
 fn told() -> Vec<(Event, &'static [&'static str], Option<&'static str>)> {
     let name = || Arc::<str>::from("one");

@@ -12,6 +12,8 @@
 //! `report.md` and `verdicts.tsv` are written to `mutants` in cargo's target folder. It fails where a mutant survives of which
 //! `known.txt` does not say why.
 
+#![allow(clippy::disallowed_methods, reason = "it times programs, by the clock of the machine")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
