@@ -137,6 +137,8 @@ mod tests {
             let set: Algorithms = [*one].into_iter().collect();
             assert!(Algorithm::ALL.iter().all(|other| set.has(*other) == (one == other)));
             assert!(!set.is_empty());
+            // Named twice it is allowed, and not struck out again.
+            assert_eq!([*one, *one].into_iter().collect::<Algorithms>(), set);
         }
         assert!(Algorithms::default().is_empty());
     }

@@ -178,4 +178,22 @@ mod tests {
         let pkcs1 = [SEQUENCE, 9, INTEGER, 1, 0, INTEGER, 1, 5, INTEGER, 1, 3];
         assert_eq!(public_key(&pkcs1).unwrap_err(), KeyFault::Private);
     }
+
+    #[test]
+    fn a_point_is_as_long_as_its_curve_wants_and_of_whole_bytes() {
+        let element = |tag, content: &[u8]| [&[tag, content.len() as u8][..], content].concat();
+        let key = |unused: u8, point: &[u8]| {
+            let algorithm = [element(OID, EC), element(OID, CURVES[0].0)].concat();
+            let bits = [&[unused, 0x04][..], point].concat();
+            public_key(&element(
+                SEQUENCE,
+                &[element(SEQUENCE, &algorithm), element(BIT_STRING, &bits)].concat(),
+            ))
+        };
+        assert!(key(0, &[7; 64]).is_ok());
+        assert_eq!(key(1, &[7; 64]).unwrap_err(), KeyFault::Malformed);
+        for length in [0, 1, 31, 32, 33, 63, 65, 96] {
+            assert_eq!(key(0, &vec![7; length]).unwrap_err(), KeyFault::Malformed, "{length}");
+        }
+    }
 }

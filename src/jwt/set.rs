@@ -212,6 +212,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_of_another_name_or_for_another_algorithm_is_another_key() {
+        let secret_for = |algorithm| Key::secret(algorithm, &[7; 64]).unwrap().named("a");
+        let key = secret_for(Algorithm::Hs256);
+        assert!(key == secret_for(Algorithm::Hs256) && key.algorithm() == Some(Algorithm::Hs256));
+        assert!(key != secret_for(Algorithm::Hs512));
+        assert!(key != secret_for(Algorithm::Hs256).named("b"));
+    }
+
     fn secret(id: &str) -> Key {
         Key::secret(Algorithm::Hs256, &[7; 32]).unwrap().named(id)
     }

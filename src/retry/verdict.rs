@@ -161,6 +161,7 @@ pub(super) fn asks_for_another(status: StatusCode, headers: &HeaderMap) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -275,6 +276,22 @@ mod tests {
         assert_eq!(cost(Outcome::Failure, Delivery::Refused, false), 3);
         assert_eq!(cost(Outcome::Overload, Delivery::Answered, false), 4);
         assert_eq!(cost(Outcome::Failure, Delivery::Unknown, true), 5);
+    }
+
+    #[test]
+    fn an_answer_says_by_either_protocol_that_time_ran_out_or_that_another_try_may_do() {
+        let grpc = |status| {
+            HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(status))])
+        };
+        let (ok, none) = (StatusCode::OK, HeaderMap::new());
+        assert!(says_too_late(StatusCode::GATEWAY_TIMEOUT, &none) && says_too_late(ok, &grpc("4")));
+        assert!(!says_too_late(StatusCode::BAD_GATEWAY, &none) && !says_too_late(ok, &grpc("14")));
+        for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TOO_MANY_REQUESTS] {
+            assert!(asks_for_another(status, &none), "{status}");
+        }
+        assert!(asks_for_another(ok, &grpc("14")));
+        assert!(!asks_for_another(StatusCode::NOT_FOUND, &none));
+        assert!(!asks_for_another(ok, &none) && !asks_for_another(ok, &grpc("0")));
     }
 
     #[test]

@@ -12,7 +12,9 @@
 //! `report.md` and `verdicts.tsv` are written to `mutants` in cargo's target folder. It fails where a mutant survives of which
 //! `known.txt` does not say why.
 
-use std::collections::BTreeMap;
+#![allow(clippy::disallowed_methods, reason = "it times programs, by the clock of the machine")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -48,6 +50,10 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&work)?;
     let begin = Instant::now();
     let mutants = mutant::list(&original)?;
+    let names: BTreeSet<String> = mutants.iter().map(Mutant::lasting_name).collect();
+    if let Some(name) = known::known().keys().find(|name| !names.contains(**name)) {
+        return Err(io::Error::other(format!("known.txt explains what is no mutant: {name}")));
+    }
     let tree = tree::Tree::copy(&original, &work, &mutants)?;
     let built = tree.build(&mutants)?;
     println!(

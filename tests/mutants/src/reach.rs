@@ -37,10 +37,9 @@ pub(crate) fn reach(root: &Path, programs: &[PathBuf], words: &[&str], work: &Pa
     let built = |program: &PathBuf| Ok((program.clone(), fs::metadata(program)?.modified()?));
     let of = programs.iter().map(built).collect::<io::Result<Vec<_>>>()?;
     let memory = work.join("reach.json");
-    if let Ok(known) = serde_json::from_slice::<Reach>(&fs::read(&memory).unwrap_or_default()) {
-        if known.of == of && known.words == words {
-            return Ok(Reach { is_old: true, ..known });
-        }
+    let known: Option<Reach> = serde_json::from_slice(&fs::read(&memory).unwrap_or_default()).ok();
+    if let Some(known) = known.filter(|known| known.of == of && known.words == words) {
+        return Ok(Reach { is_old: true, ..known });
     }
     let found = Reach {
         of,
