@@ -1,3 +1,5 @@
+use std::fmt;
+
 use metrics::{counter, gauge, histogram};
 
 use crate::base::{Delivery, Ending, Event, Observer, Outcome, ProbeEnding, Skip};
@@ -132,8 +134,7 @@ impl Observer for MetricsObserver {
                 });
             }
             Event::KeySkipped { why } => {
-                let why = format!("{why:?}").to_lowercase();
-                counter!("stonework.jwt.keys.skipped", "why" => why).increment(1);
+                counter!("stonework.jwt.keys.skipped", "why" => label(&why)).increment(1);
             }
             Event::KeyedLost {} => counter!("stonework.keyed.lost").increment(1),
             Event::KeyedRefused { why } => {
@@ -146,8 +147,7 @@ impl Observer for MetricsObserver {
             }
             Event::KeysReplaced { usable, .. } => gauge!("stonework.jwt.keys").set(*usable as f64),
             Event::TokenRefused { why, .. } => {
-                let why = format!("{why:?}").to_lowercase();
-                counter!("stonework.jwt.refused", "why" => why).increment(1);
+                counter!("stonework.jwt.refused", "why" => label(&why)).increment(1);
             }
             Event::ConnectionClosed { why } => {
                 counter!("stonework.server.closed", "why" => why.name()).increment(1);
@@ -196,6 +196,18 @@ const fn probe_name(ending: ProbeEnding) -> &'static str {
         ProbeEnding::Success => "success",
         ProbeEnding::TimedOut => "timed_out",
     }
+}
+
+/// A variant as labels are written: `UnknownKey` is `unknown_key`.
+fn label(variant: &impl fmt::Debug) -> String {
+    let mut label = String::new();
+    for letter in format!("{variant:?}").chars() {
+        if letter.is_ascii_uppercase() && !label.is_empty() {
+            label.push('_');
+        }
+        label.push(letter.to_ascii_lowercase());
+    }
+    label
 }
 
 const fn outcome_name(outcome: Outcome) -> &'static str {

@@ -160,14 +160,14 @@ fn told() -> Vec<(Event, &'static [&'static str], Option<&'static str>)> {
             Some("INFO keys replaced usable=2 skipped=1"),
         ),
         (
-            Event::KeySkipped { why: KeyFault::Curve },
-            &["stonework_jwt_keys_skipped_total{why=\"curve\"} 1"],
-            Some("DEBUG a key was left out why=its curve is unknown"),
+            Event::KeySkipped { why: KeyFault::RsaTooShort },
+            &["stonework_jwt_keys_skipped_total{why=\"rsa_too_short\"} 1"],
+            Some("DEBUG a key was left out why=its modulus has less than 2048 bits"),
         ),
         (
-            Event::TokenRefused { why: TokenFault::Expired, field: Some("exp".into()) },
-            &["stonework_jwt_refused_total{why=\"expired\"} 1"],
-            Some("DEBUG token refused why=it has expired field=exp"),
+            Event::TokenRefused { why: TokenFault::NotYetValid, field: Some("nbf".into()) },
+            &["stonework_jwt_refused_total{why=\"not_yet_valid\"} 1"],
+            Some("DEBUG token refused why=it is not valid yet field=nbf"),
         ),
         (
             Event::KeyedReplayed {},
