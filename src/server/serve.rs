@@ -231,6 +231,8 @@ where
         while let Some(ended) = connections.try_join_next() {
             note(ended);
         }
+        // Over HTTP/2, what clients had asked for who have left: that they left is not the server's doing, and is not counted as such.
+        control.leavers.gone().await;
         control.enter(ServerPhase::Stopped);
         let connections_aborted = connections.len();
         connections.shutdown().await;
