@@ -16,6 +16,7 @@ use stonework::base::{
     Error, Event, Jitter, Kind, Observer, Outcome, ProbeEnding, Ratio, Rng,
 };
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings, Breakers, BreakersLayer, CircuitOpen};
+use stonework::limit::{AdaptiveSettings, ConcurrencyLimitLayer, ConcurrencyLimiter};
 use stonework::retry::RetryLayer;
 use stonework::testing::{Recorder, Scripted, Step};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
@@ -218,6 +219,25 @@ async fn what_is_older_than_the_window_does_not_count() {
     assert_eq!((breaker.state(), breaker.stats().calls()), (CircuitState::Closed, 9));
     settle(&breaker, 1, Outcome::Failure);
     assert_eq!(breaker.state(), CircuitState::Open);
+}
+
+/// Where an adaptive limit has read the clock at the end of the same call, the circuit goes by that, and by no other's.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_counted_when_it_ended_and_not_when_an_earlier_one_did_whose_limit_read_the_clock() {
+    let (_, sick) = Health::backend(Now::SlowlySick(SECOND));
+    let limiter = ConcurrencyLimiter::new(AdaptiveSettings::new()).unwrap();
+    let [with, without] = [breaker(settings()), breaker(settings())];
+    let limited = ConcurrencyLimitLayer::from(limiter).layer(sick.clone());
+    let limited = BreakerLayer::from(with.clone()).layer(limited);
+    let plain = BreakerLayer::from(without.clone()).layer(sick);
+    calls(&limited, 2).await;
+    assert_eq!(with.stats().failures(), 2);
+    advance(3600 * SECOND).await;
+    calls(&plain, 2).await;
+    assert_eq!((with.stats().calls(), without.stats().failures()), (0, 2));
+    advance(3600 * SECOND).await;
+    calls(&limited, 2).await;
+    assert_eq!((with.stats().failures(), without.stats().calls()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
