@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Error, TransactionBehavior};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 use super::{SqliteError, table};
 use crate::base::WallClock;
@@ -97,7 +97,8 @@ pub(super) struct Writer {
 
 #[derive(Default)]
 struct Waiting {
-    steps: VecDeque<Box<dyn Step>>,
+    /// Each with the runtime of the one who waits for it.
+    steps: VecDeque<(Handle, Box<dyn Step>)>,
     /// Somebody is at work.
     at_work: bool,
 }
@@ -125,13 +126,18 @@ impl Writer {
         if waiting.steps.len() >= MOST_WAITING {
             return Err(SqliteError::Full);
         }
-        waiting.steps.push_back(step);
+        let runtime = Handle::current();
+        waiting.steps.push_back((runtime.clone(), step));
         if !std::mem::replace(&mut waiting.at_work, true) {
             drop(waiting);
-            let work = Work { writer: Arc::clone(self), done: false };
-            drop(spawn_blocking(move || work.run()));
+            self.work(runtime);
         }
         Ok(())
+    }
+
+    fn work(self: &Arc<Self>, runtime: Handle) {
+        let work = Work { writer: Arc::clone(self), runtime: runtime.clone(), done: false };
+        drop(runtime.spawn_blocking(move || work.run()));
     }
 
     /// Those that are next; or nobody is at work any more.
@@ -139,7 +145,7 @@ impl Writer {
         let mut waiting = self.waiting();
         let many = waiting.steps.len().min(MOST_AT_ONCE);
         waiting.at_work = many > 0;
-        (many > 0).then(|| waiting.steps.drain(..many).collect())
+        (many > 0).then(|| waiting.steps.drain(..many).map(|(_, step)| step).collect())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -163,6 +169,7 @@ impl Writer {
 /// Works off what waits.
 struct Work {
     writer: Arc<Writer>,
+    runtime: Handle,
     done: bool,
 }
 
@@ -179,18 +186,29 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if !self.done {
-            // It was cut off: by a panic, or by a runtime that has ended. Who waited is told so, and the next one begins anew.
+            // It was cut off: by a panic, or since its runtime has ended. Who waits in that one is told so. For the others it begins anew, in
+            // the runtime of the first; if that has ended too, this is called again, with fewer.
             let mut waiting = self.writer.waiting();
-            waiting.at_work = false;
-            let cut_off = std::mem::take(&mut waiting.steps);
+            let ended = self.runtime.id();
+            let (cut_off, others): (VecDeque<_>, _) = std::mem::take(&mut waiting.steps)
+                .into_iter()
+                .partition(|(runtime, _)| runtime.id() == ended);
+            waiting.steps = others;
+            let next = waiting.steps.front().map(|(runtime, _)| runtime.clone());
+            waiting.at_work = next.is_some();
             drop(waiting);
             drop(cut_off);
+            if let Some(next) = next {
+                self.writer.work(next);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -202,6 +220,37 @@ mod tests {
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!((number("synchronous"), number("busy_timeout")), (2, 5_000), "2 is `full`");
         drop(connection);
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn who_waits_in_a_runtime_that_goes_on_is_served_when_the_one_that_works_for_all_ends() {
+        let runtime =
+            || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let (ends, goes_on) = (runtime(), runtime());
+        let file = std::env::temp_dir().join(format!("stonework-runtimes-{}.db", std::process::id()));
+        let writer = Arc::new(Writer::new(open(&file).unwrap()));
+        let asks = |number: u8| {
+            let writer = Arc::clone(&writer);
+            let decide = move |_: Option<&Entry>, _| (number, Change::Keep);
+            let scope = Scope::new(None, &http::Method::POST, "/", &number.to_string());
+            Box::pin(async move { writer.step(scope, false, decide).await })
+        };
+        // Its work is about to begin, and never will.
+        writer.waiting().at_work = true;
+        let work = Work { writer: Arc::clone(&writer), runtime: ends.handle().clone(), done: false };
+        let [mut cut_off, mut waits] = [1, 2].map(asks);
+        for (runtime, asked) in [(&ends, &mut cut_off), (&goes_on, &mut waits)] {
+            assert!(
+                runtime.block_on(async { timeout(Duration::ZERO, asked).await }).is_err(),
+                "nobody does it"
+            );
+        }
+        drop(work);
+        assert!(matches!(ends.block_on(cut_off), Err(SqliteError::CutOff)));
+        let served = goes_on.block_on(async { timeout(Duration::from_secs(10), waits).await });
+        assert_eq!(served.expect("it is worked on").unwrap(), 2);
+        drop(writer);
         std::fs::remove_file(&file).unwrap();
     }
 }
