@@ -52,11 +52,18 @@ impl Connection {
             Some(Err(_)) => false,
             None => made.has_changed().is_ok(),
         };
-        let (number, mut made) = self.line.ask(is_usable, || Ok::<_, PostgresError>(self.make()))?;
-        // Cut off is one whose runtime has ended.
-        let made = made.wait_for(Option::is_some).await.map_err(|_| PostgresError::CutOff)?.clone();
-        let client = made.unwrap_or(Err(PostgresError::CutOff)).inspect_err(|_| self.heard(number))?;
-        Ok((number, client))
+        let mut is_first = true;
+        loop {
+            let (number, mut made) = self.line.ask(is_usable, || Ok::<_, PostgresError>(self.make()))?;
+            // Cut off is one whose runtime has ended. That may be another's than this one, where it can be made anew.
+            let made = match made.wait_for(Option::is_some).await {
+                Ok(made) => made.clone(),
+                Err(_) if std::mem::take(&mut is_first) => continue,
+                Err(_) => None,
+            };
+            let client = made.unwrap_or(Err(PostgresError::CutOff)).inspect_err(|_| self.heard(number))?;
+            return Ok((number, client));
+        }
     }
 
     /// Something was heard over the connection of this number.
@@ -88,5 +95,44 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::runtime::Builder;
+    use tokio_postgres::NoTls;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_with_its_runtime_is_made_anew_in_that_of_who_waits_for_it() {
+        let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (ends, goes_on) = (runtime(), runtime());
+        let listener = goes_on.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(listener.local_addr().unwrap().port()).user("nobody");
+        let connection = Arc::new(Connection::new(config, NoTls));
+        let asks = |connection: Arc<Connection>| async move { connection.client().await.map(|_| ()) };
+
+        drop(ends.spawn(asks(Arc::clone(&connection))));
+        let mut waits = Box::pin(asks(Arc::clone(&connection)));
+        let mut first = goes_on.block_on(async {
+            let (first, _) = listener.accept().await.unwrap();
+            assert!(timeout(Duration::ZERO, waits.as_mut()).await.is_err(), "nobody answers");
+            first
+        });
+        drop(ends);
+        let said = goes_on.block_on(async {
+            // The first has gone, without an answer to what it asked.
+            let mut asked = Vec::new();
+            first.read_to_end(&mut asked).await.unwrap();
+            // The second is refused.
+            tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+            waits.await.unwrap_err()
+        });
+        assert!(!matches!(said, PostgresError::CutOff), "{said}");
     }
 }
