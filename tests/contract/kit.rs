@@ -169,8 +169,17 @@ pub(crate) async fn call<W: Wire>(service: &mut Boxed<W>, request: W::Request) -
 
 pub(crate) type Case<W> = fn(Stack<W>) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// Every case over every stack; one line for each that failed.
+/// Every case over every stack; one line for each that failed. Each core has its share of them.
 pub(crate) fn run<W: Wire>(stacks: &[Stack<W>]) -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let shares = stacks.chunks(stacks.len().div_ceil(cores).max(1));
+        let threads: Vec<_> = shares.map(|share| scope.spawn(|| run_here(share))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn run_here<W: Wire>(stacks: &[Stack<W>]) -> Vec<String> {
     let mut complaints = Vec::new();
     for stack in stacks {
         for (name, case) in crate::cases::all::<W>() {
