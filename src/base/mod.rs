@@ -27,6 +27,8 @@
 )]
 
 mod alarm;
+#[cfg(any(feature = "balance", feature = "breaker"))]
+mod anchor;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 mod ask;
 mod backoff;
@@ -150,6 +152,8 @@ pub use tracing_observer::TracingObserver;
 pub use trusted_peers::{InvalidPeers, TrustedPeers};
 pub use wire::{InvalidTimeout, TIMEOUT_MS, TimeoutHeader};
 
+#[cfg(any(feature = "balance", feature = "breaker"))]
+pub(crate) use self::anchor::{Anchor, Anchored};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
 pub(crate) use self::ask::Ask;
 #[cfg(feature = "connect")]

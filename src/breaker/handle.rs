@@ -6,8 +6,7 @@ use tokio::time::Instant;
 use super::core::Core;
 use super::stats::BreakerStats;
 use super::{BreakerSettings, CircuitOpen, InvalidBreaker, Permit};
-use crate::base::sync::Padded;
-use crate::base::{CircuitState, Observe, Observer, Rng, lane, lanes};
+use crate::base::{Anchored, CircuitState, Observe, Observer, Rng, lanes};
 
 /// A handle to a circuit, shared by cloning: layers that are given clones of it open and close together.
 ///
@@ -35,28 +34,7 @@ use crate::base::{CircuitState, Observe, Observer, Rng, lane, lanes};
 /// what threads share they only read. Cloning the handle, or a service that has it, does write to shared memory.
 #[derive(Clone)]
 pub struct Breaker {
-    shared: Arc<Shared>,
-}
-
-/// What handles and services hold. A call in flight holds no more than the anchor of its lane: one count of references for all
-/// calls would be what all threads wait for.
-struct Shared {
-    core: Arc<Core>,
-    anchors: Box<[Arc<Anchor>]>,
-}
-
-/// Keeps the core for the calls of one lane. It is wide, so that two counts of references do not share a cache line.
-#[derive(Debug)]
-pub(super) struct Anchor(Padded<(Arc<Core>, usize)>);
-
-impl Anchor {
-    pub(super) fn core(&self) -> &Core {
-        &self.0.0.0
-    }
-
-    pub(super) fn lane(&self) -> usize {
-        self.0.0.1
-    }
+    shared: Arc<Anchored<Core>>,
 }
 
 impl Default for Breaker {
@@ -83,11 +61,8 @@ impl Breaker {
     }
 
     pub(super) fn made(settings: BreakerSettings, name: Arc<str>, observe: Observe, rng: Rng) -> Self {
-        let lanes = lanes();
-        let core = Arc::new(Core::new(settings, name, observe, rng, lanes));
-        let anchor = |lane| Arc::new(Anchor(Padded((Arc::clone(&core), lane))));
-        let anchors = (0..lanes).map(anchor).collect();
-        Self { shared: Arc::new(Shared { core, anchors }) }
+        let core = Core::new(settings, name, observe, rng, lanes());
+        Self { shared: Anchored::new(Arc::new(core)) }
     }
 
     /// The same with a name, which its events carry. As with the two below, this makes a new circuit, closed and with nothing
@@ -155,7 +130,7 @@ impl Breaker {
     /// [`CircuitOpen`] if it may not be made now.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, CircuitOpen> {
-        let anchor = &self.shared.anchors[lane(self.shared.anchors.len())];
+        let anchor = self.shared.anchor();
         match anchor.core().admit(anchor.lane()) {
             Ok(admitted) => Ok(Permit::new(anchor, admitted)),
             Err(retry_after) => Err(CircuitOpen::new(retry_after)),
@@ -163,13 +138,12 @@ impl Breaker {
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
-        &self.shared.core
+        self.shared.core()
     }
 
     /// Whether nobody but the one who asks has this handle, and no call is under way.
     pub(super) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1
-            && self.shared.anchors.iter().all(|anchor| Arc::strong_count(anchor) == 1)
+        Arc::strong_count(&self.shared) == 1 && self.shared.is_idle()
     }
 }
 

@@ -3,10 +3,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::core::Admitted;
-use super::handle::Anchor;
+use super::core::{Admitted, Core};
 use super::window::Result;
-use crate::base::{Outcome, scope};
+use crate::base::{Anchor, Outcome, scope};
 
 /// Leave to make one call, from [`Breaker::try_acquire`](super::Breaker::try_acquire).
 ///
@@ -24,13 +23,13 @@ pub struct Permit {
 
 /// Where it is said how a call went.
 pub(super) struct Place {
-    anchor: Arc<Anchor>,
+    anchor: Arc<Anchor<Core>>,
     call: Admitted,
 }
 
 impl Permit {
     #[inline]
-    pub(super) fn new(anchor: &Arc<Anchor>, admitted: Option<Admitted>) -> Self {
+    pub(super) fn new(anchor: &Arc<Anchor<Core>>, admitted: Option<Admitted>) -> Self {
         let Some(call) = admitted else { return Self::uncounted() };
         Self {
             since: anchor.core().settings.slow_call.map(|_| scope::now()),
