@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 /// More than this many counters would cost more to sum up than they save.
-const MOST: usize = 16;
+pub(crate) const MOST_LANES: usize = 16;
 
 /// How many counters to have: a power of two, and twice as many as there are cores, since threads come and go and the turns
 /// that they take leave gaps. While loom explores interleavings there are two, whatever the machine: each one more is a
@@ -20,7 +20,7 @@ pub(crate) fn lanes() -> usize {
     static LANES: OnceLock<usize> = OnceLock::new();
     *LANES.get_or_init(|| {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        (2 * cores).next_power_of_two().min(MOST)
+        (2 * cores).next_power_of_two().min(MOST_LANES)
     })
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn lane(lanes: usize) -> usize {
     }
     let mut lane = LANE.get();
     if lane == NONE {
-        lane = NEXT.fetch_add(1, Relaxed) & (MOST - 1);
+        lane = NEXT.fetch_add(1, Relaxed) & (MOST_LANES - 1);
         LANE.set(lane);
     }
     lane & (lanes - 1)
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_its_lane_and_those_that_begin_one_after_the_other_differ() {
-        assert!(lanes().is_power_of_two() && lanes() <= MOST);
-        assert_eq!(lane(MOST), lane(MOST));
+        assert!(lanes().is_power_of_two() && lanes() <= MOST_LANES);
+        assert_eq!(lane(MOST_LANES), lane(MOST_LANES));
         assert_eq!(lane(1), 0);
         let lanes: std::collections::BTreeSet<_> =
-            (0..MOST).map(|_| thread::spawn(|| lane(MOST)).join().expect("no panic")).collect();
+            (0..MOST_LANES).map(|_| thread::spawn(|| lane(MOST_LANES)).join().expect("no panic")).collect();
         // Other tests start threads at the same time, which take some of the turns.
-        assert!(lanes.len() > MOST / 4, "{lanes:?}");
+        assert!(lanes.len() > MOST_LANES / 4, "{lanes:?}");
     }
 }

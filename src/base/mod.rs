@@ -167,7 +167,7 @@ pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};
 pub(crate) use self::ip_network::{IpNetwork, NetworkFlaw};
-pub(crate) use self::lane::{lane, lanes};
+pub(crate) use self::lane::{MOST_LANES, lane, lanes};
 #[cfg(any(feature = "oauth", all(feature = "balance", feature = "client")))]
 pub(crate) use self::origin::Origin;
 pub(crate) use self::paths::Paths;

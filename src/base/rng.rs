@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::WallClock;
+use super::sync::Padded;
+use super::{MOST_LANES, WallClock, lane};
 
 const NANOS: u128 = 1_000_000_000;
 
@@ -16,8 +17,9 @@ const NANOS: u128 = 1_000_000_000;
 /// So a layer that clones its handle into every call gives each call its own jitter; were the *state* cloned, all calls
 /// would wait the same time and come back together.
 ///
-/// A draw is one atomic addition and a few multiplications: no lock, and no thread-local state. The numbers are good
-/// enough for jitter, sampling and load balancing. They are **not** secret: do not make tokens or passwords of them.
+/// A draw is one atomic addition and a few multiplications, and takes no lock. From [entropy](Self::from_entropy) it writes only to
+/// memory of its own thread's core; from a [seed](Self::seeded) all threads take their turns with one number. The numbers are good enough
+/// for jitter, sampling and load balancing. They are **not** secret: do not make tokens or passwords of them.
 ///
 /// ```
 /// use stonework::base::Rng;
@@ -35,8 +37,25 @@ struct Stream {
     start: u64,
     // Odd, so that `start + n * step` meets every 64-bit number once before it repeats.
     step: u64,
-    drawn: AtomicU64,
-    ids: Option<Ids>,
+    source: Source,
+}
+
+enum Source {
+    /// The same in every run: this counts the draws.
+    Seed(AtomicU64),
+    /// Different in every run: [`DRAWN`] counts.
+    Entropy(Ids),
+}
+
+/// The draws of all streams from entropy, by lane: one count would be what all threads wait for. Each lane has numbers of its own.
+static DRAWN: [Padded<AtomicU64>; MOST_LANES] = [const { Padded(AtomicU64::new(0)) }; MOST_LANES];
+
+/// A number that no other draw from entropy in this process gets.
+fn draw() -> u64 {
+    let lane = lane(MOST_LANES);
+    // Relaxed: only the count itself must be handed out once; nothing else is published by it.
+    let drawn = DRAWN[lane].0.fetch_add(1, Ordering::Relaxed);
+    drawn.wrapping_mul(MOST_LANES as u64).wrapping_add(lane as u64)
 }
 
 /// A hash that nobody outside can foresee, or they could make all keys fall into one place.
@@ -57,7 +76,7 @@ impl Rng {
     pub fn seeded(seed: u64) -> Self {
         let step = fastrand::Rng::with_seed(seed).u64(..);
         // The finaliser is one to one, so different seeds start at different places.
-        Self::from_parts(finish(seed), step, None)
+        Self::from_parts(finish(seed), step, Source::Seed(AtomicU64::new(0)))
     }
 
     /// A stream that differs in every handle and every process: what a running service wants.
@@ -65,24 +84,31 @@ impl Rng {
     pub fn from_entropy() -> Self {
         let ids = Ids { high: RandomState::new(), low: RandomState::new() };
         let made = ticket();
-        Self::from_parts(ids.high.hash_one((2_u8, made)), ids.low.hash_one((3_u8, made)), Some(ids))
+        Self::from_parts(
+            ids.high.hash_one((2_u8, made)),
+            ids.low.hash_one((3_u8, made)),
+            Source::Entropy(ids),
+        )
     }
 
-    fn from_parts(start: u64, step: u64, ids: Option<Ids>) -> Self {
+    fn from_parts(start: u64, step: u64, source: Source) -> Self {
         let mut step = step | 1;
         // A step of long runs of equal bits mixes badly; this is the remedy of SplittableRandom (Steele, Lea, Flood 2014).
         if (step ^ (step >> 1)).count_ones() < 24 {
             step ^= 0xaaaa_aaaa_aaaa_aaaa;
         }
-        Self { stream: Arc::new(Stream { start, step, drawn: AtomicU64::new(0), ids }) }
+        Self { stream: Arc::new(Stream { start, step, source }) }
     }
 
     /// The next number. No other draw from this stream returns the same one, short of 2⁶⁴ of them.
     #[must_use]
     pub fn next_u64(&self) -> u64 {
-        // Relaxed: only the count itself must be handed out once; nothing else is published by it.
-        let n = self.stream.drawn.fetch_add(1, Ordering::Relaxed);
-        finish(self.stream.start.wrapping_add(n.wrapping_mul(self.stream.step)))
+        let Stream { start, step, source } = &*self.stream;
+        let n = match source {
+            Source::Seed(drawn) => drawn.fetch_add(1, Ordering::Relaxed),
+            Source::Entropy(_) => draw(),
+        };
+        finish(start.wrapping_add(n.wrapping_mul(*step)))
     }
 
     /// A number in `0..n`, each as likely as another; 0 if `n` is 0.
@@ -132,7 +158,7 @@ impl Rng {
     /// repeatable as the rest, and unique within that handle alone.
     #[must_use]
     pub fn unique_id(&self) -> u128 {
-        let Some(ids) = &self.stream.ids else { return self.wide() };
+        let Source::Entropy(ids) = &self.stream.source else { return self.wide() };
         // The ticket differs within a process. The keys differ among processes, except after a fork or in a restored
         // snapshot of a machine: there the process number and the time do.
         let now = WallClock::system().now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -157,7 +183,9 @@ impl Default for Rng {
 /// Says only where the stream comes from: the numbers to come are nobody's business.
 impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rng").field("seeded", &self.stream.ids.is_none()).finish_non_exhaustive()
+        f.debug_struct("Rng")
+            .field("seeded", &matches!(self.stream.source, Source::Seed(_)))
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,13 +224,15 @@ mod tests {
 
     #[test]
     fn concurrent_callers_of_one_handle_never_see_the_same_number() {
-        let rng = Rng::seeded(1);
-        let drawn: Vec<u64> = thread::scope(|scope| {
-            let draw = || (0..5_000).map(|_| rng.next_u64()).collect::<Vec<_>>();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(draw)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 20_000);
+        for rng in [Rng::seeded(1), Rng::from_entropy()] {
+            // More threads than lanes, so that some share one.
+            let drawn: Vec<u64> = thread::scope(|scope| {
+                let draw = || (0..1_000).map(|_| rng.next_u64()).collect::<Vec<_>>();
+                let threads: Vec<_> = (0..20).map(|_| scope.spawn(draw)).collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 20_000, "{rng:?}");
+        }
     }
 
     #[test]
