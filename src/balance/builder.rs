@@ -7,7 +7,7 @@ use super::core::{Check, Checking, Core, Discovering, Make};
 use super::discover::discover;
 use super::inspect::{Begin, Inspection};
 use super::{Balancer, BalancerSettings, Discover, Inspect, InvalidBalancer, Member, Picker};
-use crate::base::{BoxError, Observe, Observer, Rng};
+use crate::base::{Anchored, BoxError, Observe, Observer, Rng};
 
 /// Begins to hear of members, once there is somebody who wants to know.
 type Listen<S> = Box<dyn FnOnce(std::sync::Weak<Core<S>>) -> Discovering + Send>;
@@ -177,7 +177,7 @@ let balancer = Balancer::builder(|endpoint| endpoint.to_string())
         if let Some(listen) = listen {
             core.discover(listen(Arc::downgrade(&core)));
         }
-        Ok(Balancer::of(core))
+        Ok(Balancer::of(Anchored::new(core)))
     }
 }
 

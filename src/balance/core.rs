@@ -16,7 +16,7 @@ use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
 use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings, Picker};
-use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering, Padded};
 use crate::base::{
     BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
 };
@@ -48,7 +48,8 @@ pub(super) struct Core<S> {
     inspection: Inspection,
     /// For those who wait for an endpoint.
     news: Notify,
-    turn: AtomicU64,
+    /// What each call writes to where it is picked by turns, apart from what each call reads.
+    turn: Padded<AtomicU64>,
     begun: Instant,
     /// When the interval of the outliers ends, in nanoseconds since then.
     next_sweep: AtomicU64,
@@ -87,7 +88,7 @@ impl<S> Core<S> {
             discovery: std::sync::Mutex::new(Discovery::None),
             inspection,
             news: Notify::new(),
-            turn: AtomicU64::new(0),
+            turn: Padded(AtomicU64::new(0)),
             begun: now,
             next_sweep,
         })
@@ -102,7 +103,7 @@ impl<S> Core<S> {
         let with = Picking {
             settings: &self.settings,
             rng: &self.rng,
-            turn: &self.turn,
+            turn: &self.turn.0,
             now,
             ticks: self.ticks(now),
             key,
@@ -124,7 +125,7 @@ impl<S> Core<S> {
         set.tiers
             .iter()
             .flat_map(|tier| tier.endpoints.iter())
-            .any(|one| !failed.contains(one.endpoint.number))
+            .any(|endpoint| !failed.contains(endpoint.number))
     }
 
     /// Why nobody can be picked, and whether that may change soon.

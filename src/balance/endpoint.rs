@@ -11,22 +11,25 @@ use crate::base::EndpointId;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// One endpoint, from when it comes until its last call has ended.
+///
+/// What each call writes comes first, beside the count of references, so that a core that has a call there waits for few cache lines.
+#[repr(C)]
 pub(super) struct Endpoint<S> {
-    pub(super) id: EndpointId,
-    /// The hash of its name, for keys that stick.
-    pub(super) name: u64,
-    /// Unique in this process, or nearly: by this it is known which of them a call has tried.
-    pub(super) number: u32,
-    pub(super) service: S,
     pub(super) load: Load,
     pub(super) record: Record,
+    /// As that of its [life](super::life::Life), for those who do not hold the lock.
+    epoch: AtomicU64,
+    /// Unique in this process, or nearly: by this it is known which of them a call has tried.
+    pub(super) number: u32,
+    /// Whether it could not be reached, and has not answered since.
+    unproved: AtomicBool,
+    /// The hash of its name, for keys that stick.
+    pub(super) name: u64,
+    pub(super) service: S,
+    pub(super) id: EndpointId,
     pub(super) core: Weak<Core<S>>,
     /// For its task.
     pub(super) news: Notify,
-    /// As that of its [life](super::life::Life), for those who do not hold the lock.
-    epoch: AtomicU64,
-    /// Whether it could not be reached, and has not answered since.
-    unproved: AtomicBool,
 }
 
 impl<S> Endpoint<S> {

@@ -30,8 +30,10 @@ impl Ewma {
     fn left(self, now: u32, decay: Duration) -> f64 {
         let gone = now.wrapping_sub(self.0 as u32);
         // Half way round, and more: another thread's reading of the clock is a little older than what is noted here.
-        let gone = if gone > u32::MAX / 2 { 0 } else { gone };
-        (-(f64::from(gone) * TICK as f64) / decay.as_nanos() as f64).exp()
+        if gone == 0 || gone > u32::MAX / 2 {
+            return 1.0;
+        }
+        (-(f64::from(gone) * TICK as f64) / (decay.as_secs_f64() * 1e9)).exp()
     }
 
     /// The average at `now` in microseconds: if nothing is measured, it falls towards nothing, so that whoever was slow is

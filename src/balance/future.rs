@@ -12,8 +12,8 @@ use super::endpoint::Endpoint;
 use super::flight::{Flight, InUse};
 use crate::base::body::HoldUntil;
 use crate::base::{
-    Alarm, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried, nesting,
-    scope,
+    Alarm, Anchor, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried,
+    nesting, scope,
 };
 
 /// A call to one of several endpoints. See [`Balancer`](super::Balancer).
@@ -30,7 +30,8 @@ pub struct BalancerFuture<S: Service<Req> + Clone + Send + Sync + 'static, Req, 
 
 /// What a call knows, whichever endpoint it is at.
 struct Call<S> {
-    core: Arc<Core<S>>,
+    /// Not the core itself, whose references all threads would count in one place.
+    anchor: Arc<Anchor<Core<S>>>,
     key: Option<u64>,
     /// Those that gave the request back.
     failed: Tried,
@@ -90,6 +91,10 @@ enum Returned<Req> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Call<S> {
+    fn core(&self) -> &Arc<Core<S>> {
+        self.anchor.core()
+    }
+
     /// Pick an endpoint and call it, if it is ready.
     fn begin<Req>(&mut self, mut request: Req, cx: &mut Context<'_>) -> State<S, Req, S::Future>
     where
@@ -98,7 +103,7 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     {
         loop {
             let now = scope::now();
-            let Some(endpoint) = self.core.pick(now, self.key, &self.failed) else {
+            let Some(endpoint) = self.core().pick(now, self.key, &self.failed) else {
                 return self.nobody(request, now);
             };
             let mut candidate = Candidate::new(endpoint, now);
@@ -123,11 +128,11 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     where
         Req: Send + 'static,
     {
-        self.core.revive();
-        let (error, may_change) = self.core.nobody();
-        match self.core.settings.wait_for_endpoint {
+        self.core().revive();
+        let (error, may_change) = self.core().nobody();
+        match self.core().settings.wait_for_endpoint {
             Some(wait) if may_change => {
-                let core = Arc::clone(&self.core);
+                let core = Arc::clone(self.core());
                 let until = || Deadline::after(now, wait).in_scope().instant();
                 State::Waiting {
                     waiting: Box::pin(async move { core.wait().await }),
@@ -148,7 +153,7 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         mut flight: Flight<S>,
     ) -> Returned<Req> {
         // Whatever it says, it has no connection that could be used.
-        flight.unsent(Kind::Connect, &self.core, Instant::now());
+        flight.unsent(Kind::Connect, self.core(), Instant::now());
         self.go_on(error, request, &flight)
     }
 
@@ -162,11 +167,11 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         let endpoint = flight.endpoint();
         self.failed.add(endpoint.number);
         // Those that are forgotten would be asked again.
-        let most = self.core.settings.failovers.min(Tried::MOST as u32 - 1);
+        let most = self.core().settings.failovers.min(Tried::MOST as u32 - 1);
         let may = self.failovers < most && !is_late();
-        if may && self.core.has_other(&self.failed) {
+        if may && self.core().has_other(&self.failed) {
             self.failovers += 1;
-            self.core.tell_failover(endpoint, error.kind());
+            self.core().tell_failover(endpoint, error.kind());
             Returned::ToAnother(request)
         } else {
             Returned::ToItsCaller(error.with_request(request))
@@ -193,14 +198,14 @@ where
     Req: Send + 'static,
 {
     pub(super) fn new(
-        core: Arc<Core<S>>,
+        anchor: Arc<Anchor<Core<S>>>,
         key: Option<u64>,
         (classify, mode): (C, M),
         asked: Asked,
         request: Req,
     ) -> Self {
         let (failed, failovers, waits_until) = (Tried::default(), 0, None);
-        let mut call = Call { core, key, failed, failovers, waits_until };
+        let mut call = Call { anchor, key, failed, failovers, waits_until };
         // Most are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
         let state = call.begin(request, &mut Context::from_waker(NOBODY));
         Self { state, call, classify: Some(classify), asked, mode }
@@ -229,7 +234,7 @@ where
                         Ok(response) => {
                             let until = this.mode.until(*this.asked, &response);
                             let outcome = classify.classify(Ok(&response));
-                            let held = answered(flight, outcome, until, &call.core, this.classify.take());
+                            let held = answered(flight, outcome, until, call.core(), this.classify.take());
                             return Poll::Ready(Ok(this.mode.hold(response, until, held)));
                         }
                         Err(error) => this.mode.err(error),
@@ -260,8 +265,8 @@ where
                         ready!(alarm.poll_until(cx, *until));
                     }
                     let request = request.take().expect("a request waits once");
-                    let (error, _) = call.core.nobody();
-                    if !is_over || !call.core.has_other(&call.failed) {
+                    let (error, _) = call.core().nobody();
+                    if !is_over || !call.core().has_other(&call.failed) {
                         return Poll::Ready(Err(error.with_request(request)));
                     }
                     call.begin(request, cx)
@@ -290,13 +295,13 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         // What cannot be sent as it is cannot be sent elsewhere.
         let request = if unsent && kind != Kind::Invalid { error.take_request::<Req>() } else { None };
         if unsent {
-            flight.unsent(kind, &self.core, now);
+            flight.unsent(kind, self.core(), now);
         } else {
             let outcome = judge(&error);
-            flight.ended(outcome, &self.core, now);
-            flight.record(outcome, Some(&self.core));
+            flight.ended(outcome, self.core(), now);
+            flight.record(outcome, Some(self.core()));
         }
-        self.core.sweep(now);
+        self.core().sweep(now);
         match request {
             Some(request) => self.go_on(error, request, &flight),
             None => Returned::ToItsCaller(error),
@@ -355,7 +360,7 @@ where
         let mut busy = call.failed;
         busy.add(asked.flight.endpoint().number);
         let now = Instant::now();
-        *second = match call.core.pick(now, call.key, &busy) {
+        *second = match call.core().pick(now, call.key, &busy) {
             Some(endpoint) => Second::Asked(Candidate::new(endpoint, now)),
             None => Second::NoOther,
         };

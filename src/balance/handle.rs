@@ -7,7 +7,7 @@ use super::builder::BalancerBuilder;
 use super::core::Core;
 use super::stats::{BalancerStats, EndpointStats};
 use super::{BalancerService, BalancerSettings, Member};
-use crate::base::{EndpointId, Fitness};
+use crate::base::{Anchored, EndpointId, Fitness};
 
 /// A set of endpoints, each with a service of its own, and what is known of each. It is a handle: its clones share the set.
 ///
@@ -28,12 +28,18 @@ use crate::base::{EndpointId, Fitness};
 /// The set ends with its last handle, service or call; its tasks end with it. A task is there for each endpoint that is not ready, in
 /// the runtime in which that was found out; where there was none, in that of the first call.
 pub struct Balancer<S> {
-    core: Arc<Core<S>>,
+    shared: Arc<Anchored<Core<S>>>,
+}
+
+impl<S> Balancer<S> {
+    fn core(&self) -> &Arc<Core<S>> {
+        self.shared.core()
+    }
 }
 
 impl<S> Clone for Balancer<S> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -44,14 +50,14 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
         BalancerBuilder::new(Box::new(make))
     }
 
-    pub(super) const fn of(core: Arc<Core<S>>) -> Self {
-        Self { core }
+    pub(super) const fn of(shared: Arc<Anchored<Core<S>>>) -> Self {
+        Self { shared }
     }
 
     /// The balancer as a service: see [`BalancerService`].
     #[must_use]
     pub fn service(&self) -> BalancerService<S> {
-        BalancerService::new(Arc::clone(&self.core))
+        BalancerService::new(Arc::clone(&self.shared))
     }
 
     /// Have these endpoints and no others. Those that are there already stay as they are, but for their weight and tier; those that
@@ -64,7 +70,7 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
     ///
     /// If making a service does.
     pub fn set(&self, members: impl IntoIterator<Item = impl Into<Member>>) {
-        self.core.set(members.into_iter().map(Into::into).collect());
+        self.core().set(members.into_iter().map(Into::into).collect());
     }
 
     /// Somebody has looked at an endpoint from outside. One that is [`Unfit`](Fitness::Unfit) is left out until it is found to be
@@ -72,14 +78,14 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
     /// ([`Unknown`](Fitness::Unknown)). Says whether there is such an endpoint.
     #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn found(&self, endpoint: &EndpointId, fitness: Fitness) -> bool {
-        self.core.found(endpoint, fitness)
+        self.core().found(endpoint, fitness)
     }
 
     /// What is known. This takes the lock that changes of endpoints take, and no call does.
     #[must_use]
     pub fn stats(&self) -> BalancerStats {
-        let (ticks, decay) = (self.core.ticks(Instant::now()), self.core.settings.decay);
-        let endpoints = self.core.look(|fleet| {
+        let (ticks, decay) = (self.core().ticks(Instant::now()), self.core().settings.decay);
+        let endpoints = self.core().look(|fleet| {
             let stats = fleet.entries.iter().map(|entry| EndpointStats {
                 id: entry.member.id.clone(),
                 state: entry.life.state(),
@@ -96,19 +102,19 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
 
     /// Its settings.
     pub fn settings(&self) -> &BalancerSettings {
-        &self.core.settings
+        &self.core().settings
     }
 
     /// What it does, in words.
     #[cfg(feature = "client")]
     pub(crate) fn told(&self) -> Told<'_> {
-        Told(&self.core.settings, self.core.picker.is_some())
+        Told(&self.core().settings, self.core().picker.is_some())
     }
 
     /// The name it was given; empty if there is none.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.core.name
+        &self.core().name
     }
 }
 
@@ -130,9 +136,9 @@ impl fmt::Display for Told<'_> {
 
 impl<S> fmt::Debug for Balancer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints = self.core.look(|fleet| fleet.entries.len());
+        let endpoints = self.core().look(|fleet| fleet.entries.len());
         f.debug_struct("Balancer")
-            .field("name", &self.core.name)
+            .field("name", &self.core().name)
             .field("endpoints", &endpoints)
             .finish_non_exhaustive()
     }

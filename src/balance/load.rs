@@ -71,6 +71,10 @@ impl Load {
         let mut cost = self.cost.load(Ordering::Relaxed);
         loop {
             let changed = change(Ewma(cost)).0;
+            if changed == cost {
+                // Nobody else's copy of it need be thrown away.
+                return;
+            }
             match self.cost.compare_exchange_weak(cost, changed, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(other) => cost = other,

@@ -8,19 +8,19 @@ use super::core::Core;
 use super::flight::InUse;
 use super::future::BalancerFuture;
 use super::{Balancer, NotSticky, Sticky};
-use crate::base::{BoxError, Classify, ClassifyHttp, Error, Hold, Http, Plain};
+use crate::base::{Anchored, BoxError, Classify, ClassifyHttp, Error, Hold, Http, Plain};
 
 /// Sends each call to one of the endpoints of a [`Balancer`]. See the [module](super).
 pub struct BalancerService<S, K = NotSticky, C = ClassifyHttp, M = Http> {
-    core: Arc<Core<S>>,
+    shared: Arc<Anchored<Core<S>>>,
     sticky: K,
     classify: C,
     mode: M,
 }
 
 impl<S> BalancerService<S> {
-    pub(super) const fn new(core: Arc<Core<S>>) -> Self {
-        Self { core, sticky: NotSticky, classify: ClassifyHttp, mode: Http }
+    pub(super) const fn new(shared: Arc<Anchored<Core<S>>>) -> Self {
+        Self { shared, sticky: NotSticky, classify: ClassifyHttp, mode: Http }
     }
 }
 
@@ -29,19 +29,19 @@ impl<S, K, C, M> BalancerService<S, K, C, M> {
     /// share of the calls under way. Default: nothing sticks.
     #[must_use]
     pub fn sticky<L>(self, sticky: L) -> BalancerService<S, L, C, M> {
-        BalancerService { core: self.core, sticky, classify: self.classify, mode: self.mode }
+        BalancerService { shared: self.shared, sticky, classify: self.classify, mode: self.mode }
     }
 
     /// Judge responses and errors by this. Default: [`ClassifyHttp`].
     #[must_use]
     pub fn classify<D>(self, classify: D) -> BalancerService<S, K, D, M> {
-        BalancerService { core: self.core, sticky: self.sticky, classify, mode: self.mode }
+        BalancerService { shared: self.shared, sticky: self.sticky, classify, mode: self.mode }
     }
 
     /// Take any request and response; a call is over when its response is returned.
     #[must_use]
     pub fn plain(self) -> BalancerService<S, K, C, Plain> {
-        BalancerService { core: self.core, sticky: self.sticky, classify: self.classify, mode: Plain }
+        BalancerService { shared: self.shared, sticky: self.sticky, classify: self.classify, mode: Plain }
     }
 }
 
@@ -49,14 +49,14 @@ impl<S: Clone + Send + Sync + 'static, K, C, M> BalancerService<S, K, C, M> {
     /// The balancer.
     #[must_use]
     pub fn balancer(&self) -> Balancer<S> {
-        Balancer::of(Arc::clone(&self.core))
+        Balancer::of(Arc::clone(&self.shared))
     }
 }
 
 impl<S, K: Clone, C: Clone, M: Clone> Clone for BalancerService<S, K, C, M> {
     fn clone(&self) -> Self {
         Self {
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(&self.shared),
             sticky: self.sticky.clone(),
             classify: self.classify.clone(),
             mode: self.mode.clone(),
@@ -85,7 +85,7 @@ where
         let (asked, key) = (self.mode.note(&request), self.sticky.key(&request));
         let key = key.map(|key| key.0);
         BalancerFuture::new(
-            Arc::clone(&self.core),
+            Arc::clone(self.shared.anchor()),
             key,
             (self.classify.clone(), self.mode.clone()),
             asked,
@@ -96,6 +96,6 @@ where
 
 impl<S, K, C, M> fmt::Debug for BalancerService<S, K, C, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BalancerService").field("balancer", &self.core.name).finish_non_exhaustive()
+        f.debug_struct("BalancerService").field("balancer", &self.shared.core().name).finish_non_exhaustive()
     }
 }

@@ -27,16 +27,13 @@ pub(super) struct Tier<S> {
     /// Of a hundred calls.
     pub(super) percent: u32,
     pub(super) weights: Weights,
-    pub(super) endpoints: Box<[Choosable<S>]>,
+    /// And nothing beside them, so that a pick among many waits for less memory.
+    pub(super) endpoints: Box<[Arc<Endpoint<S>>]>,
+    /// Since when each is ready. Of those that are picked although they are not, nothing.
+    since: Box<[Option<Instant>]>,
     /// The first time at which one became ready, and the last.
     pub(super) oldest: Option<Instant>,
     pub(super) newest: Option<Instant>,
-}
-
-pub(super) struct Choosable<S> {
-    pub(super) endpoint: Arc<Endpoint<S>>,
-    /// Since when it is ready. Of those that are picked although they are not, nothing.
-    pub(super) since: Option<Instant>,
 }
 
 /// What a pick needs beside the set.
@@ -89,14 +86,16 @@ impl<S> Tier<S> {
         percent: u32,
         members: impl Iterator<Item = (Arc<Endpoint<S>>, u32, Option<Instant>)>,
     ) -> Self {
-        let (mut weights, mut endpoints) = (Vec::new(), Vec::new());
+        let (mut weights, mut endpoints, mut ready_since) = (Vec::new(), Vec::new(), Vec::new());
         for (endpoint, weight, since) in members {
             weights.push(weight);
-            endpoints.push(Choosable { endpoint, since });
+            endpoints.push(endpoint);
+            ready_since.push(since);
         }
-        let ready = || endpoints.iter().filter_map(|one: &Choosable<S>| one.since);
+        let ready = || ready_since.iter().copied().flatten();
         let (oldest, newest) = (ready().min(), ready().max());
-        Self { percent, weights: Weights::new(weights), endpoints: endpoints.into(), oldest, newest }
+        let (weights, endpoints, since) = (Weights::new(weights), endpoints.into(), ready_since.into());
+        Self { percent, weights, endpoints, since, oldest, newest }
     }
 
     fn pick(&self, with: &Picking<'_>, tried: &Tried) -> Option<&Arc<Endpoint<S>>> {
@@ -121,7 +120,7 @@ impl<S> Tier<S> {
                 }
             }
         };
-        at.map(|at| &self.endpoints[at].endpoint)
+        at.map(|at| &self.endpoints[at])
     }
 
     /// Whether one of them has come so late that it gets less than its share.
@@ -145,7 +144,7 @@ impl<'a, S> Moment<'a, S> {
     }
 
     fn endpoint(&self, at: usize) -> &Endpoint<S> {
-        &self.tier.endpoints[at].endpoint
+        &self.tier.endpoints[at]
     }
 
     fn may_be(&self, at: usize) -> bool {
@@ -154,7 +153,7 @@ impl<'a, S> Moment<'a, S> {
 
     /// How much of its share it has grown to.
     fn warmth(&self, at: usize) -> f64 {
-        match (&self.slow, self.tier.endpoints[at].since, self.tier.oldest) {
+        match (&self.slow, self.tier.since[at], self.tier.oldest) {
             (Some(slow), Some(since), Some(oldest)) => {
                 let now = self.with.now;
                 slow.relative(now.saturating_duration_since(since), now.saturating_duration_since(oldest))

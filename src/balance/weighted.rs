@@ -38,7 +38,12 @@ impl Weights {
     }
 
     pub(super) fn of(&self, at: usize) -> f64 {
-        f64::from(self.weights[at])
+        f64::from(self.weight(at))
+    }
+
+    /// Where all are the same, none is read: of many, each would be a wait for memory.
+    fn weight(&self, at: usize) -> u32 {
+        if self.sums.is_none() { self.heaviest } else { self.weights[at] }
     }
 
     /// This weight where 1 is what there is on average.
@@ -74,16 +79,12 @@ impl Weights {
         next: impl Fn() -> u64,
         admits: impl Fn(usize) -> f64,
     ) -> Option<usize> {
-        let (count, heaviest) = (self.weights.len() as u64, u64::from(self.heaviest));
+        let count = self.weights.len() as u64;
         // The heaviest has a turn in every round; where that is not to be picked, the lightest may be far away.
         for _ in 0..4 * count {
             let turn = next();
             let (round, at) = (turn / count, (turn % count) as usize);
-            // Each begins elsewhere, so that those of one weight do not have their turns in the same rounds.
-            let begun = (at as u64 * heaviest / 2) % heaviest;
-            let gone =
-                (u128::from(self.weights[at]) * u128::from(round) + u128::from(begun)) % u128::from(heaviest);
-            if gone < u128::from(heaviest) - u128::from(self.weights[at]) {
+            if !self.has_turn(at, round) {
                 continue;
             }
             let chance = admits(at);
@@ -93,6 +94,18 @@ impl Weights {
         }
         let first = (next() % count.max(1)) as usize;
         from(first, self.len()).find(|at| admits(*at) > 0.0)
+    }
+
+    /// Whether this one is not passed over in this round.
+    fn has_turn(&self, at: usize, round: u64) -> bool {
+        let (weight, heaviest) = (u64::from(self.weight(at)), u64::from(self.heaviest));
+        if weight == heaviest {
+            return true;
+        }
+        // Each begins elsewhere, so that those of one weight do not have their turns in the same rounds.
+        let begun = (at as u64 * heaviest / 2) % heaviest;
+        let gone = (u128::from(weight) * u128::from(round) + u128::from(begun)) % u128::from(heaviest);
+        gone >= u128::from(heaviest - weight)
     }
 }
 
