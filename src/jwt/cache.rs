@@ -168,6 +168,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_used_pushes_no_other_out() {
+        let now = Instant::now();
+        let mut part = Part::new(4, TTL, now);
+        for number in 1..=3 {
+            part.insert(hash(number), number, now);
+        }
+        assert_eq!((part.young.len(), part.old.len()), (1, 2));
+        for (number, young) in [(1, 2), (2, 2), (3, 2)] {
+            assert_eq!((part.get(&hash(number), now), part.young.len()), (Some(number), young));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_used_stays_while_others_come_and_what_is_removed_is_gone() {
         let now = Instant::now();
         let cache = Cache::new(20, TTL, now);

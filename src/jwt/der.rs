@@ -175,6 +175,9 @@ mod tests {
         let pkcs8 = [SEQUENCE, 5, INTEGER, 1, 0, SEQUENCE, 0];
         assert_eq!(public_key(&pkcs8).unwrap_err(), KeyFault::Private);
         assert_eq!(public_key(&[]).unwrap_err(), KeyFault::Malformed);
+        for neither in [&[SEQUENCE, 3, INTEGER, 1, 0][..], &[SEQUENCE, 5, INTEGER, 1, 5, SEQUENCE, 0]] {
+            assert_eq!(public_key(neither).unwrap_err(), KeyFault::Malformed, "{neither:?}");
+        }
         let pkcs1 = [SEQUENCE, 9, INTEGER, 1, 0, INTEGER, 1, 5, INTEGER, 1, 3];
         assert_eq!(public_key(&pkcs1).unwrap_err(), KeyFault::Private);
     }

@@ -271,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn what_has_changed_in_a_set_is_seen_and_whom_it_may_verify() {
+        let set = |ids: &str, odd: &str| {
+            let keys =
+                ids.chars().map(|id| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"{id}"}},"#));
+            KeySet::jwks(&format!(r#"{{"keys":[{}{odd}]}}"#, keys.collect::<String>())).unwrap()
+        };
+        let ours = set("ab", "1");
+        assert!(ours.is_same(&set("ab", "1")));
+        for other in [set("ab", r#"{"kty":"oct","k":"AAAA"}"#), set("a", "1"), set("ac", "1")] {
+            assert!(!ours.is_same(&other), "{other:?}");
+        }
+        assert!(ours.may_have("a") && ours.may_have("b") && !ours.may_have("c"));
+        assert!(KeySet::from(ed(None)).may_have("c") && !KeySet::default().may_have("c"));
+    }
+
+    #[test]
     fn what_is_no_set_is_refused_and_an_empty_one_is_empty() {
         for json in ["", "[]", "[[]]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]} x"#] {
             assert_eq!(KeySet::jwks(json).unwrap_err(), InvalidKeySet::NotASet, "{json}");
@@ -278,6 +294,9 @@ mod tests {
         assert!(KeySet::jwks(r#"{"keys":[]}"#).unwrap().is_empty());
         let odd = KeySet::jwks(r#"{"keys":[1,"a",null,["RSA"],{}]}"#).unwrap();
         assert_eq!((odd.len(), odd.skipped()), (0, &[KeyFault::Malformed; 5][..]));
+        let none = r#"{"keys":[]}"#;
+        let longest = format!("{none}{}", " ".repeat(LONGEST - none.len()));
+        assert!(longest.len() == LONGEST && KeySet::jwks(&longest).unwrap().is_empty());
         let large = format!(r#"{{"keys":["{}"]}}"#, "x".repeat(LONGEST));
         assert_eq!(KeySet::jwks(&large).unwrap_err(), InvalidKeySet::TooLarge);
         let many = format!(r#"{{"keys":[{}1]}}"#, "1,".repeat(2 * MOST));

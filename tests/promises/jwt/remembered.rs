@@ -37,6 +37,22 @@ async fn a_token_that_is_remembered_is_refused_when_its_time_is_over_and_forgott
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_of_the_greatest_size_is_remembered_and_one_byte_more_is_refused() {
+    let token = plain(Algorithm::EdDsa, &claims(""));
+    for (size, fault_of_it) in [(token.len(), None), (token.len() - 1, Some(TokenFault::TooLong))] {
+        let verifier = with(ED25519.key(Algorithm::EdDsa), remembers(100).max_token_size(size));
+        for _ in 0..2 {
+            let verified = verifier.verify(&token).await;
+            match fault_of_it {
+                None => assert!(verified.is_ok()),
+                Some(expected) => assert_eq!(fault(verified), expected),
+            }
+        }
+        assert_eq!(verifier.remembered(), usize::from(fault_of_it.is_none()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_remembered_is_refused_as_soon_as_its_key_is_gone() {
     let keys = Keys::new(ED25519.key(Algorithm::EdDsa));
     let verifier = with(keys.clone(), remembers(100));
