@@ -314,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn the_body_says_no_more_than_the_status() {
+        for (fault, detail) in [
+            (TokenFault::Missing, "a token is needed"),
+            (TokenFault::Malformed, "the credentials cannot be read"),
+            (TokenFault::Expired, "the token is not valid"),
+            (TokenFault::Signature, "the token is not valid"),
+            (TokenFault::Role, "the token does not allow this"),
+        ] {
+            assert_eq!(TokenRefused::new(fault).detail(), detail, "{fault:?}");
+        }
+    }
+
+    #[test]
     fn what_would_break_out_of_its_quotes_is_left_out() {
         for text in ["a\"b", "a\\b", "a\nb", "ä", "a\u{7f}"] {
             let refused = TokenRefused::new(TokenFault::Scope);

@@ -1193,6 +1193,24 @@ async fn one_sick_host_does_not_open_the_circuit_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_of_many_circuits_is_told_which_one_it_is_with_the_settings_that_they_had() {
+    let recorder = Recorder::new();
+    let breakers =
+        Breakers::<String>::new(settings().min_calls(3)).unwrap().most(60).observer(recorder.clone());
+    settle(&breakers.get(&"well".to_owned()), 2, Outcome::Failure);
+    settle(&breakers.get(&"sick".to_owned()), 3, Outcome::Failure);
+    let told = recorder.events();
+    let [Event::CircuitChanged { circuit, to: CircuitState::Open, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(&**circuit, "sick");
+    for number in 0..1_000 {
+        let _ = breakers.get(&number.to_string());
+    }
+    assert!(breakers.len() <= 60, "{}", breakers.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_million_hosts_stay_within_the_bound_and_one_that_is_used_is_kept() {
     let breakers = Breakers::<HostPort>::new(settings()).unwrap();
     let sick = HostPort::of(&to("http://sick.test"));

@@ -1,15 +1,19 @@
 //! Retries and limits around each other: what a review found.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
-use stonework::base::{Backoff, Budget, BudgetSettings, Call, Error, Jitter, Kind, Ratio};
+use stonework::base::{
+    Backoff, Budget, BudgetSettings, Call, Delays, Error, Jitter, Kind, Ratio, Rng, Schedule,
+};
 use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -115,6 +119,42 @@ async fn a_plain_operation_that_the_budget_stopped_says_so() {
     )
     .await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// Pauses of a second, so many.
+#[derive(Clone, Copy, Debug)]
+struct Pauses(u32);
+
+impl Schedule for Pauses {
+    fn start(&self) -> Box<dyn Delays> {
+        Box::new(*self)
+    }
+}
+
+impl Delays for Pauses {
+    fn next(&mut self, _: &Rng) -> Option<Duration> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(SECOND)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_operation_is_repeated_by_the_outer_one_as_long_as_the_inner_one_has_repeated_nothing() {
+    // How often the inner one may be made and may pause, its failures that are not to be repeated, and how often it is made in the end.
+    for (attempts, pauses, finals, made) in
+        [(1, 9, 0, 3), (2, 9, 0, 2), (3, 9, 0, 3), (3, 0, 0, 3), (3, 1, 0, 2), (3, 9, 1, 3), (3, 9, 2, 3)]
+    {
+        let calls = Cell::new(0);
+        let inner =
+            || Policy::new().attempts(attempts).schedule(Pauses(pauses)).when(|at: &u32| *at > finals);
+        let operation = || {
+            calls.set(calls.get() + 1);
+            std::future::ready(Err::<(), _>(calls.get()))
+        };
+        let outer = Policy::new().schedule(Pauses(9));
+        let failed = retry(|| retry(operation, inner()), outer).await;
+        assert_eq!(failed, Err(made), "{attempts} attempts, {pauses} pauses, {finals} final failures");
+    }
 }
 
 #[tokio::test(start_paused = true)]

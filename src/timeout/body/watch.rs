@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_comes_in_the_last_moment_of_a_window_counts_for_that_window() {
+        let start = Instant::now();
+        let mut watch = Watch::new(&BodyLimits::none().min_rate(10, 4 * SECOND), || start, None);
+        watch.wait(|| start);
+        let end = start + 4 * SECOND;
+        watch.data(9, Some(end));
+        assert_eq!(watch.wait(|| end).map(|(at, _)| at), Some(end), "it was too little");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_earliest_limit_speaks_and_the_deadline_only_if_asked() {
         let start = Instant::now();
         let limits = BodyLimits::new().idle(3 * SECOND).total(5 * SECOND);
