@@ -797,6 +797,21 @@ async fn who_is_exempt_takes_nothing_and_is_never_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_exempt_and_what_costs_are_said_of_a_limit_that_is_waited_for_and_told_as_of_any_other() {
+    let layer = RateLimitLayer::from(limiter(Quota::per_minute(10).burst(4)));
+    let layer = layer.cost(cost).except(is_probe).wait_up_to(60 * SECOND).answer();
+    let service = layer.layer(backend());
+    let call = |costs: u32| timed(service.clone().oneshot(with("cost", costs)));
+    let (first, at_once) = call(3).await;
+    let first = first.unwrap();
+    assert_eq!((standings(first.headers(), "ratelimit")["default"]["r"], at_once), (1, Duration::ZERO));
+    let (second, waited) = call(2).await;
+    assert_eq!((second.unwrap().status().as_u16(), waited), (200, 6 * SECOND), "one of the two was there");
+    let (probe, waited) = timed(service.clone().oneshot(with("probe", 1))).await;
+    assert_eq!((probe.unwrap().status().as_u16(), waited), (200, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_client_does_not_touch_another() {
     let limiter = KeyedRateLimiter::new(Quota::per_minute(3)).unwrap();
     let service = RateLimitLayer::keyed(limiter.clone(), user).layer(backend());

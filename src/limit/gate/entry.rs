@@ -157,3 +157,53 @@ pub(in crate::limit) mod sealed {
     #[expect(unnameable_types, reason = "that nobody else can name it is its purpose")]
     pub trait Sealed {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_that_there_is_too_much_to_do_is_told_from_what_says_nothing_of_that() {
+        let seen = |status: u16, grpc: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(grpc) = grpc {
+                headers.insert("grpc-status", grpc.parse().unwrap());
+            }
+            Seen::in_head(Some((StatusCode::from_u16(status).unwrap(), &headers)))
+        };
+        for status in [503, 504] {
+            assert_eq!(seen(status, None), Seen::TooLate, "{status}");
+        }
+        for status in [429, 500, 502] {
+            assert_eq!(seen(status, None), Seen::Nothing, "{status}");
+        }
+        for status in [200, 204, 304, 404, 501] {
+            assert_eq!(seen(status, None), Seen::Answer, "{status}");
+        }
+        for (grpc, expected) in [
+            ("0", Seen::Answer),
+            ("4", Seen::TooLate),
+            ("14", Seen::TooLate),
+            ("8", Seen::Nothing),
+            ("13", Seen::Nothing),
+        ] {
+            assert_eq!(seen(200, Some(grpc)), expected, "gRPC {grpc}");
+        }
+        assert_eq!(Seen::in_head(None), Seen::Answer);
+    }
+
+    #[test]
+    fn of_errors_a_timeout_and_a_refusal_from_the_other_side_say_that_there_is_too_much_to_do() {
+        let seen = |kind, delivery| {
+            let error = Error::new(kind, "no").with_delivery(delivery);
+            Seen::in_error(Some(&error))
+        };
+        for delivery in [Delivery::NotSent, Delivery::Unknown, Delivery::Answered] {
+            assert_eq!(seen(Kind::Timeout, delivery), Seen::TooLate, "{delivery:?}");
+            assert_eq!(seen(Kind::Transport, delivery), Seen::Nothing, "{delivery:?}");
+        }
+        assert_eq!(seen(Kind::Overload, Delivery::NotSent), Seen::Nothing, "somebody here refused it");
+        assert_eq!(seen(Kind::Overload, Delivery::Answered), Seen::TooLate);
+        assert_eq!(Seen::in_error(None), Seen::Nothing);
+    }
+}
