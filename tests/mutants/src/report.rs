@@ -33,7 +33,7 @@ pub(crate) fn report(mutants: &[Mutant], chosen: &[usize], verdicts: &[(usize, V
     for (number, verdict) in verdicts {
         let mutant = &mutants[*number];
         let row = rows.entry(mutant.module()).or_default();
-        let is_known = known.contains_key(mutant.lasting_name().as_str());
+        let is_known = mutant.is_harmless().is_some() || known.contains_key(mutant.lasting_name().as_str());
         match verdict {
             Verdict::Killed(_) => row.killed += 1,
             Verdict::Endless(_) => row.endless += 1,
