@@ -84,6 +84,21 @@ mod tests {
         assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
+    /// As computed elsewhere, from FNV-1a, the finaliser of splitmix64 and the published score: another process, or another version of
+    /// this crate, sends a key to the same endpoint.
+    #[test]
+    fn a_key_goes_where_it_goes_in_every_other_process() {
+        for (weights, picked) in [
+            (vec![1; 10], "887893904260417058263334321888433545390452926634"),
+            (vec![1, 2, 5, 1, 3], "222423204222412021212224321122433244324422421444"),
+        ] {
+            let names = names(weights.len());
+            let table = Weights::new(weights);
+            let pick = |key| by_key(key, &table, |at| names[at], |_| true, |_| 0).unwrap().to_string();
+            assert_eq!(keys().take(48).map(pick).collect::<String>(), picked);
+        }
+    }
+
     #[test]
     fn keys_follow_the_weights() {
         for weights in [vec![1, 1, 1, 1, 1], vec![1, 2, 5]] {

@@ -144,6 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn those_of_one_weight_do_not_have_their_turns_in_the_same_rounds() {
+        for (weights, turns) in [
+            (vec![4, 1, 1, 1], "0013002001300200130020013002"),
+            (vec![5, 2, 3], "0012001202001200120200120012"),
+        ] {
+            let (table, rng, turn) = (Weights::new(weights), Rng::seeded(1), Cell::new(0));
+            let next = || turn.replace(turn.get() + 1);
+            let had: String = (0..28).map(|_| table.turn(&rng, next, |_| 1.0).unwrap().to_string()).collect();
+            assert_eq!(had, turns);
+        }
+    }
+
+    #[test]
     fn turns_are_spread_evenly() {
         let (table, rng, turn) = (Weights::new([3, 1]), Rng::seeded(1), Cell::new(0));
         let next = || turn.replace(turn.get() + 1);

@@ -267,6 +267,24 @@ mod tests {
         response.body(()).unwrap()
     }
 
+    #[test]
+    fn a_status_without_one_of_grpc_is_read_as_the_specification_says() {
+        for (http, grpc) in [
+            (400, GrpcStatus::Internal),
+            (401, GrpcStatus::Unauthenticated),
+            (403, GrpcStatus::PermissionDenied),
+            (404, GrpcStatus::Unimplemented),
+            (429, GrpcStatus::Unavailable),
+            (502, GrpcStatus::Unavailable),
+            (503, GrpcStatus::Unavailable),
+            (504, GrpcStatus::Unavailable),
+            (500, GrpcStatus::Unknown),
+            (302, GrpcStatus::Unknown),
+        ] {
+            assert_eq!(GrpcStatus::of_http(StatusCode::from_u16(http).unwrap()), Some(grpc), "{http}");
+        }
+    }
+
     fn trailers(values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (GRPC_STATUS, value.parse().unwrap())).collect()
     }

@@ -312,6 +312,13 @@ mod tests {
         for value in [GOOD, "00-0000000000000000000000000000000a-000000000000000f-03"] {
             assert_eq!(of(&[value], &[]).unwrap().unwrap().to_string(), value);
         }
+        for (flags, known) in
+            [("00", (false, false)), ("01", (true, false)), ("02", (false, true)), ("03", (true, true))]
+        {
+            let parent = GOOD.replace("6-01", &format!("6-{flags}"));
+            let read = of(&[&parent], &[]).unwrap().unwrap();
+            assert_eq!((read.is_sampled(), read.is_random()), known, "{flags}");
+        }
         let unknown_flags = of(&["00-12345678901234567890123456789012-1234567890123456-ff"], &[]);
         assert!(unknown_flags.unwrap().unwrap().to_string().ends_with("-03"), "only those that are known");
         assert_eq!(of(&[&format!(" {GOOD}\t")], &[]).unwrap().unwrap().to_string(), GOOD);

@@ -257,6 +257,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_between_quotes_is_read_as_what_it_was() {
+        for (text, json) in [
+            ("", r#""""#),
+            (" ~\u{7f}ä", "\" ~\u{7f}ä\""),
+            ("\0\n\u{1f}", r#""\u0000\u000a\u001f""#),
+            (r#""\"#, r#""\"\\""#),
+        ] {
+            let mut quotes = String::new();
+            quoted(&mut quotes, text);
+            assert_eq!(quotes, json);
+        }
+    }
+
+    #[test]
     fn details_are_for_those_who_ask_for_them() {
         for (query, verbose) in
             [("verbose", true), ("a=b&verbose=1", true), ("verbosely", false), ("", false)]

@@ -118,6 +118,14 @@ mod tests {
     struct Foreign(#[source] Error);
 
     #[test]
+    fn a_method_that_everybody_knows_is_shown_as_it_is() {
+        for known in ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"] {
+            assert_eq!(method(&known.parse().unwrap()), known);
+        }
+        assert_eq!(method(&"get".parse().unwrap()), "_OTHER");
+    }
+
+    #[test]
     fn an_error_is_told_by_its_kind_and_a_foreign_one_by_its_type() {
         assert_eq!(error_type(&Error::new(Kind::Timeout, "x")), "timeout");
         let boxed: BoxError = Error::new(Kind::Connect, "x").into();

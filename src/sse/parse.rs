@@ -201,3 +201,35 @@ impl EventParser {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_made_of_digits_and_anything_else_is_no_time() {
+        for (value, expected) in [
+            ("0", Some(0)),
+            ("1500", Some(1_500)),
+            ("", None),
+            ("1.5", None),
+            ("-1", None),
+            (" 7", None),
+            ("99999999999999999999999", Some(u64::MAX)),
+        ] {
+            let mut parser = EventParser::new(100);
+            let mut bytes = Bytes::from(format!("retry: {value}\n"));
+            assert_eq!(parser.read(&mut bytes), Ok(None));
+            assert_eq!(parser.retry(), expected.map(Duration::from_millis), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_may_have_as_many_bytes_as_are_allowed_and_none_more() {
+        for (most, is_read) in [(9, true), (8, false)] {
+            let mut parser = EventParser::new(most);
+            let read = parser.read(&mut Bytes::from_static(b"data: abc\n\n"));
+            assert_eq!(read.is_ok_and(|event| event.is_some()), is_read, "{most}");
+        }
+    }
+}

@@ -154,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_named_as_the_conventions_name_them() {
+        let all = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3, Version::HTTP_09];
+        assert_eq!(all.map(version), [Some("1.0"), Some("1.1"), Some("2"), Some("3"), None]);
+    }
+
+    #[test]
     fn of_a_request_only_fixed_words_are_kept() {
         let odd = record(Request::builder().method("SECRET").uri("secret://secret@host/secret?secret"));
         assert_eq!(

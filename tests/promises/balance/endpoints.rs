@@ -158,6 +158,20 @@ async fn those_that_stay_keep_what_is_known_of_them_and_take_their_new_weight() 
     assert_eq!(seen, [("c", 1, Ready), ("a", 7, Backoff)], "the first of two of one name");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_an_endpoint_is_told_with_its_tier_and_how_long_its_calls_take() {
+    use stonework::balance::Member;
+    let peers = Peers::default();
+    let balancer = peers.named(&["a", "b"]).settings(plain()).build().unwrap();
+    balancer.set([Member::new("a").tier(2), Member::new("b").tier(3)]);
+    peers.tell("a", Does::Answer(200, 20 * SECOND / 1_000));
+    ask(&balancer.service()).await.unwrap();
+    let stats = balancer.stats();
+    let told = stats.endpoints().iter().map(|one| (one.tier(), one.calls(), one.latency()));
+    let [(2, 1, Some(took)), (3, 0, None)] = told.collect::<Vec<_>>()[..] else { panic!("{stats:?}") };
+    assert!(took.abs_diff(20 * SECOND / 1_000) < SECOND / 1_000, "{took:?}");
+}
+
 /// tower-rs/tower#856: a balancer that remembers *where* the one that it made ready is sends the call to another one when the
 /// set changes in between.
 #[tokio::test(start_paused = true)]
