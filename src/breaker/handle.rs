@@ -30,8 +30,8 @@ use crate::base::{Anchored, CircuitState, Observe, Observer, Rng, lanes};
 /// # }
 /// ```
 ///
-/// While the circuit is closed, a call takes no lock, allocates nothing, and writes only to memory of its own thread's core;
-/// what threads share they only read. Cloning the handle, or a service that has it, does write to shared memory.
+/// While the circuit is closed, a call takes no lock, allocates nothing, and writes only to counts that few threads share, up to
+/// sixteen of each; all else they only read. Cloning the handle, or a service that has it, does write to shared memory.
 #[derive(Clone)]
 pub struct Breaker {
     shared: Arc<Anchored<Core>>,
