@@ -18,7 +18,8 @@ const NANOS: u128 = 1_000_000_000;
 /// would wait the same time and come back together.
 ///
 /// A draw is one atomic addition and a few multiplications, and takes no lock. From [entropy](Self::from_entropy) it adds to
-/// one of sixteen counts, which few threads share; from a [seed](Self::seeded) all threads add to one. The numbers are good enough for jitter, sampling and load balancing. They are **not** secret: do not make tokens or passwords of them.
+/// one of sixteen counts, which few threads share; from a [seed](Self::seeded) all threads add to one. The numbers are good
+/// enough for jitter, sampling and load balancing. They are **not** secret: do not make tokens or passwords of them.
 ///
 /// ```
 /// use stonework::base::Rng;
