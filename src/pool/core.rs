@@ -42,8 +42,7 @@ struct Tasks {
 
 /// What a caller gets at once.
 pub(super) enum Asked<'a, M: Manage> {
-    /// An object, and the caller's place in the order of arrival.
-    Object(Lost<'a, M>, u64),
+    Object(Lost<'a, M>),
     Waits(Waiting<'a, M>),
 }
 
@@ -78,6 +77,9 @@ impl<M: Manage> Core<M> {
         let result = work(&mut self.state(), &mut chores);
         if chores.any() {
             self.do_chores(chores);
+        } else {
+            // Its lists are empty, so they own nothing; the compiler does not know that.
+            std::mem::forget(chores);
         }
         result
     }
@@ -116,28 +118,32 @@ impl<M: Manage> Core<M> {
         }
     }
 
-    /// An object, or a place in the queue. Who came here before, and got one that could not be used, has a number.
-    #[inline]
-    pub(super) fn ask(self: &Arc<Self>, now: Instant, number: Option<u64>) -> Result<Asked<'_, M>, Error> {
+    /// An object, or a wait for one, and the caller's place in the order of arrival. Who came here before, and got one that could not be
+    /// used, has a place.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        now: Instant,
+        place: Option<u64>,
+    ) -> Result<(Asked<'_, M>, u64), Error> {
         self.change(|state, chores| {
             if state.slots.closed {
                 return Err(PoolClosed.into());
             }
             if state.waiters.len() == 0 {
                 if let Some(entry) = state.pop(now, chores) {
-                    let number = number.unwrap_or_else(|| state.waiters.number());
-                    return Ok(Asked::Object(Lost::new(self, entry), number));
+                    let place = place.unwrap_or_else(|| state.waiters.number());
+                    return Ok((Asked::Object(Lost::new(self, entry)), place));
                 }
             }
             let without_a_place = state.slots.without_a_place(state.waiters.len() + 1);
-            if number.is_none() && without_a_place > self.settings.max_waiting {
+            if place.is_none() && without_a_place > self.settings.max_waiting {
                 state.counts.refused += 1;
                 return Err(self.exhausted(state).into_error(None));
             }
-            let number = number.unwrap_or_else(|| state.waiters.number());
-            state.waiters.wait(number, NOBODY);
+            let place = place.unwrap_or_else(|| state.waiters.number());
+            state.waiters.wait(place, NOBODY);
             state.begin(chores);
-            Ok(Asked::Waits(Waiting::new(self, number)))
+            Ok((Asked::Waits(Waiting::new(self, place)), place))
         })
     }
 

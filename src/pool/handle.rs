@@ -106,17 +106,27 @@ impl<M: Manage> Pool<M> {
     ///
     /// Dropping the future gives up the place in the queue. What was connected for it, or handed to it, goes to the next.
     pub async fn get(&self) -> Result<Pooled<M>, Error> {
-        let core = self.core();
         let since = scope::now();
-        let (mut now, mut place, mut failed_checks) = (since, None, 0);
+        // What is awaited within a match is kept beside all that is matched.
+        let place = match self.at_hand(since, self.core().settings.check_after) {
+            Ok(object) => return Ok(object),
+            Err(place) => place,
+        };
+        self.get_in_turn(since, place).await
+    }
+
+    /// One that is to be asked, that comes back or that is connected. Who came before, and got one that could not be used, has a place.
+    async fn get_in_turn(&self, since: Instant, mut place: Option<u64>) -> Result<Pooled<M>, Error> {
+        let core = self.core();
+        let (mut now, mut failed_checks) = (since, 0);
         loop {
-            let (mut lost, number, waited) = match core.ask(now, place)? {
-                Asked::Object(lost, number) => (lost, number, None),
+            let (asked, number) = core.ask(now, place)?;
+            let (mut lost, waited) = match asked {
+                Asked::Object(lost) => (lost, None),
                 Asked::Waits(waiting) => {
-                    let number = waiting.number;
                     let lost = self.wait(waiting, since).await?;
                     now = Instant::now();
-                    (lost, number, Some(now.saturating_duration_since(since)))
+                    (lost, Some(now.saturating_duration_since(since)))
                 }
             };
             let good = match waited {
@@ -149,20 +159,36 @@ impl<M: Manage> Pool<M> {
 
     /// One that lies idle and was last handed out within this time, if that matters.
     fn try_get_within(&self, fresh: Option<Duration>) -> Option<Pooled<M>> {
-        let core = self.core();
         let now = scope::now();
-        let is_fresh = |used| fresh.is_none_or(|fresh| now.saturating_duration_since(used) < fresh);
         loop {
-            let lost = core.change(|state, chores| {
-                let free = !state.slots.closed && state.waiters.len() == 0;
-                let next = if free { state.next_used() } else { None };
-                if next.is_some_and(is_fresh) { Some(Lost::new(core, state.pop(now, chores)?)) } else { None }
-            })?;
-            if lost.is_usable() {
-                let entry = lost.keep().used(now, core.settings.idle_timeout);
-                return Some(Pooled::new(entry, Arc::clone(core)));
+            match self.at_hand(now, fresh) {
+                Ok(object) => return Some(object),
+                Err(Some(_)) => {}
+                Err(None) => return None,
             }
         }
+    }
+
+    /// The one that was used last, if nobody waits, it was handed out within this time, if that matters, and it is usable. If it is not,
+    /// it is closed, and its taker has a place in the order of arrival.
+    #[inline]
+    fn at_hand(&self, now: Instant, fresh: Option<Duration>) -> Result<Pooled<M>, Option<u64>> {
+        let core = self.core();
+        let is_fresh = |used| fresh.is_none_or(|fresh| now < Deadline::after(used, fresh).instant());
+        let taken = core.change(|state, chores| {
+            let free = !state.slots.closed && state.waiters.len() == 0;
+            if !free || !state.next_used().is_some_and(is_fresh) {
+                return None;
+            }
+            let lost = Lost::new(core, state.pop(now, chores)?);
+            Some((lost, state.waiters.number()))
+        });
+        let Some((lost, number)) = taken else { return Err(None) };
+        if !lost.is_usable() {
+            return Err(Some(number));
+        }
+        let entry = lost.keep().used(now, core.settings.idle_timeout);
+        Ok(Pooled::new(entry, Arc::clone(core)))
     }
 
     /// Do something with an object, and put it back. If the work panics or is dropped, the object is closed, unless its manager says
