@@ -191,7 +191,7 @@ impl Call {
         self.harmless_twice
     }
 
-    /// Whether it goes over a new connection: an attempt before this one was cut off on one that had been kept.
+    /// Whether it goes over a new connection: an attempt before this one was cut off on one that had been kept, or got no answer there in time.
     #[cfg(feature = "retry")]
     pub(crate) const fn over_new_connection(mut self, wanted: bool) -> Self {
         self.new_connection = wanted;

@@ -3,7 +3,7 @@
 //!
 //! Like the call scope it lives in a thread-local for the length of one `call` or one `poll`, and cannot leak into
 //! another task. Down goes which request is being repeated, the number of the attempt and the endpoints tried, up comes
-//! that a retry inside has done what it could, and the endpoint that this attempt is made with.
+//! that a retry inside has done what it could, the endpoint that this attempt is made with, and that its connection was silent.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -49,12 +49,15 @@ pub(crate) struct Nesting {
     pub(crate) spent: bool,
     /// How often it was sent in there beside an attempt that was still under way: no repetition of what had failed.
     pub(crate) hedged: u32,
+    /// The time of this attempt ran out on a connection that had been kept from before. Others that have lain idle may be as dead.
+    pub(crate) silent: bool,
     /// The endpoints that its attempts were made with, if there is a retry outside that wants to know.
     pub(crate) tried: Option<Tried>,
 }
 
 impl Nesting {
-    const NONE: Self = Self { attempt: 1, repeated: None, spent: false, hedged: 0, tried: None };
+    const NONE: Self =
+        Self { attempt: 1, repeated: None, spent: false, hedged: 0, silent: false, tried: None };
 
     /// Work that is part of this attempt, for whatever request.
     pub(crate) const fn part_of(attempt: u32) -> Self {
@@ -64,7 +67,7 @@ impl Nesting {
     /// What is in force, for work of which somebody else says that it is part of this attempt.
     pub(crate) fn or_part_of(attempt: u32) -> Self {
         let outside = current();
-        Self { attempt: attempt.max(outside.attempt), spent: false, hedged: 0, ..outside }
+        Self { attempt: attempt.max(outside.attempt), spent: false, hedged: 0, silent: false, ..outside }
     }
 }
 
@@ -103,7 +106,8 @@ impl Entered {
         if inside.tried.is_some() {
             let outer = NESTING.get();
             let hedged = outer.hedged.saturating_add(inside.hedged);
-            NESTING.set(Nesting { tried: inside.tried, hedged, ..outer });
+            let silent = outer.silent || inside.silent;
+            NESTING.set(Nesting { tried: inside.tried, hedged, silent, ..outer });
         }
         inside.spent
     }
@@ -157,6 +161,14 @@ pub(crate) fn tell_hedged() {
     }
 }
 
+/// Tell whoever repeats this, if anybody does, that its time ran out on a connection that had been kept.
+pub(crate) fn tell_silent() {
+    let nesting = NESTING.get();
+    if nesting.tried.is_some() {
+        NESTING.set(Nesting { silent: true, ..nesting });
+    }
+}
+
 /// Work that is part of an attempt, and what became of that.
 #[pin_project]
 #[derive(Debug)]
@@ -183,6 +195,9 @@ impl<F: Future> Future for Within<F> {
         let poll = this.work.poll(cx);
         let inside = entered.leave();
         *this.spent |= inside.spent;
+        if inside.silent {
+            tell_silent();
+        }
         *this.tried = inside.tried.unwrap_or_default();
         poll.map(|output| (output, *this.spent, *this.tried))
     }
@@ -223,6 +238,18 @@ mod tests {
         let found = outer.leave().tried.unwrap();
         assert!(found.contains(2) && found.contains(3) && !found.contains(1));
         assert!(tried().is_empty());
+    }
+
+    #[test]
+    fn that_a_connection_was_silent_comes_up_to_whoever_repeats_the_attempt_and_to_nobody_else() {
+        tell_silent();
+        assert!(!current().silent, "nobody repeats anything");
+        let outer = enter(Nesting { tried: Some(Tried::default()), ..Nesting::part_of(1) });
+        let between = enter(Nesting::or_part_of(1));
+        tell_silent();
+        assert!(!between.pass_on());
+        assert!(!Nesting::or_part_of(1).silent, "it is not said of what follows");
+        assert!(outer.leave().silent && !current().silent);
     }
 
     #[test]

@@ -94,8 +94,9 @@
 //!   connection is closed, so that what comes late is not taken for the next answer.
 //! - A request that a connection gives back unsent, since the connection was closed at that moment, goes out over another one, whatever its method; at most
 //!   twice, and counted by [`connections`](Client::connections).
-//! - Where a connection breaks that had been kept, the attempt that follows goes over a new one, since the others may have been closed at the
-//!   same moment: one that lies idle makes room for it at the limit of connections, and if none can be made, the next attempt takes what there is.
+//! - Where a connection breaks that had been kept, or says nothing until the time of the attempt is over, the attempt that follows goes over a
+//!   new one, since the others may be as dead: one that lies idle makes room for it at the limit of connections, and if none can be made, the
+//!   next attempt takes what there is.
 //! - No connection is used for longer than [five minutes](ClientSettings::connection_lifetime), so that the client follows its hosts to new
 //!   addresses.
 //! - A large body waits until the server [says that it wants it](ClientSettings::expect_continue).

@@ -103,12 +103,15 @@ impl<B, C> Progress<B, C> {
         let outer = nesting::current();
         let attempt = outer.attempt.max(self.plan.number.saturating_add(before));
         let tried = outer.tried.unwrap_or_default().and(&self.tried);
-        let inside = Nesting { attempt, tried: Some(tried), spent: false, hedged: 0, ..outer };
+        let inside = Nesting { attempt, tried: Some(tried), spent: false, hedged: 0, silent: false, ..outer };
         let entered = nesting::enter(inside);
         let result = work();
         let inside = entered.leave();
         self.tried = inside.tried.unwrap_or_default();
         nesting::tell_all_tried(&self.tried);
+        if inside.silent {
+            nesting::tell_silent();
+        }
         if inside.spent {
             self.spent = true;
             nesting::tell_spent();

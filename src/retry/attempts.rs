@@ -87,7 +87,8 @@ impl Plan {
 /// What further attempts are made of.
 #[derive(Debug)]
 pub(super) struct Copies<B> {
-    /// An attempt was cut off on a connection that had been kept, and none since has found that there is no other.
+    /// An attempt broke off, or got no answer in time, on a connection that had been kept, and none since has found that there is no
+    /// other.
     wants_new_connection: bool,
     /// A copy, of which further copies can be made as long as its body allows. None is kept of what goes out once.
     kept: Option<Kept<B>>,
@@ -116,16 +117,18 @@ impl<B: Replay> Copies<B> {
         self.kept.as_ref().is_some_and(|copy| matches!(IdempotencyKey::of(copy.headers()), Some(Ok(_))))
     }
 
-    /// Take from the error of an attempt what the next one goes by: a request that came back unsent, and what to send it over.
-    pub(super) fn learn(&mut self, error: Option<&mut Error>)
+    /// Take from the error of an attempt what the next one goes by: a request that came back unsent, and what to send it over. `silent`:
+    /// nothing came in time on a connection that had been kept.
+    pub(super) fn learn(&mut self, error: Option<&mut Error>, silent: bool)
     where
         B: Send + 'static,
     {
         self.returned = None;
         let Some(error) = error else { return };
         self.returned = error.take_request().map(Box::new);
-        // Of all connections that a server may have closed by now, only a new one is none. Where none can be made, an old one is better.
-        self.wants_new_connection = error.is_cut_off() || (self.wants_new_connection && !error.is_connect());
+        // Of all connections that may be dead by now, only a new one is none. Where none can be made, an old one is better.
+        self.wants_new_connection =
+            silent || error.is_cut_off() || (self.wants_new_connection && !error.is_connect());
     }
 
     /// The request that came back unsent from this attempt, as the caller wrote it: when it is sent again, that is another

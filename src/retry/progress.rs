@@ -29,6 +29,8 @@ pub(super) struct Progress<C> {
     spent_inside: bool,
     /// How often the attempt in progress was sent beside itself, since it was slow: that repeats no failure.
     hedged: u32,
+    /// Whether its time ran out on a connection that had been kept.
+    silent: bool,
     /// The endpoints that its attempts were made with.
     tried: Tried,
     /// How far the earlier attempts got.
@@ -106,6 +108,7 @@ impl<C> Progress<C> {
             sent: 0,
             spent_inside: found.spent,
             hedged: found.hedged,
+            silent: found.silent,
             tried: found.tried.unwrap_or_default(),
             delivery: Delivery::NotSent,
             replayed_at_once: false,
@@ -132,6 +135,7 @@ impl<C> Progress<C> {
         let Some(inside) = entered.map(nesting::Entered::leave) else { return };
         self.spent_inside |= inside.spent;
         self.hedged = self.hedged.saturating_add(inside.hedged);
+        self.silent |= inside.silent;
         self.tried = inside.tried.unwrap_or_default();
     }
 
@@ -208,7 +212,7 @@ impl<C> Progress<C> {
             }
             _ => outcome,
         };
-        copies.learn(result.as_mut().err());
+        copies.learn(result.as_mut().err(), mem::take(&mut self.silent));
         let facts = Facts {
             outcome,
             delivery,

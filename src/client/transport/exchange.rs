@@ -20,7 +20,7 @@ use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
 use super::wish::Wish;
 use crate::base::body::Body;
-use crate::base::{Call, Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, scope};
+use crate::base::{Call, Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, nesting, scope};
 use crate::client::Informational;
 
 /// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
@@ -55,7 +55,7 @@ pub(super) async fn exchange(
         }
         let kept = lease.connection().is_kept();
         let upload = request.body().watch();
-        match send(&mut lease, request, held.as_ref()).await {
+        match send(&mut lease, kept, request, held.as_ref()).await {
             Ok(response) => {
                 // RFC 9110, section 15.5.18: it may do without the expectation.
                 if response.status() == StatusCode::EXPECTATION_FAILED {
@@ -146,6 +146,7 @@ async fn connection(host: &Arc<Host>, wish: Wish) -> Result<Lease, Error> {
 
 async fn send(
     lease: &mut Lease,
+    kept: bool,
     request: Request<Upload>,
     held: Option<&Held>,
 ) -> Result<Response<Incoming>, Lost> {
@@ -154,25 +155,29 @@ async fn send(
         Connection::Http1(connection) => {
             let answer = connection.sender.send(request)?;
             match held {
-                Some(held) => Box::pin(held.with(watched(lease, answer))).await,
-                None => watched(lease, answer).await,
+                Some(held) => Box::pin(held.with(watched(lease, kept, answer))).await,
+                None => watched(lease, kept, answer).await,
             }
         }
         Connection::Http2(connection) => {
             let answer = connection.sender.send(request)?;
-            watched(lease, answer).await
+            watched(lease, kept, answer).await
         }
     };
     answer.map_err(|failed| Lost::Failed(Box::new(failed)))
 }
 
-/// Notes when time runs out, which whoever limits the call lets be seen before it ends it.
-async fn watched(lease: &mut Lease, answer: impl Future<Output = Answer>) -> Answer {
+/// Notes when time runs out, which whoever limits the call lets be seen before it ends it. `kept`: what it is sent over had been used
+/// before, or had lain idle.
+async fn watched(lease: &mut Lease, kept: bool, answer: impl Future<Output = Answer>) -> Answer {
     let mut answer = pin!(answer);
     poll_fn(|cx| {
         let polled = Pin::new(&mut answer).poll(cx);
         if polled.is_pending() && scope::expired() {
             lease.times_out();
+            if kept && lease.is_silent() {
+                nesting::tell_silent();
+            }
         }
         polled
     })

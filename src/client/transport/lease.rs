@@ -64,6 +64,18 @@ impl Lease {
         }
     }
 
+    /// Whether nothing at all was heard since the request was handed to the connection, as far as is known: over HTTP/1.1 that would be
+    /// the answer.
+    pub(super) fn is_silent(&self) -> bool {
+        match (&self.connection, self.stage) {
+            (Some(Connection::Http1(_)), Stage::Busy { .. }) => true,
+            (Some(Connection::Http2(connection)), Stage::Busy { reads, .. }) => {
+                connection.pulse.reads() == reads
+            }
+            _ => false,
+        }
+    }
+
     /// Request and answer have come to their ends.
     pub(super) const fn done(&mut self, idle: Option<Duration>) {
         self.stage = Stage::Done(idle);
@@ -77,6 +89,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // One that has said nothing at all since then will not say anything to the next request either.
+        let dead = matches!(self.stage, Stage::Busy { timed_out: true, .. }) && self.is_silent();
         match (self.connection.take(), self.stage) {
             (Some(Connection::Http1(connection)), Stage::Unused) => {
                 let idle = self.host.core.settings.idle_timeout;
@@ -85,14 +99,7 @@ impl Drop for Lease {
             (Some(Connection::Http1(connection)), Stage::Done(idle)) => self.host.put_back(connection, idle),
             // The rest of the answer would be taken for the next one.
             (Some(Connection::Http1(connection)), Stage::Busy { .. }) => abort(&connection),
-            (Some(Connection::Http2(connection)), stage) => {
-                // One that has said nothing at all since then will not say anything to the next request either.
-                let dead = match stage {
-                    Stage::Busy { reads, timed_out: true } => connection.pulse.reads() == reads,
-                    _ => false,
-                };
-                self.host.end_stream(&connection, dead);
-            }
+            (Some(Connection::Http2(connection)), _) => self.host.end_stream(&connection, dead),
             (None, _) => {}
         }
     }

@@ -6,7 +6,7 @@ pub(super) enum Wish {
     /// It came back unsent: over HTTP/1.1, its connection had been closed while it lay idle, as others may have been. Over HTTP/2 its server may
     /// just have refused it, and any connection that is open will do.
     Rather,
-    /// It was cut off on a connection that had been kept, and its caller sends it again.
+    /// It was cut off on a connection that had been kept, or got no answer there in time, and its caller sends it again.
     New,
 }
 

@@ -58,6 +58,41 @@ async fn whoever_is_cut_off_on_a_kept_connection_is_answered_over_a_new_one_howe
     assert_eq!(net.dialed(), before + 1);
 }
 
+/// Answers one request, and nothing after that: nobody says that the connection is dead.
+async fn fall_silent(mut peer: DuplexStream) {
+    head(&mut peer).await;
+    sleep(SECOND).await;
+    peer.write_all(OK).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gets_no_answer_in_time_on_a_kept_connection_is_answered_over_a_new_one() {
+    let net = Net::new(Duration::ZERO, |nth, peer| async move {
+        if nth < 5 { fall_silent(peer).await } else { answer_each(peer, SECOND).await }
+    });
+    let client = net.client(attempts(3).attempt_timeout(SECOND * 2));
+    leave_idle(&client, 5).await;
+    let start = Instant::now();
+    // Before the others are let go for lying idle.
+    assert_eq!((get(&client, URI).await, net.dialed()), (2, 6));
+    assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gets_no_answer_in_time_on_a_new_connection_tries_whichever_is_free() {
+    // The first connection serves for as long as anybody likes, the second one says nothing from the beginning.
+    let net = Net::new(Duration::ZERO, |nth, peer| async move {
+        if nth == 1 { std::future::pending().await } else { answer_each(peer, SECOND).await }
+    });
+    let client = net.client(attempts(3).attempt_timeout(SECOND * 2));
+    let (one, other) = tokio::join!(get(&client, URI), async {
+        sleep(TURN).await;
+        get(&client, URI).await
+    });
+    assert_eq!((one, other, net.dialed()), (1, 2, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_the_limit_of_connections_its_turn_comes_although_others_leave_none_idle() {
     for settings in [
@@ -233,6 +268,22 @@ async fn the_same_holds_for_the_connections_to_a_proxy() {
     let before = dialed.load(Ordering::SeqCst);
     assert_eq!(get(&client, URI).await, 2);
     assert_eq!(dialed.load(Ordering::SeqCst), before + 1);
+}
+
+#[cfg(feature = "hedge")]
+#[tokio::test(start_paused = true)]
+async fn the_same_holds_where_the_attempt_before_it_was_hedged() {
+    let net = Net::new(Duration::ZERO, |nth, peer| async move {
+        if nth < 5 { fall_silent(peer).await } else { answer_each(peer, SECOND).await }
+    });
+    let hedge = stonework::hedge::HedgeSettings::new().fixed_delay(SECOND + TURN).without_budget();
+    let client = net.client(attempts(3).attempt_timeout(SECOND * 2).hedge(hedge));
+    leave_idle(&client, 5).await;
+    let start = Instant::now();
+    get(&client, URI).await;
+    assert_eq!(net.dialed(), 6);
+    // The first one and its hedge run out of time, a second apart.
+    assert!(start.elapsed() < SECOND * 5, "{:?}", start.elapsed());
 }
 
 #[cfg(feature = "balance")]
