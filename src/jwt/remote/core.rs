@@ -31,7 +31,7 @@ pub(super) struct Core {
 struct State {
     schedule: Schedule,
     missing: Missing,
-    /// Names that are looked for by the fetch that runs, or the next.
+    /// Names that are looked for by the next fetch, or by the one that runs and was begun for them.
     wanted: Vec<Box<str>>,
 }
 
@@ -77,7 +77,9 @@ impl Core {
             return None;
         }
         let Ask::Await(until) = state.schedule.ask(now) else { return None };
-        if state.wanted.len() < MOST_WANTED {
+        // That one which is under way does not bring it proves nothing.
+        let is_begun = until == state.schedule.begun();
+        if !is_begun && state.wanted.len() < MOST_WANTED {
             state.wanted.push(name.into());
         }
         drop(state);
@@ -169,5 +171,53 @@ impl Core {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::{Algorithm, Key, KeySet};
+
+    fn core() -> Arc<Core> {
+        let (settings, observe) = (RemoteKeysSettings::new(), Observe::default());
+        let core =
+            Core::new(Keys::pending(), settings, "issuer".into(), observe, Rng::seeded(1), Instant::now());
+        Arc::new(core)
+    }
+
+    fn fetched(name: &str) -> Result<Fetched, Error> {
+        let key = Key::secret(Algorithm::Hs256, &[7; 32]).unwrap().named(name);
+        Ok(Fetched { keys: KeySet::from(key), max_age: None })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_a_fetch_under_way_has_not_brought_is_looked_for_once_more() {
+        for (brought, again) in [("a", false), ("b", true)] {
+            let core = core();
+            assert!(core.begin(Instant::now()));
+            let looks = Arc::clone(&core);
+            let looking = tokio::spawn(async move { looks.look_for("a").await });
+            tokio::task::yield_now().await;
+            core.end(Instant::now(), fetched(brought));
+            core.tell_ended();
+            tokio::task::yield_now().await;
+            assert_eq!((core.begin(Instant::now()), looking.is_finished()), (again, !again), "{brought}");
+            if again {
+                core.end(Instant::now(), fetched("b"));
+                core.tell_ended();
+                looking.await.unwrap();
+                assert_eq!(core.ask("a"), None, "it was not found");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_names_are_looked_for_at_once_than_are_remembered() {
+        let core = core();
+        for name in 0..2 * MOST_WANTED {
+            assert_eq!(core.ask(&name.to_string()), Some(1));
+        }
+        assert_eq!(core.state().wanted.len(), MOST_WANTED);
     }
 }
