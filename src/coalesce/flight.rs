@@ -299,3 +299,28 @@ impl<B> Drop for Member<B> {
         drop((waker, over));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_for_one_goes_to_who_came_first_whoever_asks_first() {
+        let group = Group::<Empty<Bytes>>::new();
+        let join = || {
+            let request = Request::get("http://a.test/").body(Empty::<Bytes>::new()).unwrap();
+            let (key, left_out) = Key::of(&request, &[]).unwrap();
+            group.join(key, left_out, |_| {
+                let answer = Response::new(Coalesced::whole(Bytes::new(), None));
+                Box::pin(std::future::ready(End::Live(Some(answer))))
+            })
+        };
+        let (first, second) = (join(), join());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(second.poll(&mut cx), Poll::Ready(Got::Nothing)));
+        assert!(matches!(first.poll(&mut cx), Poll::Ready(Got::Answer(Ok(_)))));
+    }
+}

@@ -120,11 +120,14 @@ mod tests {
     #[test]
     fn a_refusal_tells_more_than_that_there_is_no_way() {
         use io::ErrorKind::{
-            AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, Other, TimedOut,
+            AddrNotAvailable, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+            NetworkUnreachable, Other, TimedOut,
         };
         let rank = |kind: io::ErrorKind| tells(&kind.into());
-        let down = [ConnectionRefused, TimedOut, HostUnreachable, Other, NetworkUnreachable].map(rank);
+        let down = [ConnectionRefused, ConnectionReset, TimedOut, HostUnreachable, Other, NetworkUnreachable]
+            .map(rank);
         assert!(down.is_sorted_by(|more, less| more > less), "{down:?}");
+        assert_eq!(rank(ConnectionAborted), rank(ConnectionReset));
         assert_eq!(rank(AddrNotAvailable), rank(NetworkUnreachable));
     }
 }

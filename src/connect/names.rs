@@ -211,3 +211,51 @@ impl<W> Entry<W> {
         self.lookup.as_ref().is_some_and(|lookup| lookup.number == number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "a.test";
+
+    fn look(names: &mut Names<()>, now: Instant) -> Look<()> {
+        names.look(HOST, now, || 0, || ())
+    }
+
+    /// The number of a lookup that is begun, and whether there are addresses that ran out.
+    fn asked(names: &mut Names<()>, now: Instant) -> (u64, bool) {
+        let Look::Ask { lookup, stale, .. } = look(names, now) else { panic!("nobody asks yet") };
+        (lookup, stale.is_some())
+    }
+
+    fn found(last: u8) -> Result<Resolved, ResolverSaid> {
+        Ok(Resolved::new([IpAddr::from([10, 0, 0, last])]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_was_given_up_and_ends_late_is_not_taken_for_the_one_after_it() {
+        let (now, mut names) = (Instant::now(), Names::new(8));
+        let (first, _) = asked(&mut names, now);
+        names.given_up(HOST, first);
+        let (second, _) = asked(&mut names, now);
+        names.given_up(HOST, first);
+        assert!(names.ended(HOST, first, found(1), now).is_ok(), "it is told those who waited for it");
+        assert!(matches!(look(&mut names, now), Look::Wait { .. }), "the second goes on");
+        assert!(names.ended(HOST, second, found(2), now).is_ok());
+        let Look::Known { answer: Ok(addresses), .. } = look(&mut names, now) else { panic!("it was found") };
+        assert_eq!(*addresses, [IpAddr::from([10, 0, 0, 2])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_ran_out_are_used_for_an_hour_and_not_a_moment_longer() {
+        let (now, mut names) = (Instant::now(), Names::new(8));
+        let (lookup, is_stale) = asked(&mut names, now);
+        assert!(!is_stale && names.ended(HOST, lookup, found(1), now).is_ok());
+        let end = now + Duration::from_secs(30 + 3_600);
+        for (at, is_used) in [(end - Duration::from_nanos(1), true), (end, false)] {
+            let (lookup, is_stale) = asked(&mut names, at);
+            assert_eq!(is_stale, is_used);
+            names.given_up(HOST, lookup);
+        }
+    }
+}

@@ -70,6 +70,7 @@ mod tests {
         for (method, uri, named) in [
             (Method::GET, "/path?secret", "scheme and a host"),
             (Method::GET, "secret:80", "scheme and a host"),
+            (Method::GET, "http://:80/secret", "scheme and a host"),
             (Method::GET, "https://secret/", "TLS"),
             (Method::GET, "ftp://secret/", "`http`"),
             (Method::GET, "http://secret@host/", "user information"),

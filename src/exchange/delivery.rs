@@ -153,6 +153,37 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "client")]
+    #[test]
+    fn a_connection_is_gone_if_nothing_else_explains_the_failure() {
+        use Cause::{Broken, None, Refused, RequestBody, Unwritten};
+        for (cause, is_broken) in
+            [(Broken, true), (Unwritten, true), (None, false), (Refused, false), (RequestBody, false)]
+        {
+            assert_eq!(Facts { cause, ..CONNECTED }.is_broken(), is_broken, "{cause:?}");
+        }
+    }
+
+    #[cfg(feature = "client")]
+    #[tokio::test]
+    async fn a_stream_that_was_reset_is_none_of_a_connection_that_says_goodbye() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(theirs).await.unwrap();
+            let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+            respond.send_reset(Reason::CANCEL);
+            while connection.accept().await.is_some() {}
+        });
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::get("http://host/").body(Outgoing(Body::empty())).unwrap();
+        let error = sender.send_request(request).await.map(drop).unwrap_err();
+        assert_eq!(Facts::sent(&error).judge(), (Kind::Transport, Delivery::Unknown));
+        server.abort();
+        connection.abort();
+    }
+
     /// What a client over HTTP/2 makes of a server that does this to the first stream.
     async fn over_http2<F: Future<Output = ()> + Send + 'static>(
         body: Body,

@@ -23,3 +23,36 @@ fn is_framing_needed<B: Body>(request: &Request<B>) -> bool {
         && !headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(TRANSFER_ENCODING)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::{CONTENT_LENGTH, Method, Request, TRANSFER_ENCODING, frame};
+    use crate::base::BoxError;
+    use crate::base::body::Body;
+
+    fn of_any_length() -> Body {
+        Body::new(StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>()))
+    }
+
+    #[test]
+    fn chunks_are_announced_only_for_a_body_that_would_be_dropped_without() {
+        for (method, body, length, is_announced) in [
+            (Method::GET, of_any_length(), None, true),
+            (Method::HEAD, of_any_length(), None, true),
+            (Method::GET, of_any_length(), Some("5"), false),
+            (Method::GET, Body::from("five!"), None, false),
+            (Method::GET, Body::empty(), None, false),
+            (Method::POST, of_any_length(), None, false),
+        ] {
+            let case = format!("{method} {body:?} {length:?}");
+            let mut request = Request::builder().method(method).body(body).unwrap();
+            request.headers_mut().extend(length.map(|length| (CONTENT_LENGTH, length.parse().unwrap())));
+            frame(&mut request);
+            assert_eq!(request.headers().contains_key(TRANSFER_ENCODING), is_announced, "{case}");
+        }
+    }
+}

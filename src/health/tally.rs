@@ -230,4 +230,21 @@ mod tests {
         assert!(tally.record(0, Verdict::pass(), now + 2 * ttl).was_stale);
         assert_eq!(tally.record(7, Verdict::pass(), now), News { change: None, was_stale: false });
     }
+
+    #[test]
+    fn only_a_liveness_check_that_fails_says_that_nothing_lives() {
+        let (now, ready) = (Instant::now(), CheckKind::Readiness(Impact::Hard));
+        for (kind, verdict, live) in [
+            (CheckKind::Liveness, Verdict::pass(), true),
+            (CheckKind::Liveness, Verdict::warn(""), true),
+            (CheckKind::Liveness, Verdict::fail(""), false),
+            (CheckKind::Startup, Verdict::fail(""), true),
+            (ready, Verdict::fail(""), true),
+        ] {
+            let mut tally = tally(1, 1, kind);
+            assert!(tally.status(now).live, "nobody knows better yet");
+            tally.record(0, verdict, now);
+            assert_eq!(tally.status(now).live, live, "{kind:?}");
+        }
+    }
 }

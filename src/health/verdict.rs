@@ -167,4 +167,14 @@ mod tests {
         assert_eq!(Ok::<_, BoxError>(false).into_verdict().state(), HealthState::Fail);
         assert_eq!(Ok::<_, BoxError>(()).into_verdict(), Verdict::pass());
     }
+
+    #[test]
+    fn what_is_said_in_pieces_is_cut_as_if_it_were_one() {
+        let half = "x".repeat(200);
+        let output = Verdict::fail(format_args!("{half}{half}"));
+        assert_eq!(output.output().map(str::len), Some(256));
+        let (long, last) = ("x".repeat(255), 'y');
+        let output = Verdict::fail(format_args!("{long}ä{last}"));
+        assert_eq!(output.output(), Some(&*long), "nothing from behind the cut");
+    }
 }

@@ -143,3 +143,15 @@ impl Claim {
         self.keep
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_kept_as_the_bytes_that_it_was_made_of() {
+        let bytes = *b"0123456789abcdef";
+        assert_eq!(Owner::from_bytes(bytes).to_bytes(), bytes);
+        assert_eq!(format!("{:?}", Owner::from_bytes(bytes)), "Owner(30313233…)");
+    }
+}

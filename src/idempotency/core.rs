@@ -189,3 +189,73 @@ impl<S: Store> Drop for Open<S> {
         drop(place.spawn(deadline::detached(work)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::idempotency::{AfterCrash, Final};
+
+    /// It never answers anything but that it cannot, and counts how often.
+    #[derive(Default)]
+    struct Away(AtomicU32);
+
+    impl Store for Away {
+        async fn begin(&self, _: Scope, _: &NewClaim) -> Result<Begun, BoxError> {
+            Err("away".into())
+        }
+
+        async fn renew(&self, _: &Claim) -> Result<Held, BoxError> {
+            Err("away".into())
+        }
+
+        async fn complete(&self, _: &Claim, _: &Final) -> Result<Held, BoxError> {
+            Err("away".into())
+        }
+
+        async fn release(&self, _: &Claim) -> Result<Held, BoxError> {
+            self.0.fetch_add(1, Relaxed);
+            Err("away".into())
+        }
+    }
+
+    fn core() -> Core<Away> {
+        Core {
+            store: Away::default(),
+            settings: IdempotencySettings::new(),
+            detach: Detach::default(),
+            detached: true,
+            observe: Observe::default(),
+            rng: Rng::seeded(1),
+            away: AtomicBool::new(false),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_looked_again_after_a_while_that_grows_and_is_half_by_chance() {
+        let core = core();
+        for (times, most) in [(0, 20), (1, 40), (4, 320), (5, 640), (6, 1_000), (99, 1_000)] {
+            let begun = Instant::now();
+            core.look_again(Scope::from_bytes([1; 32]), times, Duration::MAX).await;
+            let took = begun.elapsed().as_millis();
+            // A timer goes off with the next millisecond.
+            assert!((most / 2..=most + 1).contains(&took), "{times}: {took}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_written_is_tried_for_as_long_as_a_lease_lasts_and_no_longer() {
+        let (core, begun) = (core(), Instant::now());
+        let claim = NewClaim {
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            owner: Owner::from_bytes([2; 16]),
+            lease: Duration::from_secs(1),
+            keep: Duration::from_secs(60),
+            after_crash: AfterCrash::FailClosed,
+        };
+        core.settle_at_last(&claim.won(Scope::from_bytes([3; 32]), 1), &End::Release).await;
+        // After 20, 40, 80, 160 and 320 ms; another 640 would be too late.
+        assert_eq!((core.store.0.load(Relaxed), begun.elapsed().as_millis()), (6, 620));
+    }
+}

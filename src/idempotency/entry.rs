@@ -186,3 +186,35 @@ fn after(now: u64, length: Duration) -> u64 {
     let millis = length.as_nanos().div_ceil(1_000_000);
     now.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::Scope;
+
+    #[test]
+    fn whatever_becomes_of_it_it_is_remembered_for_as_long_as_was_said_from_then_on() {
+        let new = NewClaim {
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            owner: Owner::from_bytes([2; 16]),
+            lease: Duration::from_secs(30),
+            keep: Duration::from_secs(100),
+            after_crash: AfterCrash::FailClosed,
+        };
+        let claim = new.won(Scope::from_bytes([3; 32]), 2);
+        let running = |lease_until, forget_at| {
+            let state = State::Running { lease_until };
+            Entry { fingerprint: new.fingerprint, owner: new.owner, fence: 2, state, forget_at }
+        };
+        let entry = running(30_000, 130_000);
+        assert_eq!(
+            Entry::renew(Some(&entry), &claim, 10_000),
+            (Held::Yes, Change::Put(running(40_000, 140_000)))
+        );
+        let ended = Entry { state: State::Ended(Final::TooLarge), forget_at: 120_000, ..entry.clone() };
+        let complete = Entry::complete(Some(&entry), &claim, &Final::TooLarge, 20_000);
+        assert_eq!(complete, (Held::Yes, Change::Put(ended)));
+        let released = Entry { state: State::Released, forget_at: 120_000, ..entry.clone() };
+        assert_eq!(Entry::release(Some(&entry), &claim, 20_000), (Held::Yes, Change::Put(released)));
+    }
+}

@@ -258,3 +258,32 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("keys", &keys).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::idempotency::{AfterCrash, Fingerprint, Owner};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_is_empty_until_something_begins_and_who_has_left_leaves_nothing_there() {
+        let (store, scope) = (MemoryStore::new(), Scope::from_bytes([1; 32]));
+        assert!(store.is_empty());
+        let claim = NewClaim {
+            fingerprint: Fingerprint::from_bytes([2; 32]),
+            owner: Owner::from_bytes([3; 16]),
+            lease: Duration::from_secs(30),
+            keep: Duration::from_secs(60),
+            after_crash: AfterCrash::FailClosed,
+        };
+        assert_eq!(store.begin(scope, &claim).await.unwrap(), Begun::Run { fence: 1 });
+        assert!(!store.is_empty());
+        let waiting = || store.kept().slots[&scope].waiters.len();
+        let mut ended = Box::pin(store.ended(scope));
+        assert!(ended.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(waiting(), 1);
+        drop(ended);
+        assert_eq!(waiting(), 0);
+    }
+}

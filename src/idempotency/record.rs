@@ -283,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn room_is_made_for_as_much_as_is_written() {
+        type Lines = &'static [(&'static str, &'static [u8])];
+        const THREE: Lines = &[("x-two", b"bb"), ("x-two", b""), ("x", b"12345")];
+        for lines in [&[], &THREE[..1], THREE] {
+            let (fields, mut out) = (record(lines, b"").headers, BytesMut::new());
+            put_fields(&mut out, &fields);
+            assert_eq!(size(&fields), out.len());
+        }
+    }
+
+    #[test]
     fn fields_without_end_are_refused_and_take_no_room() {
         let mut endless = BytesMut::from(&b"\x01\x00\xc8"[..]);
         endless.put_u32(u32::MAX);

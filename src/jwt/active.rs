@@ -173,11 +173,13 @@ mod tests {
 
     #[test]
     fn only_what_is_said_to_be_active_in_so_many_words_is_active() {
-        let good = r#"{"active":true,"iss":"i","aud":["you","me"],"sub":"alice","client_id":"orders","scope":"a b","jti":"1","exp":200}"#;
+        let good = r#"{"active":true,"iss":"i","aud":["you","me"],"sub":"alice","client_id":"orders","scope":"a b","roles":["clerk"],"jti":"1","exp":200}"#;
         let found = said(good).unwrap();
         assert_eq!((found.subject(), found.issuer(), found.id()), (Some("alice"), Some("i"), Some("1")));
         assert_eq!(found.client(), Some("orders"));
         assert!(found.principal().has_scope("b") && !found.principal().has_scope("c"));
+        assert!(found.principal().has_role("clerk") && !found.principal().has_role("a"));
+        assert_eq!(found.expires_at(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(200)));
         for (from, to, doubt) in [
             ("true", "false", Doubt::Fault(TokenFault::Inactive)),
             ("true", "\"true\"", Doubt::Unreadable),
@@ -197,7 +199,8 @@ mod tests {
             assert!(good.contains(from), "{from}");
             assert_eq!(said(&good.replacen(from, to, 1)).unwrap_err(), doubt, "{to}");
         }
-        assert!(said(&good.replace(",\"exp\":200", "")).is_ok(), "it need not say when it ends");
+        let endless = said(&good.replace(",\"exp\":200", "")).expect("it need not say when it ends");
+        assert_eq!(endless.expires_at(), None);
         for json in ["", "[]", "{}", "true", r#"{"active":false} {}"#] {
             assert_eq!(said(json).unwrap_err(), Doubt::Unreadable, "{json}");
         }

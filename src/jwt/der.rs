@@ -139,9 +139,13 @@ mod tests {
 
     #[test]
     fn the_numbers_of_a_key_are_read_as_they_were_written() {
-        for (modulus, exponent) in
-            [(&[0xff; 256][..], &[1, 0, 1][..]), (&[0x7f; 300], &[3]), (&[0x80; 512], &[0x80, 1])]
-        {
+        for (modulus, exponent) in [
+            (&[0xff; 256][..], &[1, 0, 1][..]),
+            (&[0x7f; 300], &[3]),
+            (&[0x80; 512], &[0x80, 1]),
+            (&[0x7f; 127], &[0x7f; 128]),
+            (&[0x7f; 255], &[3]),
+        ] {
             let der = of_numbers(modulus, exponent);
             assert_eq!(numbers(&der), Some((modulus, exponent)));
             for cut in 0..der.len() {

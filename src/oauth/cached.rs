@@ -204,3 +204,64 @@ impl<W: Clone> Cached<W> {
         Some((failed.why.clone(), failed.until - now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn token(secret: &str) -> AccessToken {
+        AccessToken::new(secret, None).unwrap()
+    }
+
+    /// It holds a token from now on, for a hundred seconds.
+    fn holding(now: Instant) -> (Cached<()>, AccessToken) {
+        let settings = TokenSettings::new().renewal_pause(10 * SECOND);
+        let mut cached = Cached::new(settings, Rng::seeded(1));
+        let begin = cached.look(now, || ()).1.expect("there is none");
+        let held = got(&mut cached, begin, now);
+        (cached, held)
+    }
+
+    fn got(cached: &mut Cached<()>, begin: Begin, now: Instant) -> AccessToken {
+        let granted = Granted { token: token("a"), lifetime: Some(100 * SECOND) };
+        cached.ended(begin, now, Ok(granted), None, now).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_that_are_refused_are_replaced_once_in_each_pause() {
+        let now = Instant::now();
+        let (mut cached, first) = holding(now);
+        let begin = cached.renew(&first, now, || ()).1.expect("nobody has asked yet");
+        let second = got(&mut cached, begin, now);
+        let pause = now + 10 * SECOND;
+        for (at, begins) in [(pause - Duration::from_nanos(1), false), (pause, true)] {
+            assert_eq!(cached.renew(&second, at, || ()).1.is_some(), begins);
+        }
+        assert_eq!(cached.counts(), (3, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_refused_with_another_token_gets_this_one_until_its_end_has_come() {
+        let now = Instant::now();
+        let (mut cached, _) = holding(now);
+        let end = now + 100 * SECOND;
+        for (at, is_good) in [(end - Duration::from_nanos(1), true), (end, false)] {
+            let (look, begin) = cached.renew(&token("another"), at, || ());
+            assert_eq!((matches!(look, Some(Look::Good(_))), begin.is_none()), (is_good, is_good));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_was_given_up_is_not_taken_for_the_one_after_it() {
+        let now = Instant::now();
+        let mut cached = Cached::new(TokenSettings::new(), Rng::seeded(1));
+        let first = cached.look(now, || ()).1.expect("there is none");
+        cached.given_up(first, now);
+        let later = now + 60 * SECOND;
+        let second = cached.look(later, || ()).1.expect("nobody asks any more");
+        cached.given_up(first, later);
+        assert!(second != first && cached.waited_for(second).is_some());
+    }
+}

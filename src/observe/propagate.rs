@@ -242,3 +242,59 @@ impl<F> fmt::Debug for PropagateFuture<F> {
         f.debug_struct("PropagateFuture").field("begins", &self.known.is_some()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(request_id: Option<RequestId>, trace: Option<TraceContext>) -> Known {
+        Some(Arc::new(Context { request_id, trace, ..Context::default() }))
+    }
+
+    fn written(trace: &TraceContext) -> Request<()> {
+        let mut request = Request::new(());
+        trace.write(request.headers_mut());
+        request
+    }
+
+    #[test]
+    fn only_a_call_that_belongs_to_no_trace_begins_one_and_it_keeps_its_name() {
+        let rng = Rng::seeded(1);
+        let (id, trace) = (Some(RequestId::generate(&rng)), TraceContext::start(&rng));
+        assert!(begin(&rng, &Request::new(())).is_some());
+        assert!(begin(&rng, &written(&trace)).is_none(), "its headers say one");
+        let mut outside = known(id.clone(), None);
+        let entered = context::enter(&mut outside);
+        let begun = begin(&rng, &Request::new(())).expect("a request without a trace");
+        assert!(begun.trace.is_some() && begun.request_id == id);
+        drop(entered);
+        let mut outside = known(id, Some(trace));
+        let _entered = context::enter(&mut outside);
+        assert!(begin(&rng, &Request::new(())).is_none(), "it is in one");
+    }
+
+    #[test]
+    fn what_the_caller_has_written_stays_unless_it_is_of_the_trace_in_scope() {
+        let rng = Rng::seeded(1);
+        let (ours, another) = (TraceContext::start(&rng), TraceContext::start(&rng));
+        let scope = Context { trace: Some(ours.clone()), ..Context::default() };
+        for (before, stays) in [(&another, true), (&ours, false)] {
+            let mut request = written(before);
+            tell(&scope, None, true, &rng, &mut request);
+            let after = TraceContext::of(request.headers()).unwrap().unwrap();
+            assert_eq!(after.trace_id(), before.trace_id());
+            assert_eq!(after.span_id() == before.span_id(), stays);
+        }
+    }
+
+    #[test]
+    fn it_is_as_ready_as_what_is_inside() {
+        let inner = tower::service_fn(|_: Request<()>| std::future::ready(Ok::<_, ()>(())));
+        for (places, is_ready) in [(0, false), (1, true)] {
+            let inner = tower::limit::ConcurrencyLimit::new(inner, places);
+            let mut service = PropagateLayer::attempt().layer(inner);
+            let mut cx = TaskContext::from_waker(std::task::Waker::noop());
+            assert_eq!(Service::<Request<()>>::poll_ready(&mut service, &mut cx).is_ready(), is_ready);
+        }
+    }
+}

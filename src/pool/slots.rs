@@ -220,6 +220,7 @@ mod tests {
         assert_eq!(slots.back(), Back::Surplus);
         slots.closed = true;
         assert_eq!(slots.back(), Back::Closed);
-        assert_eq!(slots.begin(9, never), 0);
+        slots.max = 9;
+        assert_eq!(slots.begin(9, never), 0, "nobody connects any more");
     }
 }

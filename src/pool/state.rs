@@ -194,3 +194,33 @@ impl<O> State<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::Rng;
+    use crate::pool::PoolSettings;
+
+    #[test]
+    fn whoever_looks_at_the_clock_hears_only_of_what_comes_earlier() {
+        let (mut state, now) = (State::<()>::new(1, 0), Instant::now());
+        for (second, hears) in [(10, true), (10, false), (5, true), (7, false), (4, true)] {
+            let mut chores = Chores::default();
+            state.look_at(now + Duration::from_secs(second), &mut chores);
+            assert_eq!((chores.look, chores.any()), (hears, hears), "{second}");
+        }
+        assert_eq!(state.looked_at, Some(now + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn anything_to_be_done_is_something_to_be_done() {
+        let none = Chores::<()>::default;
+        let old = Entry::new((), Instant::now(), &PoolSettings::new(), &Rng::seeded(1));
+        assert!(!none().any());
+        assert!(Chores { dials: 1, ..none() }.any());
+        assert!(Chores { wake: vec![Waker::noop().clone()], ..none() }.any());
+        assert!(Chores { doomed: vec![(old, PoolClose::Idle)], ..none() }.any());
+    }
+}

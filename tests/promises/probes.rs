@@ -219,6 +219,7 @@ async fn three_failures_in_a_row_and_two_successes_change_it_and_everybody_hears
     let events = recorder.events();
     let Event::FitnessChanged { prober: name, output, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((&**name, output.as_deref()), ("orders", Some("refused")));
+    assert_eq!(prober.name(), "orders");
     assert!(recorder.timeline().contains("fit, now unfit: refused"), "{}", recorder.timeline());
 }
 

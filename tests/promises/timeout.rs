@@ -13,7 +13,7 @@ use stonework::base::{Deadline, Delivery, Elapsed, Error, Kind, Phase, deadline}
 use stonework::retry::{RetryLayer, RetrySettings};
 use stonework::testing::{Scripted, Step};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, advance, sleep, sleep_until};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{Backend, NeverReady, SECOND, answer, answered, request, timed, with_header};
@@ -142,6 +142,19 @@ async fn a_service_that_breaks_while_it_is_waited_for_says_so_itself() {
     }));
     let error = ServiceExt::<()>::ready(&mut service).await.map(|_| ()).unwrap_err();
     assert_eq!(error.cause::<io::Error>().unwrap().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_ready_in_the_last_moment_is_called_and_has_all_the_time_there_is() {
+    let end = Instant::now() + SECOND;
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(Readies(move |_: &mut Context<'_>| {
+        if Instant::now() < end { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Service::<()>::poll_ready(&mut service, &mut cx).is_pending());
+    advance(SECOND).await;
+    assert!(matches!(Service::<()>::poll_ready(&mut service, &mut cx), Poll::Ready(Ok(()))));
+    assert!(Service::<()>::call(&mut service, ()).await.is_ok());
 }
 
 /// A service that is as ready as this says.

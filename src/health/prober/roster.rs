@@ -341,8 +341,9 @@ mod tests {
         assert_eq!(roster.first(), First::Known);
 
         let late = next(&mut roster, 0, &mut now, &rng);
+        assert_eq!((roster.len(), roster.wants(&late)), (1, true));
         roster.set(ids(&[]), now, &rng);
-        assert!(!roster.wants(&late));
+        assert_eq!((roster.len(), roster.wants(&late)), (0, false));
         assert_eq!(told(&mut roster), [("a".to_owned(), Fitness::Unknown)]);
         roster.set(ids(&["a"]), now, &rng);
         assert!(!roster.wants(&late), "another one of the same name");
@@ -360,14 +361,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_order_is_drawn_and_repeats_with_the_seed() {
         let now = Instant::now();
-        let names: Vec<_> = (0..20).map(|name| EndpointId::from(name.to_string())).collect();
-        let order = |seed| {
+        let order = |of: u32, seed| {
             let (mut roster, rng) = (Roster::new(ProberSettings::new(), now), Rng::seeded(seed));
-            roster.set(names.iter().cloned().collect(), now, &rng);
+            roster.set((0..of).map(|name| EndpointId::from(name.to_string())).collect(), now, &rng);
             let mut at = now;
-            (0..20).map(|_| next(&mut roster, 0, &mut at, &rng).endpoint).collect::<Vec<_>>()
+            (0..of).map(|_| next(&mut roster, 0, &mut at, &rng).endpoint).collect::<Vec<_>>()
         };
-        assert_eq!(order(1), order(1));
-        assert_ne!(order(1), order(2));
+        assert_eq!(order(20, 1), order(20, 1));
+        assert_ne!(order(20, 1), order(20, 2));
+        let orders: BTreeSet<_> = (0..100).map(|seed| order(3, seed)).collect();
+        assert_eq!(orders.len(), 6, "each order can be drawn");
     }
 }

@@ -75,4 +75,16 @@ mod tests {
         assert!(!missing.has("later 1", now + 3 * ttl));
         assert!(missing.young.is_empty() && missing.old.is_empty());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_remembered_for_half_of_the_time_and_not_for_all_of_it() {
+        let (ttl, now) = (Duration::from_secs(100), Instant::now());
+        let mut missing = Missing::new(ttl, now);
+        missing.add("a", now);
+        missing.add("b", now + ttl / 2);
+        assert!(!missing.has("a", now + ttl) && missing.has("b", now + ttl));
+        let mut alone = Missing::new(ttl, now);
+        alone.add("a", now);
+        assert!(!alone.has("a", now + ttl));
+    }
 }

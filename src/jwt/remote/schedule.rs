@@ -231,9 +231,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_fetch_for_a_name_that_fails_when_one_was_due_anyway_counts_as_that_one() {
+        let mut schedule = fetched(Instant::now());
+        let due = schedule.next(Instant::now());
+        assert_eq!(schedule.ask(due), Ask::Await(2));
+        assert!(schedule.begin(due));
+        schedule.failed(due, 7 * S);
+        assert_eq!((schedule.next(due), schedule.until_next(due)), (due + 7 * S, 7 * S));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn old_keys_stay_through_failures_until_they_are_too_old() {
         let start = Instant::now();
         let mut schedule = fetched(start);
+        assert_eq!(schedule.standing(start + 100 * S), Standing::Stale);
         let mut now = start;
         while !schedule.expire(now) {
             let expected = if now < start + 100 * S { Standing::Fresh } else { Standing::Stale };

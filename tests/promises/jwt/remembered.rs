@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use stonework::base::TokenFault;
 use stonework::jwt::{Algorithm, CannotTell, JwtSettings, Keys, TokenInfo, Verifier};
@@ -86,12 +86,13 @@ async fn whether_a_token_was_revoked_is_asked_of_every_good_one_remembered_or_no
                 (token.subject(), token.issuer(), token.id()),
                 (Some("alice"), Some(ISSUER), Some("7"))
             );
+            assert_eq!(token.issued_at(), Some(UNIX_EPOCH + Duration::from_secs(NOON - 60)));
             let is_revoked = is_revoked.load(Ordering::Relaxed);
             async move { Ok::<_, Infallible>(is_revoked) }
         })
         .build()
         .unwrap();
-    let good = plain(Algorithm::Hs256, &claims(r#","jti":"7""#));
+    let good = plain(Algorithm::Hs256, &claims(&format!(r#","jti":"7","iat":{}"#, NOON - 60)));
     for round in 1..=3 {
         assert!(verifier.verify(&good).await.is_ok());
         assert_eq!((asked.load(Ordering::Relaxed), verifier.remembered()), (round, 1));
