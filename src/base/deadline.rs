@@ -37,6 +37,9 @@ use super::kind::Kind;
 use super::nesting::{self, Nesting};
 use super::scope;
 
+/// Tokio's clock cannot go much further than this on every platform.
+const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// An absolute instant of tokio's clock. See the [module](self).
 ///
 /// ```
@@ -135,8 +138,6 @@ impl Deadline {
 /// The limit, or some decades if it is longer: what can be added to any instant. Hyper adds limits without a check.
 #[inline]
 pub(crate) fn countable(limit: Duration) -> Duration {
-    // Tokio's clock cannot go much further than this on every platform.
-    const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     limit.min(DECADES)
 }
 
@@ -312,4 +313,22 @@ pub enum Phase {
     Response,
     /// For the end of a TLS handshake.
     Tls,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_up_to_thirty_years() {
+        let thirty_years = Duration::from_secs(946_080_000);
+        for (limit, counted) in [
+            (Duration::from_nanos(1), Duration::from_nanos(1)),
+            (thirty_years, thirty_years),
+            (thirty_years + Duration::from_nanos(1), thirty_years),
+            (Duration::MAX, thirty_years),
+        ] {
+            assert_eq!(countable(limit), counted);
+        }
+    }
 }

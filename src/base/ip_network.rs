@@ -53,9 +53,8 @@ impl FromStr for IpNetwork {
             return Err(NetworkFlaw::Beyond { first: start, prefix });
         }
         Ok(match ip.to_canonical() {
-            canonical @ IpAddr::V4(_) if ip.is_ipv6() && prefix >= 96 => {
-                Self { first: canonical, prefix: prefix - 96 }
-            }
+            // An IPv4 address in those of IPv6: no other has so many bits.
+            canonical @ IpAddr::V4(_) if prefix >= 96 => Self { first: canonical, prefix: prefix - 96 },
             _ => Self { first: ip, prefix },
         })
     }

@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+#[cfg(stonework_loom)]
+use self::turn_in_loom as turn;
+
 /// More than this many counters would cost more to sum up than they save.
 pub(crate) const MOST_LANES: usize = 16;
 
@@ -20,35 +23,43 @@ pub(crate) fn lanes() -> usize {
     static LANES: OnceLock<usize> = OnceLock::new();
     *LANES.get_or_init(|| {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        (2 * cores).next_power_of_two().min(MOST_LANES)
+        lanes_of(cores)
     })
 }
 
-/// The counter of this thread, out of `lanes` of them, which is a power of two. Threads take turns, so those of a runtime
-/// get one each.
-#[cfg(not(stonework_loom))]
+fn lanes_of(cores: usize) -> usize {
+    (2 * cores).next_power_of_two().min(MOST_LANES)
+}
+
+/// The counter of this thread, out of `lanes` of them, which is a power of two.
 #[inline]
 pub(crate) fn lane(lanes: usize) -> usize {
+    turn() & (lanes - 1)
+}
+
+/// The number of this thread. Threads take turns, so those of a runtime get a counter each.
+#[cfg(not(stonework_loom))]
+#[inline]
+fn turn() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     const NONE: usize = usize::MAX;
     thread_local! {
-        static LANE: Cell<usize> = const { Cell::new(NONE) };
+        static TURN: Cell<usize> = const { Cell::new(NONE) };
     }
-    let mut lane = LANE.get();
-    if lane == NONE {
-        lane = NEXT.fetch_add(1, Relaxed) & (MOST_LANES - 1);
-        LANE.set(lane);
+    let mut turn = TURN.get();
+    if turn == NONE {
+        turn = NEXT.fetch_add(1, Relaxed);
+        TURN.set(turn);
     }
-    lane & (lanes - 1)
+    turn
 }
 
 /// The same where threads are loom's, which all run on one of the system's: by their own numbers, which every run gives anew.
 #[cfg(stonework_loom)]
-pub(crate) fn lane(lanes: usize) -> usize {
+fn turn_in_loom() -> usize {
     let id = format!("{:?}", loom::thread::current().id());
-    let number =
-        id.bytes().filter(u8::is_ascii_digit).fold(0, |sum, digit| 10 * sum + usize::from(digit - b'0'));
-    number & (lanes - 1)
+    let digits: String = id.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -64,5 +75,23 @@ mod tests {
             (0..MOST_LANES).map(|_| thread::spawn(|| lane(MOST_LANES)).join().expect("no panic")).collect();
         // Other tests start threads at the same time, which take some of the turns.
         assert!(lanes.len() > MOST_LANES / 4, "{lanes:?}");
+    }
+
+    #[test]
+    fn there_are_twice_as_many_lanes_as_cores_or_a_few_more_up_to_a_limit() {
+        for (cores, lanes) in [(1, 2), (2, 4), (3, 8), (4, 8), (5, 16), (8, 16), (9, 16), (64, 16)] {
+            assert_eq!(lanes_of(cores), lanes, "{cores}");
+        }
+        assert!(lanes() >= 2, "also with one core");
+    }
+
+    #[test]
+    fn every_thread_has_a_lane_out_of_as_many_as_there_are() {
+        for _ in 0..2 * MOST_LANES {
+            let found = thread::spawn(|| [1, 2, 4, 8, 16].map(lane)).join().expect("no panic");
+            let last = found[4];
+            assert_eq!(found, [0, last % 2, last % 4, last % 8, last]);
+            assert!(last < MOST_LANES);
+        }
     }
 }

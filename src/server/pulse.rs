@@ -138,8 +138,7 @@ impl Pulse {
 
     /// Most requests are taken back as soon as they are made.
     pub(super) fn floods(&self) -> bool {
-        let hasty = self.hasty.load(Relaxed);
-        hasty > 0 && is_flood(self.begun.load(Relaxed), hasty)
+        is_flood(self.begun.load(Relaxed), self.hasty.load(Relaxed))
     }
 
     /// Everything that came was of a request, and was read.
@@ -185,5 +184,43 @@ impl Pulse {
 
     fn at(&self, nanos: u64) -> Instant {
         self.start + Duration::from_nanos(nanos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_that_are_taken_back_within_a_second_are_a_flood() {
+        let begun = Instant::now();
+        let pulse = Pulse::new(begun);
+        (0..999).for_each(|_| pulse.begin(false));
+        tokio::time::advance(HASTE).await;
+        (0..999).for_each(|_| pulse.taken_back(begun));
+        assert!(!pulse.floods(), "they had their time");
+        (0..499).for_each(|_| pulse.taken_back(Instant::now()));
+        assert!(!pulse.floods() && !pulse.facts(None, None).floods);
+        pulse.taken_back(Instant::now());
+        assert!(pulse.floods() && pulse.facts(None, None).floods);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_at_rest_once_all_that_came_was_of_a_request_and_was_read() {
+        let pulse = Pulse::new(Instant::now());
+        let seen = || (pulse.is_in_head(), pulse.is_at_rest());
+        assert_eq!(seen(), (true, false), "what comes first is a head");
+        pulse.begin(false);
+        assert_eq!(seen(), (false, true));
+        pulse.end();
+        pulse.received();
+        assert_eq!(seen(), (true, false), "the next one");
+        pulse.begin(true);
+        pulse.begin_body();
+        assert_eq!(seen(), (false, false), "a body follows");
+        pulse.end_body(true);
+        assert_eq!(seen(), (false, true));
+        pulse.holds_more();
+        assert_eq!(seen(), (false, false));
     }
 }
