@@ -172,3 +172,30 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_inside_another_shortens_the_time_of_all_that_is_in_it() {
+        let soon = Instant::now() + Duration::from_secs(1);
+        let late = soon + Duration::from_secs(1);
+        let seen = |outer: Instant, inner: Instant| {
+            let (mut above, mut below) = (pin!(Alarm::new()), pin!(Alarm::new()));
+            let mut cx = Context::from_waker(Waker::noop());
+            let polled = above.as_mut().poll_limited(&mut cx, outer, |cx| {
+                let all = |_: &mut Context<'_>| Poll::Ready((scope::deadline(), scope::whole()));
+                below.as_mut().poll_limited(cx, inner, all)
+            });
+            match polled {
+                Poll::Ready(Limited::Done(Limited::Done(seen))) => seen,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(seen(late, soon), (Some(soon), Some(soon)));
+        assert_eq!(seen(soon, late), (Some(soon), Some(soon)));
+    }
+}

@@ -165,4 +165,16 @@ mod tests {
         }
         assert!(used(&mut map, 0, now));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_never_holds_more_than_it_may_also_where_all_has_to_be_kept() {
+        let now = Instant::now();
+        for most in [2, 3, 10, 11] {
+            let mut map = BoundedMap::new(most, IDLE, now);
+            for key in 0..1_000 {
+                let _ = map.get_or_insert(&key, now, |()| true, |key| (*key, ()));
+                assert!(map.len() <= most, "{} of {most}", map.len());
+            }
+        }
+    }
 }

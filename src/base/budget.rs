@@ -456,4 +456,13 @@ mod tests {
         assert!(read(r#"{"floor": 3}"#).unwrap_err().contains("`floor`"));
         assert!(read(r#"{"ratio": 3}"#).unwrap_err().contains("between 0 and 1"));
     }
+
+    #[test]
+    fn a_time_that_is_earlier_than_that_of_another_call_counts_as_that_one() {
+        let budget = Budget::new(bare(10).floor_per_second(1));
+        let start = budget.shared.created;
+        budget.try_withdraw(start + 5 * SECOND, 1).expect("ten are left").spend();
+        assert_eq!((budget.available(start + 5 * SECOND), budget.available(start)), (9.0, 9.0));
+        assert_eq!(budget.settings(), bare(10).floor_per_second(1));
+    }
 }

@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_without_a_name_is_not_named() {
+        struct Nameless;
+
+        impl Sign for Nameless {
+            fn algorithm(&self) -> &str {
+                "X"
+            }
+
+            fn sign(&self, _: &[u8]) -> Result<Vec<u8>, BoxError> {
+                Ok(Vec::new())
+            }
+        }
+
+        let (form, _) = prove(&ClientAuth::private_key("orders", "https://id", Nameless));
+        let (_, assertion) = form.rsplit_once('=').unwrap();
+        let (header, _) = assertion.split_once('.').unwrap();
+        let header: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        assert_eq!(header, serde_json::json!({ "alg": "X", "typ": "JWT" }));
+    }
+
+    #[test]
     fn nothing_secret_is_shown() {
         for auth in [
             ClientAuth::basic("an id", "hush"),

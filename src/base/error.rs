@@ -422,4 +422,18 @@ mod tests {
         ok::<Error>();
         assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
+
+    #[test]
+    fn each_question_for_a_kind_is_answered_with_yes_for_that_one_alone() {
+        let (timeout, overload) = (Kind::Timeout, Kind::Overload);
+        let (circuit_open, connect) = (Kind::CircuitOpen, Kind::Connect);
+        let others = [Kind::Body, Kind::Invalid, Kind::NoEndpoint, Kind::Other, Kind::Transport];
+        for kind in [timeout, overload, circuit_open, connect].into_iter().chain(others) {
+            let error = Error::new(kind, "x");
+            assert_eq!(error.is_timeout(), kind == timeout, "{kind:?}");
+            assert_eq!(error.is_overload(), kind == overload, "{kind:?}");
+            assert_eq!(error.is_circuit_open(), kind == circuit_open, "{kind:?}");
+            assert_eq!(error.is_connect(), kind == connect, "{kind:?}");
+        }
+    }
 }

@@ -229,4 +229,26 @@ mod tests {
         assert_eq!(std::collections::HashSet::from([one.clone(), other]).len(), 1);
         assert!(!format!("{one:?} {one}").contains("secret"));
     }
+
+    #[test]
+    fn others_have_another_hash() {
+        let hash = |uri: &str| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            HostPort::of(&Request::get(uri).body(()).unwrap()).hash(&mut hasher);
+            hasher.finish()
+        };
+        let long = format!("http://{}.test/", "a".repeat(40));
+        assert_eq!(hash("http://A.test/x"), hash("http://a.test:80/y"));
+        assert_eq!(hash(&long), hash(&long.replace('a', "A")));
+        let all = ["http://a.test/", "http://b.test/", "http://a.test:81/", &long];
+        assert_eq!(all.map(hash).into_iter().collect::<std::collections::HashSet<_>>().len(), all.len());
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn what_named_it_is_known() {
+        let named = |uri| HostPort::of(&Request::get(uri).body(()).unwrap()).authority().cloned();
+        assert_eq!(named("http://a.test:81/").as_ref().map(Authority::as_str), Some("a.test:81"));
+        assert_eq!(named("/"), None);
+    }
 }

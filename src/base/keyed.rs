@@ -152,3 +152,18 @@ impl From<KeyedRefused> for Error {
         Self::new(Kind::Invalid, refused).with_delivery(Delivery::NotSent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_its_fault_is() {
+        for (fault, text) in [
+            (KeyedFault::Missing, "the header `Idempotency-Key` is missing"),
+            (KeyedFault::Mismatch, "this `Idempotency-Key` is that of another request"),
+        ] {
+            assert_eq!(KeyedRefused::new(fault).to_string(), text);
+        }
+    }
+}

@@ -259,4 +259,21 @@ mod tests {
         assert_eq!(Identity::of(&first), Identity::of(&first.clone()));
         assert_ne!(Identity::of(&first), Identity::of(&parsed()));
     }
+
+    #[cfg(feature = "hedge")]
+    #[test]
+    fn each_hedge_inside_is_counted_once_and_what_it_has_tried_comes_up() {
+        let outer = enter(Nesting { tried: Some(Tried::default()), ..Nesting::part_of(1) });
+        tell_hedged();
+        let inner = enter(Nesting::or_part_of(1));
+        assert_eq!(current().hedged, 0, "none of its own");
+        tell_hedged();
+        let mut endpoints = Tried::default();
+        endpoints.add(7);
+        tell_all_tried(&endpoints);
+        assert!(!inner.pass_on());
+        let found = outer.leave();
+        assert_eq!(found.hedged, 2);
+        assert!(found.tried.is_some_and(|tried| tried.contains(7)));
+    }
 }

@@ -303,4 +303,26 @@ mod tests {
         let response = Problem.refuse(Asked::of(&request), &Error::new(Kind::Overload, "x"));
         assert!(response.body().is_empty());
     }
+
+    #[test]
+    fn a_grpc_call_is_told_by_its_status_what_was_wrong() {
+        let asked = Asked { grpc: true, ..Asked::default() };
+        let cases = [
+            (Error::new(Kind::Body, BodyTooSlow), "4", "the body took too long"),
+            (
+                Error::new(Kind::Body, BodyTooLarge::of(9)),
+                "8",
+                "the body is larger than the limit of 9 bytes",
+            ),
+            (Error::new(Kind::Body, "broken"), "3", Kind::Body.text()),
+            #[cfg(feature = "limit")]
+            (RateLimited::new(None, 0, None).into(), "8", "the quota is used up"),
+            (Error::new(Kind::Overload, "full"), "14", Kind::Overload.text()),
+        ];
+        for (error, status, message) in cases {
+            let response = Problem.refuse(asked, &error);
+            assert_eq!(response.headers()["grpc-status"], status, "{error:#}");
+            assert_eq!(response.headers()["grpc-message"], message, "{error:#}");
+        }
+    }
 }

@@ -287,4 +287,64 @@ mod tests {
         check(&rng);
         assert_eq!(format!("{rng:?}"), "Rng { seeded: true, .. }");
     }
+
+    #[test]
+    fn its_numbers_are_mixed_as_splitmix64_mixes_them() {
+        // The first numbers of the reference implementation (Vigna 2015) for the seed 1234567.
+        let mut state = 1_234_567_u64;
+        for number in [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ] {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            assert_eq!(finish(state), number);
+        }
+    }
+
+    #[test]
+    fn a_step_is_odd_and_has_no_long_runs_of_equal_bits() {
+        let remedied = |step: u64| step ^ 0xaaaa_aaaa_aaaa_aaaa;
+        for (step, expected) in [
+            (1, remedied(1)),
+            (u64::MAX, remedied(u64::MAX)),
+            // 23 changes from one bit to the next, 25 and 63.
+            (0x0055_5555, remedied(0x0055_5555)),
+            (0x0155_5555, 0x0155_5555),
+            (0x5555_5555_5555_5555, 0x5555_5555_5555_5555),
+            (0x5555_5555_5555_5554, 0x5555_5555_5555_5555),
+        ] {
+            let rng = Rng::from_parts(0, step, Source::Seed(AtomicU64::new(0)));
+            assert_eq!(rng.stream.step, expected, "{step:#x}");
+            assert_eq!(expected % 2, 1);
+        }
+    }
+
+    #[test]
+    fn results_that_more_numbers_would_lead_to_are_no_likelier() {
+        // Of four numbers in a row, two would lead to a multiple of three.
+        let rng = Rng::seeded(9);
+        let mut seen = [0_u32; 3];
+        for _ in 0..30_000 {
+            seen[(rng.below(3 << 62) % 3) as usize] += 1;
+        }
+        assert!(seen.iter().all(|n| (9_500..10_500).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn a_long_duration_is_what_was_drawn_to_the_nanosecond() {
+        let (rng, twin) = (Rng::seeded(11), Rng::seeded(11));
+        let all = (1_u128 << 70) - 1;
+        let most = Duration::new((all / NANOS) as u64, (all % NANOS) as u32);
+        for _ in 0..100 {
+            assert_eq!(rng.duration_below(most).as_nanos(), twin.wide() & all);
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_handed_out_once() {
+        assert_eq!((0..1_000).map(|_| ticket()).collect::<HashSet<_>>().len(), 1_000);
+    }
 }

@@ -228,4 +228,30 @@ mod tests {
         }
         drop(outer);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_outlives_an_attempt_has_the_time_of_the_whole_call() {
+        let read = Instant::now() + Duration::from_secs(1);
+        let (soon, late) = (read + Duration::from_secs(1), read + Duration::from_secs(2));
+        let _call = call(None, Some(late));
+        let attempt = attempt(read, Some(soon));
+        assert_eq!((deadline(), whole(), now()), (Some(soon), Some(late), read));
+        outlive_attempt(Some(soon));
+        assert_eq!(whole(), Some(soon));
+        drop(attempt);
+        assert_eq!((deadline(), whole()), (Some(late), Some(late)));
+        assert_eq!(poll(Some(soon), || (deadline(), whole())), (Some(soon), Some(soon)));
+        assert_eq!(poll(None, || (deadline(), whole())), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_work_is_known_until_the_next_is_polled() {
+        let now = Instant::now();
+        forget_end();
+        assert_eq!(ended_at(), None);
+        note_end(now);
+        assert_eq!(ended_at(), Some(now));
+        forget_end();
+        assert_eq!(ended_at(), None);
+    }
 }

@@ -74,7 +74,7 @@ mod tests {
         assert!(waiters.leave(numbers[1]).is_some() && waiters.leave(numbers[1]).is_none());
         assert!(waiters.call().is_some());
         assert!(!waiters.stay(numbers[0], Waker::noop()).0, "called");
-        assert!(waiters.stay(numbers[2], Waker::noop()).0);
+        assert!(matches!(waiters.stay(numbers[2], Waker::noop()), (true, None)), "nothing is to be dropped");
         assert!(waiters.call().is_some() && waiters.call().is_none());
         assert_eq!(waiters.len(), 0);
         assert!(waiters.join(Waker::noop()) > numbers[2]);

@@ -239,3 +239,44 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Has nothing yet, and keeps no waker.
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Next<Bytes, Infallible> {
+            Poll::Pending
+        }
+    }
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_reader_that_is_dropped_leaves_no_waker_behind() {
+        let task = Arc::new(Task);
+        let other = Reader::new(Silent, 10);
+        let mut reader = other.fork().unwrap();
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(matches!(reader.poll(&mut Context::from_waker(&waker)), Polled::Frame(Poll::Pending)));
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2, "it waits");
+        drop(reader);
+        assert_eq!(Arc::strong_count(&task), 1);
+        assert!(other.is_replayable());
+    }
+}

@@ -176,3 +176,65 @@ impl std::error::Error for SourceFailed {
         Some(&Kind::Body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use http_body::Frame;
+
+    use super::*;
+    use crate::base::Error;
+
+    struct Once;
+
+    impl http_body::Body for Once {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(None)
+        }
+    }
+
+    impl Replay for Once {
+        fn record(&mut self, _: usize) -> bool {
+            false
+        }
+
+        fn fork(&self) -> Option<Self> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_body_can_be_sent_again_if_it_has_a_fork() {
+        assert!(!Once.is_replayable());
+        assert!(Full::new(Bytes::new()).is_replayable() && Empty::<Bytes>::new().is_replayable());
+    }
+
+    #[test]
+    fn why_a_body_cannot_be_read_is_said_and_is_of_its_kind() {
+        let source: BoxError = "the disk is gone".into();
+        let cases: [(BoxError, &str, Kind); 4] = [
+            (
+                ReplayLimit { cap: 10 }.into(),
+                "the body is over its replay limit of 10 bytes and cannot be read a second time",
+                Kind::Body,
+            ),
+            (Superseded.into(), "the body is being sent by a later attempt", Kind::Other),
+            (SourceFailed::new(&source).into(), "the disk is gone", Kind::Body),
+            (SourceFailed::panicked().into(), "the body panicked while it was being read", Kind::Body),
+        ];
+        for (error, text, kind) in cases {
+            assert_eq!(error.to_string(), text);
+            assert_eq!(Error::wrap(error).kind(), kind, "{text}");
+        }
+    }
+}

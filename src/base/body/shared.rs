@@ -170,3 +170,32 @@ impl<B> Drop for Turn<'_, B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_takes_over_from_its_origin_and_from_what_was_forked_after_it_and_from_nobody_else() {
+        let shared = Shared::new(Empty::<Bytes>::new(), 10);
+        let mut recording = shared.lock();
+        let over = |recording: &Recording<_>| (0..=7).filter(|id| recording.is_over(*id)).collect::<Vec<_>>();
+        assert_eq!([(); 3].map(|()| recording.new_id()), [1, 2, 3]);
+        recording.take_over(1, Some(0));
+        assert_eq!(over(&recording), [0, 2, 3]);
+        // A layer below repeats in its turn: 4 is what it got, 5 its copy, 6 what it has sent.
+        assert_eq!([(); 3].map(|()| recording.new_id()), [4, 5, 6]);
+        recording.take_over(5, Some(4));
+        assert_eq!(over(&recording), [0, 2, 3, 4, 6]);
+        let kept = recording.over.len();
+        assert_eq!(recording.new_id(), 7);
+        recording.take_over(5, Some(4));
+        assert_eq!(over(&recording), [0, 2, 3, 4, 6, 7]);
+        assert_eq!(recording.over.len(), kept, "many attempts cost no more than one");
+        recording.take_over(1, Some(0));
+        assert_eq!(over(&recording), [0, 2, 3, 4, 5, 6, 7]);
+    }
+}

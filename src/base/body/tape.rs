@@ -183,7 +183,10 @@ mod tests {
     fn trailers_count_against_the_limit() {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-        let (mut tape, mut front) = (Tape::new(44), Cursor::default());
+        // Eleven bytes of a name, one of a value, and 32 for the line.
+        let (mut tape, mut front) = (Tape::new(43), Cursor::default());
+        assert_eq!(tape.push(&Frame::trailers(trailers.clone()), &mut front), Err(Full));
+        tape.grow(44);
         assert_eq!(tape.push(&Frame::trailers(trailers.clone()), &mut front), Ok(()));
         assert_eq!(tape.push(&Frame::trailers(trailers), &mut front), Err(Full));
         assert_eq!(read_all(&tape), (0, 1));
@@ -214,5 +217,24 @@ mod tests {
             Some(5)
         );
         assert_eq!(behind, front);
+    }
+
+    #[test]
+    fn the_first_frames_and_large_ones_are_kept_as_they_came_and_small_ones_are_gathered() {
+        let (mut tape, mut front) = (Tape::new(1 << 20), Cursor::default());
+        for (sizes, pieces) in [
+            (&[1; 16][..], 16),
+            (&[1, 511], 17),
+            (&[512], 18),
+            (&[511; 8], 19),
+            (&[8], 19),
+            (&[1], 20),
+            (&[4096, 1], 22),
+        ] {
+            for size in sizes {
+                assert_eq!(tape.push(&data(*size), &mut front), Ok(()));
+            }
+            assert_eq!(tape.pieces.len(), pieces, "after {sizes:?}");
+        }
     }
 }

@@ -157,3 +157,52 @@ pub(super) fn wake_all(wakers: Wakers) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// Of as many tasks.
+    fn wakers<const N: usize>() -> [Waker; N] {
+        [(); N].map(|()| Waker::from(Arc::new(Task)))
+    }
+
+    fn is(found: Option<Waker>, expected: &Waker) -> bool {
+        found.is_some_and(|found| found.will_wake(expected))
+    }
+
+    #[test]
+    fn a_reader_that_is_alone_waits_with_the_last_waker_that_it_came_with() {
+        let [first, second] = wakers();
+        let mut waiting = Waiting::default();
+        assert!(waiting.crowd_waker(1, &first).0.is_none(), "the source wakes it itself");
+        assert!(waiting.take().is_empty(), "it does not wait yet");
+        assert!(waiting.join(1, &first).is_none() && waiting.join(1, &first).is_none());
+        assert!(is(waiting.join(1, &second), &first));
+        let (late, own) = waiting.stay(1, &second);
+        assert!(late.is_empty() && own.is_none(), "nothing is to be done");
+        assert!(waiting.leave(2).is_none(), "another one");
+        assert!(is(waiting.leave(1), &second));
+        assert!(waiting.leave(1).is_none() && waiting.take().is_empty());
+    }
+
+    #[test]
+    fn of_many_readers_each_waits_with_one_waker_and_takes_it_along_when_it_leaves() {
+        let [first, second, third] = wakers();
+        let mut waiting = Waiting::default();
+        assert!(waiting.join(1, &first).is_none() && waiting.join(2, &second).is_none());
+        assert!(waiting.join(1, &first).is_none(), "the same one stays");
+        assert!(is(waiting.join(1, &third), &first));
+        assert!(waiting.crowd_waker(2, &second).0.is_some(), "one that wakes them all");
+        assert!(is(waiting.leave(1), &third));
+        assert!(waiting.leave(1).is_none());
+        let left: Vec<_> = waiting.take().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(left, [2]);
+    }
+}
