@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_may_take_longer_than_its_call_is_told_to_be_cut() {
+        let limited = ClientSettings::new().attempt_timeout(Duration::from_secs(10));
+        for (deadline, line) in [
+            (9, "attempt timeout: 9s (10s, cut to the deadline)\n"),
+            (10, "attempt timeout: 10s\n"),
+            (11, "attempt timeout: 10s\n"),
+        ] {
+            let told = stack(&limited.clone().deadline(Duration::from_secs(deadline)), false);
+            assert!(told.contains(line), "{told}");
+        }
+    }
+
+    #[test]
     fn a_hedge_is_told_inside_of_retry_and_whose_budget_it_has() {
         let asked = ClientSettings::new().hedge(HedgeSettings::new());
         let told = stack(&asked, false);

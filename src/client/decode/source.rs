@@ -68,3 +68,20 @@ impl AsyncRead for Source {
 #[derive(Debug, thiserror::Error)]
 #[error("the body failed")]
 pub(super) struct Failed(#[source] pub(super) BoxError);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_read_in_pieces_of_any_size() {
+        let mut source = Source::new(Body::from("twelve bytes"));
+        let mut first = [0; 5];
+        assert_eq!(source.read_exact(&mut first).await.unwrap(), 5);
+        let mut rest = String::new();
+        assert_eq!(source.read_to_string(&mut rest).await.unwrap(), 7);
+        assert_eq!((&first, rest.as_str()), (b"twelv", "e bytes"));
+    }
+}

@@ -199,6 +199,9 @@ mod tests {
             ("g#s/./x", "http://a/b/c/g"),
             ("g#s/../x", "http://a/b/c/g"),
             ("http:g", "http:g"),
+            // Section 5.2.4, step 2D.
+            ("http:.", "http:"),
+            ("http:..", "http:"),
         ] {
             assert_eq!(resolved(reference), target, "{reference:?}");
         }

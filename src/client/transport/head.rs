@@ -97,8 +97,20 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::super::core::Core;
+    use super::super::key::Key;
     use super::*;
     use crate::base::body::Body;
+    use crate::base::{Observe, Rng};
+    use crate::client::ClientSettings;
+    use crate::connect::Connector;
 
     #[test]
     fn a_request_that_comes_back_from_http2_is_as_its_caller_wrote_it() {
@@ -114,5 +126,34 @@ mod tests {
         head.undo(&mut request);
         assert_eq!(request.uri(), "http://a.test/x?y");
         assert_eq!(request.headers()[HOST], "b.test:99");
+    }
+
+    #[test]
+    fn a_request_that_comes_back_from_http1_is_as_its_caller_wrote_it() {
+        let core = Core::new(ClientSettings::new(), Connector::new(), Observe::default(), Rng::seeded(1));
+        let core = Arc::new(core);
+        for header in [None, Some((TRANSFER_ENCODING, "chunked")), Some((EXPECT, "100-continue"))] {
+            // Of a length that nobody knows.
+            let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+            let mut request = Request::get("http://a.test/x?y").body(Body::new(body)).unwrap();
+            request.headers_mut().extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+            let written = request.headers().clone();
+            let mut request = Upload::of(request);
+            let host = Host::new(&core, Key::of(&request, None));
+            let mut head = Head::default();
+            head.over_http1(&mut request, &host, None);
+            assert_eq!(
+                (request.uri().to_string(), &request.headers()[HOST]),
+                ("/x?y".to_owned(), &host.header)
+            );
+            assert_eq!(request.headers()[TRANSFER_ENCODING], "chunked");
+            // As is done where the body waits until it is wanted.
+            request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+            head.undo(&mut request);
+            assert_eq!(
+                (request.uri().to_string(), request.headers()),
+                ("http://a.test/x?y".to_owned(), &written)
+            );
+        }
     }
 }

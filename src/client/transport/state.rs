@@ -294,3 +294,134 @@ impl State {
         chores.close.extend(self.shared.drain(..).map(|shared| Connection::Http2(shared.connection)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::duplex;
+
+    use super::super::sender::Sender;
+    use super::*;
+    use crate::base::{Observe, Rng};
+    use crate::client::ClientSettings;
+    use crate::connect::Connector;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn core(settings: ClientSettings) -> Core {
+        Core::new(settings, Connector::new(), Observe::default(), Rng::seeded(1))
+    }
+
+    /// To a peer that says nothing.
+    async fn over_http1(used: bool, retire_at: Option<Instant>) -> Box<Http1> {
+        let (near, far) = duplex(1024);
+        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        let task = tokio::spawn(async move { (connection.await, far).0 }).abort_handle();
+        let sender = Arc::new(Sender::new(sender));
+        Box::new(Http1 { sender, task, forwards: None, retire_at, used, lay_idle: false })
+    }
+
+    async fn over_http2(retire_at: Option<Instant>) -> Connection {
+        let (near, far) = duplex(1024);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+        tokio::spawn(async move { (connection.await, far).0 });
+        Connection::Http2(Arc::new(Http2 {
+            sender: Arc::new(Sender::new(sender)),
+            limit: Arc::new(AtomicUsize::new(10)),
+            pulse: Arc::default(),
+            retire_at,
+            used: AtomicBool::new(false),
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_new_as_long_as_it_has_carried_nothing_and_was_made_just_now() {
+        let (core, now) = (core(ClientSettings::new()), Instant::now());
+        for (used, later, is_new) in [
+            (false, Duration::ZERO, true),
+            (true, Duration::ZERO, false),
+            (false, Duration::from_secs(1), false),
+            (true, Duration::from_secs(1), false),
+        ] {
+            let (mut state, mut chores) = (State::new(9), Chores::default());
+            state.lay_down(over_http1(used, None).await, Some(MINUTE), &core, now, &mut chores);
+            let new = state.take(Wish::Rather, now + later, &mut chores);
+            assert_eq!(new.is_some(), is_new, "used: {used}, after {later:?}");
+            let any = new.or_else(|| state.take(Wish::Any, now + later, &mut chores));
+            assert_eq!(any.map(|connection| connection.is_kept()), Some(!is_new));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_unless_it_has_served_for_long_enough_or_the_client_is_gone() {
+        let now = Instant::now();
+        for (closed, retire_at, kept) in [
+            (false, None, true),
+            (false, Some(now + MINUTE), true),
+            (false, Some(now), false),
+            (true, None, false),
+            (true, Some(now), false),
+        ] {
+            let core = core(ClientSettings::new());
+            if closed {
+                core.close();
+            }
+            let (mut state, mut chores) = (State::new(9), Chores::default());
+            state.lay_down(over_http1(true, retire_at).await, Some(MINUTE), &core, now, &mut chores);
+            assert_eq!((state.idle() == 1, chores.close.is_empty()), (kept, kept), "{closed} {retire_at:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_served_for_long_enough_serves_on_where_there_is_no_room_for_another() {
+        let (core, now) = (core(ClientSettings::new()), Instant::now());
+        for (places, serves) in [(1, true), (2, false)] {
+            let (mut state, mut chores) = (State::new(places), Chores::default());
+            state.places.begin();
+            state.opened(over_http2(Some(now)).await, &core, now, &mut chores);
+            assert_eq!(state.take(Wish::Any, now, &mut chores).is_some(), serves, "{places}");
+            assert_eq!(state.idle() == 0, serves, "what is in use does not lie idle");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shared_connection_is_closed_after_its_last_request_where_none_is_kept() {
+        let now = Instant::now();
+        for (settings, closed, kept) in [
+            (ClientSettings::new(), false, true),
+            (ClientSettings::new(), true, false),
+            (ClientSettings::new().without_idle_connections(), false, false),
+        ] {
+            let core = core(settings);
+            let (mut state, mut chores) = (State::new(9), Chores::default());
+            state.places.begin();
+            state.opened(over_http2(None).await, &core, now, &mut chores);
+            let taken = [(); 2].map(|()| state.take(Wish::Any, now, &mut chores));
+            if closed {
+                core.close();
+            }
+            let mut left = Vec::new();
+            for connection in taken {
+                let Some(Connection::Http2(connection)) = connection else { panic!("two fit in") };
+                state.end_stream(&connection, false, &core, now, &mut chores);
+                left.push(chores.close.len());
+            }
+            assert_eq!(left, [0, usize::from(!kept)]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_that_lies_idle_outlives_the_client() {
+        let (core, now) = (core(ClientSettings::new()), Instant::now());
+        let (mut state, mut chores) = (State::new(9), Chores::default());
+        state.places.begin();
+        state.opened(over_http2(None).await, &core, now, &mut chores);
+        state.lay_down(over_http1(true, None).await, Some(MINUTE), &core, now, &mut chores);
+        assert_eq!((state.idle(), chores.close.len()), (2, 0));
+        state.close(&mut chores);
+        assert_eq!((state.idle(), chores.close.len()), (0, 2));
+    }
+}

@@ -201,6 +201,115 @@ mod tests {
         timeout(LONG, task).await.is_ok()
     }
 
+    /// A peer of which each read gives the next of these, and to which every write fails.
+    struct Scripted {
+        reads: Vec<io::Result<&'static [u8]>>,
+        vectored: bool,
+    }
+
+    impl AsyncRead for Scripted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(self.reads.remove(0)?);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Scripted {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.vectored
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::Deadlock.into()))
+        }
+    }
+
+    impl Wire<Scripted> {
+        fn of(reads: impl IntoIterator<Item = io::Result<&'static [u8]>>) -> Self {
+            Self::new(Scripted { reads: reads.into_iter().collect(), vectored: false }, None, None)
+        }
+
+        /// What became of a read into so much room.
+        fn reads(&mut self, room: usize) -> Result<usize, io::ErrorKind> {
+            let mut room = vec![0; room];
+            let mut buf = ReadBuf::new(&mut room);
+            match Pin::new(self).poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut buf) {
+                Poll::Ready(read) => read.map(|()| buf.filled().len()).map_err(|error| error.kind()),
+                Poll::Pending => panic!("this peer is never late"),
+            }
+        }
+
+        /// What became of a write, once that is told.
+        fn writes(&mut self) -> Option<io::ErrorKind> {
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            match Pin::new(self).poll_write(cx, b"x") {
+                Poll::Ready(written) => Some(written.unwrap_err().kind()),
+                Poll::Pending => None,
+            }
+        }
+    }
+
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_write_is_told_at_the_end_of_what_is_read() {
+        let mut wire = Wire::of([Ok(&b"answer"[..]), Ok(b""), Ok(b"")]);
+        assert_eq!(wire.writes(), None);
+        assert_eq!(wire.reads(9), Ok(6));
+        assert_eq!(wire.writes(), None, "there may be more");
+        assert_eq!(wire.reads(0), Ok(0), "who has no room cannot see the end");
+        assert_eq!(wire.writes(), None);
+        assert_eq!(wire.reads(9), Err(BrokenPipe));
+        assert_eq!(wire.writes(), Some(BrokenPipe), "nothing is waited for any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_read_is_told_as_such_and_ends_the_wait_too() {
+        let mut wire = Wire::of([Err(ConnectionReset.into())]);
+        assert_eq!(wire.writes(), None);
+        assert_eq!(wire.reads(9), Err(ConnectionReset));
+        assert_eq!(wire.writes(), Some(BrokenPipe));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_write_waits_for_as_long_as_something_is_read() {
+        let mut wire = Wire::of([Ok(&b"slow"[..]), Ok(b"er")]);
+        assert_eq!(wire.writes(), None);
+        for size in [4, 2] {
+            tokio::time::advance(LINGER - Duration::from_millis(10)).await;
+            assert_eq!(wire.reads(9), Ok(size));
+            assert_eq!(wire.writes(), None);
+        }
+        tokio::time::advance(LINGER - Duration::from_millis(10)).await;
+        assert_eq!(wire.writes(), None);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert_eq!(wire.writes(), Some(BrokenPipe));
+    }
+
+    #[test]
+    fn what_the_stream_says_of_itself_is_passed_on() {
+        let mut wire = Wire::of([]);
+        assert!(!wire.is_write_vectored());
+        wire.stream.vectored = true;
+        assert!(wire.is_write_vectored());
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let kind = |told: Poll<io::Result<()>>| told.map(|told| told.unwrap_err().kind());
+        assert_eq!(kind(Pin::new(&mut wire).poll_flush(cx)), Poll::Ready(io::ErrorKind::NotConnected));
+        assert_eq!(kind(Pin::new(&mut wire).poll_shutdown(cx)), Poll::Ready(io::ErrorKind::Deadlock));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_writes_fail_ends_whatever_was_read_from_it() {
         const CLOSE: &[u8] = b"HTTP/1.1 413 No\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
