@@ -216,4 +216,25 @@ mod tests {
         assert_eq!(after(&Facts { in_head: true, ..idle(start) }, &limits, start), None);
         assert_eq!(after(&Facts { clean: false, ..idle(start) }, &limits, start), None);
     }
+
+    #[test]
+    fn a_connection_is_parked_only_where_it_is_kept_for_longer_than_that() {
+        let start = Instant::now();
+        let parks = |idle| after(&self::idle(start), &Limits { idle, ..LIMITS }, start);
+        assert_eq!(parks(PARK_AFTER), Some((1, Act::Close(Why::Idle))));
+        assert_eq!(parks(PARK_AFTER + SECOND), Some((1, Act::Park)));
+    }
+
+    #[test]
+    fn nothing_is_due_sooner_than_the_shortest_of_all_limits() {
+        let [quarter, half] = [SECOND / 4, SECOND / 2];
+        for (limits, shortest) in [
+            (LIMITS, PARK_AFTER),
+            (Limits { head: half, ..LIMITS }, half),
+            (Limits { idle: half, ..LIMITS }, half),
+            (Limits { stall: Some(quarter), head: half, ..LIMITS }, quarter),
+        ] {
+            assert_eq!(limits.shortest(), shortest, "{limits:?}");
+        }
+    }
 }

@@ -184,3 +184,76 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::Instant;
+
+    use super::super::ServerSettings;
+    use super::super::control::Control;
+    use super::super::crowd::Crowd;
+    use super::*;
+    use crate::base::{Observe, Peer};
+
+    /// A client that takes so much of all that is written.
+    struct Takes {
+        most: usize,
+        vectored: bool,
+    }
+
+    impl AsyncRead for Takes {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Takes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.most == 0 {
+                return Poll::Pending;
+            }
+            let taken = self.most.min(bytes.len());
+            self.most -= taken;
+            Poll::Ready(Ok(taken))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.vectored
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_is_as_much_as_the_client_takes_and_a_client_that_takes_nothing_is_seen() {
+        for vectored in [false, true] {
+            let control =
+                Control::new(ServerSettings::new(), None, Observe::default(), None, Vec::new(), None);
+            let shared = Shared::new(Peer::of(&http::Extensions::new()), control, Instant::now(), None);
+            let socket = Plain::new(Takes { most: 5, vectored }, Arc::clone(&shared));
+            let place = Crowd::new(None, None).enter(None).expect("any number may come");
+            let mut wire = Wire::new(socket, place);
+            assert_eq!(wire.is_write_vectored(), vectored);
+            let mut write = || {
+                let cx = &mut Context::from_waker(Waker::noop());
+                let written = Pin::new(&mut wire).poll_write(cx, b"abc").map(Result::unwrap);
+                (written, shared.pulse.facts(None, None).stalled.is_some())
+            };
+            assert_eq!(write(), (Poll::Ready(3), false));
+            assert_eq!(write(), (Poll::Ready(2), false));
+            assert_eq!(write(), (Poll::Pending, true));
+        }
+    }
+}

@@ -244,6 +244,20 @@ async fn a_server_explains_what_a_request_meets_whatever_the_order_of_its_setter
     }
 }
 
+#[tokio::test]
+async fn a_server_explains_how_old_a_connection_gets_and_what_it_has_then_to_finish() {
+    let aged = ServerSettings::new().max_age(LONG);
+    for (settings, ending) in [
+        (aged.clone(), ", each for about 20s\n"),
+        (aged.age_grace(LONG), ", each for about 20s, and 20s to finish\n"),
+        (ServerSettings::new().age_grace(LONG).without_max_age(), ", of any age\n"),
+    ] {
+        let told = Server::builder().settings(settings).bind("127.0.0.1:0").await.unwrap().explain();
+        let first = told.split_inclusive('\n').next().unwrap_or_default();
+        assert!(first.starts_with("connections: ") && first.ends_with(ending), "{told}");
+    }
+}
+
 #[test]
 fn limits_stand_in_a_file_and_what_cannot_be_is_refused_by_name() {
     let server = |text: &str| serde_json::from_str::<ServerSettings>(text).map_err(|error| error.to_string());
