@@ -167,7 +167,7 @@ impl Budget {
     /// Takes the tokens of one retry, or `None` if so many are not left. A `cost` of 0 is always granted; one that is
     /// more than the budget can ever hold takes all that it can hold.
     ///
-    /// A `now` that is earlier than that of another call counts as that one.
+    /// A `now` that is earlier than that of another call which cost something counts as that one.
     #[must_use = "a withdrawal that is dropped is refunded"]
     pub fn try_withdraw(&self, now: Instant, cost: u32) -> Option<Withdrawal> {
         let shared = &*self.shared;
@@ -464,5 +464,14 @@ mod tests {
         budget.try_withdraw(start + 5 * SECOND, 1).expect("ten are left").spend();
         assert_eq!((budget.available(start + 5 * SECOND), budget.available(start)), (9.0, 9.0));
         assert_eq!(budget.settings(), bare(10).floor_per_second(1));
+    }
+
+    #[test]
+    fn what_is_free_leaves_the_budget_as_it_was() {
+        let budget = Budget::new(bare(10).floor_per_second(1));
+        let start = budget.shared.created;
+        drain(&budget, start);
+        budget.try_withdraw(start + 5 * SECOND, 0).expect("it is free").spend();
+        assert_eq!((budget.available(start), budget.available(start + SECOND)), (0.0, 1.0));
     }
 }

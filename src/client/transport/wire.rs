@@ -135,6 +135,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind::{self, BrokenPipe, ConnectionReset};
+    use std::task::Waker;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -174,7 +176,7 @@ mod tests {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
             let most = self.left.min(buf.len());
             self.left -= most;
-            Poll::Ready(if most > 0 { Ok(most) } else { Err(io::ErrorKind::BrokenPipe.into()) })
+            Poll::Ready(if most > 0 { Ok(most) } else { Err(ErrorKind::BrokenPipe.into()) })
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -220,7 +222,7 @@ mod tests {
 
     impl AsyncWrite for Scripted {
         fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+            Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
         }
 
         fn is_write_vectored(&self) -> bool {
@@ -228,11 +230,11 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            Poll::Ready(Err(ErrorKind::NotConnected.into()))
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Err(io::ErrorKind::Deadlock.into()))
+            Poll::Ready(Err(ErrorKind::Deadlock.into()))
         }
     }
 
@@ -242,26 +244,24 @@ mod tests {
         }
 
         /// What became of a read into so much room.
-        fn reads(&mut self, room: usize) -> Result<usize, io::ErrorKind> {
+        fn reads(&mut self, room: usize) -> Result<usize, ErrorKind> {
             let mut room = vec![0; room];
             let mut buf = ReadBuf::new(&mut room);
-            match Pin::new(self).poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut buf) {
+            match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf) {
                 Poll::Ready(read) => read.map(|()| buf.filled().len()).map_err(|error| error.kind()),
                 Poll::Pending => panic!("this peer is never late"),
             }
         }
 
         /// What became of a write, once that is told.
-        fn writes(&mut self) -> Option<io::ErrorKind> {
-            let cx = &mut Context::from_waker(std::task::Waker::noop());
+        fn writes(&mut self) -> Option<ErrorKind> {
+            let cx = &mut Context::from_waker(Waker::noop());
             match Pin::new(self).poll_write(cx, b"x") {
                 Poll::Ready(written) => Some(written.unwrap_err().kind()),
                 Poll::Pending => None,
             }
         }
     }
-
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_to_write_is_told_at_the_end_of_what_is_read() {
@@ -304,10 +304,10 @@ mod tests {
         assert!(!wire.is_write_vectored());
         wire.stream.vectored = true;
         assert!(wire.is_write_vectored());
-        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let cx = &mut Context::from_waker(Waker::noop());
         let kind = |told: Poll<io::Result<()>>| told.map(|told| told.unwrap_err().kind());
-        assert_eq!(kind(Pin::new(&mut wire).poll_flush(cx)), Poll::Ready(io::ErrorKind::NotConnected));
-        assert_eq!(kind(Pin::new(&mut wire).poll_shutdown(cx)), Poll::Ready(io::ErrorKind::Deadlock));
+        assert_eq!(kind(Pin::new(&mut wire).poll_flush(cx)), Poll::Ready(ErrorKind::NotConnected));
+        assert_eq!(kind(Pin::new(&mut wire).poll_shutdown(cx)), Poll::Ready(ErrorKind::Deadlock));
     }
 
     #[tokio::test(start_paused = true)]
