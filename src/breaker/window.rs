@@ -257,22 +257,29 @@ impl CallWindow {
     /// A position for one call, which is no other's until the ring has gone round.
     #[inline]
     fn position(&self, lane: usize) -> usize {
-        let next = &self.lanes[lane].0;
-        let mut seen = next.load(Ordering::SeqCst);
-        let position = loop {
-            let (has_one, position) = match seen % self.at_once {
-                0 => (false, self.taken.0.fetch_add(self.at_once, Ordering::SeqCst)),
-                _ => (true, seen),
-            };
-            match next.compare_exchange(seen, position + 1, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => break position,
-                Err(now) if has_one => seen = now,
-                // Another thread of this lane took some as well, and lets the lane go on with its own. This one is good, and
-                // the others that came with it are written to in the next round.
-                Err(_) => break position,
+        let mut seen = self.lanes[lane].0.load(Ordering::SeqCst);
+        loop {
+            match self.position_after(lane, seen) {
+                Ok(position) => return (position % self.ring.len() as u64) as usize,
+                Err(now) => seen = now,
             }
+        }
+    }
+
+    /// The same for a thread that saw this in its lane; or what stands there now, if another has taken what it saw.
+    #[inline]
+    fn position_after(&self, lane: usize, seen: u64) -> std::result::Result<u64, u64> {
+        let (has_one, position) = match seen % self.at_once {
+            0 => (false, self.taken.0.fetch_add(self.at_once, Ordering::SeqCst)),
+            _ => (true, seen),
         };
-        (position % self.ring.len() as u64) as usize
+        let next = &self.lanes[lane].0;
+        match next.compare_exchange(seen, position + 1, Ordering::SeqCst, Ordering::SeqCst) {
+            Err(now) if has_one => Err(now),
+            // Or another thread of this lane took some as well, and lets the lane go on with its own. This one is good, and the
+            // others that came with it are written to in the next round.
+            Ok(_) | Err(_) => Ok(position),
+        }
     }
 
     #[inline]
