@@ -47,7 +47,7 @@ fn other(count: usize, first: usize, rng: &Rng) -> Option<usize> {
 }
 
 /// With this chance. What is certain takes no number from the stream.
-fn happens(chance: f64, rng: &Rng) -> bool {
+pub(super) fn happens(chance: f64, rng: &Rng) -> bool {
     chance >= 1.0 || (chance > 0.0 && rng.unit() < chance)
 }
 

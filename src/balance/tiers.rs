@@ -35,7 +35,7 @@ pub(super) fn spread(tiers: &[Tier], overprovision_percent: u32, panic_threshold
         let few = tier.ready as u128 * 1_000_000
             < tier.known as u128 * u128::from(panic_threshold.parts_per_million());
         // As long as other tiers can take all calls there is no need to.
-        tier.known > 0 && all < 100 && few
+        all < 100 && few
     };
     let mut loads: Vec<Load> = tiers.iter().map(|tier| Load { percent: 0, panics: panics(tier) }).collect();
     if all == 0 {

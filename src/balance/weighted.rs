@@ -1,5 +1,6 @@
 //! Shares that are those of the weights: by chance, and by turns.
 
+use super::choice::happens;
 use crate::base::Rng;
 
 /// The weights of some endpoints, in their order; none is 0.
@@ -87,8 +88,7 @@ impl Weights {
             if !self.has_turn(at, round) {
                 continue;
             }
-            let chance = admits(at);
-            if chance >= 1.0 || (chance > 0.0 && rng.unit() < chance) {
+            if happens(admits(at), rng) {
                 return Some(at);
             }
         }
@@ -103,7 +103,7 @@ impl Weights {
             return true;
         }
         // Each begins elsewhere, so that those of one weight do not have their turns in the same rounds.
-        let begun = (at as u64 * heaviest / 2) % heaviest;
+        let begun = at as u64 * heaviest / 2;
         let gone = (u128::from(weight) * u128::from(round) + u128::from(begun)) % u128::from(heaviest);
         gone >= u128::from(heaviest - weight)
     }

@@ -70,7 +70,7 @@ impl<B: Replay> Plan<B> {
         Some(plan)
     }
 
-    /// The request for the next attempt, of this number.
+    /// The request for the next attempt, of this number, if there can be one.
     pub(super) fn request<C>(&self, attempt: u32, shared: &Shared<C>) -> Option<Request<B>> {
         let mut request = self.copy.as_ref()?.request()?;
         Call::edit(request.extensions_mut(), |call| call.after(attempt - 1));
@@ -78,11 +78,6 @@ impl<B: Replay> Plan<B> {
             write_attempt(request.headers_mut(), name, attempt);
         }
         Some(request)
-    }
-
-    /// Whether there can be another request.
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.copy.as_ref().is_some_and(Kept::is_replayable)
     }
 }
 

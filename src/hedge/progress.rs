@@ -103,7 +103,7 @@ impl<B, C> Progress<B, C> {
         let outer = nesting::current();
         let attempt = outer.attempt.max(self.plan.number.saturating_add(before));
         let tried = outer.tried.unwrap_or_default().and(&self.tried);
-        let inside = Nesting { attempt, tried: Some(tried), spent: false, hedged: 0, silent: false, ..outer };
+        let inside = Nesting { attempt, tried: Some(tried), spent: false, ..outer };
         let entered = nesting::enter(inside);
         let result = work();
         let inside = entered.leave();
@@ -187,8 +187,7 @@ impl<B: Replay + 'static, C> Progress<B, C> {
             return None;
         }
         let attempt = self.plan.number.saturating_add(self.begun() - 1);
-        let request = if self.plan.is_repeatable() { self.plan.request(attempt, &self.shared) } else { None };
-        let Some(request) = request else {
+        let Some(request) = self.plan.request(attempt, &self.shared) else {
             self.call_off(Skip::Body);
             return None;
         };
@@ -264,8 +263,7 @@ impl<B: Replay + 'static, C> Progress<B, C> {
             charge.0 = None;
         }
         let in_progress =
-            result.as_ref().is_ok_and(|response| decide::is_in_progress(self.plan.safety, response.status()))
-                && self.begun() > 1;
+            result.as_ref().is_ok_and(|response| decide::is_in_progress(self.plan.safety, response.status()));
         Ended { outcome, delivery, advice: self.advice(result), in_progress, spent: self.spent }
     }
 

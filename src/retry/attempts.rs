@@ -49,7 +49,7 @@ impl Plan {
             _ => Role::Outermost,
         };
         let allowed = asked.map_or(settings.attempts, |asked| settings.attempts.min(asked));
-        if asked.is_some_and(|asked| asked > 1) {
+        if asked.is_some() {
             // They are counted here. Layers below that counted them again would multiply them.
             Call::edit(request.extensions_mut(), Call::never_retry);
         }
