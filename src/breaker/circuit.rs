@@ -388,3 +388,26 @@ impl Probing {
         running + ended < u64::from(self.allowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_change_is_the_end_of_the_open_time_and_then_that_of_the_oldest_probe() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (settings, rng) = (BreakerSettings::new().probes(2).probe_timeout(30 * second), Rng::seeded(1));
+        let mut happened = Vec::new();
+        let mut given = Given { now: start, settings: &settings, rng: &rng, happened: &mut happened };
+        let mut circuit = Circuit::new(start);
+        assert_eq!(circuit.next_change(&settings), None);
+        circuit.trip(1, CircuitReason::FailureRate, Counted::default(), &mut given);
+        let until = circuit.open_until().expect("it is open");
+        assert_eq!(circuit.next_change(&settings), Some(until));
+        for (now, number) in [(until, 1), (until + second, 2)] {
+            given.now = now;
+            assert_eq!(circuit.admit(&mut given), Admission::Probe(number));
+        }
+        assert_eq!(circuit.next_change(&settings), Some(until + 30 * second));
+    }
+}

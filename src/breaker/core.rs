@@ -364,3 +364,80 @@ impl fmt::Debug for Core {
         f.debug_struct("Core").field("name", &self.name).field("state", &self.state()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    fn closed() -> Core {
+        let settings = BreakerSettings::new().consecutive_failures(1).probes(1);
+        Core::new(settings, "".into(), Observe::default(), Rng::seeded(1), 1)
+    }
+
+    fn opened() -> Core {
+        let core = closed();
+        let Ok(Some(call)) = core.admit(0) else { panic!("it is closed") };
+        core.ended(0, call, Some(Result { failed: true, slow: false }), None);
+        assert_eq!(core.state(), CircuitState::Open);
+        core
+    }
+
+    #[test]
+    fn a_call_waits_for_no_lock_where_a_circuit_stays_closed_or_open() {
+        let forced = closed();
+        forced.change(Instant::now(), |gate, given| gate.circuit.force_closed(given));
+        // Whether it is counted; or whether it is said when to come back.
+        for (core, expected) in [(closed(), Ok(true)), (forced, Ok(false)), (opened(), Err(true))] {
+            let core = Arc::new(core);
+            let _held = core.gate();
+            let (tell, told) = mpsc::channel();
+            let other = Arc::clone(&core);
+            thread::spawn(move || {
+                let admitted = other.admit(0);
+                tell.send(admitted.map(|call| call.is_some()).map_err(|left| left.is_some()))
+            });
+            assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(expected));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_all_probes_are_under_way_whoever_asks_hears_that_a_call_would_be_refused() {
+        let core = opened();
+        assert!(core.refuses_now());
+        tokio::time::advance(core.left(Instant::now()).unwrap()).await;
+        assert!(!core.refuses_now(), "the next one is the probe");
+        let Ok(Some(probe)) = core.admit(0) else { panic!("it is probed") };
+        assert!(core.refuses_now());
+        core.ended(0, probe, None, None);
+        assert!(!core.refuses_now(), "another may take its place");
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counter(AtomicU64);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_by_its_last_waker_and_who_has_left_is_not() {
+        let (core, now) = (opened(), Instant::now());
+        let counters: [Arc<Counter>; 4] = Default::default();
+        let mut numbers = [0; 3];
+        for (who, counter) in [(0, 0), (1, 1), (2, 2), (1, 3)] {
+            let waker = Waker::from(Arc::clone(&counters[counter]));
+            core.change(now, |gate, _| gate.wait(&mut numbers[who], &waker));
+        }
+        core.leave(numbers[0]);
+        core.change(now, |gate, _| gate.forget(numbers[2]));
+        core.change(now, |gate, given| gate.circuit.reset(given));
+        assert_eq!(counters.map(|counter| counter.0.load(Ordering::SeqCst)), [0, 0, 0, 1]);
+    }
+}

@@ -179,3 +179,33 @@ impl<K> fmt::Debug for Breakers<K> {
         f.debug_struct("Breakers").field("settings", &self.shared.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_circuit_that_was_forced_is_not_forgotten_and_one_that_nobody_uses_is() {
+        let second = Duration::from_secs(1);
+        let circuits = Breakers::<u32>::default().most(32).idle(second);
+        circuits.get(&1).force_open();
+        let _ = circuits.get(&2);
+        for _ in 0..5 {
+            tokio::time::advance(second).await;
+            let _ = circuits.get(&3);
+        }
+        let mut left = circuits.states();
+        left.sort_unstable_by_key(|(key, _)| *key);
+        assert_eq!(left, [(1, CircuitState::ForcedOpen), (3, CircuitState::Closed)]);
+    }
+
+    #[test]
+    fn there_are_none_at_first_and_never_more_than_said() {
+        let circuits = Breakers::<u32>::default().most(128);
+        assert!(circuits.is_empty());
+        for key in 0..1_000 {
+            let _ = circuits.get(&key);
+            assert!(!circuits.is_empty() && circuits.len() <= 128, "{}", circuits.len());
+        }
+    }
+}

@@ -68,4 +68,17 @@ mod tests {
             assert_eq!(is_share(share, part, whole), reached, "{part} of {whole}");
         }
     }
+
+    #[test]
+    fn slow_calls_are_a_reason_only_where_they_are_looked_at_and_from_their_share_on() {
+        let looks = BreakerSettings::new().slow_calls(std::time::Duration::from_secs(1), Ratio::percent(80));
+        let slow = |slow| Counted { calls: 100, failures: 0, slow };
+        for (settings, slow, reason) in [
+            (looks.clone(), slow(79), None),
+            (looks.clone(), slow(80), Some(CircuitReason::SlowRate)),
+            (looks.without_slow_calls(), slow(100), None),
+        ] {
+            assert_eq!(settings.reason(&slow), reason, "{slow:?}");
+        }
+    }
 }

@@ -351,3 +351,89 @@ impl Streak {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const GOOD: Result = Result { failed: false, slow: false };
+    const BROKEN: Result = Result { failed: true, slow: false };
+    const LATE: Result = Result { failed: false, slow: true };
+
+    #[test]
+    fn a_tag_is_newer_if_it_is_a_little_ahead_also_where_the_scale_begins_anew() {
+        for (tag, than, newer) in [
+            (1, 0, true),
+            (0, 0, false),
+            (0, 1, false),
+            (2, u32::MAX, true),
+            ((1 << 24) - 1, 0, true),
+            (1 << 24, 0, false),
+        ] {
+            assert_eq!(is_newer(tag, than), newer, "{tag} and {than}");
+        }
+    }
+
+    #[test]
+    fn of_the_calls_by_time_a_good_one_is_told_only_when_it_begins_a_stretch() {
+        let start = Instant::now();
+        let window = TimeWindow::new(10 * SECOND, 1, start);
+        for (second, result, told) in [
+            (0, GOOD, true),
+            (0, GOOD, false),
+            (0, BROKEN, true),
+            (0, LATE, true),
+            (1, GOOD, true),
+            (1, GOOD, false),
+        ] {
+            assert_eq!(window.record(0, 1, start + second * SECOND, result), told, "{second} s, {result:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_last_calls_what_is_replaced_counts_no_longer_and_what_may_be_reason_to_open_is_told() {
+        let window = CallWindow::new(1, 1);
+        for (generation, result, told, failures, slow) in [
+            (1, GOOD, true, 0, 0),
+            (1, GOOD, false, 0, 0),
+            (1, BROKEN, true, 1, 0),
+            (1, BROKEN, false, 1, 0),
+            (1, GOOD, false, 0, 0),
+            (1, LATE, true, 0, 1),
+            (1, BROKEN, true, 1, 0),
+            (1, LATE, true, 0, 1),
+            (1, GOOD, false, 0, 0),
+            (2, BROKEN, true, 1, 0),
+        ] {
+            assert_eq!(window.record(0, generation, result), told, "{result:?}");
+            assert_eq!(window.sums(generation), Counted { calls: 1, failures, slow }, "{result:?}");
+        }
+        assert!(!window.record(0, 1, GOOD), "one of an older generation");
+        assert_eq!(window.sums(2), Counted { calls: 1, failures: 1, slow: 0 });
+    }
+
+    #[test]
+    fn a_lane_takes_positions_alone_in_a_small_window_and_several_at_a_time_in_a_large_one() {
+        for (calls, positions) in [(10, [0, 1, 2, 3, 4, 5, 6]), (32, [0, 1, 2, 3, 4, 6, 5])] {
+            let window = CallWindow::new(calls, 2);
+            assert_eq!([0, 0, 1, 1, 0, 1, 0].map(|lane| window.position(lane)), positions, "{calls} calls");
+        }
+    }
+
+    #[test]
+    fn of_two_threads_that_saw_the_same_one_looks_again_and_both_may_take_some_where_none_was_left() {
+        let window = CallWindow::new(32, 1);
+        assert_eq!((window.position_after(0, 0), window.position_after(0, 1)), (Ok(0), Ok(1)));
+        assert_eq!(window.position_after(0, 1), Err(2), "that was taken");
+        assert_eq!((window.position_after(0, 2), window.position_after(0, 2)), (Ok(2), Ok(4)));
+        assert_eq!(window.position(0), 3, "the first goes on");
+    }
+
+    #[test]
+    fn a_success_of_an_older_generation_does_not_end_a_row_of_failures() {
+        let streak = Streak::new();
+        let calls = [(2, true), (2, true), (1, false), (2, true), (2, false), (2, true)];
+        assert_eq!(calls.map(|(generation, failed)| streak.record(generation, failed)), [1, 2, 0, 3, 0, 1]);
+    }
+}
