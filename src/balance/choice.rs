@@ -145,4 +145,13 @@ mod tests {
         let fullest = bins.iter().map(Cell::get).max();
         assert!(fullest <= Some(5), "{fullest:?}, where one choice gives eight");
     }
+
+    #[test]
+    fn what_is_certain_takes_no_number_and_a_chance_is_what_lies_below_it() {
+        let rng = Rng::seeded(9);
+        assert!(happens(1.0, &rng) && !happens(0.0, &rng));
+        let first = Rng::seeded(9).unit();
+        assert_eq!(rng.unit(), first, "none was taken");
+        assert!(!happens(first, &Rng::seeded(9)) && happens(first.next_up(), &Rng::seeded(9)));
+    }
 }

@@ -130,6 +130,9 @@ mod tests {
     fn clocks_that_differ_a_little_and_go_round_do_no_harm() {
         let usual = Ewma::NONE.with(20 * MS, 5, DECAY);
         assert!((millis(usual, 3) - 20.0).abs() < 0.01, "a reading from before");
+        let half_way_round = 5 + u32::MAX / 2;
+        assert!(millis(usual, half_way_round) < 0.01, "long after it");
+        assert!((millis(usual, half_way_round + 1) - 20.0).abs() < 0.01, "or long before it");
         let before = Ewma::NONE.with(20 * MS, u32::MAX - 2, DECAY);
         assert!((millis(before, 3) - 20.0).abs() < 0.01, "six ticks later");
         assert!(Ewma::NONE.with(Duration::MAX, 0, DECAY).at(0, DECAY).unwrap().is_finite());

@@ -82,3 +82,23 @@ impl Load {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_end_fail_or_are_given_up_are_told_in_what_a_call_costs_until_that_is_forgotten() {
+        let (load, ms, decay) = (Load::new(), Duration::from_millis(1), Duration::from_secs(10));
+        let known = || load.latency(0, decay);
+        assert_eq!(known(), None);
+        load.took(20 * ms, 0, decay);
+        assert_eq!(known(), Some(20 * ms));
+        load.took_at_least(50 * ms, 0);
+        assert_eq!(known(), Some(50 * ms));
+        load.failed(100 * ms, 3, 1_000 * ms, 0);
+        assert_eq!(known(), Some(3_000 * ms), "three before it, of a second each");
+        load.forget();
+        assert_eq!(known(), None);
+    }
+}

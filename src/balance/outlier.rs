@@ -168,4 +168,15 @@ mod tests {
             assert_eq!(still_counts(before, back_for * SECOND, &settings), counts, "{before}, {back_for} s");
         }
     }
+
+    #[test]
+    fn calls_are_compared_by_their_rate_and_who_had_none_is_not_judged() {
+        let settings = OutlierSettings::new().success_rate_calls(0).failure_share_calls(0);
+        let mut counted = of(100, &[100, 10, 100, 100, 100]);
+        counted.push(Counted::default());
+        counted.extend(of(1_000, &[5]));
+        let found = judge(&counted, &settings);
+        let order: Vec<_> = found.iter().map(|(at, _)| *at).collect();
+        assert_eq!(order, [6, 1]);
+    }
 }

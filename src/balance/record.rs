@@ -46,3 +46,21 @@ impl Record {
         self.interval.store(0, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_counted_until_one_succeeds_and_all_calls_until_they_are_taken() {
+        let record = Record::new();
+        assert_eq!((record.failed(), record.failed(), record.failed(), record.streak()), (1, 2, 3, 3));
+        record.succeeded();
+        assert_eq!((record.streak(), record.failed()), (0, 1));
+        assert_eq!(record.take(), Counted { successes: 1, calls: 5 });
+        record.succeeded();
+        record.failed();
+        record.clear();
+        assert_eq!((record.streak(), record.take()), (0, Counted::default()));
+    }
+}

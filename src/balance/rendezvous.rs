@@ -84,6 +84,15 @@ mod tests {
         assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
+    #[test]
+    fn what_mixes_is_the_published_finaliser_and_the_lowest_hash_has_a_score() {
+        // The first numbers of splitmix64 from the seed 0.
+        let step = 0x9e37_79b9_7f4a_7c15_u64;
+        assert_eq!(mix(step), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(step.wrapping_mul(2)), 0x6e78_9e6a_a1b9_65f4);
+        assert!(score(0, 1.0) > 0.0);
+    }
+
     /// As computed elsewhere, from FNV-1a, the finaliser of splitmix64 and the published score: another process, or another version of
     /// this crate, sends a key to the same endpoint.
     #[test]
@@ -128,6 +137,19 @@ mod tests {
         }
         assert!(moved.iter().enumerate().all(|(at, keys)| (at == 2) == (*keys == 0)), "{moved:?}");
         assert!(moved.iter().max() < Some(&1_200), "a quarter of some 4000 each: {moved:?}");
+    }
+
+    #[test]
+    fn a_key_stays_as_long_as_its_endpoint_has_no_more_than_a_quarter_above_its_share() {
+        // Of 16 calls or 13, this one among them, each may have 4.
+        let (table, names) = (Weights::new([2; 5]), names(5));
+        for key in keys().take(100) {
+            let pick =
+                |busy: &dyn Fn(usize) -> u64| by_key(key, &table, |at| names[at], |_| true, busy).unwrap();
+            let home = pick(&|_| 0);
+            assert_eq!(pick(&|_| 3), home);
+            assert_ne!(pick(&|at| if at == home { 4 } else { 2 }), home);
+        }
     }
 
     #[test]

@@ -192,3 +192,66 @@ impl<S> Look for Moment<'_, S> {
         self.endpoint(at).load.latency(self.with.ticks, self.with.settings.decay)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Tiers of so many percent; of their endpoints the weights, and for how many seconds they have been ready.
+    fn set(now: Instant, tiers: &[(u32, &[(u32, u32)])]) -> Set<()> {
+        let member = |(weight, age): &(u32, u32)| {
+            (Endpoint::new(EndpointId::from("one"), (), Weak::new()), *weight, Some(now - *age * SECOND))
+        };
+        let tier =
+            |(percent, members): &(u32, &[(u32, u32)])| Tier::new(*percent, members.iter().map(member));
+        Set { tiers: tiers.iter().map(tier).collect(), members: 0, waits: false }
+    }
+
+    /// Look at a set with these things.
+    fn look<R>(now: Instant, key: Option<u64>, look: impl FnOnce(&Picking<'_>) -> R) -> R {
+        let settings = BalancerSettings::new().slow_start(30 * SECOND);
+        let (rng, turn) = (Rng::seeded(1), AtomicU64::new(0));
+        let (settings, rng, turn) = (&settings, &rng, &turn);
+        look(&Picking { settings, rng, turn, now, ticks: 0, key, picker: None })
+    }
+
+    fn tried<S>(endpoint: &Endpoint<S>) -> Tried {
+        let mut tried = Tried::default();
+        tried.add(endpoint.number);
+        tried
+    }
+
+    #[test]
+    fn a_key_goes_to_the_tier_that_its_percent_belongs_to_or_to_another_once_it_was_tried_there() {
+        let now = Instant::now();
+        let set = set(now, &[(30, &[(1, 60)]), (70, &[(1, 60)])]);
+        assert!(!set.is_empty());
+        for (key, tier) in [(0, 0), (29, 0), (30, 1), (99, 1), (100, 0), (129, 0), (130, 1)] {
+            look(now, Some(key), |with| {
+                assert_eq!(set.tier(with), Some(tier), "{key}");
+                let picked = set.pick(with, &tried(&set.tiers[tier].endpoints[0])).expect("the other one");
+                assert_eq!(picked.number, set.tiers[1 - tier].endpoints[0].number, "{key}");
+            });
+        }
+    }
+
+    #[test]
+    fn one_that_has_just_come_has_a_part_of_its_share_and_one_that_was_tried_is_no_candidate() {
+        let now = Instant::now();
+        let tier = &set(now, &[(100, &[(1, 60), (3, 15)])]).tiers[0];
+        assert!(tier.is_slow(16 * SECOND, now) && !tier.is_slow(15 * SECOND, now));
+        look(now, None, |with| {
+            let nobody = Tried::default();
+            let moment = Moment::new(tier, with, &nobody);
+            assert_eq!([0, 1].map(|at| moment.warmth(at)), [1.0, 0.5]);
+            assert_eq!([0, 1].map(|at| moment.share(at)), [0.5, 0.75], "of 1 and 3 the average is 2");
+            let first = tried(&tier.endpoints[0]);
+            let moment = Moment::new(tier, with, &first);
+            assert!(Candidates::of(&moment).iter().map(|one| one.at()).eq([1]));
+        });
+    }
+}

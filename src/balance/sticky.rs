@@ -118,3 +118,16 @@ impl<B> Sticky<Request<B>> for StickyCookie {
         fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).find_map(named)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closure_says_by_which_key_a_request_sticks() {
+        let by_host = |request: &Request<()>| request.uri().host().map(StickyKey::of);
+        let key = |uri: &str| by_host.key(&Request::get(uri).body(()).unwrap());
+        assert_eq!(key("http://a.test/"), Some(StickyKey::of("a.test")));
+        assert_eq!(key("/"), None);
+    }
+}

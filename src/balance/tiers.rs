@@ -83,6 +83,7 @@ mod tests {
         ] {
             assert_eq!(spread_of(&ready), loads, "{ready:?}");
         }
+        assert_eq!(spread_of(&[10, 5, 0]), [(66, true), (34, true), (0, true)], "what is lost by rounding");
     }
 
     #[test]

@@ -174,6 +174,15 @@ mod tests {
             seen[table.turn(&rng, next, |at| if at == 0 { 0.0 } else { 1.0 }).unwrap()] += 1;
         }
         assert!(seen[0] == 0 && seen[1] > 300 && seen[2] > 300, "{seen:?}");
+        let before = turn.get();
         assert_eq!(table.turn(&rng, next, |_| 0.0), None);
+        assert_eq!(turn.get() - before, 13, "four rounds of three, and one to begin with");
+    }
+
+    #[test]
+    fn a_weight_is_known_as_a_part_of_the_heaviest_and_of_the_average() {
+        let table = Weights::new([1, 4, 4]);
+        assert_eq!([0, 1, 2].map(|at| table.to_heaviest(at)), [0.25, 1.0, 1.0]);
+        assert_eq!([0, 1, 2].map(|at| table.to_average(at)), [1.0 / 3.0, 4.0 / 3.0, 4.0 / 3.0]);
     }
 }
