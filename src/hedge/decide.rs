@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_a_pause_gets_no_more_attempts_than_are_allowed() {
+        let mut course = course(1);
+        let skip = course.failed(&Ended { advice: Advice::After(70 * MS), ..FAILED }, Instant::now());
+        assert_eq!((skip, course.next()), (None, Next::Never));
+    }
+
+    #[test]
     fn where_a_retry_acts_on_failures_only_slowness_is_met_here() {
         let start = Instant::now();
         let mut course = Course::new(2, Some(500 * MS), true, 60_000 * MS);

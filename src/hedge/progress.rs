@@ -320,3 +320,30 @@ impl<B, C> Drop for Progress<B, C> {
         self.note_first(false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::base::{ClassifyHttp, Observe, WallClock};
+    use crate::hedge::{Hedge, HedgeSettings};
+
+    #[test]
+    fn where_there_is_no_copy_those_inside_hear_only_what_those_outside_say() {
+        let shared = Arc::new(Shared {
+            hedge: Hedge::new(HedgeSettings::new().replay_cap(1)),
+            budget: None,
+            deposits: true,
+            classify: ClassifyHttp,
+            observe: Observe::default(),
+            wall: WallClock::default(),
+            is_on: true,
+        });
+        let mut request = Request::new(Full::new(Bytes::from("too large")));
+        let plan = Plan::of(&mut request, &shared).expect("it is measured");
+        let mut progress = Progress::new(plan, shared);
+        assert!(progress.within(0, || nesting::current().tried.is_none()));
+    }
+}

@@ -187,6 +187,14 @@ mod tests {
         assert!(latencies.note(MS, Instant::now()).is_some(), "the hundredth is told at once");
     }
 
+    #[test]
+    fn it_is_calculated_as_soon_as_there_are_enough_and_then_with_every_sixteenth() {
+        let now = Instant::now();
+        let mut latencies = Latencies::new(rules(98, 10), now);
+        let told: Vec<_> = (1..=50).filter(|_| latencies.note(MS, now).is_some()).collect();
+        assert_eq!(told, [10, 26, 42]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_past_is_forgotten_only_when_enough_came_after_it() {
         let start = Instant::now();

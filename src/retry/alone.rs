@@ -203,3 +203,36 @@ impl<E> When<E> for Always {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::base::Delays;
+
+    /// Repeat at once.
+    #[derive(Debug)]
+    struct AtOnce;
+
+    impl Schedule for AtOnce {
+        fn start(&self) -> Box<dyn Delays> {
+            Box::new(Self)
+        }
+    }
+
+    impl Delays for AtOnce {
+        fn next(&mut self, _: &Rng) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+    }
+
+    #[test]
+    fn where_it_never_sleeps_it_needs_no_runtime() {
+        let policy = Policy::new().schedule(AtOnce);
+        let failed = pin!(retry(|| ready(Err::<(), _>("no")), policy));
+        assert_eq!(failed.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err("no")));
+    }
+}

@@ -69,3 +69,23 @@ impl<B: Body> Drain<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[test]
+    fn there_is_something_to_read_until_the_end_and_nothing_of_what_is_too_long() {
+        let mut drain = pin!(Drain::of(Some(Full::new(&b"a page"[..]))));
+        assert!(drain.as_mut().is_open());
+        drain.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(!drain.is_open());
+        let long = vec![0; MOST as usize + 1];
+        assert!(!pin!(Drain::of(Some(Full::new(&long[..])))).is_open());
+    }
+}

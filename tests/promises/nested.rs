@@ -12,13 +12,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use stonework::base::{
-    Backoff, Budget, BudgetSettings, Call, Delays, Error, Jitter, Kind, Ratio, Rng, Schedule,
+    Backoff, Budget, BudgetSettings, Call, Deadline, Delays, Error, Jitter, Kind, Ratio, Rng, Schedule,
 };
 use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Backend, Content, SECOND, answer, answered, request};
+use crate::support::{Backend, Content, SECOND, answer, answered, request, with_request_header};
 
 fn quick() -> RetrySettings {
     RetrySettings::new().backoff(Backoff::constant(SECOND).unwrap().jitter(Jitter::None))
@@ -75,6 +75,18 @@ async fn a_request_that_comes_back_is_as_the_caller_wrote_it() {
     let back: Request<Content> = error.take_request().unwrap();
     assert_eq!(back.headers().get("stonework-attempt"), None);
     assert_eq!(Call::of(back.extensions()).attempt(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_an_attempt_that_its_caller_wrote_comes_back_too() {
+    let backend = service_fn(|request: Request<Content>| async move {
+        Err::<Response<Content>, _>(Error::new(Kind::Connect, "no").with_request(request))
+    });
+    let second = with_request_header(request(Method::GET), "stonework-attempt", "2");
+    let once = RetryLayer::from(quick().attempts(1));
+    let mut error = once.layer(backend).oneshot(second).await.unwrap_err();
+    let back: Request<Content> = error.take_request().unwrap();
+    assert_eq!(back.headers()["stonework-attempt"], "2");
 }
 
 /// An endless body of nothing, always there.
@@ -155,6 +167,37 @@ async fn a_plain_operation_is_repeated_by_the_outer_one_as_long_as_the_inner_one
         let failed = retry(|| retry(operation, inner()), outer).await;
         assert_eq!(failed, Err(made), "{attempts} attempts, {pauses} pauses, {finals} final failures");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_operation_with_no_time_for_a_pause_is_left_to_the_outer_one_unless_it_was_repeated() {
+    // The inner one pauses for a second and the outer one hardly; how often it is made in so much time.
+    for (millis, made) in [(500, 3), (1_500, 2)] {
+        let calls = Cell::new(0);
+        let operation = || {
+            calls.set(calls.get() + 1);
+            std::future::ready(Err::<(), _>(calls.get()))
+        };
+        let inner = || Policy::new().schedule(Pauses(9));
+        let outer = Policy::new().schedule(Backoff::constant(Duration::from_millis(1)).unwrap());
+        let limit = Deadline::within(Duration::from_millis(millis));
+        let failed = limit.bound(retry(|| retry(operation, inner()), outer)).await;
+        assert_eq!(failed, Ok(Err(made)), "in {millis} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plain_operation_has_repeated_the_layer_around_it_does_not_repeat() {
+    let calls = Cell::new(0);
+    let handler = service_fn(|_: Request<Content>| {
+        let operation = || {
+            calls.set(calls.get() + 1);
+            std::future::ready(Err::<Response<Content>, _>(Error::new(Kind::Transport, "no")))
+        };
+        retry(operation, Policy::new().attempts(2).schedule(Pauses(9)))
+    });
+    RetryLayer::from(quick()).layer(handler).oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!(calls.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]

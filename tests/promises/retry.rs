@@ -7,8 +7,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use stonework::base::body::ReplayBody;
 use stonework::base::{
-    Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Ending, Error, Event, Jitter,
-    KeyFormat, Kind, Outcome, Ratio, Rng, Skip, WallClock,
+    Attempts, Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Ending, Error, Event,
+    Jitter, KeyFormat, Kind, Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
 use stonework::testing::{Recorder, Step};
@@ -224,6 +224,28 @@ async fn the_attempt_number_is_readable_below_and_attempt_one_inserts_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_response_says_how_many_attempts_there_were_if_there_were_several_or_it_was_asked() {
+    for (first, asks, told) in [(200, false, None), (200, true, Some(1)), (503, false, Some(2))] {
+        let mut outgoing = request(Method::GET);
+        if asks {
+            Call::edit(outgoing.extensions_mut(), Call::tell_attempts);
+        }
+        let backend = Backend::steps([answered(first), answered(200)]);
+        let response = watched().0.layer(backend).oneshot(outgoing).await.unwrap();
+        assert_eq!(Attempts::of(response.extensions()), told, "{first}, {asks}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_shows_how_many_attempts_it_has_made() {
+    let mut service = RetryLayer::new().layer(Backend::steps([answered(503), Step::Hang]));
+    let mut call = Box::pin(service.ready().await.unwrap().call(request(Method::GET)));
+    assert!(format!("{call:?}").contains("attempts: 1"), "{call:?}");
+    assert!(tokio::time::timeout(60 * SECOND, &mut call).await.is_err());
+    assert!(format!("{call:?}").contains("attempts: 2"), "{call:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_answer_is_returned_as_it_came() {
     let backend = Backend::steps([answered(500), broken(Delivery::Unknown), busy("0")]);
     let response = RetryLayer::new().layer(backend).oneshot(request(Method::GET)).await.unwrap();
@@ -389,6 +411,16 @@ async fn a_retry_that_is_cancelled_in_its_pause_goes_back_to_the_budget() {
         assert!(tokio::time::timeout(SECOND, call).await.is_err(), "it waits, so the budget had one to give");
     }
     assert_eq!(budget.stats().refunded, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_cancelled_once_it_was_sent_has_cost_what_it_costs() {
+    let budget = Budget::new(BudgetSettings::default().reserve(1).floor_per_second(0).ratio(Ratio::ZERO));
+    let backend = Backend::steps([answered(503), Step::Hang]);
+    let call = RetryLayer::new().budget(budget.clone()).layer(backend).oneshot(request(Method::GET));
+    assert!(tokio::time::timeout(60 * SECOND, call).await.is_err());
+    let stats = budget.stats();
+    assert_eq!((stats.granted, stats.refunded), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

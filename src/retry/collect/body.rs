@@ -101,3 +101,23 @@ impl<B> fmt::Debug for Collected<B> {
 pub(super) fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::base::body::Body as Ours;
+
+    #[tokio::test]
+    async fn what_was_collected_is_the_same_as_a_body_of_this_crate() {
+        for pieces in [&[][..], &["whole"], &["in ", "two"]] {
+            let mut front = Gathered::default();
+            for piece in pieces {
+                let _ = front.push(Frame::data(Bytes::from(*piece)), 100);
+            }
+            let body = Ours::from(Collected::whole(front));
+            assert_eq!(body.collect().await.unwrap().to_bytes(), pieces.concat());
+        }
+    }
+}

@@ -152,6 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_trailers_costs_its_name_its_value_and_32_bytes() {
+        let trailers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static("0"),
+        )]);
+        for (cap, next) in [(44, Next::More), (43, Next::Enough)] {
+            assert_eq!(Gathered::default().push(Frame::trailers(trailers.clone()), cap), next, "{cap}");
+        }
+    }
+
+    #[test]
+    fn small_frames_are_gathered_until_16_kibibytes_are_full() {
+        let mut gathered = Gathered::default();
+        for (frames, pieces) in [(1, 0), (2, 1), (8, 1), (1, 2)] {
+            (0..frames).for_each(|_| assert_eq!(gathered.push(data(1_600), 1 << 20), Next::More));
+            assert_eq!(gathered.more.len(), pieces);
+        }
+    }
+
+    #[test]
     fn a_response_that_comes_a_byte_at_a_time_is_gathered() {
         let mut gathered = Gathered::default();
         for _ in 0..64 * 1024 {

@@ -15,7 +15,7 @@ use stonework::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::{MS, after, fixed, get, over, status};
-use crate::support::{Backend, polled, request, timed, with_request_header};
+use crate::support::{Backend, Content, answer, polled, request, timed, with_request_header};
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_call_is_sent_a_second_time_and_the_first_answer_wins() {
@@ -236,6 +236,19 @@ async fn losers_are_dropped_with_the_head_of_the_winner_even_if_the_future_is_ke
     tokio::time::sleep(10 * MS).await;
     assert!(polled(&mut call).await.is_ready());
     assert_eq!((seen.in_flight(), seen.abandoned()), (0, 1));
+    drop(call);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_is_let_go_of_with_the_answer_even_if_the_future_is_kept() {
+    let held = Arc::new(());
+    let mut asked = request(Method::GET);
+    asked.extensions_mut().insert(Arc::clone(&held));
+    let answers = service_fn(|_: Request<Content>| async { Ok::<_, Error>(answer(200)) });
+    let mut call = Box::pin(HedgeLayer::from(fixed()).layer(answers).call(asked));
+    assert_eq!(Arc::strong_count(&held), 2, "a copy was kept");
+    assert!(polled(&mut call).await.is_ready());
+    assert_eq!(Arc::strong_count(&held), 1);
     drop(call);
 }
 

@@ -2,7 +2,7 @@
 
 use http::Method;
 use stonework::base::{Attempts, ClassifyGrpc, Delivery, Error, Kind};
-use stonework::hedge::HedgeLayer;
+use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::testing::Step;
 use tower::{Layer, ServiceExt};
 
@@ -28,6 +28,25 @@ async fn a_failure_fires_the_next_at_once() {
     // Also one that is not waited for.
     let backend = Backend::steps([Step::fail("connection lost"), answered(200)]);
     assert_eq!(status(&over(&backend, fixed())).await, 200);
+    // Nor does it matter that nothing is known yet of how long calls take.
+    let backend = Backend::steps([answered(503), answered(200)]);
+    assert_eq!(status(&over(&backend, HedgeSettings::new())).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_processed_is_sent_again_and_what_must_not_be_tried_again_is_not() {
+    let refused = |kind| Error::new(kind, "no");
+    for (first, expected) in [
+        (answered(425), Some(200)),
+        (Step::fail(refused(Kind::CircuitOpen)), Some(200)),
+        (Step::fail(refused(Kind::Overload)), Some(200)),
+        (Step::fail(refused(Kind::Overload).without_retry()), None),
+    ] {
+        let backend = Backend::steps([first, answered(200)]);
+        let (seen, service) = (backend.seen(), over(&backend, HedgeSettings::new()));
+        let status = get(&service).await.ok().map(|answer| answer.status().as_u16());
+        assert_eq!((status, seen.count()), (expected, if expected.is_some() { 2 } else { 1 }));
+    }
 }
 
 #[tokio::test(start_paused = true)]

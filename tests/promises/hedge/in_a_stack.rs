@@ -1,9 +1,11 @@
 //! Among other layers.
 
+use std::future::ready;
+
 use http::Method;
-use stonework::base::{Attempts, Backoff, Budget, Jitter};
+use stonework::base::{Attempts, Backoff, Budget, Call, Jitter};
 use stonework::hedge::HedgeLayer;
-use stonework::retry::{HopLayer, RetryLayer, RetrySettings};
+use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry as plainly};
 use stonework::testing::Step;
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -58,6 +60,40 @@ async fn what_a_retry_inside_has_repeated_is_not_sent_again() {
     // Within 2 s the others begin, and a retry inside of them is part of what is repeated already: each is sent once.
     assert_eq!(status(&service).await, 503);
     assert!(seen.count() <= 3 + 4, "{}", seen.count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_retry_in_another_task_has_repeated_is_not_sent_again() {
+    let backend = Backend::script(|_, _| answered(503));
+    let (seen, inner) = (backend.seen(), retry().layer(backend));
+    let elsewhere = service_fn(move |request: http::Request<Content>| {
+        let work = tokio::spawn(inner.clone().oneshot(request));
+        async move { work.await.expect("no panic") }
+    });
+    let answer = HedgeLayer::new().layer(elsewhere).oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!((Attempts::of(answer.extensions()), seen.count()), (Some(3), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_retry_gave_up_on_something_else_does_not_keep_a_failure_from_being_sent_again() {
+    let backend = Backend::steps([answered(503), answered(200)]);
+    let service = HedgeLayer::new().layer(backend);
+    let twice = || Policy::new().attempts(2);
+    let handler = async || {
+        let _ = plainly(|| ready(Err::<(), _>("gone")), twice()).await;
+        Ok::<_, ()>(status(&service).await)
+    };
+    assert_eq!(plainly(handler, twice()).await, Ok(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_asks_for_so_many_attempts_has_them_from_the_outermost_layer_alone() {
+    let backend = Backend::script(|_, _| after(150, 200));
+    let seen = backend.seen();
+    let mut twice = request(Method::GET);
+    Call::edit(twice.extensions_mut(), |call| call.attempts(2));
+    retry().layer(HedgeLayer::from(fixed()).layer(backend)).oneshot(twice).await.unwrap();
+    assert_eq!(seen.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,6 +89,15 @@ async fn calls_that_nobody_waited_for_to_their_end_were_slow_too() {
         hangs.clone().oneshot(request(Method::GET)).await.unwrap_err();
     }
     assert!(hedge.delay().unwrap() > 450 * MS, "{:?}", hedge.delay());
+    // Nobody tells those that their callers drop how long they may take.
+    let hedge = Hedge::default();
+    taught(&hedge, 200).await;
+    let hangs = HedgeLayer::from(hedge.clone()).layer(Backend::script(|_, _| Step::Hang));
+    for _ in 0..100 {
+        let dropped = tokio::time::timeout(500 * MS, status(&hangs)).await;
+        assert!(dropped.is_err());
+    }
+    assert!(hedge.delay().unwrap() > 450 * MS, "{:?}", hedge.delay());
 }
 
 #[tokio::test(start_paused = true)]
