@@ -2,15 +2,23 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::host::{HELLO, Http, Row};
 
@@ -21,12 +29,14 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
     control: u16,
+    /// What a client over TLS has to trust.
+    tls: Option<TlsConnector>,
 }
 
 impl Process {
     /// `before`: what starts the program, if it is not started as it is.
     pub(crate) fn start(row: Row, before: &[&str]) -> Self {
-        let at = Row::ALL.iter().position(|known| *known == row).expect("a row");
+        let at = Row::every().position(|known| known == row).expect("a row");
         let program = std::env::current_exe().expect("a path").to_string_lossy().into_owned();
         let at = at.to_string();
         let words = [before, &[&*program, "host", &at]].concat();
@@ -35,9 +45,10 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{} is needed: {error}", words[0]));
         let mut said = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut said).expect("two ports");
-        let (port, control) = said.trim().split_once(' ').expect("two ports");
-        let [port, control] = [port, control].map(|port| port.parse().expect("a port"));
-        Self { child, port, control }
+        let mut said = said.split_whitespace();
+        let [port, control] =
+            [(); 2].map(|()| said.next().and_then(|port| port.parse().ok()).expect("a port"));
+        Self { child, port, control, tls: said.next().map(trusting) }
     }
 
     /// Nanoseconds that its only busy thread has had a processor for.
@@ -93,6 +104,7 @@ pub(crate) struct Clients {
 
 pub(crate) enum Client {
     One(TcpStream),
+    OverTls(Box<TlsStream<TcpStream>>),
     /// Several of these may share a connection.
     Two(SendRequest<Empty<Bytes>>),
 }
@@ -103,9 +115,14 @@ impl Clients {
         let mut each = Vec::new();
         for _ in 0..connections {
             let socket = process.connect().await;
-            match http {
-                Http::One => each.push(Client::One(socket)),
-                Http::Two => {
+            match (http, &process.tls) {
+                (_, Some(tls)) => {
+                    let name = ServerName::try_from("localhost").expect("a name");
+                    let socket = tls.connect(name, socket).await.expect("TLS");
+                    each.push(Client::OverTls(Box::new(socket)));
+                }
+                (Http::One, None) => each.push(Client::One(socket)),
+                (Http::Two, None) => {
                     let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await;
                     let (sender, session) = handshake.expect("HTTP/2");
                     tokio::spawn(session);
@@ -141,15 +158,8 @@ impl Clients {
 impl Client {
     async fn ask(&mut self) {
         match self {
-            Self::One(socket) => {
-                socket.write_all(GET).await.expect("an open connection");
-                let (mut answer, mut read) = ([0; 1024], 0);
-                while !answer[..read].ends_with(HELLO.as_bytes()) {
-                    let more = socket.read(&mut answer[read..]).await.expect("an open connection");
-                    assert!(more > 0, "an answer");
-                    read += more;
-                }
-            }
+            Self::One(socket) => ask(socket).await,
+            Self::OverTls(socket) => ask(socket).await,
             Self::Two(sender) => {
                 sender.ready().await.expect("an open connection");
                 let request = Request::get("http://localhost/").header("accept", "*/*").body(Empty::new());
@@ -159,4 +169,26 @@ impl Client {
             }
         }
     }
+}
+
+async fn ask(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    socket.write_all(GET).await.expect("an open connection");
+    let (mut answer, mut read) = ([0; 1024], 0);
+    while !answer[..read].ends_with(HELLO.as_bytes()) {
+        let more = socket.read(&mut answer[read..]).await.expect("an open connection");
+        assert!(more > 0, "an answer");
+        read += more;
+    }
+}
+
+/// A client that trusts this certificate, in base64, and no other.
+fn trusting(cert: &str) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(BASE64.decode(cert).expect("base64").into()).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
 }

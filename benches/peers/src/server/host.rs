@@ -2,10 +2,13 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -13,11 +16,16 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rcgen::{Certificate, CertificateParams, KeyPair};
 use stonework::base::{Event, Observer};
 use stonework::limit::AdaptiveSettings;
-use stonework::server::{Server, ServerBuilder, ServerSettings};
+use stonework::server::{Server, ServerBuilder, ServerSettings, ServerTls};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::measure;
 
@@ -50,6 +58,8 @@ pub(crate) enum Host {
     Ours,
     OursRouter,
     OursWhole,
+    HyperTls,
+    OursTls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +87,23 @@ impl Row {
         ]
     };
 
+    /// Those of which only the memory is measured.
+    pub(crate) const OVER_TLS: [Self; 2] =
+        [Self { http: Http::One, host: Host::HyperTls }, Self { http: Http::One, host: Host::OursTls }];
+
+    /// By their numbers.
+    pub(crate) fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::OVER_TLS)
+    }
+
+    pub(crate) const fn is_over_tls(self) -> bool {
+        matches!(self.host, Host::HyperTls | Host::OursTls)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match (self.http, self.host) {
+            (_, Host::HyperTls) => "hyper http1 over tokio-rustls, service_fn",
+            (_, Host::OursTls) => "stonework Server over TLS, service_fn",
             (Http::One, Host::Hyper) => "hyper http1, service_fn",
             (Http::Two, Host::Hyper) => "hyper http2, service_fn",
             (_, Host::Auto) => "hyper-util auto, service_fn",
@@ -91,7 +116,7 @@ impl Row {
 }
 
 /// Serves until standard input is at its end. Says two ports: this one, and one that tells each who connects how many bytes
-/// of memory are in use.
+/// of memory are in use. Over TLS it says its certificate, too.
 pub(crate) fn host(row: Row) {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -101,11 +126,31 @@ pub(crate) fn host(row: Row) {
     runtime.block_on(async {
         let [listener, control] = [listen().await, listen().await];
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
-        println!("{} {}", port(&listener), port(&control));
+        let own = row.is_over_tls().then(Own::new);
+        let cert = own.as_ref().map(|own| BASE64.encode(own.cert.der())).unwrap_or_default();
+        println!("{} {} {cert}", port(&listener), port(&control));
         std::io::stdout().flush().expect("somebody reads");
         tokio::spawn(tell(control));
-        serve(row, listener).await;
+        match own {
+            Some(own) => serve_over_tls(row, listener, &own).await,
+            None => serve(row, listener).await,
+        }
     });
+}
+
+/// A certificate that this process signs itself, and its key.
+struct Own {
+    cert: Certificate,
+    key: KeyPair,
+}
+
+impl Own {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let cert = params.self_signed(&key).expect("a certificate");
+        Self { cert, key }
+    }
 }
 
 async fn listen() -> TcpListener {
@@ -128,10 +173,7 @@ async fn hello<B>(_request: Request<B>) -> Result<Response<Full<Bytes>>, Infalli
 /// default.
 async fn serve(row: Row, listener: TcpListener) {
     let router = Router::new().route("/", get(|| async { HELLO }));
-    let ours = |listener| {
-        let settings = ServerSettings::new().without_max_connections_per_address().header_read_timeout(HEAD);
-        Server::builder().settings(settings).listen(listener).expect("valid settings")
-    };
+    let ours = |listener| ours().listen(listener).expect("valid settings");
     match row.host {
         Host::OursWhole => {
             let _ = whole().listen(listener).expect("valid settings").serve(tower::service_fn(hello)).await;
@@ -140,6 +182,40 @@ async fn serve(row: Row, listener: TcpListener) {
         Host::Axum => axum::serve(listener, router).await.expect("it never fails"),
         Host::Ours => drop(ours(listener).serve(tower::service_fn(hello)).await),
         Host::OursRouter => drop(ours(listener).serve(router).await),
+        Host::HyperTls | Host::OursTls => unreachable!("it has a certificate"),
+    }
+}
+
+fn ours() -> ServerBuilder {
+    let settings = ServerSettings::new().without_max_connections_per_address().header_read_timeout(HEAD);
+    Server::builder().settings(settings)
+}
+
+async fn serve_over_tls(row: Row, listener: TcpListener, own: &Own) {
+    if row.host == Host::OursTls {
+        let tls = ServerTls::from_pem(own.cert.pem().as_bytes(), own.key.serialize_pem().as_bytes());
+        let server = ours().tls(tls.expect("a certificate")).listen(listener).expect("valid settings");
+        let _ = server.serve(tower::service_fn(hello)).await;
+        return;
+    }
+    let key = PrivatePkcs8KeyDer::from(own.key.serialize_der()).into();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .expect("a certificate");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let mut one = http1::Builder::new();
+    one.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    loop {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        socket.set_nodelay(true).expect("an open socket");
+        let (acceptor, one) = (acceptor.clone(), one.clone());
+        tokio::spawn(async move {
+            let socket = acceptor.accept(socket).await.expect("a client that knows the certificate");
+            drop(one.serve_connection(TokioIo::new(socket), service_fn(hello)).await);
+        });
     }
 }
 

@@ -72,7 +72,7 @@ fn on_one_core(effort: &Effort) -> Vec<Figure> {
         let most = match row.host {
             Host::Ours => Some(SHELL),
             Host::OursWhole => Some(WHOLE),
-            Host::Auto | Host::Axum | Host::Hyper | Host::OursRouter => None,
+            Host::Auto | Host::Axum | Host::Hyper | Host::OursRouter | Host::HyperTls | Host::OursTls => None,
         };
         let target = most.and_then(|most| {
             let hyper = times.first()?;
@@ -87,7 +87,7 @@ fn on_one_core(effort: &Effort) -> Vec<Figure> {
         }
     };
     let idle = |row: Row| runtime().block_on(memory(row, effort)).figure(row);
-    let first = Row::ALL.into_iter().filter(|row| row.http == Http::One);
+    let first = Row::every().filter(|row| row.http == Http::One);
     Row::ALL.into_iter().map(of).chain(first.map(idle)).collect()
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn profile(at: &str, requests: usize, out: &str) -> Result<ExitCode, 
 }
 
 fn row(at: &str) -> Result<Row, String> {
-    let row = at.parse::<usize>().ok().and_then(|at| Row::ALL.get(at)).copied();
-    row.ok_or_else(|| format!("{at} is not the number of a server: there are {}", Row::ALL.len()))
+    let row = at.parse().ok().and_then(|at| Row::every().nth(at));
+    row.ok_or_else(|| format!("{at} is not the number of a server: there are {}", Row::every().count()))
 }
 
 /// Instructions as callgrind collects them while so many requests are answered.
