@@ -180,7 +180,10 @@ impl Bucket {
             }
         };
         match (from, to) {
-            (Plan::Paced(from), Plan::Paced(to)) => self.full_at = from.translate(self.full_at, now, to),
+            // Places that were left are of the old one.
+            (Plan::Paced(from), Plan::Paced(to)) => {
+                *self = Self::spent_until(from.translate(self.full_at, now, to));
+            }
             (Plan::Strict(_), Plan::Paced(to)) => {
                 *self = Self::spent_until(to.having_spent(spent, now));
             }
@@ -233,5 +236,39 @@ mod tests {
             bucket.give_back(plan, 2_000_000_000, &one);
             assert!(bucket.is_full(2_000_000_000));
         }
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// By a pace of one a second: one is served, two wait, and the first of those has gone.
+    fn with_a_place_that_was_left() -> (Bucket, Plan) {
+        let (mut bucket, plan) = (Bucket::default(), Plan::of(&Quota::per_second(1).burst(1)));
+        let [_, allowed, _] = [(); 3].map(|()| bucket.take(plan, 0, 1, 9 * SECOND).unwrap());
+        bucket.give_back(plan, 0, &Paid { cost: 1, allowed });
+        (bucket, plan)
+    }
+
+    /// How long the next has to wait.
+    fn wait(bucket: &mut Bucket, plan: Plan, now: u64, patience: u64) -> Option<u64> {
+        bucket.take(plan, now, 1, patience).ok().map(|allowed| allowed.wait())
+    }
+
+    #[test]
+    fn a_place_that_was_left_by_one_quota_is_not_there_by_another() {
+        let (mut bucket, slow) = with_a_place_that_was_left();
+        let fast = Plan::of(&Quota::per_second(100).burst(1));
+        bucket.translate(slow, fast, 0);
+        for turn in 1..=300 {
+            assert_eq!(wait(&mut bucket, fast, 0, 9 * SECOND), Some(turn * SECOND / 100));
+        }
+    }
+
+    #[test]
+    fn a_place_that_was_left_is_for_those_who_wait_and_forgotten_with_the_last() {
+        let (mut bucket, plan) = with_a_place_that_was_left();
+        assert_eq!(wait(&mut bucket, plan, SECOND, 0), None, "even when its time has come");
+        assert_eq!(wait(&mut bucket, plan, SECOND, 9 * SECOND), Some(0));
+        assert_eq!(wait(&mut bucket, plan, SECOND, 9 * SECOND), Some(2 * SECOND));
+        assert!(bucket.log.is_none());
     }
 }
