@@ -258,7 +258,7 @@ impl Core {
         let mut queues = self.queues();
         self.change(|state| Some(state.with_limit(limit)));
         let mut called = Vec::new();
-        while queues.len() > 0 && self.state().has_room() {
+        while self.state().has_room() {
             let Some(next) = queues.call() else { break };
             // While somebody waits, nobody else enters; one may leave.
             self.change(|state| Some(state.one_more()));
@@ -317,3 +317,4 @@ impl Core {
         self.refused.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
+

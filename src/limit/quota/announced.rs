@@ -1,7 +1,6 @@
 //! Reads what a server says of its limits: the fields `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), which are
 //! lists of strings with parameters (RFC 9651). A field that is anything else says nothing, as the draft wants it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,16 +91,9 @@ struct Item {
 struct Items(Vec<Item>);
 
 /// It is not what the draft defines.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("no list of strings with numbers")]
 struct Malformed;
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no list of strings with numbers")
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 impl<'de> ListVisitor<'de> for Items {
     type Out = Vec<Item>;

@@ -81,7 +81,7 @@ impl Ledger {
         let policy = full.id.as_ref().map(|id| Arc::clone(&id.name));
         let first = full.until;
         let turn = self.turn.map_or(first, |turn| turn.max(first));
-        if turn <= latest && turn > now {
+        if turn <= latest {
             self.turn = Some(turn + gap);
             return Err(NotYet { policy, until: turn, waits: true });
         }

@@ -33,7 +33,7 @@ impl InForce {
             let interval = self.interval.load(Ordering::Acquire);
             let whole = self.whole.load(Ordering::Acquire);
             let amount = self.amount.load(Ordering::Acquire);
-            if before & 1 == 0 && before == self.version.load(Ordering::Relaxed) {
+            if is_settled(before, self.version.load(Ordering::Relaxed)) {
                 return match u32::try_from(amount) {
                     Ok(0) | Err(_) => Plan::Paced(Pace { interval, whole }),
                     Ok(amount) => Plan::Strict(Window { amount, length: whole }),
@@ -75,9 +75,15 @@ impl Drop for Changed<'_> {
     }
 }
 
+/// Whether what was read between these versions belongs together.
+const fn is_settled(before: u64, after: u64) -> bool {
+    before & 1 == 0 && before == after
+}
+
 fn parts(plan: Plan) -> [u64; 3] {
     match plan {
         Plan::Paced(pace) => [pace.interval, pace.whole, 0],
         Plan::Strict(window) => [0, window.length, u64::from(window.amount)],
     }
 }
+

@@ -103,8 +103,9 @@ impl Log {
             taken.free = 0;
         }
         self.taken.retain(|taken| taken.count > 0);
-        let fits = |taken: &&mut Taken| taken.at - now <= patience && taken.free >= cost;
-        let taken = self.taken.iter_mut().filter(|taken| taken.at > now).find(fits)?;
+        // Nothing is free by now of what lies behind.
+        let fits = |taken: &&mut Taken| taken.free >= cost && taken.at - now <= patience;
+        let taken = self.taken.iter_mut().find(fits)?;
         taken.free -= cost;
         self.free -= u64::from(cost);
         Some(taken.at)
