@@ -731,13 +731,16 @@ async fn a_reservation_that_is_not_used_lapses_and_its_call_waits_for_its_turn()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_exempt_gives_back_what_readiness_reserved_for_it() {
+async fn a_request_that_is_exempt_gives_back_what_readiness_reserved_for_it_and_any_other_uses_it() {
     for quota in [Quota::per_minute(1), Quota::per_minute(1).strict()] {
         let limiter = limiter(quota);
         let layer = RateLimitLayer::from(limiter.clone()).admission(Admission::Backpressure);
         let mut service = layer.except(is_probe).layer(backend());
         service.ready().await.unwrap().call(with("probe", 1)).await.unwrap();
         assert_eq!(limiter.peek().left(), 1, "{quota}");
+        service.ready().await.unwrap().call(ask()).await.unwrap();
+        assert_eq!(limiter.peek().left(), 0, "{quota}");
+        assert!(polled(&mut Box::pin(service.ready())).await.is_pending(), "{quota}");
     }
 }
 
@@ -809,6 +812,19 @@ async fn what_is_exempt_and_what_costs_are_said_of_a_limit_that_is_waited_for_an
     assert_eq!((second.unwrap().status().as_u16(), waited), (200, 6 * SECOND), "one of the two was there");
     let (probe, waited) = timed(service.clone().oneshot(with("probe", 1))).await;
     assert_eq!((probe.unwrap().status().as_u16(), waited), (200, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_while_it_waits_gives_back_what_its_call_costs_also_where_some_are_exempt() {
+    let limiter = limiter(Quota::per_minute(10).burst(4));
+    let layer = RateLimitLayer::from(limiter.clone()).cost(cost).except(is_probe).wait_up_to(60 * SECOND);
+    let service = layer.layer(backend());
+    service.clone().oneshot(with("cost", 4)).await.unwrap();
+    let mut waiting = Box::pin(service.oneshot(with("cost", 3)));
+    assert!(polled(&mut waiting).await.is_pending());
+    assert_eq!(limiter.peek().full_in(), 42 * SECOND);
+    drop(waiting);
+    assert_eq!(limiter.peek().full_in(), 24 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -189,3 +189,161 @@ impl Dip {
 fn due(now: Instant, period: Duration, chance: f64) -> Instant {
     now + period.mul_f64(0.75 + chance / 2.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Fifty calls that took so long, of which nothing is chance.
+    fn seen(latency: f64, in_flight: f64) -> Seen {
+        let peak = in_flight as usize;
+        Seen { answered: 50.0, latency: Some(latency), error: 1.0, in_flight, peak, timed_out: 0.0 }
+    }
+
+    /// It has seen this latency with so many in flight, and knows a tenth of a second, of fifty calls.
+    fn pressed(latency: f64, in_flight: f64) -> Baseline {
+        let known = Some(Known { latency: 0.1, calls: 50.0 });
+        let worst = Some(Worst { latency, in_flight, windows: 0 });
+        Baseline { known, worst, ..Baseline::new(Instant::now(), 0.5) }
+    }
+
+    fn assert_close(value: f64, expected: f64) {
+        assert!((value - expected).abs() < 1e-6, "{value} and not {expected}");
+    }
+
+    #[test]
+    fn a_dip_settles_and_goes_deeper_while_there_is_a_queue_and_ends_when_it_has_told_something() {
+        for ((share, windows), is_low, has_queue, next) in [
+            ((STEP, 0), true, true, Some((STEP, 1))),
+            ((STEP, 1), true, true, Some((STEP * STEP, 0))),
+            ((DEEPEST, 1), true, true, None),
+            ((STEP, 1), true, false, None),
+            ((STEP, 1), false, true, Some((STEP, 2))),
+            ((STEP, 2), false, false, Some((STEP, 3))),
+            ((STEP, 3), false, false, None),
+        ] {
+            let dip = Dip { share, windows }.next(is_low, has_queue);
+            assert_eq!(dip.map(|dip| (dip.share, dip.windows)), next, "{share} {windows} {is_low}");
+        }
+    }
+
+    #[test]
+    fn dips_are_a_period_apart_give_or_take_a_quarter() {
+        let now = Instant::now();
+        let after = |chance| due(now, 4 * SECOND, chance) - now;
+        assert_eq!([0.0, 0.5, 1.0].map(after), [3 * SECOND, 4 * SECOND, 5 * SECOND]);
+    }
+
+    #[test]
+    fn a_dip_begins_when_it_is_due_unless_few_are_in_flight_anyhow() {
+        for (in_flight, is_pressed, dips) in
+            [(10.0, true, true), (10.0, false, false), (6.0, true, false), (6.0, false, false)]
+        {
+            let mut baseline = pressed(1.0, 10.0);
+            let now = baseline.due;
+            baseline.learn(now - SECOND, &seen(1.0, 10.0), true, 0.5);
+            assert!(!baseline.dips(), "not yet");
+            baseline.learn(now, &seen(1.0, in_flight), is_pressed, 0.5);
+            assert_eq!(baseline.dips(), dips, "{in_flight} {is_pressed}");
+            assert!(baseline.due >= now + FIRST_PERIOD);
+        }
+    }
+
+    #[test]
+    fn few_are_in_flight_if_one_waits_for_nobody_or_a_third_less_than_where_it_was_worst() {
+        let new = Baseline::new(Instant::now(), 0.5);
+        let worst = pressed(1.0, 10.0);
+        for (baseline, in_flight, is_low) in [
+            (&new, 1.0, true),
+            (&new, 1.4, true),
+            (&new, 1.5, false),
+            (&worst, 1.0, true),
+            (&worst, 6.5, true),
+            (&worst, 6.6, false),
+        ] {
+            assert_eq!(baseline.is_low(&seen(1.0, in_flight)), is_low, "{in_flight}");
+        }
+    }
+
+    #[test]
+    fn latency_that_falls_along_with_what_is_in_flight_was_a_queue() {
+        let baseline = pressed(1.0, 10.0);
+        for (latency, error, fell) in
+            [(0.5, 1.0, true), (0.54, 1.0, true), (0.56, 1.0, false), (0.5, 1.2, false)]
+        {
+            let seen = Seen { error, ..seen(latency, 5.0) };
+            assert_eq!(baseline.fell_in_proportion(&seen), fell, "{latency} {error}");
+        }
+        assert!(!Baseline { worst: None, ..baseline }.fell_in_proportion(&seen(0.1, 5.0)));
+    }
+
+    #[test]
+    fn what_is_known_weighs_as_much_as_it_is_of_unless_what_is_seen_is_a_surprise() {
+        for (latency, error, then, calls) in [
+            // Four times as long: with an error of two that may be chance.
+            (0.4, 2.0, 0.141_421_356, 200.0),
+            (0.4, 1.5, 0.2, 100.0),
+            (0.025, 1.5, 0.05, 100.0),
+            (0.1, 1.0, 0.1, 200.0),
+        ] {
+            let mut known = Known { latency: 0.1, calls: 150.0 };
+            known.learn(latency, &Seen { error, ..seen(latency, 1.0) });
+            assert_close(known.latency, then);
+            assert_close(known.calls, calls);
+        }
+    }
+
+    #[test]
+    fn while_there_is_a_queue_only_a_lower_latency_is_learnt() {
+        // With few in flight and many, with a queue and without one.
+        for (latency, is_low, has_queue, then, calls) in [
+            (0.4, true, false, 0.2, 100.0),
+            (0.4, true, true, 0.1, 50.0),
+            (0.1, true, true, 0.1, 50.0),
+            (0.025, true, true, 0.05, 100.0),
+            (0.025, false, false, 0.025, 50.0),
+            (0.4, false, false, 0.1, 50.0),
+        ] {
+            let mut baseline = pressed(1.0, 10.0);
+            baseline.learn_latency(&seen(latency, 5.0), is_low, has_queue);
+            let known = baseline.known.unwrap();
+            assert_close(known.latency, then);
+            assert_close(known.calls, calls);
+        }
+        let mut baseline = pressed(1.0, 10.0);
+        baseline.learn_latency(&Seen { error: 1.2, ..seen(0.05, 10.0) }, false, false);
+        assert_close(baseline.known.unwrap().latency, 0.0864);
+    }
+
+    #[test]
+    fn it_remembers_where_latency_was_highest_with_many_in_flight_for_a_while() {
+        let mut baseline = Baseline { worst: None, ..pressed(1.0, 10.0) };
+        let mut worst_after = |latency, in_flight, is_low| {
+            baseline.learn_latency(&seen(latency, in_flight), is_low, false);
+            baseline.worst.map(|worst| (worst.latency, worst.in_flight, worst.windows))
+        };
+        assert_eq!(worst_after(2.0, 5.0, true), None);
+        assert_eq!(worst_after(1.0, 10.0, false), Some((1.0, 10.0, 0)));
+        assert_eq!(worst_after(1.0, 9.0, false), Some((1.0, 10.0, 1)), "no higher");
+        assert_eq!(worst_after(2.0, 5.0, true), Some((1.0, 10.0, 2)), "few in flight");
+        assert_eq!(worst_after(2.0, 11.0, false), Some((2.0, 11.0, 0)));
+        for windows in 1..=LONG_AGO {
+            assert_eq!(worst_after(0.5, 9.0, false), Some((2.0, 11.0, windows)));
+        }
+        assert_eq!(worst_after(0.5, 9.0, false), Some((0.5, 9.0, 0)), "that was long ago");
+    }
+
+    #[test]
+    fn timeouts_are_usual_as_far_as_they_are_seen_with_few_in_flight_and_are_never_most() {
+        let mut baseline = Baseline::new(Instant::now(), 0.5);
+        let now = baseline.due - SECOND;
+        for (in_flight, timed_out, usual) in
+            [(1.0, 0.4, 0.2), (1.0, 0.4, 0.3), (10.0, 1.0, 0.3), (1.0, 1.0, 0.4), (1.0, 0.0, 0.2)]
+        {
+            baseline.learn(now, &Seen { timed_out, ..seen(0.1, in_flight) }, false, 0.5);
+            assert_close(baseline.timed_out(), usual);
+        }
+    }
+}

@@ -206,4 +206,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn who_leaves_when_most_are_answered_or_before_tells_nothing() {
+        let (begin, second) = (Instant::now(), 1_000 * MS);
+        let mut control = Control::new(&AdaptiveSettings::new(), begin, 0.5);
+        let calls = CALLS + 1;
+        assert!((1..calls).all(|_| !control.ended(begin, Ending::Answered(second), 20, || 0.5)));
+        assert!(control.ended(begin + second, Ending::Answered(second), 20, || 0.5));
+        assert_eq!(control.baseline.latency(), Some(1.0));
+        for (after, counted) in [(second / 2, 0), (second, 0), (second + MS, 1)] {
+            assert!(!control.ended(begin + second, Ending::GivenUp(after), 20, || 0.5));
+            assert_eq!(control.window.calls(), counted, "{after:?}");
+        }
+    }
 }

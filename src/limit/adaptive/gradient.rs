@@ -86,4 +86,14 @@ mod tests {
         assert_eq!(met().next(100.0, &nobody, &USUAL), 90.0);
         assert!(met().next(100.0, &seen(0.1, 0.25), &Usual { timed_out: 0.25, ..USUAL }) > 100.0);
     }
+
+    #[test]
+    fn it_grows_by_its_root_and_by_what_latency_leaves_room_for() {
+        for (latency, timed_out, expected) in
+            [(0.1, 0.0, 122.0), (0.16, 0.0, 107.0), (0.2, 0.0, 102.0), (0.1, 0.02, 122.0)]
+        {
+            let next = met().next(100.0, &seen(latency, timed_out), &USUAL);
+            assert!((next - expected).abs() < 1e-9, "{next} for {latency} {timed_out}");
+        }
+    }
 }

@@ -87,3 +87,32 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_to_the_means_of_what_was_seen_and_how_far_they_may_be_wrong() {
+        let mut window = Window::new(Instant::now());
+        window.answered(100 * MS, 2);
+        window.answered(400 * MS, 4);
+        window.timed_out(6);
+        let Seen { latency, answered, error, in_flight, peak, timed_out } = window.close();
+        assert_eq!((answered, in_flight, peak, timed_out), (2.0, 4.0, 6, 1.0 / 3.0));
+        // Each is twice as far as 200 ms, one way or the other; and two are known better than one, by the root of two.
+        assert!((latency.unwrap() - 0.2).abs() < 1e-9, "{latency:?}");
+        assert!((error - 1.632_526_919_4).abs() < 1e-9, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_was_answered_no_latency_is_known_and_what_takes_no_time_is_short() {
+        let mut window = Window::new(Instant::now());
+        window.timed_out(1);
+        assert_eq!((window.close().latency, window.close().error), (None, 1.0));
+        window.answered(Duration::ZERO, 1);
+        assert!(window.close().latency.is_some_and(|latency| (latency - 1e-9).abs() < 1e-12));
+    }
+}

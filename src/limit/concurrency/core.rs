@@ -318,3 +318,63 @@ impl Core {
     }
 }
 
+#[cfg(all(test, not(stonework_loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn core(limit: usize) -> Core {
+        Core::new(&ConcurrencySettings::new(limit), Rng::seeded(1))
+    }
+
+    #[test]
+    fn who_would_wait_where_somebody_has_just_left_enters() {
+        let core = core(1);
+        assert!(matches!(core.join(Waker::noop(), false), Joined::Entered));
+        assert!(matches!(core.join(Waker::noop(), false), Joined::Waits(_)));
+        assert_eq!((core.state().in_flight(), core.waiting()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moves_while_it_waits_in_line_is_woken_where_it_is() {
+        let core = core(1);
+        assert!(core.try_enter());
+        let [before, now] = [(); 2].map(|()| Arc::new(Woken::default()));
+        let Turn::Waits(Some((number, _))) =
+            core.queue(Priority::Interactive, None, &Waker::from(Arc::clone(&before)))
+        else {
+            panic!("there is no room")
+        };
+        for _ in 0..2 {
+            let turn = core.turn(number, &Waker::from(Arc::clone(&now)));
+            assert!(matches!(turn, Turn::Waits(None)));
+        }
+        core.leave();
+        assert!(now.0.load(Ordering::Relaxed) && !before.0.load(Ordering::Relaxed));
+        assert!(matches!(core.turn(number, Waker::noop()), Turn::Entered));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_call_tells_how_long_calls_take_and_each_later_one_an_eighth() {
+        let core = core(1);
+        let after = |latency| {
+            core.ended(Instant::now(), Ending::Answered(latency), 1);
+            core.service_time()
+        };
+        assert_eq!([80, 160, 10].map(|latency| after(latency * MS)), [80 * MS, 90 * MS, 80 * MS]);
+    }
+}

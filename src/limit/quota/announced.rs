@@ -227,7 +227,8 @@ mod tests {
             ),
             // Not all that belongs to a policy.
             (vec![r#""a";r=1;t=1"#], vec![r#""a";q=5"#], vec![limit("a", 1, Some(1), None)]),
-            (vec![r#""a";r=1;t=1"#], vec![r#""a";q=0;w=0"#], vec![limit("a", 1, Some(1), None)]),
+            (vec![r#""a";r=1;t=1"#], vec![r#""a";q=0;w=5"#], vec![limit("a", 1, Some(1), None)]),
+            (vec![r#""a";r=1;t=1"#], vec![r#""a";q=5;w=0"#], vec![limit("a", 1, Some(1), None)]),
             // Of two values the last one counts (RFC 9651, section 4.2.3.2).
             (vec![r#""a";r=1;r=7;t=1"#], vec![], vec![limit("a", 7, Some(1), None)]),
             // Not counted in requests.
@@ -281,7 +282,15 @@ mod tests {
         assert_eq!(said(&[&many.join(", ")], &[]).len(), MOST);
         let name = "x".repeat(LONGEST + 1);
         assert_eq!(said(&[&format!(r#""{name}";r=1, "a";r=1"#)], &[]).len(), 1);
-        let long = format!(r#""a";r=1;x="{}""#, "x".repeat(LONGEST_FIELD));
-        assert_eq!(said(&[&long], &[]), []);
+        let of_length = |length: usize| format!(r#""a";r=1;x="{}""#, "x".repeat(length - 12));
+        assert_eq!(said(&[&of_length(LONGEST_FIELD)], &[]).len(), 1);
+        assert_eq!(said(&[&of_length(LONGEST_FIELD + 1)], &[]), []);
+    }
+
+    #[test]
+    fn there_is_something_to_read_where_the_field_is_even_if_it_says_nothing() {
+        let value = HeaderValue::from_static("1");
+        assert!(is_said(&HeaderMap::from_iter([(LIMIT, value.clone())])));
+        assert!(!is_said(&HeaderMap::from_iter([(POLICY, value)])) && !is_said(&HeaderMap::new()));
     }
 }

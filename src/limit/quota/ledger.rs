@@ -205,7 +205,8 @@ mod tests {
         ledger.hear(now, &heard(&[limit("a", 100, 10, None)], 4, 9), MINUTE);
         assert_eq!(admitted(&mut ledger, now), 6);
         ledger.hear(now, &heard(&[limit("a", 2, 10, None)], 9, 9), MINUTE);
-        assert_eq!(admitted(&mut ledger, now), 2);
+        ledger.hear(now, &heard(&[limit("a", 3, 10, None)], 9, 9), MINUTE);
+        assert_eq!(admitted(&mut ledger, now), 3, "of the same answer the last counts");
         assert_eq!(admitted(&mut ledger, now + 10 * SECOND), 1_000, "nobody knows how many there are");
         assert!(ledger.is_empty());
     }
@@ -224,16 +225,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_says_when_to_come_back_whatever_the_field_says() {
-        for (limits, until) in [
-            (vec![], 5),
-            (vec![limit("a", 0, 100, None)], 5),
-            (vec![limit("a", 0, 1, None)], 5),
-            (vec![limit("a", 7, 100, None)], 5),
+        for (limits, name) in [
+            (vec![], None),
+            (vec![limit("a", 0, 100, None)], Some("a")),
+            (vec![limit("a", 0, 1, None)], Some("a")),
+            (vec![limit("a", 7, 100, None)], None),
         ] {
             let (mut ledger, now) = (Ledger::default(), Instant::now());
             let heard = Heard { limits: &limits, refused_for: Some(5 * SECOND), number: 1, last: 1 };
             ledger.hear(now, &heard, MINUTE);
-            assert_eq!(admit(&mut ledger, now).unwrap_err().until, now + until * SECOND, "{limits:?}");
+            let NotYet { policy, until, .. } = admit(&mut ledger, now).unwrap_err();
+            assert_eq!((policy.as_deref(), until), (name, now + 5 * SECOND), "{limits:?}");
             assert!(admit(&mut ledger, now + 5 * SECOND).is_ok(), "{limits:?}");
         }
     }
@@ -245,6 +247,21 @@ mod tests {
         assert_eq!(admit(&mut ledger, now).unwrap_err().until, now + MINUTE);
         for minute in 1..5 {
             assert_eq!(admitted(&mut ledger, now + minute * MINUTE), 1);
+        }
+        for policy in [None, Some((50, 3_600))] {
+            let mut ledger = Ledger::default();
+            ledger.hear(now, &heard(&[limit("a", 0, 3_600, policy)], 1, 1), MINUTE);
+            assert_eq!(admitted(&mut ledger, now + MINUTE), 1, "{policy:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_each_window_as_many_are_sent_as_the_policy_says_also_if_that_is_one() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.hear(now, &heard(&[limit("a", 0, 10, Some((1, 10)))], 1, 1), MINUTE);
+        for second in 0..60 {
+            let most = usize::from(second > 0 && second % 10 == 0);
+            assert_eq!(admitted(&mut ledger, now + second * SECOND), most, "{second}");
         }
     }
 

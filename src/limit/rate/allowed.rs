@@ -107,3 +107,14 @@ impl fmt::Debug for Allowed {
         f.debug_struct("Allowed").field("left", &self.left()).field("full_in", &self.full_in()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_window_one_is_earned_on_average_in_its_part_of_the_time() {
+        let of = |amount| Allowed::strict(Window { amount, length: 100 }, 0, 0, 0, 0).interval().as_nanos();
+        assert_eq!([1, 3, 4, 100].map(of), [100, 33, 25, 1]);
+    }
+}

@@ -87,3 +87,15 @@ fn parts(plan: Plan) -> [u64; 3] {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_counts_only_if_nobody_changed_it_meanwhile() {
+        assert!(is_settled(0, 0) && is_settled(4, 4));
+        assert!(!is_settled(1, 1), "somebody is at it all the time");
+        assert!(!is_settled(0, 2), "somebody was at it");
+        assert!(!is_settled(0, 1) && !is_settled(1, 2));
+    }
+}

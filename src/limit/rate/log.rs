@@ -198,4 +198,26 @@ mod tests {
             assert!(log.taken.len() <= 3);
         }
     }
+
+    #[test]
+    fn whatever_is_taken_and_given_back_the_sums_are_those_of_what_is_remembered() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (mut log, mut now, mut all) = (Log::default(), 0, Vec::new());
+        for _ in 0..20_000 {
+            now += [0, 0, 1, 20, 300][rng.usize(..5)];
+            if rng.bool() {
+                let cost = rng.u32(1..=3);
+                all.extend(log.take(WINDOW, now, cost, rng.u64(..400)).map(|at| (at, cost)));
+                assert!(log.taken.iter().all(|taken| taken.at > now || taken.free == 0), "{log:?}");
+            } else if !all.is_empty() {
+                // Of the latest, and some of them twice.
+                let (at, cost) = all[rng.usize(all.len().saturating_sub(8)..all.len())];
+                log.give_back(at, cost, now);
+            }
+            let sum_of = |part: fn(&Taken) -> u32| log.taken.iter().map(|taken| u64::from(part(taken))).sum();
+            assert_eq!((log.sum, log.free), (sum_of(|taken| taken.count), sum_of(|taken| taken.free)));
+            assert!(log.taken.iter().all(|taken| taken.count > 0 && taken.free <= taken.count), "{log:?}");
+            assert!(log.taken.iter().is_sorted_by(|a, b| a.at < b.at), "those that are together: {log:?}");
+        }
+    }
 }

@@ -186,7 +186,8 @@ mod tests {
         assert_eq!(pace.give_back(4 * SECOND, 0, &third, &holes), Back::Hole(3 * SECOND));
         holes.leave(3 * SECOND, 1);
         assert_eq!(pace.give_back(4 * SECOND, 0, &last, &holes), Back::Cell(SECOND));
-        // Its turn is over, and those behind it wait still.
+        // Its turn has come, or is over, and those behind it wait still.
+        assert_eq!(pace.give_back(4 * SECOND, SECOND, &second, &Holes::default()), Back::Nothing);
         assert_eq!(pace.give_back(4 * SECOND, 2 * SECOND, &second, &Holes::default()), Back::Nothing);
     }
 

@@ -176,3 +176,20 @@ impl TryFrom<Fields> for Quota {
         quota.check().map(|()| quota)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_reads_as_it_was_said() {
+        for (quota, text) in [
+            (Quota::per_second(5), "5 in 1s"),
+            (Quota::per_minute(5), "5 in 60s"),
+            (Quota::per_hour(5).burst(2), "5 in 3600s, up to 2 at once"),
+            (Quota::per_second(5).strict(), "5 in 1s, strictly"),
+        ] {
+            assert_eq!(quota.to_string(), text);
+        }
+    }
+}

@@ -95,3 +95,25 @@ impl fmt::Debug for Reservation {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::limit::Quota;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_to_wait_for_comes_at_once_and_anybody_else_at_the_time() {
+        let limiter = RateLimiter::new(Quota::per_second(1)).unwrap();
+        // A timer knows only whole milliseconds, and would let one wait for the next.
+        tokio::time::advance(MS / 2).await;
+        let now = Instant::now();
+        let [first, second] = [(); 2].map(|()| limiter.reserve(1, Duration::MAX).unwrap());
+        assert_eq!(first.come().now_or_never(), Some(()));
+        second.come().await;
+        assert!((1_000 * MS..1_002 * MS).contains(&now.elapsed()));
+    }
+}

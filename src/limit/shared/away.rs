@@ -112,6 +112,7 @@ mod tests {
         let probe = presence.ask(now).unwrap();
         assert!(presence.answered(probe));
         assert!(!presence.failed(slower, now) && !presence.is_away());
+        assert!(!presence.failed(probe, now) && !presence.is_away(), "it has answered");
     }
 
     #[tokio::test(start_paused = true)]
@@ -124,6 +125,13 @@ mod tests {
         presence.forgotten(probe);
         assert!(presence.ask(now).is_ok());
         presence.forgotten(first);
+        assert!(presence.ask(now).is_err(), "only one");
+        // It is away a second time, and somebody tries, when one that tried the first time goes.
+        assert!(presence.answered(probe));
+        let next = presence.ask(now).unwrap();
+        presence.failed(next, now);
+        assert!(presence.ask(now).is_ok());
+        presence.forgotten(probe);
         assert!(presence.ask(now).is_err(), "only one");
     }
 }

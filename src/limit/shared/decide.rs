@@ -67,6 +67,11 @@ mod tests {
         assert!(matches!(take(&quotas, &mut cells, 0, 1), Taken::All(_)));
         let hour = Some(Duration::from_secs(3600));
         assert_eq!(take(&quotas, &mut cells, 0, 1), Taken::Nothing(Shortage::new(1, 0, hour)));
+        let mut cells = [SECOND; 2];
+        let alike = refills(&[Quota::per_second(1); 2]);
+        let second = Some(Duration::from_secs(1));
+        let first = Taken::Nothing(Shortage::new(0, 0, second));
+        assert_eq!(take(&alike, &mut cells, 0, 1), first, "the first of those that are alike");
         let quotas = refills(&[Quota::per_hour(2), Quota::per_second(1)]);
         let mut cells = [3600 * SECOND, 0];
         assert_eq!(take(&quotas, &mut cells, 0, 2), Taken::Nothing(Shortage::new(1, 1, None)));

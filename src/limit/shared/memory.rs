@@ -158,3 +158,58 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("keys", &self.keys()).field("most", &self.most).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Quota;
+
+    const MS: u64 = 1_000_000;
+
+    /// Of one a second.
+    fn refill() -> Refill {
+        Refill::of(&Quota::per_second(1)).unwrap()
+    }
+
+    /// With so many keys of which something is spent for ever.
+    fn held(keys: usize) -> Held {
+        let cells = || vec![(refill(), u64::MAX)];
+        Held { keys: (0..keys).map(|key| (key.to_string().into(), cells())).collect(), ..Held::default() }
+    }
+
+    #[test]
+    fn it_looks_for_what_can_be_forgotten_now_and_then_and_where_keys_have_become_many() {
+        for (keys, look_at, most, after, looks) in [
+            // Now and then.
+            (10, 0, 1_000, 60_000 * MS - 1, false),
+            (10, 0, 1_000, 60_000 * MS, true),
+            (10, 0, 1_000, 60_000 * MS + 1, true),
+            // Twice as many as were left, but not for a few.
+            (63, 0, 1_000, 1, false),
+            (64, 0, 1_000, 1, true),
+            (199, 200, 1_000, 2_000 * MS, false),
+            (200, 200, 1_000, 1, true),
+            // No more fit: it is of use, but not at each call.
+            (100, 0, 100, 1_000 * MS - 1, false),
+            (100, 0, 100, 1_000 * MS, true),
+            (10, 0, 11, 2_000 * MS, false),
+        ] {
+            let mut held = Held { look_at, ..held(keys) };
+            held.forget(after, most);
+            assert_eq!(held.looked == after, looks, "{keys} of {most} keys after {after}");
+        }
+    }
+
+    #[test]
+    fn of_who_has_taken_nothing_nothing_is_kept() {
+        let mut cells = Cells::new();
+        for now in [0, MS] {
+            assert!(matches!(take(&mut cells, &[refill()], now, 0), Taken::All(_)));
+            assert!(cells.is_empty());
+        }
+        // Nor of who might have had to share what has just become full again.
+        let mut held = Held { shared: vec![(refill(), MS)], ..Held::default() };
+        assert!(matches!(held.take("a", &[refill()], MS, 0, 9), Taken::All(_)));
+        assert!(held.keys.is_empty());
+    }
+}

@@ -225,4 +225,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_tag_is_newer_if_it_is_less_than_half_of_all_ahead() {
+        let added = |its: u32| {
+            let tagged = Tagged(AtomicU64::new(word(its, 5)));
+            tagged.add(7, 1);
+            parts(tagged.0.load(Ordering::Relaxed))
+        };
+        let half = 1 << 31;
+        assert_eq!(added(7), (7, 6));
+        assert_eq!([8, 6 + half].map(added), [(8, 5), (6 + half, 5)], "newer");
+        assert_eq!([7 + half, u32::MAX, 6].map(added), [(7, 1); 3], "older");
+    }
 }
