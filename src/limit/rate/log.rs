@@ -103,7 +103,7 @@ impl Log {
             taken.free = 0;
         }
         self.taken.retain(|taken| taken.count > 0);
-        // Nothing is free by now of what lies behind.
+        // Of what lies in the past nothing is free any more.
         let fits = |taken: &&mut Taken| taken.free >= cost && taken.at - now <= patience;
         let taken = self.taken.iter_mut().find(fits)?;
         taken.free -= cost;
