@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use stonework::Error;
 use stonework::balance::{Balancer, BalancerSettings};
-use stonework::base::{CircuitState, EndpointId, EndpointState, Kind};
+use stonework::base::{CircuitState, EndpointId, EndpointState, Kind, Rng};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::limit::ConcurrencyLimitLayer;
 use stonework::retry::RetryLayer;
@@ -59,7 +59,8 @@ fn in_the_whole_stack_sick_endpoints_cost_their_callers_nothing_and_open_their_o
         let breakers: Arc<Mutex<BTreeMap<String, Breaker>>> = Arc::default();
         let (at, kept) = (Arc::clone(&answers), Arc::clone(&breakers));
         let make = move |id: &EndpointId| {
-            let breaker = Breaker::new(BreakerSettings::new().min_calls(5)).expect("possible");
+            // As few as a balancer that avoids it still sends there.
+            let breaker = Breaker::new(BreakerSettings::new().min_calls(3)).expect("possible");
             kept.lock().unwrap().insert(id.to_string(), breaker.clone());
             ServiceBuilder::new()
                 .layer(BreakerLayer::from(breaker))
@@ -68,8 +69,8 @@ fn in_the_whole_stack_sick_endpoints_cost_their_callers_nothing_and_open_their_o
         };
         // Whom the circuits find out about, nobody else is to.
         let settings = BalancerSettings::new().without_outliers();
-        let balancer =
-            Balancer::builder(make).members(["a", "b", "c", "d"]).settings(settings).build().unwrap();
+        let balancer = Balancer::builder(make).members(["a", "b", "c", "d"]).settings(settings);
+        let balancer = balancer.rng(Rng::seeded(1)).build().unwrap();
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::new(1_000 * MS))
             .layer(retry(10 * MS).without_budget())
