@@ -13,7 +13,8 @@ use super::limits::Limits;
 use super::per_host::PerHost;
 use super::redirect::Redirect;
 use super::restraint::Restraint;
-use super::service::{Resuming, Shared};
+use super::service::{Parts, Resuming};
+use super::stacks::InLanes;
 use super::transport::Transport;
 #[cfg(feature = "balance")]
 use super::upstreams::PerEndpoint;
@@ -417,6 +418,7 @@ impl ClientBuilder {
         let names = named(PropagateLayer::attempt()).when(settings.propagation != Propagation::Off);
         // Outside of the limit on an attempt, so that each of those under way has its own; inside of `retry`, which sees one result.
         let attempts = option_layer(hedge).layer(names.layer(SpanLayer::attempt().layer(one)));
+        let attempts = InLanes::new(attempts);
         let calls = option_layer(retry).layer(attempts);
         // Outside of `retry`, so that each hop has attempts of its own; inside of the rest, which sees one call.
         let calls = Redirect::new(calls, settings.redirects, settings.resume.is_some());
@@ -433,7 +435,7 @@ impl ClientBuilder {
         let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
         let fallback = fallback.map(|fallback| fallback.told);
-        let shared = Shared {
+        let parts = Parts {
             settings,
             auth,
             breakers,
@@ -448,7 +450,7 @@ impl ClientBuilder {
             upstreams,
             wall,
         };
-        Ok(Client::with(stack, Arc::new(shared)))
+        Ok(Client::of(stack, parts))
     }
 }
 

@@ -3,18 +3,18 @@
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
-use super::service::Shared;
+use super::service::Parts;
 use super::{ClientSettings, HttpVersions};
 
-pub(super) fn stack(shared: &Shared) -> String {
+pub(super) fn stack(parts: &Parts) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = lines(&mut text, shared);
+    let _ = lines(&mut text, parts);
     text
 }
 
-fn lines(text: &mut String, shared: &Shared) -> Result {
-    let Shared {
+fn lines(text: &mut String, parts: &Parts) -> Result {
+    let Parts {
         settings,
         auth,
         breakers: _,
@@ -28,7 +28,7 @@ fn lines(text: &mut String, shared: &Shared) -> Result {
         #[cfg(feature = "balance")]
         upstreams,
         wall: _,
-    } = shared;
+    } = parts;
     let shared_budget = *shared_budget;
     // Destructured, so that a new setting cannot be forgotten here.
     let ClientSettings {
@@ -197,7 +197,7 @@ mod tests {
     use crate::retry::{ResumeSettings, RetrySettings};
 
     fn stack(settings: &ClientSettings, shared_budget: bool) -> String {
-        super::stack(&Shared {
+        super::stack(&Parts {
             settings: settings.clone(),
             auth: Auth::default(),
             breakers: None,

@@ -241,6 +241,7 @@ mod response;
 mod restraint;
 mod service;
 mod settings;
+mod stacks;
 mod told;
 mod transport;
 mod unreadable;

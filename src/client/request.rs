@@ -267,7 +267,7 @@ impl RequestBuilder {
     ///
     /// As [`Client::send`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { mut client, request, deadline, invalid } = self;
+        let Self { client, request, deadline, invalid } = self;
         if let Some(invalid) = invalid {
             return Err(invalid.into());
         }

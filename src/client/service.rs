@@ -14,6 +14,7 @@ use super::instead::Boxed;
 use super::limits::{Limited, LimitedBody, Limits};
 use super::redirect::Redirect;
 use super::restraint::Restraint;
+use super::stacks::{InLanes, Stacks};
 use super::transport::{Transport, Wired};
 use super::{ClientBuilder, ClientSettings, ConnectionStats, RequestBuilder, Response, explain};
 use crate::base::body::{Body, Held};
@@ -33,7 +34,8 @@ pub(super) type Stack = Resuming;
 pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
 type Spans = Propagate<Spanned<Timeout<Either<Boxed, Calls>>>>;
 pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
-type Attempts = Either<HedgeService<Attempt, Judge>, Attempt>;
+/// Cheap to copy, since a retry keeps a copy for each call that it may have to repeat.
+type Attempts = InLanes<Either<HedgeService<Attempt, Judge>, Attempt>>;
 type Attempt = Propagate<Spanned<Either<Boxed, Timed>>>;
 pub(super) type Timed =
     AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Balanced>>, Collected<Body>>>>;
@@ -111,12 +113,29 @@ type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body
 /// # drop(call);
 /// ```
 pub struct Client {
-    stack: Stack,
     pub(super) shared: Arc<Shared>,
 }
 
-/// What all clones of a client share, beside the stack.
+/// What all clones of a client share.
 pub(super) struct Shared {
+    layers: Box<dyn Layers>,
+    pub(super) parts: Parts,
+}
+
+/// The layers of a client, whose type is long: whoever asks whether a client is [`Send`] need not look through it.
+trait Layers: Send + Sync {
+    fn call(&self, request: Request<Body>) -> ResponseFuture;
+}
+
+impl Layers for Stacks<Stack> {
+    #[inline]
+    fn call(&self, request: Request<Body>) -> ResponseFuture {
+        self.with(|stack| ResponseFuture::of(stack.call(request)))
+    }
+}
+
+/// What a client consists of, beside its layers.
+pub(super) struct Parts {
     pub(super) settings: ClientSettings,
     pub(super) auth: Auth,
     pub(super) breakers: Option<Breakers>,
@@ -145,8 +164,8 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(super) fn with(stack: Stack, shared: Arc<Shared>) -> Self {
-        Self { stack, shared }
+    pub(super) fn of(stack: Stack, parts: Parts) -> Self {
+        Self { shared: Arc::new(Shared { layers: Box::new(Stacks::new(stack)), parts }) }
     }
 
     /// How many connections there are, over all hosts and clones, at this moment.
@@ -159,7 +178,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn connections(&self) -> ConnectionStats {
-        self.shared.transport.stats()
+        self.shared.parts.transport.stats()
     }
 
     /// What a request passes through, one line a layer, outermost first, with the settings in force.
@@ -186,7 +205,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn explain(&self) -> String {
-        explain::stack(&self.shared)
+        explain::stack(&self.shared.parts)
     }
 
     /// The circuits by host and port, unless they are switched off: to see their states, or to force one open.
@@ -200,7 +219,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn breakers(&self) -> Option<&Breakers> {
-        self.shared.breakers.as_ref()
+        self.shared.parts.breakers.as_ref()
     }
 
     /// What is known of how long attempts take, if requests may be sent [twice](ClientSettings::hedge) for that.
@@ -212,7 +231,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn hedge(&self) -> Option<&Hedge> {
-        self.shared.hedge.as_ref()
+        self.shared.parts.hedge.as_ref()
     }
 
     /// Begin a GET request.
@@ -271,12 +290,12 @@ impl Client {
     ///
     /// Dropping the future drops the attempt, and closes its connection.
     pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response, Error> {
-        let answer = self.clone().begin(request.map(Into::into)).await?;
+        let answer = self.begin(request.map(Into::into)).await?;
         Ok(self.response(answer))
     }
 
     pub(super) fn response(&self, answer: http::Response<Body>) -> Response {
-        Response::new(answer, self.shared.settings.max_response_body, self.shared.wall.clone())
+        Response::new(answer, self.shared.parts.settings.max_response_body, self.shared.parts.wall.clone())
     }
 }
 
@@ -288,13 +307,13 @@ impl Default for Client {
 
 impl Clone for Client {
     fn clone(&self) -> Self {
-        Self { stack: self.stack.clone(), shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("settings", &self.shared.settings).finish_non_exhaustive()
+        f.debug_struct("Client").field("settings", &self.shared.parts.settings).finish_non_exhaustive()
     }
 }
 
@@ -319,10 +338,10 @@ where
 }
 
 impl Client {
-    pub(super) fn begin(&mut self, request: Request<Body>) -> ResponseFuture {
+    pub(super) fn begin(&self, request: Request<Body>) -> ResponseFuture {
         // Before the stack: what cannot be sent is no attempt, and costs no budget.
         match check(&request) {
-            Ok(()) => ResponseFuture::of(self.stack.call(request)),
+            Ok(()) => self.shared.layers.call(request),
             Err(invalid) => ResponseFuture::of(ready(Err(invalid.into()))),
         }
     }

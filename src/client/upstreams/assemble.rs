@@ -90,7 +90,7 @@ impl Client {
     #[must_use]
     pub fn upstream(&self, origin: &str) -> Option<&Balancer<Endpoint>> {
         let origin = Origin::parse(origin)?;
-        let mut all = self.shared.upstreams.0.iter();
+        let mut all = self.shared.parts.upstreams.0.iter();
         all.find(|(other, _)| *other == origin).map(|(_, balancer)| balancer)
     }
 }
