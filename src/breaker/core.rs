@@ -400,7 +400,7 @@ mod tests {
                 let admitted = other.admit(0);
                 tell.send(admitted.map(|call| call.is_some()).map_err(|left| left.is_some()))
             });
-            assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(expected));
+            assert_eq!(told.recv_timeout(Duration::from_secs(3)), Ok(expected));
         }
     }
 

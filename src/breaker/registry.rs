@@ -200,6 +200,13 @@ mod tests {
     }
 
     #[test]
+    fn none_of_its_maps_has_few_entries_and_many_have_maps_of_their_own() {
+        for (most, maps) in [(2, 1), (64, 1), (127, 1), (128, 2), (1_023, 15), (1_024, 16), (100_000, 16)] {
+            assert_eq!(Breakers::<u32>::default().most(most).shared.maps.len(), maps, "{most}");
+        }
+    }
+
+    #[test]
     fn there_are_none_at_first_and_never_more_than_said() {
         let circuits = Breakers::<u32>::default().most(128);
         assert!(circuits.is_empty());

@@ -191,6 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_pays_for_few_looks_at_what_is_in_use() {
+        thread_local! {
+            static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+        }
+        struct Used;
+
+        impl Cell for Used {
+            type Given = ();
+
+            fn is_idle(&self, (): &()) -> bool {
+                LOOKS.set(LOOKS.get() + 1);
+                false
+            }
+        }
+
+        let table = Table::new(usize::MAX);
+        for key in 0..10_000_u64 {
+            assert!(table.with(&key, (), || Used, |_, ()| ()).is_some());
+        }
+        assert!(LOOKS.get() > 0 && LOOKS.get() <= 3 * 10_000, "{}", LOOKS.get());
+    }
+
+    #[test]
     fn it_stays_as_small_as_what_is_in_use() {
         let table = Table::new(usize::MAX);
         for key in 0..100_000 {

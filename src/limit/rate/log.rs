@@ -200,6 +200,15 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_count_any_more_is_not_kept() {
+        let mut log = Log::default();
+        for turn in 0..1_000 {
+            log.take(WINDOW, 40 * turn, 1, 0).unwrap();
+            assert!(log.taken.len() <= 3 && log.sum <= 3, "{log:?}");
+        }
+    }
+
+    #[test]
     fn whatever_is_taken_and_given_back_the_sums_are_those_of_what_is_remembered() {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut log, mut now, mut all) = (Log::default(), 0, Vec::new());
