@@ -126,6 +126,7 @@ mod tests {
     use http_body_util::{Empty, StreamBody};
     use hyper_util::client::legacy::connect::HttpConnector;
     use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -181,6 +182,24 @@ mod tests {
         let error = sender.send_request(request).await.map(drop).unwrap_err();
         assert_eq!(Facts::sent(&error).judge(), (Kind::Transport, Delivery::Unknown));
         server.abort();
+        connection.abort();
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_with_the_reason_of_a_refused_stream_is_none_of_that_stream() {
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        // After stream 0; reason 7.
+        const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let (mut sender, connection) = h2::client::handshake(ours).await.unwrap();
+        let request = Request::get("http://host/").body(()).unwrap();
+        let (response, _) = sender.send_request(request, true).unwrap();
+        theirs.write_all(&[&SETTINGS[..], &GOAWAY].concat()).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let error = response.await.unwrap_err();
+        assert!(error.is_go_away() && error.is_remote(), "{error:?}");
+        assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM));
+        assert!(!is_refusal(&error));
         connection.abort();
     }
 

@@ -201,6 +201,28 @@ async fn what_a_plain_operation_has_repeated_the_layer_around_it_does_not_repeat
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_retry_in_another_task_has_repeated_is_not_repeated_again_and_its_error_says_so() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&sent);
+    let leaf = service_fn(move |_: Request<Content>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Err::<Response<Content>, _>(Error::new(Kind::Transport, "broke")) }
+    });
+    let inner = RetryLayer::from(quick()).without_budget().layer(leaf);
+    let apart = service_fn(move |request: Request<Content>| {
+        let inner = inner.clone();
+        async move {
+            // Parsed anew, so that nothing tells that it is the same request.
+            let request = Request::get(request.uri().to_string()).body(Content::default()).unwrap();
+            tokio::spawn(inner.oneshot(request)).await.unwrap()
+        }
+    });
+    let outer = RetryLayer::from(quick()).without_budget().layer(apart);
+    let error = outer.oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!((sent.load(Ordering::Relaxed), error.attempts()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_one_call_gave_up_on_says_nothing_of_the_one_beside_it() {
     let bad = Backend::script(|_, _| answered(500));
     let good = Backend::steps([answered(503), answered(503), answered(200)]);
