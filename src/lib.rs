@@ -104,6 +104,9 @@
 //!
 //! Default values, the text of errors, and the foreign errors in their chains may change in a minor version; the
 //! changelog says so.
+// Whether all layers of a client may go to another thread is asked of a type that is nested deeper than the usual limit; nobody outside has to
+// ask it.
+#![recursion_limit = "256"]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
