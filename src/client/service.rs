@@ -128,7 +128,6 @@ trait Layers: Send + Sync {
 }
 
 impl Layers for Stacks<Stack> {
-    #[inline]
     fn call(&self, request: Request<Body>) -> ResponseFuture {
         self.with(|stack| ResponseFuture::of(stack.call(request)))
     }
