@@ -24,8 +24,7 @@ const AT_ONCE: usize = 2;
 const LIMIT: Duration = Duration::from_secs(120);
 const SLOW_LIMIT: Duration = Duration::from_secs(600);
 
-/// Those that take longer than ten seconds, or all cores, and so are not part of every `cargo test`, and are run one by one: name, its
-/// words, why.
+/// Those that take longer than ten seconds, or all cores, and so are not part of every `cargo test`: name, its words, why.
 const SLOW: &[(&str, &[&str], &str)] = &[
     ("balance_lab", &["--seeds", "2", "--only", "D"], "all cores for minutes; `oracles` runs the others"),
     ("cluster", &[], "three times five seconds of traffic"),
@@ -42,6 +41,9 @@ const SLOW: &[(&str, &[&str], &str)] = &[
     ("storefront", &[], "ten seconds, in which servers are killed"),
 ];
 
+/// Those that take all cores, and so are run one by one.
+const ALONE: [&str; 4] = ["balance_lab", "oracles", "overload_lab", "storefront"];
+
 #[tokio::test]
 async fn every_example_ends_in_time_and_every_claim_of_it_holds() {
     let all_of_them = std::env::var("STONEWORK_EXAMPLES").as_deref() == Ok("1");
@@ -57,10 +59,11 @@ async fn every_example_ends_in_time_and_every_claim_of_it_holds() {
     assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
     assert!(!run.is_empty(), "none was built");
 
-    let (slow, quick): (Vec<_>, Vec<_>) = run.iter().partition(|program| program.slow().is_some());
-    let quick = stream::iter(quick).map(|program| program.run(LIMIT)).buffer_unordered(AT_ONCE);
-    let slow = stream::iter(slow).map(|program| program.run(SLOW_LIMIT)).buffer_unordered(1);
-    let results: Vec<_> = quick.chain(slow).collect().await;
+    let (alone, others): (Vec<_>, Vec<_>) =
+        run.iter().partition(|program| ALONE.contains(&program.name.as_str()));
+    let others = stream::iter(others).map(Program::run).buffer_unordered(AT_ONCE);
+    let alone = stream::iter(alone).map(Program::run).buffer_unordered(1);
+    let results: Vec<_> = others.chain(alone).collect().await;
     assert_eq!(results.len(), run.len());
     let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n\n"));
@@ -81,7 +84,8 @@ fn no_example_is_there_that_is_not_run() {
     assert_eq!(names.len(), programs.len(), "each has a name of its own: {programs:?}");
     // The published package leaves the other packages out.
     if root().join("benches").is_dir() {
-        let stale: Vec<_> = SLOW.iter().filter(|(name, _, _)| !names.contains(name)).collect();
+        let named = SLOW.iter().map(|(name, _, _)| name).chain(&ALONE);
+        let stale: Vec<_> = named.filter(|name| !names.contains(*name)).collect();
         assert!(stale.is_empty(), "not in the tree: {stale:?}");
     }
 }
@@ -143,8 +147,11 @@ impl Program {
         }
     }
 
-    async fn run(&self, limit: Duration) -> Result<(), String> {
-        self.run_with(self.slow().map_or(&[], |(_, words, _)| *words), limit).await
+    async fn run(&self) -> Result<(), String> {
+        match self.slow() {
+            Some((_, words, _)) => self.run_with(words, SLOW_LIMIT).await,
+            None => self.run_with(&[], LIMIT).await,
+        }
     }
 
     async fn run_with(&self, words: &[&str], limit: Duration) -> Result<(), String> {
