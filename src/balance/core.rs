@@ -15,8 +15,9 @@ use super::inspect::Inspection;
 use super::life::Life;
 use super::set::{Picking, Set};
 use super::shelf::Shelf;
+use super::turns::Turns;
 use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings, Picker};
-use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering, Padded};
+use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{
     BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
 };
@@ -48,8 +49,7 @@ pub(super) struct Core<S> {
     inspection: Inspection,
     /// For those who wait for an endpoint.
     news: Notify,
-    /// What each call writes to where it is picked by turns, apart from what each call reads.
-    turn: Padded<AtomicU64>,
+    turns: Turns,
     begun: Instant,
     /// When the interval of the outliers ends, in nanoseconds since then.
     next_sweep: AtomicU64,
@@ -88,7 +88,7 @@ impl<S> Core<S> {
             discovery: std::sync::Mutex::new(Discovery::None),
             inspection,
             news: Notify::new(),
-            turn: Padded(AtomicU64::new(0)),
+            turns: Turns::new(),
             begun: now,
             next_sweep,
         })
@@ -103,7 +103,7 @@ impl<S> Core<S> {
         let with = Picking {
             settings: &self.settings,
             rng: &self.rng,
-            turn: &self.turn.0,
+            turns: &self.turns,
             now,
             ticks: self.ticks(now),
             key,

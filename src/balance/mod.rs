@@ -143,6 +143,7 @@ mod slow_start;
 mod stats;
 mod sticky;
 mod tiers;
+mod turns;
 mod weighted;
 
 pub use self::builder::BalancerBuilder;

@@ -8,9 +8,9 @@ use super::endpoint::Endpoint;
 use super::picker::{Candidates, Look, Picker};
 use super::rendezvous::by_key;
 use super::slow_start::SlowStart;
+use super::turns::Turns;
 use super::weighted::Weights;
 use super::{BalancerSettings, Pick};
-use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::{EndpointId, Rng, Tried};
 
 /// Those that can be picked at one moment. Made anew at every change, and never changed.
@@ -40,7 +40,7 @@ pub(super) struct Tier<S> {
 pub(super) struct Picking<'a> {
     pub(super) settings: &'a BalancerSettings,
     pub(super) rng: &'a Rng,
-    pub(super) turn: &'a AtomicU64,
+    pub(super) turns: &'a Turns,
     pub(super) now: Instant,
     /// The same, since the beginning of the balancer.
     pub(super) ticks: u32,
@@ -115,9 +115,7 @@ impl<S> Tier<S> {
                 Pick::PeakEwma => of_two(&self.weights, with.rng, admits, |at| {
                     moment.endpoint(at).cost(with.ticks, with.settings.decay, moment.share(at))
                 }),
-                Pick::WeightedRoundRobin => {
-                    self.weights.turn(with.rng, || with.turn.fetch_add(1, Ordering::Relaxed), admits)
-                }
+                Pick::WeightedRoundRobin => self.weights.turn(with.rng, || with.turns.next(), admits),
             }
         };
         at.map(|at| &self.endpoints[at])
@@ -214,9 +212,9 @@ mod tests {
     /// Look at a set with these things.
     fn look<R>(now: Instant, key: Option<u64>, look: impl FnOnce(&Picking<'_>) -> R) -> R {
         let settings = BalancerSettings::new().slow_start(30 * SECOND);
-        let (rng, turn) = (Rng::seeded(1), AtomicU64::new(0));
-        let (settings, rng, turn) = (&settings, &rng, &turn);
-        look(&Picking { settings, rng, turn, now, ticks: 0, key, picker: None })
+        let (rng, turns) = (Rng::seeded(1), Turns::new());
+        let (settings, rng, turns) = (&settings, &rng, &turns);
+        look(&Picking { settings, rng, turns, now, ticks: 0, key, picker: None })
     }
 
     fn tried<S>(endpoint: &Endpoint<S>) -> Tried {

@@ -56,7 +56,9 @@ pub enum Pick {
     /// faster than it was.
     #[default]
     PeakEwma,
-    /// By turns, each as often as it weighs, whatever they have to do.
+    /// By turns, each as often as it weighs, whatever they have to do. Threads go round by themselves, each from another endpoint,
+    /// or all of their calls would wait for one count: who calls from one thread meets the endpoints in turn, and of all calls
+    /// together each endpoint gets its share, but for a call or two for each core.
     WeightedRoundRobin,
 }
 

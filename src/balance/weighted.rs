@@ -68,8 +68,8 @@ impl Weights {
         }
     }
 
-    /// Whose turn it is, each as often as it weighs, and evenly spread: the static stride of gRFC A58. `next` counts up, for
-    /// all callers; `admits` says with which chance one may be picked, from 0 to 1.
+    /// Whose turn it is, each as often as it weighs, and evenly spread: the static stride of gRFC A58. `next` counts up;
+    /// `admits` says with which chance one may be picked, from 0 to 1.
     ///
     /// In round number `r`, over all of them in their order, one is passed over unless `weight · r` has gone past another
     /// multiple of the largest weight since the last round. So in any number of rounds none is more than one turn away from its
