@@ -23,6 +23,8 @@ pub struct Backend(&'static Functions);
 struct Functions {
     name: &'static str,
     jose: &'static CryptoProvider,
+    /// Whether a tag is good, message before tag. Nothing, if `jose` has to say so.
+    mac: fn(&Prepared, Algorithm, &[u8], &[u8]) -> Option<bool>,
     /// What `jsonwebtoken` has no algorithm for: point, message, signature.
     es512: fn(&[u8], &[u8], &[u8]) -> bool,
     sha256: fn(&[u8]) -> [u8; 32],
@@ -61,13 +63,17 @@ impl Backend {
         key: &Prepared,
         algorithm: Algorithm,
         message: &[u8],
-        signature: &Vec<u8>,
+        signature: &[u8],
     ) -> bool {
+        if let Some(verdict) = (self.0.mac)(key, algorithm, message, signature) {
+            return verdict;
+        }
+        let key = &key.theirs;
         let Some(name) = theirs(algorithm) else {
-            return key.0.try_get_as_bytes().is_ok_and(|point| (self.0.es512)(point, message, signature));
+            return key.try_get_as_bytes().is_ok_and(|point| (self.0.es512)(point, message, signature));
         };
-        let verifier = (self.0.jose.verifier_factory)(&name, &key.0);
-        verifier.is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
+        let verifier = (self.0.jose.verifier_factory)(&name, key);
+        verifier.is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
     }
 
     pub(super) fn sha256(self, bytes: &[u8]) -> [u8; 32] {
@@ -121,16 +127,30 @@ impl fmt::Debug for Backend {
 
 /// A key as the backends take it.
 #[derive(Clone, Debug)]
-pub(super) struct Prepared(DecodingKey);
+pub(super) struct Prepared {
+    theirs: DecodingKey,
+    #[cfg(feature = "jwt")]
+    secrets: aws_lc::Secrets,
+}
 
 impl Prepared {
-    pub(super) fn new(material: &Material) -> Self {
-        Self(match material.family {
+    /// `only` is the one algorithm that it is for, if there is only one.
+    #[cfg_attr(
+        not(feature = "jwt"),
+        expect(unused_variables, reason = "the other backend prepares nothing by algorithm")
+    )]
+    pub(super) fn new(material: &Material, only: Option<Algorithm>) -> Self {
+        let theirs = match material.family {
             Family::Rsa { .. } => DecodingKey::from_rsa_der(&material.bytes),
             Family::Ec(_) => DecodingKey::from_ec_der(&material.bytes),
             Family::Ed25519 => DecodingKey::from_ed_der(&material.bytes),
             Family::Secret => DecodingKey::from_secret(&material.bytes),
-        })
+        };
+        Self {
+            theirs,
+            #[cfg(feature = "jwt")]
+            secrets: aws_lc::Secrets::new(material, only),
+        }
     }
 }
 
@@ -156,15 +176,43 @@ const fn theirs(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
 #[cfg(feature = "jwt")]
 mod aws_lc {
     use aws_lc_rs::digest::{self, SHA256};
+    use aws_lc_rs::hmac;
     use aws_lc_rs::signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED, EcdsaKeyPair, Ed25519KeyPair,
         UnparsedPublicKey,
     };
 
-    use super::{Algorithm, Functions};
+    use super::{Algorithm, Functions, Material};
+
+    /// A secret, hashed once for each algorithm that it is for: every tag begins with two blocks of it. Of other keys there are none.
+    #[derive(Clone, Debug)]
+    pub(super) struct Secrets(Box<[(Algorithm, hmac::Key)]>);
+
+    impl Secrets {
+        pub(super) fn new(material: &Material, only: Option<Algorithm>) -> Self {
+            let all = [
+                (Algorithm::Hs256, hmac::HMAC_SHA256),
+                (Algorithm::Hs384, hmac::HMAC_SHA384),
+                (Algorithm::Hs512, hmac::HMAC_SHA512),
+            ];
+            let fits = |algorithm| only.is_none_or(|only| only == algorithm) && material.fits(algorithm);
+            let fitting = all.into_iter().filter(|(algorithm, _)| fits(*algorithm));
+            Self(
+                fitting.map(|(algorithm, hash)| (algorithm, hmac::Key::new(hash, &material.bytes))).collect(),
+            )
+        }
+
+        fn of(&self, algorithm: Algorithm) -> Option<&hmac::Key> {
+            self.0.iter().find(|(is_for, _)| *is_for == algorithm).map(|(_, secret)| secret)
+        }
+    }
 
     pub(super) static FUNCTIONS: Functions = Functions {
         name: "AWS-LC",
+        mac: |key, algorithm, message, tag| {
+            let secret = key.secrets.of(algorithm)?;
+            Some(hmac::verify(secret, message, tag).is_ok())
+        },
         generate: |algorithm| {
             let pkcs8 = match algorithm {
                 Algorithm::EdDsa => Ed25519KeyPair::generate().ok()?.to_pkcs8v1().ok()?,
@@ -210,6 +258,7 @@ mod rust_crypto {
 
     pub(super) static FUNCTIONS: Functions = Functions {
         name: "RustCrypto",
+        mac: |_, _, _, _| None,
         generate: |algorithm| {
             let front = match algorithm {
                 Algorithm::EdDsa => ED25519,

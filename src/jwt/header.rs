@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -14,6 +15,34 @@ pub(super) struct Header<'a> {
     pub(super) algorithm: Cow<'a, str>,
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) kind: Option<Cow<'a, str>>,
+}
+
+impl Header<'_> {
+    fn to_owned(&self) -> Header<'static> {
+        let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        let Self { algorithm, key, kind } = self;
+        Header { algorithm: owned(algorithm), key: key.as_ref().map(owned), kind: kind.as_ref().map(owned) }
+    }
+}
+
+/// The headers of the first few genuine tokens. An issuer writes mostly the same for all of one key, letter by letter, and then they need not
+/// be read again. Nobody else's get in.
+#[derive(Debug, Default)]
+pub(super) struct Headers([OnceLock<(Box<[u8]>, Header<'static>)>; 4]);
+
+impl Headers {
+    /// Of a token whose header looks like this.
+    pub(super) fn get(&self, encoded: &[u8]) -> Option<&Header<'static>> {
+        let mut all = self.0.iter().map_while(OnceLock::get);
+        all.find(|(known, _)| **known == *encoded).map(|(_, header)| header)
+    }
+
+    /// As long as there is room: where each header is another, remembering more of them would not help.
+    pub(super) fn add(&self, encoded: &[u8], header: &Header<'_>) {
+        if let Some(free) = self.0.iter().find(|place| place.get().is_none()) {
+            free.get_or_init(|| (encoded.into(), header.to_owned()));
+        }
+    }
 }
 
 /// Keys that a token brings along or points to are not even looked at: `jwk`, `jku`, `x5c`, `x5u`.
@@ -98,6 +127,18 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_four_headers_are_remembered_and_no_other() {
+        let headers = Headers::default();
+        let header = |key: &'static str| Header { key: Some(key.into()), ..Header::default() };
+        for key in ["a", "b", "c", "d", "e"] {
+            assert!(headers.get(key.as_bytes()).is_none());
+            headers.add(key.as_bytes(), &header(key));
+        }
+        let known = ["a", "b", "c", "d", "e"].map(|key| headers.get(key.as_bytes())?.key.as_deref());
+        assert_eq!(known, [Some("a"), Some("b"), Some("c"), Some("d"), None]);
+    }
 
     #[test]
     fn a_header_says_algorithm_key_and_type() {

@@ -40,19 +40,26 @@ pub(super) struct Names<'de> {
     few: [Option<Text<'de>>; 12],
     len: usize,
     more: Option<HashSet<Text<'de>>>,
+    /// A bit for each, of which several may have the same: whoever's is not there is new.
+    bits: u64,
 }
 
 impl<'de> Names<'de> {
     pub(super) fn new() -> Self {
-        Self { few: [const { None }; 12], len: 0, more: None }
+        Self { few: [const { None }; 12], len: 0, more: None, bits: 0 }
     }
 
     /// # Errors
     ///
     /// If it has that name already.
     pub(super) fn add<E: Error>(&mut self, name: Text<'de>) -> Result<(), E> {
+        let bytes = name.0.as_bytes();
+        let end = |byte: Option<&u8>| byte.copied().map_or(0, usize::from);
+        let bit = 1 << ((bytes.len() + 3 * end(bytes.first()) + 9 * end(bytes.last())) % 64);
+        let may_be_known = self.bits & bit != 0;
+        self.bits |= bit;
         let (few, free) = self.few.split_at_mut(self.len);
-        let known = few.iter().flatten().any(|known| *known == name);
+        let known = may_be_known && few.iter().flatten().any(|known| *known == name);
         let new = !known
             && match free.first_mut() {
                 Some(place) => {

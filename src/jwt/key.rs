@@ -132,7 +132,7 @@ impl Eq for Key {}
 
 impl From<jwk::Read> for Key {
     fn from(jwk::Read { material, id, algorithm }: jwk::Read) -> Self {
-        let prepared = Prepared::new(&material);
+        let prepared = Prepared::new(&material, algorithm);
         Self { id: id.map(Into::into), algorithm, material, prepared }
     }
 }

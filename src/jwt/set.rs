@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::header::Headers;
 use super::{Algorithm, Key, jwk};
 use crate::base::{KeyFault, TokenFault};
 
@@ -38,6 +39,7 @@ pub struct KeySet(Arc<Inner>);
 struct Inner {
     keys: Vec<Arc<Key>>,
     skipped: Vec<KeyFault>,
+    headers: Headers,
 }
 
 impl KeySet {
@@ -118,6 +120,11 @@ impl KeySet {
         &self.0.skipped
     }
 
+    /// Of tokens that were signed with one of them.
+    pub(super) fn headers(&self) -> &Headers {
+        &self.0.headers
+    }
+
     pub(super) fn holds(&self, key: &Arc<Key>) -> bool {
         self.0.keys.iter().any(|held| Arc::ptr_eq(held, key) || held == key)
     }
@@ -182,7 +189,7 @@ impl Inner {
 /// Of one key.
 impl From<Key> for KeySet {
     fn from(key: Key) -> Self {
-        Self(Arc::new(Inner { keys: vec![Arc::new(key)], skipped: Vec::new() }))
+        Self(Arc::new(Inner { keys: vec![Arc::new(key)], ..Inner::default() }))
     }
 }
 

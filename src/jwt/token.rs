@@ -17,22 +17,25 @@ pub(super) fn split(token: &[u8], longest: usize) -> Result<Parts<'_>, TokenFaul
     if token.len() > longest {
         return Err(TokenFault::TooLong);
     }
-    // A text is looked through many bytes at a time.
-    let text = std::str::from_utf8(token).map_err(|_| TokenFault::Encoding)?;
-    let (signed, signature, header, payload) = text
-        .split_once('.')
-        .and_then(|(header, rest)| {
-            let (payload, signature) = rest.split_once('.')?;
-            let signed = text.get(..header.len() + 1 + payload.len())?;
-            (!signature.contains('.')).then_some((signed, signature, header, payload))
-        })
-        .ok_or(TokenFault::Encoding)?;
+    let [header, payload, signature] = parts(token).ok_or(TokenFault::Encoding)?;
     // An empty signature is that of the algorithm `none`.
     if header.is_empty() || payload.is_empty() || signature.is_empty() {
         return Err(TokenFault::Encoding);
     }
-    let [header, payload, signature, signed] = [header, payload, signature, signed].map(str::as_bytes);
+    let signed = &token[..header.len() + 1 + payload.len()];
     Ok(Parts { header, payload, signature, signed })
+}
+
+fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
+    let (header, rest) = at_dot(token)?;
+    let (payload, signature) = at_dot(rest)?;
+    at_dot(signature).is_none().then_some([header, payload, signature])
+}
+
+/// What stands before the first dot, and what behind it.
+fn at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = memchr::memchr(b'.', text)?;
+    Some((&text[..dot], &text[dot + 1..]))
 }
 
 #[cfg(test)]

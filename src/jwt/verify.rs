@@ -49,9 +49,17 @@ impl Rules {
         own: fn(&str) -> Option<T>,
     ) -> Result<Verified<T>, Wrong> {
         let parts = token::split(token, self.longest)?;
-        let (mut room, mut more) = ([0; 128], Vec::new());
-        let header = decode(parts.header, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
-        let header = header::read(text(header).ok_or(TokenFault::Header)?)?;
+        let known = keys.ok().and_then(|keys| keys.headers().get(parts.header));
+        let (mut room, mut more, read);
+        let header = match known {
+            Some(known) => known,
+            None => {
+                (room, more) = ([0; 128], Vec::new());
+                let header = decode(parts.header, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
+                read = header::read(text(header).ok_or(TokenFault::Header)?)?;
+                &read
+            }
+        };
         let algorithm =
             Algorithm::from_name(&header.algorithm).filter(|algorithm| self.algorithms.has(*algorithm));
         let algorithm = algorithm.ok_or(TokenFault::Algorithm)?;
@@ -60,19 +68,22 @@ impl Rules {
 
         // Nothing of what it says is looked at before it is known who says so.
         let keys = keys.map_err(Wrong::NoKeys)?;
-        let signature = base64url::decode(parts.signature).ok_or(TokenFault::Encoding)?;
+        let (mut room, mut more) = ([0; 512], Vec::new());
+        let signature = decode(parts.signature, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
         let mut candidates = match (keys.candidates(id, algorithm), id) {
             (Ok(candidates), _) => candidates,
             (Err(TokenFault::UnknownKey), Some(id)) => return Err(Wrong::NoKey(id.into())),
             (Err(fault), _) => return Err(fault.into()),
         };
         let signed = candidates.find(|key| {
-            key.material.could_have_made(algorithm, &signature)
-                && self.backend.verifies(&key.prepared, algorithm, parts.signed, &signature)
+            key.material.could_have_made(algorithm, signature)
+                && self.backend.verifies(&key.prepared, algorithm, parts.signed, signature)
         });
         let key = Arc::clone(signed.ok_or(TokenFault::Signature)?);
+        if known.is_none() {
+            keys.headers().add(parts.header, header);
+        }
 
-        let (mut room, mut more) = ([0; 512], Vec::new());
         let payload = decode(parts.payload, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
         let payload = text(payload).ok_or(TokenFault::Claims)?;
         let Expected { audiences, required, .. } = &self.expected;

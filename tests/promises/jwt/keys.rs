@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use stonework::base::{Event, KeyFault, TokenFault};
-use stonework::jwt::{Algorithm, CannotTell, Key, KeySet, Keys};
+use stonework::jwt::{Algorithm, CannotTell, JwtSettings, Key, KeySet, Keys, Verifier};
 use stonework::testing::Recorder;
 
 use super::tokens::{ALGORITHMS, ED25519, P256, P384, P521, RSA, SECRET, Signer, plain, signer, token};
-use super::{claims, fault, verifier};
+use super::{AUDIENCE, ISSUER, claims, fault, noon, verifier, with};
 
 #[tokio::test]
 async fn a_key_is_the_same_from_pem_der_and_json() {
@@ -153,4 +153,38 @@ async fn a_name_that_is_unknown_is_looked_for_once_and_then_the_token_is_looked_
     // Its signature is not looked for: a key of that name is there.
     assert_eq!(fault(verifier.verify(&of(&ED25519, "new")).await), TokenFault::Signature);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn tokens_with_one_header_are_each_looked_at() {
+    // None says which key is its own, and all say the same of themselves.
+    let header = r#"{"alg":"EdDSA","typ":"JWT"}"#;
+    let [first, second, stranger] = [(); 3].map(|()| Signer::ed25519());
+    let set = KeySet::new([&first, &second].map(|signer| signer.key(Algorithm::EdDsa))).unwrap();
+    let any = verifier(set.clone());
+    for round in 0..3 {
+        for signer in [&first, &second] {
+            let token = signer.token(Algorithm::EdDsa, header, &claims(""));
+            assert!(any.verify(&token).await.is_ok(), "{round}");
+        }
+        let token = stranger.token(Algorithm::EdDsa, header, &claims(""));
+        assert_eq!(fault(any.verify(&token).await), TokenFault::Signature, "{round}");
+    }
+
+    // Nor does what one verifier knows of a header make it good for another that has the same keys.
+    let good = first.token(Algorithm::EdDsa, header, &claims(""));
+    let access = with(set.clone(), JwtSettings::new().types(["at+jwt"]));
+    assert_eq!(fault(access.verify(&good).await), TokenFault::Type);
+    let rsa_only = Verifier::builder().keys(set).algorithms([Algorithm::Rs256]);
+    let rsa_only = rsa_only.issuer(ISSUER).audience(AUDIENCE).clock(noon()).build().unwrap();
+    assert_eq!(fault(rsa_only.verify(&good).await), TokenFault::Algorithm);
+}
+
+#[tokio::test]
+async fn a_large_token_after_a_small_one_and_a_small_one_after_that_are_good() {
+    let verifier = verifier(RSA.key(Algorithm::Rs256));
+    for more in [0, 2_000, 0, 300] {
+        let claims = claims(&format!(r#","x":"{}""#, "x".repeat(more)));
+        assert!(verifier.verify(&plain(Algorithm::Rs256, &claims)).await.is_ok(), "{more}");
+    }
 }
