@@ -12,10 +12,12 @@ use reqwest_middleware::{ClientBuilder, Middleware, Next};
 use reqwest_retry::RetryTransientMiddleware;
 use reqwest_retry::policies::ExponentialBackoff;
 use stonework::Call;
+use stonework::base::ClientAuth;
 use stonework::base::body::Replay;
+use stonework::oauth::{BearerLayer, TokenSource};
 use stonework::retry::RetryLayer;
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 use crate::measure::{Calls, Subject, YieldOnce};
 use crate::threads::Make;
@@ -56,6 +58,8 @@ pub(crate) enum Kind {
     Pool,
     /// Our limit, which says in fields how things stand.
     Fields,
+    /// Ours, which is held to nothing.
+    Free,
 }
 
 pub(crate) struct Row {
@@ -120,6 +124,11 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
         add!("tower-resilience time limiter, retry", Peer, Some(TOWER_BOTH), same);
         let same = deadline.layer(RetryLayer::new().layer(attempt.layer(no_op)));
         add!(STACK, Keeper, Some(TOWER_BOTH), same);
+        if head == NO_HEADERS {
+            let bearer = bearer();
+            add!("stonework BearerLayer", Free, None, bearer.clone().layer(no_op));
+            add!("stonework BearerLayer, without replay", Free, None, bearer.without_replay().layer(no_op));
+        }
     }
     rows.extend(reqwest_rows(waits));
     rows
@@ -127,6 +136,22 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
 
 pub(crate) fn plain() -> Request<Content> {
     Request::get("http://example.test/").body(Content::from("in memory")).expect("valid")
+}
+
+/// Puts a token into requests that is at hand.
+fn bearer() -> BearerLayer {
+    let answers = service_fn(|_: Request<stonework::base::body::Body>| async {
+        let token = r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"Bearer","expires_in":86400}"#;
+        Ok::<_, Broken>(Response::new(Content::from(token)))
+    });
+    let auth = ClientAuth::basic("peers", "a secret");
+    let source = TokenSource::builder("https://id.example/token", auth).build(answers).expect("an address");
+    // Asking for it takes a runtime, and having it none.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    std::thread::scope(|scope| {
+        scope.spawn(|| runtime.block_on(source.token()).expect("a token")).join().expect("no panic")
+    });
+    BearerLayer::new(source, ["http://example.test"]).expect("an origin")
 }
 
 /// The requests that are copied for each call.

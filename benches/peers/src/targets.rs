@@ -68,8 +68,14 @@ impl Report {
                     bound: Bound::AtMost(most.into()),
                 }));
             }
-            Kind::Bare | Kind::Copy | Kind::Fields | Kind::Guard | Kind::Keeper | Kind::Peer | Kind::Pool => {
-            }
+            Kind::Bare
+            | Kind::Copy
+            | Kind::Fields
+            | Kind::Free
+            | Kind::Guard
+            | Kind::Keeper
+            | Kind::Peer
+            | Kind::Pool => {}
         }
         targets
     }
@@ -83,7 +89,9 @@ impl Report {
         let allowed = match line.kind {
             Kind::Guard | Kind::Balance | Kind::Breaker { .. } | Kind::Limit { .. } | Kind::Pool => 0.0,
             Kind::Keeper => copied(),
-            Kind::Bare | Kind::Copy | Kind::Peer | Kind::Fields | Kind::Token { .. } => return Vec::new(),
+            Kind::Bare | Kind::Copy | Kind::Peer | Kind::Fields | Kind::Free | Kind::Token { .. } => {
+                return Vec::new();
+            }
         };
         let found = Unit::Count.of(line.costs[case].allocations);
         vec![Target { what: "allocations", found, bound: Bound::Exactly(allowed) }]

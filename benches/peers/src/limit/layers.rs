@@ -19,7 +19,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use tower_resilience_bulkhead::BulkheadLayer;
 use tower_resilience_ratelimiter::RateLimiterLayer;
 
-use super::ours;
+use super::{ours, queue};
 use crate::measure::{Calls, Subject, at_once};
 use crate::rows::{Answer, Broken, Content, Kind, NoOp, Row, plain};
 
@@ -97,6 +97,7 @@ pub(crate) fn rows(waits: bool) -> Vec<Row> {
         row("stonework RateLimitLayer, keyed, answer", Kind::Fields, key().layer(no_op)),
     ];
     rows.extend(axum.map(|row| Row { head: AXUM, ..row }));
+    rows.extend(queue::rows());
     rows
 }
 

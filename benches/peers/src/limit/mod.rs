@@ -3,6 +3,7 @@
 pub(crate) mod decisions;
 pub(crate) mod layers;
 pub(crate) mod memory;
+mod queue;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
