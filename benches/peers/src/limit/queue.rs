@@ -8,26 +8,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
-use stonework::limit::ConcurrencyLimitLayer;
+use stonework::limit::{ConcurrencyLimitLayer, ConcurrencySettings};
 use tower::limit::ConcurrencyLimitLayer as TowerLimitLayer;
 use tower::{Layer, Service};
 use tower_resilience_bulkhead::BulkheadLayer;
 
 use crate::measure::Subject;
-use crate::rows::{Broken, Content, Kind, Row, plain};
+use crate::rows::{Broken, Content, Kind, LIMIT, Row, plain};
 
 const ONE: &str = "one place";
 
 /// The same whether the answer has to be waited for: whoever has the place always waits, or nobody would have to queue.
-pub(super) fn rows() -> [Row; 4] {
+pub(super) fn rows() -> [Row; 5] {
     let told = Told::default();
     let bulkhead = BulkheadLayer::builder().max_concurrent_calls(1).build().expect("valid settings");
-    let ours = ConcurrencyLimitLayer::new(1).expect("a valid limit");
+    let ours = || ConcurrencyLimitLayer::new(ConcurrencySettings::new(1).queue(10)).expect("valid settings");
     [
         row("bare", Kind::Bare, &told, told.clone()),
         row("tower ConcurrencyLimit", Kind::Peer, &told, TowerLimitLayer::new(1).layer(told.clone())),
         row("tower-resilience bulkhead", Kind::Peer, &told, bulkhead.layer(told.clone())),
-        row("stonework ConcurrencyLimitLayer", Kind::Free, &told, ours.layer(told.clone())),
+        row(
+            "stonework ConcurrencyLimitLayer, waits",
+            Kind::Free,
+            &told,
+            ours().wait_up_to(LIMIT).layer(told.clone()),
+        ),
+        row(
+            "stonework ConcurrencyLimitLayer, a queue",
+            Kind::Free,
+            &told,
+            ours().queue().layer(told.clone()),
+        ),
     ]
 }
 
