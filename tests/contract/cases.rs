@@ -16,14 +16,15 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Every case, by the name that a complaint will carry.
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        pub(crate) fn all<W: Wire>() -> Vec<(&'static str, Case<W>)> {
+    ($list:ident: $($case:ident),* $(,)?) => {
+        pub(crate) fn $list<W: Wire>() -> Vec<(&'static str, Case<W>)> {
             vec![$((stringify!($case), |stack| Box::pin($case::<W>(stack)))),*]
         }
     };
 }
 
 cases! {
+    all:
     the_first_polls_are_pending,
     readiness_is_asked_again_and_again,
     clones_are_made_and_called_at_every_moment,
@@ -41,6 +42,28 @@ cases! {
     moved_to_another_task_in_the_middle_of_a_call,
     a_limit_runs_out_in_the_call,
     a_limit_runs_out_before_it_is_ready,
+}
+
+// Those in which no call is given up.
+cases! {
+    without_dropped_calls:
+    the_first_polls_are_pending,
+    readiness_is_asked_again_and_again,
+    clones_are_made_and_called_at_every_moment,
+    dropped_between_ready_and_call,
+    tried_again_until_it_succeeds,
+    readiness_fails,
+    readiness_fails_before_the_second_attempt,
+    one_place_and_many_users,
+    moved_to_another_task_while_it_waits_to_become_ready,
+    moved_to_another_task_in_the_middle_of_a_call,
+    a_limit_runs_out_before_it_is_ready,
+}
+
+cases! {
+    detached:
+    a_call_goes_on_that_is_dropped_in_the_middle,
+    a_call_goes_on_whose_caller_waits_no_longer,
 }
 
 fn good<W: Wire>(_: usize) -> Step<W::Bottom> {
@@ -338,5 +361,31 @@ async fn a_limit_runs_out_before_it_is_ready<W: Wire>(stack: Stack<W>) {
     ledger.release();
     assert_eq!(call::<W>(&mut service, W::request()).await, Seen::Good, "the next call");
     drop(service);
+    ledger.assert_settled();
+}
+
+async fn a_call_goes_on_that_is_dropped_in_the_middle<W: Wire>(stack: Stack<W>) {
+    let slow = |_| Step::AnswerAfter(MS, W::good());
+    let (mut service, ledger) = stack.over(slow, |strict| strict.capacity(1));
+    let mut answer = service.ready().await.expect("ready").call(W::once());
+    assert!(polled(&mut answer).await.is_pending());
+    // What is detached is begun by the runtime.
+    tokio::task::yield_now().await;
+    drop(answer);
+    assert_eq!((ledger.in_flight(), ledger.dropped()), (1, 0), "in flight, dropped");
+    assert_eq!(call::<W>(&mut service, W::once()).await, Seen::Good, "who waited for the place");
+    assert_eq!((ledger.answered(), ledger.dropped()), (2, 0), "answered, dropped");
+    drop(service);
+    ledger.assert_settled();
+}
+
+async fn a_call_goes_on_whose_caller_waits_no_longer<W: Wire>(stack: Stack<W>) {
+    let slow = |_| Step::AnswerAfter(2 * MS, W::good());
+    let (mut service, ledger) = stack.over(slow, |strict| strict.capacity(1));
+    let answer = tokio::time::timeout(MS, call::<W>(&mut service, W::once())).await;
+    assert!(answer.is_err() && ledger.in_flight() == 1, "it takes longer than its caller waits");
+    drop(service);
+    sleep(10 * MS).await;
+    assert_eq!((ledger.answered(), ledger.dropped()), (1, 0), "answered, dropped");
     ledger.assert_settled();
 }

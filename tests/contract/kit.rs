@@ -92,7 +92,12 @@ pub(crate) fn alone<W: Wire>(rows: &[Row<W>]) -> Vec<Stack<W>> {
 }
 
 pub(crate) fn pairs<W: Wire>(rows: &[Row<W>]) -> Vec<Stack<W>> {
-    rows.iter().flat_map(|outer| rows.iter().map(move |inner| Stack::of(&[outer, inner]))).collect()
+    over(rows, rows)
+}
+
+/// Each of the first over each of the others.
+pub(crate) fn over<W: Wire>(outer: &[Row<W>], inner: &[Row<W>]) -> Vec<Stack<W>> {
+    outer.iter().flat_map(|outer| inner.iter().map(move |inner| Stack::of(&[outer, inner]))).collect()
 }
 
 impl<W: Wire> Stack<W> {
@@ -169,20 +174,23 @@ pub(crate) async fn call<W: Wire>(service: &mut Boxed<W>, request: W::Request) -
 
 pub(crate) type Case<W> = fn(Stack<W>) -> Pin<Box<dyn Future<Output = ()>>>;
 
+/// Cases, by the names that complaints carry.
+pub(crate) type Script<W> = fn() -> Vec<(&'static str, Case<W>)>;
+
 /// Every case over every stack; one line for each that failed. Each core has its share of them.
-pub(crate) fn run<W: Wire>(stacks: &[Stack<W>]) -> Vec<String> {
+pub(crate) fn run<W: Wire>(stacks: &[Stack<W>], script: Script<W>) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let shares = stacks.chunks(stacks.len().div_ceil(cores).max(1));
-        let threads: Vec<_> = shares.map(|share| scope.spawn(|| run_here(share))).collect();
+        let threads: Vec<_> = shares.map(|share| scope.spawn(move || run_here(share, script))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
 }
 
-fn run_here<W: Wire>(stacks: &[Stack<W>]) -> Vec<String> {
+fn run_here<W: Wire>(stacks: &[Stack<W>], script: Script<W>) -> Vec<String> {
     let mut complaints = Vec::new();
     for stack in stacks {
-        for (name, case) in crate::cases::all::<W>() {
+        for (name, case) in script() {
             if let Err(why) = attempt(stack.clone(), case) {
                 complaints.push(format!("{}: {name}: {why}", stack.name));
             }

@@ -366,8 +366,22 @@ fn keyed_rows() -> Vec<Row<Http>> {
     ]
 }
 
+/// A call of theirs is not dropped with its future.
+pub(crate) fn detached() -> Vec<Row<Http>> {
+    let row = |mode, wrap| Row { layer: "DetachLayer", mode, traits: TELLS, wrap };
+    vec![
+        row("", |inner| seal_http(detach().layer(inner))),
+        row(".answer()", |inner| seal_http(detach().answer().layer(inner))),
+        row(".plain()", |inner| seal_http(detach().plain().layer(inner))),
+    ]
+}
+
+fn detach() -> DetachLayer {
+    DetachLayer::new(Detach::default())
+}
+
 fn idempotency() -> IdempotencyLayer<idempotency::MemoryStore> {
-    // What is detached is not dropped with its future, which is what the script is about.
+    // What is detached is not dropped with its future, which is what most of the script is about.
     IdempotencyLayer::new(idempotency::MemoryStore::new()).attached()
 }
 

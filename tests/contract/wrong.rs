@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use stonework::base::BoxError;
 use tower::{Service, ServiceExt};
 
+use crate::cases;
 use crate::kit::{self, Answering, Boxed, Row, Traits, run};
 use crate::rows::{Http, HttpAnswer, HttpRequest, PAUSE, seal_http};
 
@@ -173,7 +174,7 @@ fn take(service: &mut Boxed<Http>) -> Boxed<Http> {
 /// What the script says: the cases that failed, and all of it.
 fn complaints(traits: Traits, wrap: fn(Boxed<Http>) -> Boxed<Http>) -> (BTreeSet<String>, String) {
     let rows: [Row<Http>; 1] = [Row { layer: "Wrong", mode: "", traits, wrap }];
-    let lines = run(&kit::alone(&rows));
+    let lines = run(&kit::alone(&rows), cases::all);
     let case = |line: &String| line.split(": ").nth(1).unwrap_or_default().to_owned();
     (lines.iter().map(case).collect(), lines.join("\n"))
 }
