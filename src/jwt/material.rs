@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::de::IgnoredAny;
+
 use super::Algorithm;
 use super::der;
 use crate::base::KeyFault;
@@ -96,7 +98,7 @@ impl Material {
         let text = secret.trim_ascii_start();
         if text.starts_with(b"-----BEGIN")
             || text.starts_with(b"ssh-")
-            || text.starts_with(b"{")
+            || is_json_object(text)
             || der::is_public_key(secret)
         {
             return Err(KeyFault::PublicAsSecret);
@@ -130,6 +132,11 @@ impl Material {
             Family::Secret => algorithm.secret_bytes() == Some(signature.len()),
         }
     }
+}
+
+/// All of it: of all random bytes, one in 256 begin like one.
+fn is_json_object(text: &[u8]) -> bool {
+    text.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// Shows no bytes.
@@ -198,6 +205,16 @@ mod tests {
             assert_eq!(Material::secret(Algorithm::Hs256, public).unwrap_err(), KeyFault::PublicAsSecret);
         }
         assert_eq!(Material::secret(Algorithm::Rs256, &[7; 64]).unwrap_err(), KeyFault::Algorithm);
+    }
+
+    #[test]
+    fn random_bytes_are_a_secret_whatever_they_begin_with() {
+        for first in 0..=255 {
+            for second in [b'{', 0x30, 0x82, 0x3e, b'"', 7] {
+                let secret: Vec<u8> = [first, second].into_iter().chain(2..64).collect();
+                assert!(Material::secret(Algorithm::Hs512, &secret).is_ok(), "{first:#x} {second:#x}");
+            }
+        }
     }
 
     #[test]
