@@ -302,6 +302,8 @@ impl<B> Drop for Member<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use http::Request;
     use http_body_util::Empty;
 
@@ -322,5 +324,43 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(matches!(second.poll(&mut cx), Poll::Ready(Got::Nothing)));
         assert!(matches!(first.poll(&mut cx), Poll::Ready(Got::Answer(Ok(_)))));
+    }
+
+    /// Somebody who counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_asks_while_another_drives_and_is_past_the_news_hears_of_it() {
+        let group = Group::<Empty<Bytes>>::new();
+        let request = Request::get("http://a.test/").body(Empty::<Bytes>::new()).unwrap();
+        let (key, left_out) = Key::of(&request, &[]).unwrap();
+        let (woken, second) = (Arc::new(Woken::default()), Arc::new(Mutex::new(None::<Member<_>>)));
+        let (asks, waker) = (Arc::clone(&second), Waker::from(Arc::clone(&woken)));
+        let mut is_first = true;
+        let work = std::future::poll_fn(move |cx| {
+            if std::mem::take(&mut is_first) {
+                // There is news, of which only the first is told; the second asks now, and finds that somebody drives already.
+                cx.waker().wake_by_ref();
+                let second = asks.lock().unwrap();
+                assert!(second.as_ref().unwrap().poll(&mut Context::from_waker(&waker)).is_pending());
+                return Poll::Pending;
+            }
+            Poll::Ready(End::Live(None))
+        });
+        let first = group.join(key.clone(), left_out.clone(), |_| Box::pin(work));
+        *second.lock().unwrap() = Some(group.join(key, left_out, |_| unreachable!("there is one")));
+        let _ = first.poll(&mut Context::from_waker(Waker::noop()));
+        // The first was told, and leaves without asking again.
+        drop(first);
+        assert!(woken.0.load(Ordering::Relaxed) > 0);
+        let second = second.lock().unwrap().take().unwrap();
+        assert!(second.poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 }
