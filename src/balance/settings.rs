@@ -58,7 +58,7 @@ pub enum Pick {
     PeakEwma,
     /// By turns, each as often as it weighs, whatever they have to do. Threads go round by themselves, each from another endpoint,
     /// or all of their calls would wait for one count: who calls from one thread meets the endpoints in turn, and of all calls
-    /// together each endpoint gets its share, but for a call or two for each core.
+    /// together each endpoint gets its share, but for a call or two for each thread.
     WeightedRoundRobin,
 }
 
