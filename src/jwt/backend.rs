@@ -8,6 +8,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use super::Algorithm;
 use super::material::{Family, Material};
+use crate::base::Rng;
 
 /// Which library checks signatures. Default: AWS-LC where the feature `jwt` is on, and RustCrypto otherwise.
 ///
@@ -27,10 +28,24 @@ struct Functions {
     mac: fn(&Prepared, Algorithm, &[u8], &[u8]) -> Option<bool>,
     /// What `jsonwebtoken` has no algorithm for: point, message, signature.
     es512: fn(&[u8], &[u8], &[u8]) -> bool,
-    sha256: fn(&[u8]) -> [u8; 32],
+    sha256: fn(&[u8]) -> Hash,
+    /// With this secret, as far as there is use for one.
+    fingerprints: fn(u128) -> Fingerprints,
     /// A new private key in PKCS #8, for Ed25519 or P-256.
     generate: fn(Algorithm) -> Option<Vec<u8>>,
 }
+
+/// A SHA-256.
+pub(super) type Hash = [u8; 32];
+
+/// The bytes of a fingerprint.
+pub(super) const FINGERPRINT: usize = 16;
+
+/// What tells a token from all others, as long as nobody sees it.
+pub(super) type Fingerprint = [u8; FINGERPRINT];
+
+/// Takes fingerprints, with a secret of its own.
+pub(super) type Fingerprints = Box<dyn Fn(&[u8]) -> Fingerprint + Send + Sync>;
 
 impl Backend {
     /// AWS-LC, which is C code.
@@ -76,8 +91,13 @@ impl Backend {
         verifier.is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
     }
 
-    pub(super) fn sha256(self, bytes: &[u8]) -> [u8; 32] {
+    pub(super) fn sha256(self, bytes: &[u8]) -> Hash {
         (self.0.sha256)(bytes)
+    }
+
+    /// Of tokens that were signed. What is no longer than a fingerprint could be read out of it by whoever reads this process.
+    pub(super) fn fingerprints(self) -> Fingerprints {
+        (self.0.fingerprints)(Rng::from_entropy().unique_id())
     }
 
     pub(super) fn generate(self, algorithm: Algorithm) -> Option<Vec<u8>> {
@@ -173,8 +193,15 @@ const fn theirs(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
     })
 }
 
+/// What is left of a hash is one, too.
+fn half(hash: &Hash) -> Fingerprint {
+    let (half, _) = hash.split_first_chunk().expect("16 of 32 bytes");
+    *half
+}
+
 #[cfg(feature = "jwt")]
 mod aws_lc {
+    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
     use aws_lc_rs::digest::{self, SHA256};
     use aws_lc_rs::hmac;
     use aws_lc_rs::signature::{
@@ -182,7 +209,7 @@ mod aws_lc {
         UnparsedPublicKey,
     };
 
-    use super::{Algorithm, Functions, Material};
+    use super::{Algorithm, Functions, Hash, Material, half};
 
     /// A secret, hashed once for each algorithm that it is for: every tag begins with two blocks of it. Of other keys there are none.
     #[derive(Clone, Debug)]
@@ -227,15 +254,29 @@ mod aws_lc {
         es512: |point, message, signature| {
             UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, signature).is_ok()
         },
-        sha256: |bytes| {
-            let mut hash = [0; 32];
-            // It is as long as that.
-            for (to, from) in hash.iter_mut().zip(digest::digest(&SHA256, bytes).as_ref()) {
-                *to = *from;
-            }
-            hash
+        sha256,
+        fingerprints: |secret| {
+            let key = UnboundKey::new(&AES_128_GCM, &secret.to_ne_bytes()).ok().map(LessSafeKey::new);
+            Box::new(move |bytes| {
+                let tag = key.as_ref().and_then(|key| {
+                    // Nothing is encrypted and nobody is shown a tag: so it is a hash with a secret, whatever the nonce.
+                    let nonce = Nonce::from(&[0; 12]);
+                    key.seal_in_place_separate_tag(nonce, Aad::from(bytes), &mut []).ok()
+                });
+                let tag = tag.and_then(|tag| tag.as_ref().try_into().ok());
+                tag.unwrap_or_else(|| half(&sha256(bytes)))
+            })
         },
     };
+
+    fn sha256(bytes: &[u8]) -> Hash {
+        let mut hash = [0; 32];
+        // It is as long as that.
+        for (to, from) in hash.iter_mut().zip(digest::digest(&SHA256, bytes).as_ref()) {
+            *to = *from;
+        }
+        hash
+    }
 }
 
 #[cfg(feature = "jwt-rust-crypto")]
@@ -245,7 +286,7 @@ mod rust_crypto {
     use p521::elliptic_curve::rand_core::{OsRng, RngCore as _};
     use sha2::{Digest, Sha256};
 
-    use super::{Algorithm, Functions};
+    use super::{Algorithm, Functions, half};
 
     /// What stands in front of the 32 bytes of such a key in PKCS #8 (RFC 8410, section 7; RFC 5915).
     const ED25519: &[u8] =
@@ -277,5 +318,47 @@ mod rust_crypto {
             key.is_ok_and(|key| signature.is_ok_and(|signature| key.verify(message, &signature).is_ok()))
         },
         sha256: |bytes| Sha256::digest(bytes).into(),
+        fingerprints: |_| Box::new(|bytes| half(&Sha256::digest(bytes).into())),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backends() -> Vec<Backend> {
+        vec![
+            #[cfg(feature = "jwt")]
+            Backend::aws_lc(),
+            #[cfg(feature = "jwt-rust-crypto")]
+            Backend::rust_crypto(),
+        ]
+    }
+
+    #[test]
+    fn no_two_tokens_have_one_fingerprint_and_each_keeps_its_own() {
+        let token = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl".repeat(7);
+        for backend in backends() {
+            let of = backend.fingerprints();
+            let mut seen = std::collections::HashSet::new();
+            for at in 0..token.len() * 8 {
+                let mut other = token.clone();
+                other[at / 8] ^= 1 << (at % 8);
+                assert!(seen.insert(of(&other)), "{backend:?}: {at}");
+            }
+            // What a block is filled up with is no part of it.
+            for length in 0..=token.len() {
+                assert!(seen.insert(of(&token[..length])), "{backend:?}: {length}");
+            }
+            assert!(seen.insert(of(&[token.clone(), vec![0]].concat())));
+            assert_eq!(of(&token), of(&token.clone()));
+        }
+    }
+
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn each_memory_takes_fingerprints_with_a_secret_of_its_own() {
+        let (one, other) = (Backend::aws_lc().fingerprints(), Backend::aws_lc().fingerprints());
+        assert_ne!(one(b"a token"), other(b"a token"));
+    }
 }

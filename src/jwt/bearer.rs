@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 
 use crate::base::TokenFault;
 
-/// Nothing, if there are no credentials of this kind.
+/// What stands there, which need not [be one](is_token). Nothing, if there are no credentials of this kind.
 ///
 /// A token in the query ends up in logs, and is not taken from there (RFC 9700, section 4.3.2). Beside one in the field it makes the
 /// request one that nobody can read.
@@ -22,15 +22,18 @@ pub(super) fn token<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<O
         return Ok(None);
     }
     let token = rest.trim_ascii();
-    // All of it is looked at, without a branch for each byte: tokens are long, and most are as they should be.
-    let is_token = token.iter().fold(true, |is_token, byte| is_token & is_of_token(*byte));
-    if token.is_empty() || !is_token {
+    if token.is_empty() {
         return Err(TokenFault::Malformed);
     }
     if query.is_some_and(is_in) {
         return Err(TokenFault::Repeated);
     }
     Ok(Some(token))
+}
+
+/// Whether it consists of what tokens consist of. All of it is looked at, without a branch for each byte.
+pub(super) fn is_token(token: &[u8]) -> bool {
+    token.iter().fold(true, |is_token, byte| is_token & is_of_token(*byte))
 }
 
 /// `b64token` (RFC 6750, section 2.1), which is more than what a token in JSON consists of.
@@ -57,7 +60,11 @@ mod tests {
         for field in fields {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field.as_bytes()).unwrap());
         }
-        token(&headers, query).map(|found| found.map(|token| String::from_utf8(token.to_vec()).unwrap()))
+        let found = token(&headers, query)?;
+        if found.is_some_and(|token| !is_token(token)) {
+            return Err(TokenFault::Malformed);
+        }
+        Ok(found.map(|token| String::from_utf8(token.to_vec()).unwrap()))
     }
 
     #[test]

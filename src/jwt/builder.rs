@@ -5,14 +5,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::algorithm::Algorithms;
-use super::cache::Cache;
 use super::check::Expected;
 use super::claims::TokenInfo;
 use super::trusted::Trusted;
-use super::verifier::{Revocation, Shared};
+use super::verifier::{Memory, Revocation, Shared};
 use super::verify::Rules;
 use super::{Algorithm, Backend, InvalidJwt, JwtSettings, Keys, Verifier};
-use crate::base::{BoxError, Observe, Observer, WallClock, scope};
+use crate::base::{BoxError, Observe, Observer, WallClock};
 
 /// Makes a [`Verifier`], step by step; an example stands there. `Step` is what has to be said next.
 #[derive(Debug)]
@@ -342,7 +341,7 @@ impl<T> VerifierBuilder<Complete, T> {
             types: Some(types).filter(|types| !types.is_empty()).map(boxed),
         };
         Ok(Verifier::new(Shared {
-            cache: cache.map(|most| Cache::new(most, cache_ttl, scope::now())),
+            memory: cache.map(|most| Memory::new(backend, most, cache_ttl)),
             clock,
             trusted,
             observe,

@@ -1,4 +1,4 @@
-//! Tokens that were found to be good, by their hash, for a while.
+//! Tokens that were found to be good, by their hash or fingerprint, for a while.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,35 +8,32 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The SHA-256 of a token.
-pub(super) type Hash = [u8; 32];
-
-/// In parts, so that two threads seldom want the same.
+/// In parts, so that two threads seldom want the same. A token is told from others by `N` bytes, of which there are eight at least.
 #[derive(Debug)]
-pub(super) struct Cache<V> {
-    parts: Box<[Mutex<Part<V>>]>,
+pub(super) struct Cache<V, const N: usize> {
+    parts: Box<[Mutex<Part<V, N>>]>,
 }
 
 /// As many as keep threads out of each other's way.
 const PARTS: usize = 16;
 
-impl<V: Clone> Cache<V> {
+impl<V: Clone, const N: usize> Cache<V, N> {
     /// At most `most` entries, and at least two; each for `ttl`.
     pub(super) fn new(most: usize, ttl: Duration, now: Instant) -> Self {
         let parts = if most < 2 * PARTS { 1 } else { PARTS };
         Self { parts: (0..parts).map(|_| Mutex::new(Part::new(most / parts, ttl, now))).collect() }
     }
 
-    pub(super) fn get(&self, hash: &Hash, now: Instant) -> Option<V> {
+    pub(super) fn get(&self, hash: &[u8; N], now: Instant) -> Option<V> {
         self.with(hash, |part| part.get(hash, now))
     }
 
-    pub(super) fn insert(&self, hash: Hash, value: V, now: Instant) {
+    pub(super) fn insert(&self, hash: [u8; N], value: V, now: Instant) {
         // What is forgotten is dropped where no lock is held.
         drop(self.with(&hash, |part| part.insert(hash, value, now)));
     }
 
-    pub(super) fn remove(&self, hash: &Hash) {
+    pub(super) fn remove(&self, hash: &[u8; N]) {
         drop(self.with(hash, |part| part.remove(hash)));
     }
 
@@ -44,32 +41,32 @@ impl<V: Clone> Cache<V> {
         self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
-    fn with<R>(&self, hash: &Hash, use_it: impl FnOnce(&mut Part<V>) -> R) -> R {
+    fn with<R>(&self, hash: &[u8; N], use_it: impl FnOnce(&mut Part<V, N>) -> R) -> R {
         // Other bits than those that a map goes by.
-        let part = &self.parts[usize::from(hash[31]) % self.parts.len()];
+        let part = &self.parts[usize::from(hash[N - 1]) % self.parts.len()];
         use_it(&mut part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-type Map<V> = HashMap<Hash, (Instant, V), BuildHasherDefault<First>>;
+type Map<V, const N: usize> = HashMap<[u8; N], (Instant, V), BuildHasherDefault<First>>;
 
 /// Two generations: what is used moves into the young one. When that is half of all there may be, or as old as anything may
 /// become, it is the old one, and the old one is forgotten.
 #[derive(Debug)]
-struct Part<V> {
-    young: Map<V>,
-    old: Map<V>,
+struct Part<V, const N: usize> {
+    young: Map<V, N>,
+    old: Map<V, N>,
     half: usize,
     ttl: Duration,
     since: Instant,
 }
 
-impl<V: Clone> Part<V> {
+impl<V: Clone, const N: usize> Part<V, N> {
     fn new(most: usize, ttl: Duration, now: Instant) -> Self {
         Self { young: Map::default(), old: Map::default(), half: (most / 2).max(1), ttl, since: now }
     }
 
-    fn get(&mut self, hash: &Hash, now: Instant) -> Option<V> {
+    fn get(&mut self, hash: &[u8; N], now: Instant) -> Option<V> {
         if let Some((until, value)) = self.young.get(hash) {
             return (now < *until).then(|| value.clone());
         }
@@ -84,7 +81,7 @@ impl<V: Clone> Part<V> {
     }
 
     /// What had to make room.
-    fn insert(&mut self, hash: Hash, value: V, now: Instant) -> Map<V> {
+    fn insert(&mut self, hash: [u8; N], value: V, now: Instant) -> Map<V, N> {
         let mut gone = Map::default();
         if self.young.len() >= self.half || now.saturating_duration_since(self.since) >= self.ttl {
             gone = mem::replace(&mut self.old, mem::take(&mut self.young));
@@ -98,12 +95,12 @@ impl<V: Clone> Part<V> {
         gone
     }
 
-    fn remove(&mut self, hash: &Hash) -> Option<(Instant, V)> {
+    fn remove(&mut self, hash: &[u8; N]) -> Option<(Instant, V)> {
         self.young.remove(hash).or_else(|| self.old.remove(hash))
     }
 }
 
-impl<V> Part<V> {
+impl<V, const N: usize> Part<V, N> {
     fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
@@ -131,7 +128,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(60);
 
-    fn hash(number: u32) -> Hash {
+    fn hash(number: u32) -> [u8; 32] {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
         hash[31] = number as u8;

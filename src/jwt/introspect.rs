@@ -9,7 +9,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::active::{self, Doubt, Introspected, Terms};
-use super::cache::{Cache, Hash};
+use super::backend::Hash;
+use super::cache::Cache;
 use super::gate::{Started, Waiting};
 use super::{Backend, CannotTell, IntrospectSettings, IntrospectorBuilder};
 use crate::base::{
@@ -73,7 +74,7 @@ pub(super) struct Shared {
     pub(super) observe: Observe,
     pub(super) rng: Rng,
     pub(super) settings: IntrospectSettings,
-    pub(super) cache: Option<Cache<Introspected>>,
+    pub(super) cache: Option<Cache<Introspected, 32>>,
     pub(super) questions: Mutex<Questions>,
 }
 

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::gate::{Gate, Judge, Started};
-use super::{Introspected, Introspector, InvalidJwt, JwtFuture};
+use super::{Introspected, Introspector, InvalidJwt, JwtFuture, bearer};
 use crate::base::{Answer, Error, Http, Mode, Plain, Problem, TokenFault};
 
 /// Lets requests in whose token is good, as the server says that issued it: a token in `Authorization: Bearer …` (RFC 6750), and nowhere
@@ -141,7 +141,11 @@ impl Judge for Introspector {
     type Found = Introspected;
 
     fn start(&self, token: &[u8]) -> Started<Introspected> {
-        Self::start(self, token)
+        if bearer::is_token(token) {
+            Self::start(self, token)
+        } else {
+            Started::Done(Err(Self::refuse(self, TokenFault::Malformed)))
+        }
     }
 
     fn refuse(&self, fault: TokenFault) -> Error {

@@ -71,7 +71,7 @@
 //!
 //! # What is remembered
 //!
-//! Nothing, unless [it is said](JwtSettings::cache). Then tokens that were found to be good are, by their SHA-256: a bounded number, for a while, and none longer
+//! Nothing, unless [it is said](JwtSettings::cache). Then tokens that were found to be good are, and never by their text: a bounded number, for a while, and none longer
 //! than until it expires. Whenever one comes, its time is looked at, whether its key is still there, and whether it was
 //! [revoked](VerifierBuilder::revocation). Those that are not good are never remembered.
 //!

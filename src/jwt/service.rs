@@ -5,7 +5,7 @@ use http::Request;
 use tower_service::Service;
 
 use super::gate::{Gate, Judge, Started};
-use super::{Claims, JwtFuture, Verifier};
+use super::{Claims, JwtFuture, Verifier, bearer};
 use crate::base::{Error, Http, Mode, TokenFault};
 
 /// Lets requests in whose token is good. See [`JwtLayer`](super::JwtLayer).
@@ -49,7 +49,8 @@ impl<T: Send + Sync + 'static> Judge for Verifier<T> {
     type Found = Claims<T>;
 
     fn start(&self, token: &[u8]) -> Started<Claims<T>> {
-        Self::start(self, token)
+        // What is good consists of less than what tokens may consist of: only what is refused is looked at.
+        Self::start(self, token, bearer::is_token)
     }
 
     fn refuse(&self, fault: TokenFault) -> Error {

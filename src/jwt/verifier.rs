@@ -3,14 +3,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::cache::{Cache, Hash};
+use super::backend::{FINGERPRINT, Fingerprints};
+use super::cache::Cache;
 use super::check::in_time;
 use super::claims::{Claims, TokenInfo, Verified};
 use super::gate::Started;
 use super::keys::Looking;
 use super::trusted::Trusted;
 use super::verify::{Rules, Wrong};
-use super::{CannotTell, Keys, VerifierBuilder};
+use super::{Backend, CannotTell, Keys, VerifierBuilder};
 use crate::base::{BoxError, Error, Event, Observe, TokenFault, TokenRefused, WallClock, scope};
 
 /// When to come back if nobody says whether a token was revoked.
@@ -62,13 +63,26 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Verifier<T = ()>(Arc<Shared<T>>);
 
 pub(super) struct Shared<T> {
-    pub(super) cache: Option<Cache<Arc<Verified<T>>>>,
+    pub(super) memory: Option<Memory<T>>,
     pub(super) clock: WallClock,
     pub(super) observe: Observe,
     pub(super) own: fn(&str) -> Option<T>,
     pub(super) revocation: Option<Arc<dyn Revocation>>,
     pub(super) rules: Rules,
     pub(super) trusted: Trusted,
+}
+
+/// Tokens that were found to be good.
+pub(super) struct Memory<T> {
+    fingerprints: Fingerprints,
+    cache: Cache<Arc<Verified<T>>, FINGERPRINT>,
+}
+
+impl<T> Memory<T> {
+    /// Of so many tokens, each for `ttl`.
+    pub(super) fn new(backend: Backend, most: usize, ttl: Duration) -> Self {
+        Self { fingerprints: backend.fingerprints(), cache: Cache::new(most, ttl, scope::now()) }
+    }
 }
 
 /// Asked about each token that is good otherwise.
@@ -110,7 +124,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
     /// Of kind `Invalid`, at whose end stands [`TokenRefused`], if it is not. Of kind `Overload`, at whose end stands [`CannotTell`], if
     /// there are no keys, or nobody says whether it was revoked.
     pub async fn verify(&self, token: &str) -> Result<Claims<T>, Error> {
-        match self.start(token.as_bytes()) {
+        match self.start(token.as_bytes(), |_| true) {
             Started::Done(result) => result,
             Started::Waits(waiting) => waiting.await,
         }
@@ -119,7 +133,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
     /// How many tokens are remembered.
     #[must_use]
     pub fn remembered(&self) -> usize {
-        self.0.cache.as_ref().map_or(0, Cache::len)
+        self.0.memory.as_ref().map_or(0, |memory| memory.cache.len())
     }
 
     /// The keys that it goes by: those of anybody, or of each issuer, in the order in which they were said.
@@ -127,8 +141,14 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         self.0.trusted.keys()
     }
 
-    pub(super) fn start(&self, token: &[u8]) -> Started<Claims<T>> {
-        match self.look(token) {
+    /// What `is_token` does not take is refused for that, whatever else may be wrong with it.
+    pub(super) fn start(&self, token: &[u8], is_token: fn(&[u8]) -> bool) -> Started<Claims<T>> {
+        let looked = self.look(token).map_err(|wrong| match wrong {
+            Wrong::Fault(TokenFault::TooLong) => wrong,
+            _ if is_token(token) => wrong,
+            _ => TokenFault::Malformed.into(),
+        });
+        match looked {
             Err(Wrong::NoKey(id)) => match self.look_for(token, &id) {
                 Some(looking) => {
                     let (this, token) = (self.clone(), Box::<[u8]>::from(token));
@@ -157,29 +177,29 @@ impl<T: Send + Sync + 'static> Verifier<T> {
 
     /// All that can be known at once.
     fn look(&self, token: &[u8]) -> Result<Claims<T>, Wrong> {
-        let Shared { cache, clock, rules, trusted, .. } = &*self.0;
+        let Shared { memory, clock, rules, trusted, .. } = &*self.0;
         let now = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let Some(cache) = cache else {
+        let Some(Memory { fingerprints, cache }) = memory else {
             return self.check(token, now).map(|found| Claims(Arc::new(found)));
         };
         // Before any work is done for it.
         if token.len() > rules.longest {
             return Err(TokenFault::TooLong.into());
         }
-        let (hash, at): (Hash, _) = (rules.backend.sha256(token), scope::now());
-        if let Some(found) = cache.get(&hash, at) {
+        let (fingerprint, at) = (fingerprints(token), scope::now());
+        if let Some(found) = cache.get(&fingerprint, at) {
             let keys = trusted.of(found.known.issuer()).map(Keys::load);
             if keys.is_some_and(|keys| keys.usable().is_ok_and(|keys| keys.holds(&found.known.key))) {
                 let in_time = in_time(&found.known.times, now, rules.leeway);
                 if in_time.is_err() {
-                    cache.remove(&hash);
+                    cache.remove(&fingerprint);
                 }
                 return in_time.map(|()| Claims(found)).map_err(Wrong::from);
             }
-            cache.remove(&hash);
+            cache.remove(&fingerprint);
         }
         let found = Arc::new(self.check(token, now)?);
-        cache.insert(hash, Arc::clone(&found), at);
+        cache.insert(fingerprint, Arc::clone(&found), at);
         Ok(Claims(found))
     }
 
