@@ -19,15 +19,14 @@ use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error,
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Request<B>>, B, C, R> {
     #[pin]
-    pub(super) state: State<S::Future, R>,
-    pub(super) service: S,
+    pub(super) state: State<S, S::Future, R>,
     // Beside what is known of the call, for it is large, and is moved once if it lies here.
     pub(super) copies: Copies<B>,
-    pub(super) progress: Progress<C>,
+    pub(super) progress: Progress<S, C>,
 }
 
 #[pin_project(project = StateProjection)]
-pub(super) enum State<F, R> {
+pub(super) enum State<S, F, R> {
     /// Waits for the answer; then ends the call, or is `Pausing`.
     Called {
         #[pin]
@@ -43,8 +42,8 @@ pub(super) enum State<F, R> {
         drain: Drain<R>,
         drained_by: Instant,
     },
-    /// Waits for the service; then is `Called`. A service that fails to become ready is an attempt that failed.
-    Readying,
+    /// Waits for a service, which no attempt was made with; then is `Called`. One that fails to become ready is an attempt that failed.
+    Readying { service: Box<S> },
 }
 
 impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C, ResBody>
@@ -93,34 +92,37 @@ where
                         }
                         ready!(alarm.poll_until(cx, at));
                     }
-                    this.state.set(State::Readying);
+                    this.state.set(State::Readying { service: Box::new(progress.service()) });
                     continue;
                 }
-                StateProjection::Readying => match poll_ready(progress, copies, this.service, cx) {
-                    Poll::Ready(Ok(())) => {
-                        // The pause, or the wait for readiness, may have ended too late.
-                        if Deadline::current().is_some_and(|deadline| deadline.instant() <= Instant::now()) {
+                StateProjection::Readying { service } => {
+                    match poll_ready(progress, copies, service, cx) {
+                        Poll::Ready(Ok(())) => {
+                            // The pause, or the wait for readiness, may have ended too late.
+                            if Deadline::current()
+                                .is_some_and(|deadline| deadline.instant() <= Instant::now())
+                            {
+                                return Poll::Ready(progress.out_of_time(copies));
+                            }
+                            let Some(request) = progress.start(copies) else {
+                                return Poll::Ready(progress.body_lost(copies));
+                            };
+                            let entered = progress.enter(copies);
+                            let answer = service.call(request);
+                            progress.leave(entered);
+                            this.state.set(State::Called { answer });
+                            continue;
+                        }
+                        Poll::Ready(Err(error)) => {
+                            progress.begin();
+                            failed(progress, Error::wrap(error).with_delivery(Delivery::NotSent))
+                        }
+                        Poll::Pending if scope::expired() => {
                             return Poll::Ready(progress.out_of_time(copies));
                         }
-                        let Some(request) = progress.start(copies) else {
-                            return Poll::Ready(progress.body_lost(copies));
-                        };
-                        let entered = progress.enter(copies);
-                        let answer = this.service.call(request);
-                        progress.leave(entered);
-                        this.state.set(State::Called { answer });
-                        continue;
+                        Poll::Pending => return Poll::Pending,
                     }
-                    Poll::Ready(Err(error)) => {
-                        // Readiness that failed is the end of this value; a further attempt goes on with a clone.
-                        let clone = this.service.clone();
-                        *this.service = clone;
-                        progress.begin();
-                        failed(progress, Error::wrap(error).with_delivery(Delivery::NotSent))
-                    }
-                    Poll::Pending if scope::expired() => return Poll::Ready(progress.out_of_time(copies)),
-                    Poll::Pending => return Poll::Pending,
-                },
+                }
             };
             match progress.settle(outcome, &mut result, copies) {
                 Next::Return => return Poll::Ready(result),
@@ -137,7 +139,7 @@ where
 }
 
 /// What an error says, and the error.
-fn failed<C, R>(progress: &Progress<C>, error: Error) -> (Outcome, Result<Response<R>, Error>)
+fn failed<S, C, R>(progress: &Progress<S, C>, error: Error) -> (Outcome, Result<Response<R>, Error>)
 where
     C: Classify<Response<R>>,
 {
@@ -146,7 +148,7 @@ where
 
 /// Whether the service is ready for another attempt.
 fn poll_ready<S: Service<Request<B>>, B: Replay, C>(
-    progress: &mut Progress<C>,
+    progress: &mut Progress<S, C>,
     copies: &Copies<B>,
     service: &mut S,
     cx: &mut Context<'_>,
@@ -162,7 +164,7 @@ impl<S: Service<Request<B>>, B, C, R> fmt::Debug for ResponseFuture<S, B, C, R> 
         let state = match self.state {
             State::Called { .. } => "called",
             State::Pausing { .. } => "pausing",
-            State::Readying => "waiting for readiness",
+            State::Readying { .. } => "waiting for readiness",
         };
         let mut shown = f.debug_struct("ResponseFuture");
         shown.field("state", &state).field("attempts", &self.progress.counted()).finish_non_exhaustive()

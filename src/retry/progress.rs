@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::attempts::{Copies, Plan};
-use super::layer::Shared;
+use super::service::Common;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
 use crate::base::nesting::Nesting;
@@ -18,9 +18,9 @@ use crate::base::{
 };
 
 /// How far a call has come.
-pub(super) struct Progress<C> {
+pub(super) struct Progress<S, C> {
     plan: Plan,
-    under_way: UnderWay<C>,
+    under_way: UnderWay<S, C>,
     /// Attempts that count against the limit.
     counted: u32,
     /// Requests handed down, by the retries of layers below too.
@@ -47,8 +47,8 @@ pub(super) struct Progress<C> {
 }
 
 /// The attempt in progress, as far as others are told of it.
-pub(super) struct UnderWay<C> {
-    shared: Arc<Shared<C>>,
+pub(super) struct UnderWay<S, C> {
+    common: Arc<Common<S, C>>,
     call: Option<CallId>,
     /// When it started, if there is one and anybody wants to know.
     started: Option<Instant>,
@@ -63,43 +63,43 @@ pub(super) enum Next {
     Pause(Duration),
 }
 
-impl<C> UnderWay<C> {
+impl<S, C> UnderWay<S, C> {
     /// The first attempt begins.
     #[inline]
-    pub(super) fn first(shared: Arc<Shared<C>>) -> Self {
-        let call = shared.begin();
-        Self { shared, call, started: call.map(|_| scope::now()), attempt: 1 }
+    pub(super) fn first(common: Arc<Common<S, C>>) -> Self {
+        let call = common.shared.begin();
+        Self { common, call, started: call.map(|_| scope::now()), attempt: 1 }
     }
 
     /// Another one begins.
     fn begin(&mut self, attempt: u32) {
         self.attempt = attempt;
         self.started = self.call.map(|_| Instant::now());
-        self.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+        self.common.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
     /// Tell its end, if there is one and anybody listens.
     fn end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
         let Some(started) = self.started.take() else { return };
         let attempt = self.attempt;
-        self.shared.observe.tell(self.call, |call| {
+        self.common.shared.observe.tell(self.call, |call| {
             let elapsed = started.elapsed();
             Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
         });
     }
 }
 
-impl<C> Drop for UnderWay<C> {
+impl<S, C> Drop for UnderWay<S, C> {
     fn drop(&mut self) {
         // The caller went away: that says nothing about the service.
         self.end(Ending::Dropped, Outcome::Neutral, Delivery::Unknown);
     }
 }
 
-impl<C> Progress<C> {
+impl<S, C> Progress<S, C> {
     /// The first attempt has begun, and this was found then.
     #[inline]
-    pub(super) fn first(plan: Plan, under_way: UnderWay<C>, found: Option<Nesting>) -> Self {
+    pub(super) fn first(plan: Plan, under_way: UnderWay<S, C>, found: Option<Nesting>) -> Self {
         let found = found.unwrap_or(Nesting::part_of(1));
         Self {
             plan,
@@ -117,6 +117,14 @@ impl<C> Progress<C> {
             charge: None,
             spending: None,
         }
+    }
+
+    /// The service for another attempt.
+    pub(super) fn service(&self) -> S
+    where
+        S: Clone,
+    {
+        self.under_way.common.service()
     }
 
     pub(super) fn counted(&self) -> u32 {
@@ -149,18 +157,18 @@ impl<C> Progress<C> {
     }
 }
 
-impl<C> Drop for Progress<C> {
+impl<S, C> Drop for Progress<S, C> {
     fn drop(&mut self) {
         self.pay(true);
     }
 }
 
-impl<C> Progress<C> {
+impl<S, C> Progress<S, C> {
     pub(super) fn judge<ResBody>(&self, result: Result<&Response<ResBody>, &Error>) -> Outcome
     where
         C: Classify<Response<ResBody>>,
     {
-        self.under_way.shared.classify.classify(result)
+        self.under_way.common.shared.classify.classify(result)
     }
 
     /// Whether this is what nearly all calls are: one attempt, answered well, and nobody wants to know.
@@ -244,7 +252,8 @@ impl<C> Progress<C> {
                     Ok(response) => verdict::says_too_late(response.status(), response.headers()),
                     Err(error) => error.is_timeout(),
                 };
-                let cost = verdict::cost(&self.under_way.shared.settings.costs, outcome, delivery, timed_out);
+                let cost =
+                    verdict::cost(&self.under_way.common.shared.settings.costs, outcome, delivery, timed_out);
                 self.again(self.advice(result), cost)
             }
         };
@@ -253,11 +262,11 @@ impl<C> Progress<C> {
             Ok(pause) => {
                 let attempt = self.sent.saturating_add(1);
                 let delay = pause;
-                self.under_way.shared.observe.tell(self.under_way.call, |call| Event::RetryScheduled {
-                    call,
-                    attempt,
-                    delay,
-                });
+                self.under_way
+                    .common
+                    .shared
+                    .observe
+                    .tell(self.under_way.call, |call| Event::RetryScheduled { call, attempt, delay });
                 Next::Pause(pause)
             }
             Err(why) => {
@@ -277,7 +286,7 @@ impl<C> Progress<C> {
     }
 
     fn again(&mut self, advice: Advice, cost: u32) -> Result<Duration, Skip> {
-        let shared = &self.under_way.shared;
+        let shared = &self.under_way.common.shared;
         let restarts = matches!(advice, Advice::Restart(_));
         if restarts {
             self.delays = None;
@@ -306,7 +315,7 @@ impl<C> Progress<C> {
                 Some(Pushback::Stop) => return Advice::Stop,
                 Some(Pushback::After(delay)) => return Advice::Restart(delay),
                 None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
-                None => RetryAfter::of(response.headers(), self.under_way.shared.wall.now()),
+                None => RetryAfter::of(response.headers(), self.under_way.common.shared.wall.now()),
             },
             Err(error) if error.forbids_retry() => return Advice::Stop,
             Err(error) => error.retry_after(),
@@ -317,7 +326,7 @@ impl<C> Progress<C> {
     /// The request of the next attempt, which begins.
     pub(super) fn start<B: Replay>(&mut self, copies: &mut Copies<B>) -> Option<Request<B>> {
         let attempt = self.sent.saturating_add(1);
-        let request = copies.next(&self.plan, attempt, &self.under_way.shared.settings)?;
+        let request = copies.next(&self.plan, attempt, &self.under_way.common.shared.settings)?;
         self.begin();
         Some(request)
     }
@@ -343,8 +352,11 @@ impl<C> Progress<C> {
             }
             Ok(_) => {}
             Err(error) => {
-                let returned =
-                    copies.give_back(&self.plan, self.under_way.attempt, &self.under_way.shared.settings);
+                let returned = copies.give_back(
+                    &self.plan,
+                    self.under_way.attempt,
+                    &self.under_way.common.shared.settings,
+                );
                 error.sum_up(returned, self.delivery, self.sent);
             }
         }
@@ -354,7 +366,7 @@ impl<C> Progress<C> {
     fn give_up(&mut self, why: Skip) {
         self.charge = None;
         let attempt = self.under_way.attempt;
-        self.under_way.shared.observe.tell(self.under_way.call, |call| Event::RetrySkipped {
+        self.under_way.common.shared.observe.tell(self.under_way.call, |call| Event::RetrySkipped {
             call,
             attempt,
             why,

@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -11,24 +12,44 @@ use super::future::State;
 use super::layer::Shared;
 use super::progress::{Progress, UnderWay};
 use crate::base::body::Replay;
-use crate::base::{BoxError, Classify, ClassifyHttp, Error, Tried, nesting, take};
+use crate::base::{BoxError, Classify, ClassifyHttp, Error, Tried, nesting};
 
 /// Sends a request again when that may help and can do no harm. See the [module](super).
-#[derive(Debug)]
 pub struct Retry<S, C = ClassifyHttp> {
     inner: S,
-    shared: Arc<Shared<C>>,
+    common: Arc<Common<S, C>>,
+}
+
+/// What all clones of a service and their calls have in common.
+pub(super) struct Common<S, C> {
+    pub(super) shared: Arc<Shared<C>>,
+    /// Of what further attempts are clones. So a call that is not repeated, as nearly all are, does not clone the service: its only attempt is
+    /// made with the one that was made ready, where that lies.
+    further: OnceLock<Mutex<S>>,
 }
 
 impl<S, C> Retry<S, C> {
-    pub(super) const fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
-        Self { inner, shared }
+    pub(super) fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
+        Self { inner, common: Arc::new(Common { shared, further: OnceLock::new() }) }
+    }
+}
+
+impl<S: Clone, C> Common<S, C> {
+    /// A service for another attempt of a call.
+    pub(super) fn service(&self) -> S {
+        let further = self.further.get().expect("kept by the call that goes on");
+        further.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A call begins: see that there is a service for all of its attempts.
+    fn keep(&self, inner: &S) {
+        self.further.get_or_init(|| Mutex::new(inner.clone()));
     }
 }
 
 impl<S: Clone, C> Clone for Retry<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+        Self { inner: self.inner.clone(), common: Arc::clone(&self.common) }
     }
 }
 
@@ -49,17 +70,22 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        let plan = Plan::decide(&mut request, &shared.settings, &shared.rng);
-        let copies = Copies::of(&mut request, &plan, &shared.settings);
-        let under_way = UnderWay::first(shared);
-        // The service that was made ready makes the first attempt, and every further one once it is ready again.
-        let mut service = take(&mut self.inner);
+        self.common.keep(&self.inner);
+        let common = Arc::clone(&self.common);
+        let plan = Plan::decide(&mut request, &common.shared.settings, &common.shared.rng);
+        let copies = Copies::of(&mut request, &plan, &common.shared.settings);
+        let under_way = UnderWay::first(common);
         let entered = plan.enter(&copies, 1, Tried::default());
-        let answer = service.call(request);
+        let answer = self.inner.call(request);
         let found = entered.map(nesting::Entered::leave);
         let progress = Progress::first(plan, under_way, found);
         // Here, and not in a function that takes them: these are large, and are moved once.
-        ResponseFuture { state: State::Called { answer }, service, copies, progress }
+        ResponseFuture { state: State::Called { answer }, copies, progress }
+    }
+}
+
+impl<S: fmt::Debug, C: fmt::Debug> fmt::Debug for Retry<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("inner", &self.inner).field("shared", &self.common.shared).finish()
     }
 }
