@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use crate::base::{Asked, Error, Mode, NOBODY};
+use crate::base::{Asked, Error, Mode, NOBODY, take};
 
 /// A call whose sender was asked what they may do. See [`RequireLayer`](super::RequireLayer).
 #[pin_project]
@@ -39,14 +39,24 @@ enum State<S, Req, F, E> {
 }
 
 impl<S: Service<Req>, Req, M> CheckedFuture<S, Req, M> {
-    pub(super) fn admitted(mut service: S, request: Req, asked: Asked, mode: M) -> Self {
-        // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
-        let state = match service.poll_ready(&mut Context::from_waker(NOBODY)) {
-            Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },
-            Poll::Ready(Err(error)) => State::Broken { error: Some(error) },
-            Poll::Pending => State::Admitted { service, request: Some(request) },
-        };
-        Self { state, asked, mode }
+    pub(super) fn admitted(inner: &mut S, request: Req, asked: Asked, mode: M) -> Self
+    where
+        S: Clone,
+    {
+        // Most services are ready at once, and are called where they lie. If this one is not, nobody is to be woken yet: the future asks it
+        // again.
+        match inner.poll_ready(&mut Context::from_waker(NOBODY)) {
+            Poll::Ready(Ok(())) => Self::called(inner.call(request), asked, mode),
+            Poll::Ready(Err(error)) => {
+                // It is not to be asked again.
+                drop(take(inner));
+                Self { state: State::Broken { error: Some(error) }, asked, mode }
+            }
+            Poll::Pending => {
+                let state = State::Admitted { service: take(inner), request: Some(request) };
+                Self { state, asked, mode }
+            }
+        }
     }
 
     /// Of a service that was found to be ready.

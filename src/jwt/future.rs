@@ -54,7 +54,7 @@ impl<S: Service<Request<B>>, B, F, M> JwtFuture<S, B, F, M> {
 
 impl<S, B, F, M> Future for JwtFuture<S, B, F, M>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>> + Clone,
     M: Mode<Request<B>, S::Response, S::Error>,
 {
     type Output = Result<M::Response, M::Error>;
@@ -67,12 +67,12 @@ where
                 StateProjection::Waiting { work, call } => {
                     let answered = ready!(work.as_mut().poll(cx));
                     // `Waiting` is left in the very step that takes what waited.
-                    let Call { service, mut request, asked, mode, realm, admit } =
+                    let Call { mut service, mut request, asked, mode, realm, admit } =
                         call.take().expect("a call waits once");
                     let checked = match answered {
                         Ok(found) => {
                             admit(&mut request, found);
-                            CheckedFuture::admitted(service, request, asked, mode)
+                            CheckedFuture::admitted(&mut service, request, asked, mode)
                         }
                         Err(error) => CheckedFuture::refused(in_realm(realm.as_ref(), error), asked, mode),
                     };

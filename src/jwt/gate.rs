@@ -109,9 +109,9 @@ impl<J: Judge, M> Gate<J, M> {
             }
             Some(Started::Done(Ok(found))) => {
                 admit::<J, B>(&mut request, found);
-                JwtFuture::checked(CheckedFuture::admitted(take(inner), request, asked, mode))
+                JwtFuture::checked(CheckedFuture::admitted(inner, request, asked, mode))
             }
-            None => JwtFuture::checked(CheckedFuture::admitted(take(inner), request, asked, mode)),
+            None => JwtFuture::checked(CheckedFuture::admitted(inner, request, asked, mode)),
         }
     }
 }

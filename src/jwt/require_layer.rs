@@ -9,9 +9,7 @@ use tower_service::Service;
 use super::InvalidJwt;
 use super::checked::CheckedFuture;
 use super::require::{self, Requirement};
-use crate::base::{
-    Answer, Event, Http, Mode, Observe, Observer, Plain, Principal, Problem, TokenRefused, take,
-};
+use crate::base::{Answer, Event, Http, Mode, Observe, Observer, Plain, Principal, Problem, TokenRefused};
 
 /// Lets requests in whose sender may do what a route is for. It goes inside a [`JwtLayer`](super::JwtLayer), or whatever else inserts a
 /// [`Principal`]; where there is none, nobody is let in.
@@ -203,7 +201,7 @@ where
             return CheckedFuture::called(self.inner.call(request), asked, mode);
         };
         match rule.requirement.check(Principal::of(request.extensions())) {
-            Ok(()) => CheckedFuture::admitted(take(&mut self.inner), request, asked, mode),
+            Ok(()) => CheckedFuture::admitted(&mut self.inner, request, asked, mode),
             Err(fault) => {
                 let refused =
                     TokenRefused::new(fault).in_realm(rule.realm.clone()).needing(rule.requirement.scope());

@@ -250,7 +250,10 @@ mod tests {
         assert!(matches!(ends.block_on(cut_off), Err(SqliteError::CutOff)));
         let served = goes_on.block_on(async { timeout(Duration::from_secs(10), waits).await });
         assert_eq!(served.expect("it is worked on").unwrap(), 2);
-        drop(writer);
+        // All that may still hold the connection, which takes its other files with it.
+        drop((ends, goes_on, writer));
         std::fs::remove_file(&file).unwrap();
+        let beside = ["-wal", "-shm"].map(|end| std::path::PathBuf::from(format!("{}{end}", file.display())));
+        assert!(beside.iter().all(|file| !file.exists()));
     }
 }
