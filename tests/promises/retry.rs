@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -445,6 +447,51 @@ async fn a_service_that_is_not_ready_again_is_an_attempt_that_failed() {
     let response = layer.layer(backend).oneshot(request(Method::GET)).await.unwrap();
     assert_eq!((response.status().as_u16(), seen.count()), (200, 2));
     assert_eq!(delays(&events).len(), 2);
+}
+
+/// How often it was cloned.
+struct Counted {
+    inner: Backend,
+    clones: Arc<AtomicUsize>,
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Relaxed);
+        Self { inner: self.inner.clone(), clones: Arc::clone(&self.clones) }
+    }
+}
+
+impl Service<Request<Content>> for Counted {
+    type Response = Response<Content>;
+    type Error = stonework::base::BoxError;
+    type Future = <Backend as Service<Request<Content>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Content>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_repeated_clones_no_service_and_each_further_attempt_one() {
+    let clones = Arc::new(AtomicUsize::new(0));
+    let failures = [answered(200), answered(200), answered(503), answered(503), answered(200), answered(200)];
+    let inner = Counted { inner: Backend::steps(failures), clones: Arc::clone(&clones) };
+    let mut service = RetryLayer::new().layer(inner);
+    let mut after = Vec::new();
+    for _ in 0..3 {
+        service.ready().await.unwrap().call(request(Method::GET)).await.unwrap();
+        after.push(clones.load(Relaxed));
+    }
+    // The first call keeps one, of which the two attempts of the third call are made with clones.
+    assert_eq!(after, [1, 1, 3]);
+    // It is kept for all clones of the service.
+    service.clone().oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!(clones.load(Relaxed), 4);
 }
 
 #[tokio::test(start_paused = true)]
