@@ -81,8 +81,8 @@
 //! answered, that answer is returned instead, whatever its status, with [`Attempts`](crate::base::Attempts) if there was
 //! more than one. *Panics:* when it has to wait outside a Tokio
 //! runtime with timers. *Cancellation:* dropping the future drops the attempt or the pause, and a retry that was charged
-//! but not begun goes back to the budget. *Readiness and cloning:* it is ready when the inner service is; before each
-//! further attempt it waits until that is ready again. A clone shares the budget and the settings.
+//! but not begun goes back to the budget. *Readiness and cloning:* it is ready when the inner service is, and makes
+//! the first attempt with that; each further one with a clone, once that is ready. A clone shares the budget and the settings.
 //! *Events:* [`AttemptStarted`](crate::base::Event::AttemptStarted),
 //! [`AttemptEnded`](crate::base::Event::AttemptEnded), [`RetryScheduled`](crate::base::Event::RetryScheduled), and
 //! [`RetrySkipped`](crate::base::Event::RetrySkipped) with the reason, for every failed attempt that is not repeated.
