@@ -13,7 +13,7 @@ use super::ewma::ticks;
 use super::fleet::{Fleet, News};
 use super::inspect::Inspection;
 use super::life::Life;
-use super::set::{Picking, Set};
+use super::set::{NotPicked, Picking, Set};
 use super::shelf::Shelf;
 use super::turns::Turns;
 use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings, Picker};
@@ -99,7 +99,12 @@ impl<S> Core<S> {
     }
 
     /// One that this call has not failed on, and if possible none that an earlier attempt was made with.
-    pub(super) fn pick(&self, now: Instant, key: Option<u64>, failed: &Tried) -> Option<Arc<Endpoint<S>>> {
+    pub(super) fn pick(
+        &self,
+        now: Instant,
+        key: Option<u64>,
+        failed: &Tried,
+    ) -> Result<Arc<Endpoint<S>>, NotPicked> {
         let with = Picking {
             settings: &self.settings,
             rng: &self.rng,
@@ -116,16 +121,13 @@ impl<S> Core<S> {
         } else {
             set.pick(&with, &before.and(failed)).or_else(|| set.pick(&with, failed))
         };
-        picked.cloned()
+        let nobody = || if set.has_other(failed) { NotPicked::Declined } else { NotPicked::Nobody };
+        picked.cloned().ok_or_else(nobody)
     }
 
     /// Whether there is one that this call has not failed on.
     pub(super) fn has_other(&self, failed: &Tried) -> bool {
-        let set = self.set.look();
-        set.tiers
-            .iter()
-            .flat_map(|tier| tier.endpoints.iter())
-            .any(|endpoint| !failed.contains(endpoint.number))
+        self.set.look().has_other(failed)
     }
 
     /// Why nobody can be picked, and whether that may change soon.

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Ticks are counted from the beginning of a balancer, in 2¹⁶ ns: 78 hours go round once.
 const TICK: u64 = 1 << 16;
 
+/// By how many of them one thread's reading of the clock may lie before that of another: more than a minute's.
+const BEFORE: u32 = 1 << 20;
+
 /// An average of microseconds and when it was that, in one number, so that both change together: an `f32` above a `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ewma(pub(super) u64);
@@ -29,8 +32,8 @@ impl Ewma {
     /// What is left of the last average after the time since then, from 0 to 1.
     fn left(self, now: u32, decay: Duration) -> f64 {
         let gone = now.wrapping_sub(self.0 as u32);
-        // Half way round, and more: another thread's reading of the clock is a little older than what is noted here.
-        if gone == 0 || gone > u32::MAX / 2 {
+        // Nearly once round: another thread's reading of the clock is a little older than what is noted here.
+        if gone == 0 || gone > u32::MAX - BEFORE {
             return 1.0;
         }
         (-(f64::from(gone) * TICK as f64) / (decay.as_secs_f64() * 1e9)).exp()
@@ -130,9 +133,10 @@ mod tests {
     fn clocks_that_differ_a_little_and_go_round_do_no_harm() {
         let usual = Ewma::NONE.with(20 * MS, 5, DECAY);
         assert!((millis(usual, 3) - 20.0).abs() < 0.01, "a reading from before");
-        let half_way_round = 5 + u32::MAX / 2;
-        assert!(millis(usual, half_way_round) < 0.01, "long after it");
-        assert!((millis(usual, half_way_round + 1) - 20.0).abs() < 0.01, "or long before it");
+        let once_round = 5_u32.wrapping_sub(1).wrapping_sub(BEFORE);
+        assert!(millis(usual, once_round) < 0.01, "days after it");
+        assert!(millis(usual, 5 + u32::MAX / 2 + 1) < 0.01, "or some fewer");
+        assert!((millis(usual, once_round + 1) - 20.0).abs() < 0.01, "or a minute before it");
         let before = Ewma::NONE.with(20 * MS, u32::MAX - 2, DECAY);
         assert!((millis(before, 3) - 20.0).abs() < 0.01, "six ticks later");
         assert!(Ewma::NONE.with(Duration::MAX, 0, DECAY).at(0, DECAY).unwrap().is_finite());

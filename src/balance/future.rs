@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::core::Core;
 use super::endpoint::Endpoint;
 use super::flight::{Flight, InUse};
+use super::set::NotPicked;
 use crate::base::body::HoldUntil;
 use crate::base::{
     Alarm, Anchor, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried,
@@ -103,8 +104,9 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     {
         loop {
             let now = scope::now();
-            let Some(endpoint) = self.core().pick(now, self.key, &self.failed) else {
-                return self.nobody(request, now);
+            let endpoint = match self.core().pick(now, self.key, &self.failed) {
+                Ok(endpoint) => endpoint,
+                Err(why) => return self.nobody(request, now, why),
             };
             let mut candidate = Candidate::new(endpoint, now);
             match candidate.service.poll_ready(cx) {
@@ -124,14 +126,14 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     }
 
     /// There is nobody to pick.
-    fn nobody<Req, F>(&mut self, request: Req, now: Instant) -> State<S, Req, F>
+    fn nobody<Req, F>(&mut self, request: Req, now: Instant, why: NotPicked) -> State<S, Req, F>
     where
         Req: Send + 'static,
     {
         self.core().revive();
         let (error, may_change) = self.core().nobody();
         match self.core().settings.wait_for_endpoint {
-            Some(wait) if may_change => {
+            Some(wait) if may_change && why == NotPicked::Nobody => {
                 let core = Arc::clone(self.core());
                 let until = || Deadline::after(now, wait).in_scope().instant();
                 State::Waiting {
@@ -361,8 +363,8 @@ where
         busy.add(asked.flight.endpoint().number);
         let now = Instant::now();
         *second = match call.core().pick(now, call.key, &busy) {
-            Some(endpoint) => Second::Asked(Candidate::new(endpoint, now)),
-            None => Second::NoOther,
+            Ok(endpoint) => Second::Asked(Candidate::new(endpoint, now)),
+            Err(_) => Second::NoOther,
         };
     }
     let Second::Asked(other) = second else { return Poll::Pending };

@@ -28,7 +28,8 @@ use crate::base::{EndpointId, Rng};
     note = "the ways that a balancer has by itself are set by `BalancerSettings::pick`"
 )]
 pub trait Picker: Send + Sync + 'static {
-    /// One of the candidates. With none, the call goes to another tier; if there is none either, it waits or fails as where nobody is ready.
+    /// One of the candidates. With none, the call goes to another tier; if there is none either, it fails at once, as where nobody is ready: nothing says when
+    /// it would be another.
     ///
     /// It is asked for each call, and again if what it picks cannot take the call, in the middle of a poll: it must not block. No lock is
     /// held. A panic unwinds through the call.

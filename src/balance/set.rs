@@ -36,6 +36,15 @@ pub(super) struct Tier<S> {
     pub(super) newest: Option<Instant>,
 }
 
+/// Why a call gets no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotPicked {
+    /// There is none that it could get.
+    Nobody,
+    /// There is one, and a [`Picker`] does not want it. Nobody says when it will.
+    Declined,
+}
+
 /// What a pick needs beside the set.
 pub(super) struct Picking<'a> {
     pub(super) settings: &'a BalancerSettings,
@@ -51,6 +60,12 @@ pub(super) struct Picking<'a> {
 impl<S> Set<S> {
     pub(super) const fn is_empty(&self) -> bool {
         self.tiers.is_empty()
+    }
+
+    /// Whether there is one that was not tried.
+    pub(super) fn has_other(&self, tried: &Tried) -> bool {
+        let mut all = self.tiers.iter().flat_map(|tier| tier.endpoints.iter());
+        all.any(|endpoint| !tried.contains(endpoint.number))
     }
 
     /// One of those that were not tried.

@@ -26,7 +26,8 @@ pub enum Admission {
     /// It waits in a queue that never gets old, so that a service which was overwhelmed is well again as soon as it can be, whatever its
     /// clients do. As long as the queue is empty now and then, calls wait in the order of arrival, for a tenth of a second or so. When it was
     /// not for as long as that, the last comes first, since its caller is still there, and nobody waits longer than a few milliseconds. A
-    /// call whose [deadline](crate::base::Deadline) leaves it less time than calls take does not wait, nor begin. What is
+    /// call whose [deadline](crate::base::Deadline) leaves it less time than calls take does not wait, nor begin after that; where there is
+    /// room it comes in, since what calls take is learnt from those that do. What is
     /// [less important](crate::limit::ConcurrencyLimitLayer::priority) comes last. Those times, 5 and 100 ms, are longer where calls leave
     /// less often: eight turns and 160, up to 100 ms and 2 s. As many may wait as can be served in the longer time, unless the limiter
     /// [says](crate::limit::ConcurrencySettings::queue) how many.

@@ -592,6 +592,57 @@ async fn who_comes_when_a_waiter_has_gone_takes_its_place_and_not_that_of_those_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_costs_nothing_waits_for_nobody_and_leaves_no_place_behind() {
+    for quota in [Quota::per_second(1).burst(1), Quota::per_second(1).strict()] {
+        let limiter = limiter(quota);
+        limiter.try_take(1).unwrap();
+        let reserve = |cost, patience| limiter.reserve(cost, patience).unwrap();
+        let first = reserve(1, 9 * SECOND);
+        let free = reserve(0, Duration::ZERO);
+        assert_eq!(free.wait(), Duration::ZERO, "{quota}");
+        let last = reserve(1, 9 * SECOND);
+        // Whoever was free, left between two that wait, is no place in the queue.
+        drop((first, free, last));
+        assert_eq!(reserve(1, 9 * SECOND).wait(), SECOND, "{quota}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_costs_nothing_does_not_wait_behind_those_that_do_whoever_goes_away() {
+    for quota in [Quota::per_second(1).burst(1), Quota::per_second(1).strict()] {
+        let keyed = KeyedRateLimiter::new(quota).unwrap();
+        let layer =
+            RateLimitLayer::from(limiter(quota)).and_keyed(keyed, user).cost(cost).wait_up_to(60 * SECOND);
+        let service = layer.layer(backend());
+        let call = |costs: u32| Box::pin(service.clone().oneshot(with("cost", costs)));
+        call(1).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| call(1)).collect();
+        for one in &mut waiting {
+            assert!(polled(one).await.is_pending());
+        }
+        let (free, took) = timed(call(0)).await;
+        assert_eq!((free.unwrap().status().as_u16(), took), (200, Duration::ZERO), "{quota}");
+        // From the first to the last, and a second one that is free between them.
+        let mut free = call(0);
+        let _ = polled(&mut free).await;
+        drop((waiting, free));
+        let (next, took) = timed(call(1)).await;
+        assert_eq!((next.unwrap().status().as_u16(), took), (200, SECOND), "{quota}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_at_the_very_moment_of_a_place_that_was_left_does_so() {
+    let limiter = limiter(Quota::per_second(1).burst(1));
+    limiter.try_take(1).unwrap();
+    let [first, last] = [(); 2].map(|()| limiter.reserve(1, 9 * SECOND).unwrap());
+    drop(first);
+    advance(2 * SECOND).await;
+    drop(last);
+    assert_eq!(limiter.peek().left(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_most_who_wait_give_up_those_who_do_not_are_served_at_the_full_rate() {
     for quota in [Quota::per_second(10).burst(1), Quota::new(1, 100 * MS).strict()] {
         let limiter = limiter(quota);

@@ -26,14 +26,19 @@ pub struct Allowed {
 
 #[derive(Clone, Copy)]
 enum How {
-    Paced { pace: Pace, cell: u64, now: u64 },
+    Paced { pace: Pace, cell: u64, now: u64, free: bool },
     Strict { window: Window, left: u32, full_in: u64, at: u64, wait: u64 },
 }
 
 impl Allowed {
     #[inline]
     pub(super) const fn paced(pace: Pace, cell: u64, now: u64) -> Self {
-        Self { how: How::Paced { pace, cell, now } }
+        Self { how: How::Paced { pace, cell, now, free: false } }
+    }
+
+    /// What costs nothing waits for nobody.
+    pub(super) const fn free(pace: Pace, cell: u64, now: u64) -> Self {
+        Self { how: How::Paced { pace, cell, now, free: true } }
     }
 
     pub(super) const fn strict(window: Window, left: u32, full_in: u64, at: u64, wait: u64) -> Self {
@@ -60,7 +65,7 @@ impl Allowed {
     #[must_use]
     pub fn left(&self) -> u32 {
         match self.how {
-            How::Paced { pace, cell, now } => pace.left(cell, now),
+            How::Paced { pace, cell, now, .. } => pace.left(cell, now),
             How::Strict { left, .. } => left,
         }
     }
@@ -96,7 +101,8 @@ impl Allowed {
     #[inline]
     pub(super) fn wait(&self) -> u64 {
         match self.how {
-            How::Paced { pace, cell, now } => pace.wait(cell, now),
+            How::Paced { free: true, .. } => 0,
+            How::Paced { pace, cell, now, .. } => pace.wait(cell, now),
             How::Strict { wait, .. } => wait,
         }
     }

@@ -85,6 +85,7 @@ impl Bucket {
         patience: u64,
     ) -> Result<Allowed, TooMuch> {
         match plan {
+            Plan::Paced(pace) if cost == 0 => Ok(Allowed::free(pace, self.full_at, now)),
             Plan::Paced(pace) if patience > 0 && self.log.is_some() => {
                 self.take_in_turn(pace, now, cost, patience)
             }

@@ -207,6 +207,9 @@ impl Core {
                 strict @ Plan::Strict(_) => return self.take_strictly(strict, now, cost, patience),
             };
             let cell = self.cell.load(Ordering::Relaxed);
+            if cost == 0 {
+                return Ok(Allowed::free(pace, cell, now));
+            }
             let after = match pace.take(cell, now, cost, patience) {
                 Ok(after) if patience == 0 => after,
                 taken => match self.in_turn(pace, taken, cell, now, cost, patience)? {

@@ -100,6 +100,9 @@ impl Pace {
         let Some((pace, after)) = paid.allowed.by_pace().filter(|(pace, _)| *pace == self) else {
             return Back::Nothing;
         };
+        if paid.cost == 0 {
+            return Back::Nothing;
+        }
         let turn = now.saturating_add(self.whole);
         let without = |cell: u64, cost: u32| {
             let cost = pace.interval.saturating_mul(u64::from(cost));
@@ -108,7 +111,8 @@ impl Pace {
         if cell == after {
             // The last of the queue, and those before it that were left already.
             let mut end = without(cell, paid.cost);
-            while let Some(cost) = holes.cost(end) {
+            // One of now or before costs nothing any more.
+            while let Some(cost) = holes.cost(end).filter(|_| end > now) {
                 end = without(end, cost);
             }
             Back::Cell(end)
@@ -189,6 +193,27 @@ mod tests {
         // Its turn has come, or is over, and those behind it wait still.
         assert_eq!(pace.give_back(4 * SECOND, SECOND, &second, &Holes::default()), Back::Nothing);
         assert_eq!(pace.give_back(4 * SECOND, 2 * SECOND, &second, &Holes::default()), Back::Nothing);
+    }
+
+    #[test]
+    fn a_place_that_was_left_and_is_of_this_very_moment_is_no_place_any_more() {
+        let pace = Pace::of(&Quota::per_second(1).burst(1));
+        let mut holes = Holes::default();
+        holes.leave(2 * SECOND, 1);
+        assert_eq!(pace.give_back(3 * SECOND, 2 * SECOND, &paid(pace, 2), &holes), Back::Cell(2 * SECOND));
+        assert_eq!(
+            pace.give_back(3 * SECOND, 2 * SECOND - 1, &paid(pace, 2), &holes),
+            Back::Cell(2 * SECOND - 1)
+        );
+    }
+
+    #[test]
+    fn what_cost_nothing_gives_nothing_back_and_leaves_no_place() {
+        let pace = Pace::of(&Quota::per_second(1).burst(1));
+        for cell in [0, 1, 3].map(|seconds| seconds * SECOND) {
+            let free = Paid { cost: 0, allowed: super::super::Allowed::free(pace, 2 * SECOND, 0) };
+            assert_eq!(pace.give_back(cell, 0, &free, &Holes::default()), Back::Nothing);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tower::ServiceExt;
 
 use super::kit::{AtPeer, Does, OK, Peers, ask, from, plain};
-use crate::support::{SECOND, polled, request, with_request_header};
+use crate::support::{SECOND, polled, request, timed, with_request_header};
 
 const ALL: [Pick; 3] = [Pick::PeakEwma, Pick::LeastLoaded, Pick::WeightedRoundRobin];
 
@@ -236,6 +236,20 @@ async fn a_picker_of_ones_own_is_asked_until_somebody_takes_the_call() {
     assert!(balancer.found(&"c".into(), Fitness::Unfit));
     let error = ask(&balancer.service()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NoEndpoint, "it would rather have nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_picker_wants_nobody_of_those_who_are_there_the_call_fails_at_once_whoever_may_come() {
+    let (peers, picker) = (Peers::default(), FirstByName::default());
+    peers.tell("slow", Does::Hang);
+    let builder = peers.named(&["never", "slow"]).check(AtPeer::connects).settings(plain());
+    let balancer = builder.picker(picker.clone()).build().unwrap();
+    // The one is ready, and nobody knows of the other.
+    sleep(SECOND / 10).await;
+    picker.take();
+    let (answer, took) = timed(ask(&balancer.service())).await;
+    assert_eq!((answer.unwrap_err().kind(), took), (Kind::NoEndpoint, Duration::ZERO));
+    assert_eq!(picker.take(), ["never"], "it is asked once");
 }
 
 /// Draws, and says what it sees.
