@@ -78,7 +78,8 @@ impl Connector {
                 (io, _) = self.encrypt(&proxy.target, Offer::Http1, io, progress).await?;
             }
             // A proxy that passes requests on looks for their host itself.
-            if to.is_tls() || at.is_some() {
+            // Without TLS only who speaks nothing else offers HTTP/2, and one that passes requests on speaks HTTP/1.1.
+            if to.is_tls() || at.is_some() || offer == Offer::Http2 {
                 progress.begin(Phase::Proxy);
                 io = tunnel(proxy, place, io).await?;
             } else {

@@ -1,6 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(RequestBodyFailed)
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| RequestBodyFailed(error.into()))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -52,8 +53,8 @@ impl http_body::Body for Outgoing {
 /// assert!(error.cause::<RequestBodyFailed>().is_some());
 /// # }
 /// ```
-#[derive(Debug)]
-pub struct RequestBodyFailed(BoxError);
+#[derive(Clone, Debug)]
+pub struct RequestBodyFailed(Arc<dyn StdError + Send + Sync>);
 
 impl fmt::Display for RequestBodyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,6 +71,6 @@ impl StdError for RequestBodyFailed {
 #[cfg(feature = "client")]
 impl RequestBodyFailed {
     pub(crate) fn new(error: impl Into<BoxError>) -> Self {
-        Self(error.into())
+        Self(error.into().into())
     }
 }

@@ -23,7 +23,7 @@ impl Connection {
     /// Whether it was there before the request that it is used for next.
     pub(super) fn is_kept(&self) -> bool {
         match self {
-            Self::Http1(connection) => connection.used || connection.lay_idle,
+            Self::Http1(connection) => connection.used || connection.lay_idle.is_some(),
             Self::Http2(connection) => !connection.is_fresh(),
         }
     }
@@ -38,8 +38,9 @@ pub(super) struct Http1 {
     pub(super) retire_at: Option<Instant>,
     /// It has carried a request.
     pub(super) used: bool,
-    /// It lay idle before it was last taken, and may have been closed meanwhile by a peer whose word of it is on its way.
-    pub(super) lay_idle: bool,
+    /// It lay idle before it was last taken, and may have been closed meanwhile by a peer whose word of it is on its way; until when it might
+    /// have lain there.
+    pub(super) lay_idle: Option<Instant>,
 }
 
 impl Http1 {

@@ -114,7 +114,7 @@ async fn connect(dialing: &Dialing) -> Result<Connection, Error> {
     };
     if speaks_http2 {
         progress.begin(Phase::Preface);
-        let connection = greet(dialed.io, place, retire_at).await;
+        let connection = greet(dialed.io, Arc::downgrade(host), place, retire_at).await;
         progress.end();
         return connection;
     }
@@ -137,11 +137,16 @@ async fn shake_hands(
     });
     let forwards = dialed.forwards.map(Box::new);
     let task = task.abort_handle();
-    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false, lay_idle: false })))
+    Ok(Connection::Http1(Box::new(Http1 { sender, task, forwards, retire_at, used: false, lay_idle: None })))
 }
 
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).
-async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Result<Connection, Error> {
+async fn greet(
+    io: Stream,
+    host: Weak<Host>,
+    place: Arc<Place>,
+    retire_at: Option<Instant>,
+) -> Result<Connection, Error> {
     let pulse = Arc::new(Pulse::default());
     let io = TokioIo::new(Wire::new(io, Some(place), Some(Arc::clone(&pulse))));
     let tasks = Tasks::default();
@@ -161,6 +166,7 @@ async fn greet(io: Stream, place: Arc<Place>, retire_at: Option<Instant>) -> Res
         frames: tasks.first().ok_or_else(|| Error::new(Kind::Connect, NoSettings))?,
         requests: Some(requests),
         limit: Arc::clone(&limit),
+        host,
         sender: Weak::new(),
     };
     // Looked for after each poll, and not when something was read: half of the settings says nothing, and they may be dealt with later.
@@ -190,6 +196,8 @@ struct Driver {
     frames: Task,
     /// How many streams the peer allows, as it says now.
     limit: Arc<AtomicUsize>,
+    /// Those who wait there hear of it.
+    host: Weak<Host>,
     sender: Weak<Sender<http2::SendRequest<Upload>>>,
 }
 
@@ -197,7 +205,13 @@ impl Driver {
     /// Keep what the peer says of its limit.
     fn look(&self) {
         if let Some(requests) = &self.requests {
-            self.limit.store(requests.current_max_send_streams(), Ordering::Relaxed);
+            let limit = requests.current_max_send_streams();
+            let before = self.limit.swap(limit, Ordering::Relaxed);
+            if before != UNSAID && limit > before {
+                if let Some(host) = self.host.upgrade() {
+                    host.widened();
+                }
+            }
         }
     }
 }
@@ -210,13 +224,15 @@ impl Future for Driver {
         if let Some(requests) = &mut this.requests {
             // Whoever uses the connection is told how it ended.
             let ended = Pin::new(&mut *requests).poll(cx).is_ready();
-            this.look();
             if ended {
                 this.requests = None;
                 Sender::end(&this.sender);
             }
         }
-        ready!(this.frames.as_mut().poll(cx));
+        let frames = this.frames.as_mut().poll(cx);
+        // Now, since settings are among the frames that were just read, and nobody may come for long.
+        this.look();
+        ready!(frames);
         if this.requests.take().is_some() {
             Sender::end(&this.sender);
         }

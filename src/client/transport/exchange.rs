@@ -70,7 +70,14 @@ pub(super) async fn exchange(
             }
             Err(lost) => {
                 let (unsent, error) = lost.judge(kept);
-                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else { return Err(error) };
+                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else {
+                    return Err(match upload.failed() {
+                        Some(failed) if error.kind() != Kind::Body => {
+                            Error::new(Kind::Body, failed).with_delivery(error.delivery())
+                        }
+                        _ => error,
+                    });
+                };
                 lease.came_back();
                 request = unsent;
                 head.undo(&mut request);

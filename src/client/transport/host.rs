@@ -147,11 +147,16 @@ impl Host {
 
     /// A socket is closed.
     pub(super) fn closed(self: &Arc<Self>, opened: bool) {
-        self.change(|state, chores| {
-            state.places.closed(opened);
-            state.dial(&self.core, chores);
-        });
+        self.change(|state, _| state.places.closed(opened));
+        // Before another is begun here, for which there may be no other place.
         self.core.give_back();
+        self.change(|state, chores| state.dial(&self.core, chores));
+    }
+
+    /// A connection takes more streams than before.
+    pub(super) fn widened(self: &Arc<Self>) {
+        let now = Instant::now();
+        self.change(|state, chores| state.serve(now, &self.core, chores));
     }
 
     /// There may be room for a connection that there was no room for.

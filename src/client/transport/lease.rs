@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::connection::{Connection, Http1};
 use super::host::Host;
 
@@ -93,7 +95,9 @@ impl Drop for Lease {
         let dead = matches!(self.stage, Stage::Busy { timed_out: true, .. }) && self.is_silent();
         match (self.connection.take(), self.stage) {
             (Some(Connection::Http1(connection)), Stage::Unused) => {
-                let idle = self.host.core.settings.idle_timeout;
+                // Its server may close it when it has said, whoever had it in between.
+                let left = |until: Instant| until.saturating_duration_since(Instant::now());
+                let idle = connection.lay_idle.map(left).or(self.host.core.settings.idle_timeout);
                 self.host.put_back(connection, idle);
             }
             (Some(Connection::Http1(connection)), Stage::Done(idle)) => self.host.put_back(connection, idle),

@@ -119,7 +119,7 @@ impl State {
             }
             let mut idle = self.idle.pop()?;
             if idle.until > now && !idle.connection.is_over(now) {
-                idle.connection.lay_idle = lay_idle;
+                idle.connection.lay_idle = lay_idle.then_some(idle.until);
                 return Some(Connection::Http1(idle.connection));
             }
             chores.close.push(Connection::Http1(idle.connection));
@@ -321,7 +321,7 @@ mod tests {
         let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
         let task = tokio::spawn(async move { (connection.await, far).0 }).abort_handle();
         let sender = Arc::new(Sender::new(sender));
-        Box::new(Http1 { sender, task, forwards: None, retire_at, used, lay_idle: false })
+        Box::new(Http1 { sender, task, forwards: None, retire_at, used, lay_idle: None })
     }
 
     async fn over_http2(retire_at: Option<Instant>) -> Connection {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::{HeaderMap, Request};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::base::body::Body;
+use crate::base::{Panicked, caught};
 use crate::exchange::{Outgoing, RequestBodyFailed};
 
 /// A request body on its way out: it knows whether it has all been taken, ends where its caller said that it ends, and can be held back.
@@ -23,14 +24,27 @@ struct Outbound {
     left: Option<u64>,
     /// What came after the end of that, and is no data.
     ahead: Option<Frame<Bytes>>,
-    out: Arc<AtomicBool>,
+    out: Arc<Out>,
     held: Option<Arc<Gate>>,
+}
+
+/// What became of a body on its way out.
+#[derive(Debug, Default)]
+struct Out {
+    taken: AtomicBool,
+    /// Kept, since over HTTP/2 hyper resets the stream and tells nobody why.
+    failed: OnceLock<RequestBodyFailed>,
 }
 
 /// The caller said how long the body is, and it is longer.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is longer than the header `content-length` says")]
 struct TooLong;
+
+/// It is shorter. Over HTTP/2 nobody else would notice.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is shorter than the header `content-length` says")]
+struct TooShort;
 
 impl Upload {
     pub(super) fn of(request: Request<Body>) -> Request<Self> {
@@ -99,7 +113,21 @@ impl Outbound {
         if let Some(frame) = self.ahead.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
+        let polled = ready!(self.poll_body(cx));
+        if let Some(Err(failed)) = &polled {
+            // The first is the one that counts.
+            let _ = self.out.failed.set(failed.clone());
+        }
+        Poll::Ready(polled)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+        let frame = ready!(self.poll_caught(cx)?);
+        let is_over = frame.as_ref().is_none_or(Frame::is_trailers);
+        if is_over && self.left.is_some_and(|left| left > 0) {
+            return Poll::Ready(Some(Err(RequestBodyFailed::new(TooShort))));
+        }
+        let Some(frame) = frame else {
             self.taken();
             return Poll::Ready(None);
         };
@@ -122,6 +150,14 @@ impl Outbound {
         Poll::Ready(Some(Ok(frame)))
     }
 
+    /// A connection is shared: a body that panics is not to end what others do over it.
+    fn poll_caught(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+        caught(|| Pin::new(&mut self.body).poll_frame(cx)).unwrap_or_else(|_| {
+            self.body = Outgoing(Body::empty());
+            Poll::Ready(Some(Err(RequestBodyFailed::new(Panicked))))
+        })
+    }
+
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(gate) = &self.held {
             if let Some(body) = ready!(gate.poll_open(cx)) {
@@ -134,7 +170,7 @@ impl Outbound {
 
     /// Look at what comes after the announced end, which nobody will ask for, as far as it is there already. It is not to be data.
     fn poll_beyond(&mut self, cx: &mut Context<'_>) -> bool {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        match self.poll_caught(cx) {
             Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| !data.is_empty()) => false,
             Poll::Ready(Some(Ok(frame))) => {
                 self.ahead = Some(frame);
@@ -145,7 +181,7 @@ impl Outbound {
     }
 
     fn taken(&self) {
-        self.out.store(true, Ordering::Release);
+        self.out.taken.store(true, Ordering::Release);
     }
 
     fn is_end_stream(&self) -> bool {
@@ -192,11 +228,16 @@ impl fmt::Debug for Upload {
 
 /// Whether a request body has left, as far as its connection is concerned. None of an empty one, which always has.
 #[derive(Debug)]
-pub(super) struct Watch(Option<Arc<AtomicBool>>);
+pub(super) struct Watch(Option<Arc<Out>>);
 
 impl Watch {
     pub(super) fn is_out(&self) -> bool {
-        self.0.as_ref().is_none_or(|out| out.load(Ordering::Acquire))
+        self.0.as_ref().is_none_or(|out| out.taken.load(Ordering::Acquire))
+    }
+
+    /// Why it did not, if that is its own fault.
+    pub(super) fn failed(&self) -> Option<RequestBodyFailed> {
+        self.0.as_ref()?.failed.get().cloned()
     }
 }
 

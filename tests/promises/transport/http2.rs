@@ -1,5 +1,6 @@
 //! Connections over HTTP/2: how many, for how long, and what they say of requests that failed.
 
+use std::error::Error as _;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
@@ -9,12 +10,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use stonework::Body;
-use stonework::base::{Backoff, Delivery, Event, Kind};
-use stonework::client::{Client, ClientSettings};
+use stonework::base::{Backoff, BoxError, Delivery, Event, Kind};
+use stonework::client::{Client, ClientSettings, RequestBodyFailed};
 use stonework::connect::{Connector, Target, connect_fn};
 use stonework::retry::RetrySettings;
 use stonework::testing::Recorder;
@@ -90,6 +94,43 @@ async fn a_stream_that_ends_lets_in_the_one_that_waits_for_longest() {
     });
     assert_eq!(join_all(calls).await, [1, 1, 2, 2, 3, 3]);
     assert_eq!(net.dialed(), 1);
+}
+
+/// So many streams are allowed (RFC 9113, section 6.5.2).
+const fn allows(streams: u8) -> [u8; 15] {
+    [0, 0, 6, SET, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_goes_as_soon_as_the_peer_allows_more_streams() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&begun);
+    let net = Net::new(TURN, move |_, peer| {
+        let begun = Arc::clone(&counted);
+        async move {
+            let (mut from, mut to) = tokio::io::split(peer);
+            from.read_exact(&mut [0; 24]).await.unwrap();
+            to.write_all(&allows(1)).await.unwrap();
+            tokio::spawn(async move {
+                sleep(SECOND).await;
+                to.write_all(&allows(3)).await.unwrap();
+                pending::<()>().await;
+            });
+            let mut head = [0; 9];
+            while from.read_exact(&mut head).await.is_ok() {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                from.read_exact(&mut vec![0; length]).await.unwrap();
+                begun.fetch_add(usize::from(head[3] == HEADERS), Ordering::SeqCst);
+            }
+        }
+    });
+    let client = net.client(settings().max_connections_per_host(1));
+    let calls: Vec<_> = (0..4).map(|_| tokio::spawn(client.get(URI).send())).collect();
+    sleep(SECOND / 2).await;
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+    sleep(SECOND).await;
+    assert_eq!((begun.load(Ordering::SeqCst), client.connections().waiting), (3, 1));
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,6 +334,70 @@ async fn a_call_goes_to_another_connection_once_one_has_said_goodbye() {
     assert!(timeout(SECOND * 2, client.post(URI).send()).await.unwrap().is_err());
     assert_eq!(client.post(URI).send().await.unwrap().text().await.unwrap(), "x");
     assert_eq!(net.dialed(), 2);
+}
+
+// ───────────────────────────────────────────────────────────────────────────── request bodies
+
+/// How a body ends that does not end well.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Fails,
+    TooEarly,
+    WithTrailers,
+    Panics,
+}
+
+/// Half of ten bytes, if it begins at all; and then that.
+fn body(begins: bool, ends: Ends) -> Body {
+    let half = begins.then(|| Ok(Frame::data(Bytes::from_static(b"12345"))));
+    let end = stream::once(async move {
+        if begins {
+            sleep(SECOND / 10).await;
+        }
+        match ends {
+            Ends::Fails => Some(Err(BoxError::from("the disk is gone"))),
+            Ends::TooEarly => None,
+            Ends::WithTrailers => Some(Ok(Frame::trailers(HeaderMap::new()))),
+            Ends::Panics => panic!("on purpose"),
+        }
+    });
+    let frames = stream::iter(half).chain(end.filter_map(|frame| async move { frame }));
+    Body::new(StreamBody::new(Box::pin(frames)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_ends_badly_is_told_as_that_and_ends_no_other_call() {
+    let net = Net::new(TURN, |_, peer| {
+        serve(peer, 10, |request, respond| async move {
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.data().await {}
+            sleep(SECOND).await;
+            ok(respond, "x");
+        })
+    });
+    let client = net.client(settings());
+    for begins in [true, false] {
+        for (ends, why) in [
+            (Ends::Fails, "the disk is gone"),
+            (Ends::TooEarly, "the body is shorter than the header `content-length` says"),
+            (Ends::WithTrailers, "the body is shorter than the header `content-length` says"),
+            (Ends::Panics, "the work did not come to its end"),
+        ] {
+            let other = tokio::spawn(client.get(URI).send());
+            sleep(SECOND / 2).await;
+            let post = client.post(URI).header("content-length", "10").body(body(begins, ends));
+            let error = timeout(SECOND / 4, post.send()).await.expect("it is told at once").unwrap_err();
+            let failed = error.cause::<RequestBodyFailed>().and_then(|failed| failed.source());
+            assert_eq!(
+                failed.map(ToString::to_string).as_deref(),
+                Some(why),
+                "{begins}, {ends:?}: {error:?}"
+            );
+            assert_eq!(told(&error), (Kind::Body, Delivery::Unknown), "{begins}, {ends:?}");
+            assert_eq!(other.await.unwrap().unwrap().text().await.unwrap(), "x", "{begins}, {ends:?}");
+        }
+    }
+    assert_eq!(net.dialed(), 1);
 }
 
 // ───────────────────────────────────────────────────────────────────────────── silence

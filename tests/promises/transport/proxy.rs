@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::mpsc;
 
-use stonework::client::Client;
+use stonework::client::{Client, ClientSettings};
 use stonework::connect::{Connector, Proxy, Target, connect_fn};
 use tokio::io::AsyncWriteExt;
 
 use super::kit::{head, plain};
 
 /// A client of a proxy that answers each request with its first line, and tells of each where it was asked for, and its head.
-fn client() -> (Client, mpsc::Receiver<(String, String)>) {
+fn client(settings: ClientSettings) -> (Client, mpsc::Receiver<(String, String)>) {
     let (tell, told) = mpsc::channel();
     let transport = connect_fn(move |to: Target| {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
@@ -20,20 +20,22 @@ fn client() -> (Client, mpsc::Receiver<(String, String)>) {
                 let line = head.lines().next().unwrap_or_default().to_owned();
                 tell.send((to.to_string(), head)).unwrap();
                 let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{line}", line.len());
-                theirs.write_all(answer.as_bytes()).await.unwrap();
+                if theirs.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
             }
         });
         async move { io::Result::Ok(ours) }
     });
     let proxy = Proxy::http("http://me:s3cret@proxy.test:3128").unwrap().no_proxy("direct.test");
     let connector = Connector::builder().transport(transport).proxy(proxy).build().unwrap();
-    let client = Client::builder().settings(plain()).connector(connector).build().unwrap();
+    let client = Client::builder().settings(settings).connector(connector).build().unwrap();
     (client, told)
 }
 
 #[tokio::test]
 async fn a_proxy_is_asked_for_the_whole_target_and_told_who_is_asking_and_nobody_else_is() {
-    let (client, told) = client();
+    let (client, told) = client(plain());
     for (uri, line) in [
         ("http://a.test/path?query", "GET http://a.test/path?query HTTP/1.1"),
         ("http://a.test", "GET http://a.test/ HTTP/1.1"),
@@ -61,4 +63,16 @@ async fn a_proxy_is_asked_for_the_whole_target_and_told_who_is_asking_and_nobody
     let (to, head) = told.recv().unwrap();
     assert_eq!(to, "http://direct.test:80");
     assert!(!head.contains("proxy-authorization"), "{head}");
+}
+
+#[tokio::test]
+async fn who_speaks_nothing_but_http2_gets_a_tunnel_also_without_tls() {
+    let (client, told) = client(plain().http2_only());
+    // What this proxy says behind the tunnel's head is no HTTP/2.
+    assert!(client.get("http://a.test/path").send().await.is_err());
+    let (to, head) = told.recv().unwrap();
+    assert_eq!(to, "http://proxy.test:3128");
+    let head = head.replace("Proxy-Authorization", "proxy-authorization");
+    assert!(head.starts_with("CONNECT a.test:80 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nproxy-authorization: Basic bWU6czNjcmV0\r\n"), "{head}");
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
 
 use super::kit::{Net, SECOND, TURN, answer_each, head, plain, told};
+use crate::support::polled;
 
 const URI: &str = "http://a.test/path";
 
@@ -53,6 +54,42 @@ async fn one_is_let_go_before_its_server_says_that_it_closes_it() {
     // It is not even kept that long.
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(net.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_server_says_of_its_end_holds_also_when_somebody_had_it_who_left() {
+    let net = always("HTTP/1.1 200 OK\r\nkeep-alive: timeout=2\r\ncontent-length: 1\r\n\r\nx");
+    let client = net.client(plain().max_connections_per_host(1));
+    let answer = client.get(URI).send().await.unwrap();
+    let mut left = Box::pin(client.get(URI).send());
+    assert!(polled(&mut left).await.is_pending());
+    // It is handed over, and comes back.
+    answer.text().await.unwrap();
+    sleep(SECOND / 2).await;
+    drop(left);
+    assert_eq!((client.connections().idle, net.open()), (1, 1));
+    sleep(SECOND / 2 + TURN).await;
+    assert_eq!(net.open(), 0, "a second before its server closes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_closes_makes_room_for_its_own_host_before_another_has_to_give() {
+    let net = Net::new(Duration::ZERO, |_, mut peer| async move {
+        while let Some(head) = head(&mut peer).await {
+            let close = if head.contains("a.test") { "close" } else { "keep-alive" };
+            let answer = format!("HTTP/1.1 200 OK\r\nconnection: {close}\r\ncontent-length: 1\r\n\r\nx");
+            if peer.write_all(answer.as_bytes()).await.is_err() || close == "close" {
+                return;
+            }
+        }
+    });
+    let client = net.client(plain().max_connections_per_host(1).max_connections(2));
+    let other = || async { client.get("http://b.test/").send().await.unwrap().text().await.unwrap() };
+    other().await;
+    let calls = (0..5).map(|_| get(&client));
+    assert_eq!(futures_util::future::join_all(calls).await.len(), 5);
+    other().await;
+    assert_eq!(net.dialed(), 6, "one for each call to the one, and one for all to the other");
 }
 
 #[tokio::test(start_paused = true)]
