@@ -7,7 +7,9 @@ use tower_service::Service;
 
 use super::future::{Judging, State};
 use super::{Breaker, Breakers, Permit, ResponseFuture};
-use crate::base::{Answer, ByHost, Classify, ClassifyHttp, Hold, HostPort, Http, KeyOf, Plain, Problem};
+use crate::base::{
+    Answer, ByHost, Classify, ClassifyHttp, Hold, HostPort, Http, KeyOf, Plain, Problem, take,
+};
 
 /// Guards a service by a circuit for each key, by default for each host and port. See the [module](super).
 ///
@@ -155,7 +157,7 @@ impl<S: Clone, K: Clone, F: Clone, C: Clone, M: Clone> Clone for BreakersService
 
 impl<S, Req, F, C, M> Service<Req> for BreakersService<S, F::Key, F, C, M>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     Req: Send + 'static,
     F: KeyOf<Req, Key: fmt::Display>,
     C: Classify<S::Response> + Clone,
@@ -194,7 +196,11 @@ where
                 let call = State::Called { answer, permit, classify: Some(classify.clone()) };
                 ResponseFuture { call, asked, mode: mode.clone(), request: PhantomData }
             }
-            Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
+            Err(open) => {
+                // What it reserved when it became ready is not kept while the circuit is open.
+                drop(take(&mut self.inner));
+                ResponseFuture::refused(open, request, asked, mode.clone())
+            }
         }
     }
 }

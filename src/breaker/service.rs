@@ -6,7 +6,7 @@ use tower_service::Service;
 use super::future::{Judging, State, settle_error};
 use super::waiting::Waiting;
 use super::{Breaker, BreakerLayer, CircuitOpen, Permit, ResponseFuture};
-use crate::base::{Classify, ClassifyHttp, Hold, Http};
+use crate::base::{Classify, ClassifyHttp, Hold, Http, take};
 
 /// Calls a service as long as its circuit is closed. See [`BreakerLayer`].
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<S: Clone, C: Clone, M: Clone> Clone for BreakerService<S, C, M> {
 
 impl<S, Req, C, M> Service<Req> for BreakerService<S, C, M>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     Req: Send + 'static,
     C: Classify<S::Response> + Clone,
     M: Hold<Req, S::Response, S::Error, Option<Judging<C>>> + Clone,
@@ -110,7 +110,11 @@ where
                     request: PhantomData,
                 }
             }
-            Err(open) => ResponseFuture::refused(open, request, asked, mode.clone()),
+            Err(open) => {
+                // What it reserved when it became ready is not kept while the circuit is open.
+                drop(take(&mut self.inner));
+                ResponseFuture::refused(open, request, asked, mode.clone())
+            }
         }
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::verdict::Role;
 use super::{Retry, RetrySettings};
 use crate::base::{Budget, CallId, ClassifyHttp, Event, Observe, Observer, Rng, Schedule, WallClock};
 
@@ -111,8 +112,9 @@ impl<S, C> Layer<S> for RetryLayer<C> {
 
 impl<C> Shared<C> {
     /// A call begins, with its first attempt.
-    pub(super) fn begin(&self) -> Option<CallId> {
-        if let Some(budget) = &self.budget {
+    pub(super) fn begin(&self, role: Role) -> Option<CallId> {
+        // What somebody outside repeats, or may repeat, is counted there: repetitions are to earn none.
+        if let (Some(budget), Role::Outermost) = (&self.budget, role) {
             budget.deposit();
         }
         let call = self.observe.begin();

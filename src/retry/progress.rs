@@ -66,8 +66,8 @@ pub(super) enum Next {
 impl<S, C> UnderWay<S, C> {
     /// The first attempt begins.
     #[inline]
-    pub(super) fn first(common: Arc<Common<S, C>>) -> Self {
-        let call = common.shared.begin();
+    pub(super) fn first(common: Arc<Common<S, C>>, plan: &Plan) -> Self {
+        let call = common.shared.begin(plan.role);
         Self { common, call, started: call.map(|_| scope::now()), attempt: 1 }
     }
 

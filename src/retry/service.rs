@@ -74,7 +74,7 @@ where
         let common = Arc::clone(&self.common);
         let plan = Plan::decide(&mut request, &common.shared.settings, &common.shared.rng);
         let copies = Copies::of(&mut request, &plan, &common.shared.settings);
-        let under_way = UnderWay::first(common);
+        let under_way = UnderWay::first(common, &plan);
         let entered = plan.enter(&copies, 1, Tried::default());
         let answer = self.inner.call(request);
         let found = entered.map(nesting::Entered::leave);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::future::{Given, Limit};
-use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, Then, scope};
+use crate::base::{Alarm, Deadline, Http, Limited, Mode, Phase, Then, scope, take};
 
 /// Gives one attempt so long, with the readiness it waits for. See the [module](super).
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl<S: Clone, M: Clone> Clone for AttemptTimeout<S, M> {
 
 impl<S, Req, M> Service<Req> for AttemptTimeout<S, M>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     M: Mode<Req, S::Response, S::Error> + Clone,
 {
     type Response = M::Response;
@@ -142,6 +142,8 @@ where
         let asked = self.mode.ask(&request);
         let mode = self.mode.clone();
         if let Readiness::RanOut { since, at } = readiness {
+            // Its place in a queue below, which nobody would come for.
+            drop(take(&mut self.inner));
             return AttemptFuture::ran_out(Limit { asked, mode, given: Some(Given { start: since, at }) });
         }
         let waited = match readiness {
@@ -157,6 +159,8 @@ where
         let start = now.checked_sub(waited).unwrap_or(now);
         let limit = Limit { asked, mode, given: Some(Given { start, at }) };
         if at <= now {
+            // What it reserved when it became ready is not kept for a call that may never come.
+            drop(take(&mut self.inner));
             return AttemptFuture::ran_out(limit);
         }
         let _entered = scope::attempt(now, Some(at));

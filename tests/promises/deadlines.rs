@@ -10,8 +10,10 @@ use std::time::Duration;
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::BodyExt;
 use stonework::base::{
-    Backoff, Deadline, Delivery, Error, InvalidTimeout, Jitter, Kind, TimeoutHeader, deadline,
+    Backoff, Deadline, Delivery, Error, HostPort, InvalidTimeout, Jitter, Kind, TimeoutHeader, deadline,
 };
+use stonework::breaker::{Breaker, BreakerLayer, Breakers, BreakersLayer};
+use stonework::limit::{Admission, ConcurrencyLimitLayer};
 use stonework::retry::{RetryLayer, RetrySettings};
 use stonework::testing::{Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
@@ -122,6 +124,55 @@ async fn a_spent_deadline_is_not_sent_and_keeps_no_place_below() {
         assert_eq!((ledger.calls(), ledger.reservations_out()), (0, 0), "calls, reservations");
         assert!(service.ready().await.unwrap().call(request(Method::GET)).await.is_ok(), "the next call");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_refuses_in_the_call_keeps_no_place_below() {
+    let strict = || {
+        let backend = Strict::new(Backend::script(|_, _| answered(200))).capacity(1);
+        (backend.ledger(), backend)
+    };
+    let (ledger, backend) = strict();
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(backend);
+    let call = async { service.ready().await.unwrap().call(request(Method::GET)).await };
+    let error = Deadline::within(Duration::ZERO).bound(call).await.expect("no need to wait").unwrap_err();
+    assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::Timeout, 0, 0));
+
+    let (ledger, backend) = strict();
+    let breaker = Breaker::default();
+    let mut service = BreakerLayer::from(breaker.clone()).layer(backend);
+    service.ready().await.unwrap();
+    assert_eq!(ledger.reservations_out(), 1);
+    breaker.force_open();
+    let error = service.call(request(Method::GET)).await.unwrap_err();
+    assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::CircuitOpen, 0, 0));
+
+    let (ledger, backend) = strict();
+    let breakers = Breakers::default();
+    let mut service = BreakersLayer::from(breakers.clone()).layer(backend);
+    let own = || request(Method::GET);
+    service.ready().await.unwrap().call(own()).await.unwrap();
+    breakers.get(&HostPort::of(&own())).force_open();
+    let error = service.ready().await.unwrap().call(own()).await.unwrap_err();
+    assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::CircuitOpen, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_ran_out_in_a_queue_leaves_it_and_the_next_gets_what_becomes_free() {
+    let limit = ConcurrencyLimitLayer::new(1).unwrap().admission(Admission::Backpressure);
+    let pause = Backoff::constant(10 * MS).unwrap().jitter(Jitter::None);
+    let inner = limit.layer(Backend::script(|_, _| answered(200)));
+    let mut holder = inner.clone();
+    holder.ready().await.unwrap();
+    let retry = RetryLayer::from(RetrySettings::new().backoff(pause));
+    let mut service = retry.layer(AttemptTimeoutLayer::new(100 * MS).layer(inner));
+    tokio::spawn(async move {
+        sleep(150 * MS).await;
+        drop(holder);
+    });
+    let (answer, took) =
+        timed(async { service.ready().await.unwrap().call(request(Method::GET)).await }).await;
+    assert_eq!((answer.unwrap().status().as_u16(), took), (200, 150 * MS));
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,11 +134,15 @@ async fn a_wait_that_was_given_up_is_not_charged_to_the_next_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_breaks_while_it_is_waited_for_says_so_itself() {
-    let mut readiness =
-        [Poll::Pending, Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe)))].into_iter();
+    let mut asked = 0;
     let mut service = AttemptTimeoutLayer::new(SECOND).layer(Readies(move |cx: &mut Context<'_>| {
         cx.waker().wake_by_ref();
-        readiness.next().expect("nobody asks a broken service again")
+        asked += 1;
+        match asked {
+            1 => Poll::Pending,
+            2 => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            _ => panic!("nobody asks a broken service again"),
+        }
     }));
     let error = ServiceExt::<()>::ready(&mut service).await.map(|_| ()).unwrap_err();
     assert_eq!(error.cause::<io::Error>().unwrap().kind(), io::ErrorKind::BrokenPipe);
@@ -158,6 +162,7 @@ async fn a_service_that_is_ready_in_the_last_moment_is_called_and_has_all_the_ti
 }
 
 /// A service that is as ready as this says.
+#[derive(Clone)]
 struct Readies<F>(F);
 
 impl<F: FnMut(&mut Context<'_>) -> Poll<io::Result<()>>> Service<()> for Readies<F> {
