@@ -159,27 +159,61 @@ where
     B: Body<Data = Bytes>,
 {
     let mut body = Box::pin(body);
-    let (mut read, mut size, mut trailers) = (VecDeque::new(), 0, None);
+    let (mut read, mut size, mut trailers) = (Parts::default(), 0, None);
     if body.size_hint().lower() > most as u64 {
-        return Gathered::TooLarge { read, rest: body };
+        return Gathered::TooLarge { read: read.all(), rest: body };
     }
     loop {
         match body.frame().await {
             None => break,
-            Some(Err(error)) => return Gathered::BrokeOff { read, error },
+            Some(Err(error)) => return Gathered::BrokeOff { read: read.all(), error },
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     size += data.len();
-                    read.push_back(data);
+                    read.push(data);
                     if size > most {
-                        return Gathered::TooLarge { read, rest: body };
+                        return Gathered::TooLarge { read: read.all(), rest: body };
                     }
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },
         }
     }
-    Gathered::Whole { data: one(read, size), trailers }
+    Gathered::Whole { data: one(read.all(), size), trailers }
+}
+
+/// What was read of a body. Those who send it a byte at a time are not to have it kept in as many parts, each of which is larger than that.
+#[derive(Default)]
+struct Parts {
+    whole: VecDeque<Bytes>,
+    small: BytesMut,
+}
+
+impl Parts {
+    /// What is shorter is copied.
+    const SMALL: usize = 1024;
+
+    fn push(&mut self, data: Bytes) {
+        if data.len() < Self::SMALL && !(self.whole.is_empty() && self.small.is_empty()) {
+            self.small.extend_from_slice(&data);
+            return;
+        }
+        self.end_small();
+        if !data.is_empty() {
+            self.whole.push_back(data);
+        }
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.whole.push_back(self.small.split().freeze());
+        }
+    }
+
+    fn all(mut self) -> VecDeque<Bytes> {
+        self.end_small();
+        self.whole
+    }
 }
 
 /// One part is not copied.
@@ -190,4 +224,43 @@ fn one(mut parts: VecDeque<Bytes>, size: usize) -> Bytes {
     let mut all = BytesMut::with_capacity(size);
     parts.into_iter().for_each(|part| all.put(part));
     all.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    async fn gathered(parts: &[usize], most: usize) -> (usize, Vec<u8>) {
+        let mut begun = 0;
+        let mut part = |length: &usize| {
+            let bytes: Vec<u8> = (begun..begun + length).map(|at| at as u8).collect();
+            begun += length;
+            Ok::<_, Infallible>(Frame::data(Bytes::from(bytes)))
+        };
+        let frames: Vec<_> = parts.iter().map(&mut part).collect();
+        match gather(StreamBody::new(stream::iter(frames)), most).await {
+            Gathered::Whole { data, .. } => (0, data.to_vec()),
+            Gathered::TooLarge { read, .. } => (read.len(), read.into_iter().flatten().collect()),
+            Gathered::BrokeOff { error, .. } => match error {},
+        }
+    }
+
+    #[tokio::test]
+    async fn however_it_was_cut_it_is_the_same_and_in_few_parts() {
+        let all = |length: usize| (0..length).map(|at| at as u8).collect::<Vec<_>>();
+        for parts in
+            [vec![], vec![5], vec![0, 0, 1, 0], vec![1; 5_000], vec![2_000, 1, 1, 3_000, 0, 1_023, 1_024]]
+        {
+            let length = parts.iter().sum();
+            assert_eq!(gathered(&parts, 100_000).await, (0, all(length)), "{parts:?}");
+        }
+        let (parts, read) = gathered(&vec![1; 5_000], 4_000).await;
+        assert_eq!((parts, read), (2, all(4_001)), "the first, which may be all, and the rest");
+    }
 }

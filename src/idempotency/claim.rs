@@ -78,7 +78,8 @@ impl NewClaim {
     /// The claim that it has become.
     #[must_use]
     pub const fn won(&self, scope: Scope, fence: u64) -> Claim {
-        Claim { scope, owner: self.owner, fence, lease: self.lease, keep: self.keep }
+        let Self { owner, lease, keep, after_crash, .. } = *self;
+        Claim { scope, owner, fence, lease, keep, after_crash }
     }
 }
 
@@ -103,6 +104,7 @@ pub struct Claim {
     fence: u64,
     lease: Duration,
     keep: Duration,
+    after_crash: AfterCrash,
 }
 
 impl Claim {
@@ -129,6 +131,13 @@ impl Claim {
     #[must_use]
     pub const fn fence(&self) -> u64 {
         self.fence
+    }
+
+    /// What is done if this one is not heard of. Where it is [done again](AfterCrash::Rerun), a store that releases it keeps its
+    /// [fence](Self::fence): what was begun may still be on its way to somebody, however it ended here.
+    #[must_use]
+    pub const fn after_crash(&self) -> AfterCrash {
+        self.after_crash
     }
 
     /// How long it lasts from when it was made or renewed.

@@ -11,7 +11,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fate::End;
-use super::{Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway};
+use super::{
+    Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway, WhenAway,
+};
 use crate::base::{BoxError, Deadline, Detach, Event, Observe, Place, Rng, deadline};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
@@ -99,6 +101,11 @@ impl<S: Store> Core<S> {
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Whether the store was away when it was last asked, and requests are then done as if they had no key.
+    pub(super) fn is_passed_by(&self) -> bool {
+        self.settings.when_away == WhenAway::DangerouslyRun && self.away.load(Relaxed)
     }
 
     /// Writes what became of the work, and tries for as long as a lease lasts: then somebody else may have looked.

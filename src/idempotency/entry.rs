@@ -140,8 +140,8 @@ impl Entry {
     #[must_use]
     pub fn release(entry: Option<&Self>, claim: &Claim, now: u64) -> (Held, Change) {
         Self::change(entry, claim, now, |entry| {
-            // Nobody else has ever had this one, so nobody can come late.
-            if entry.fence == 1 {
+            // Nobody else has ever had this one, and nothing was done of it: so nobody can come late.
+            if entry.fence == 1 && claim.after_crash() == AfterCrash::FailClosed {
                 return Change::Remove;
             }
             let forget_at = after(now, claim.keep());

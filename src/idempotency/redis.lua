@@ -1,7 +1,7 @@
 -- What a store of idempotency keys is asked, in one step, by the clock of this server. The same is said in entry.rs.
 --
 -- KEYS: the hash of a scope. ARGV: what is asked, the owner, the length of a lease and of keeping in milliseconds; of `begin` also the
--- fingerprint and what is done after a crash; of `complete` also how it has ended, and the record or nothing.
+-- fingerprint and what is done after a crash, and this also of `release`; of `complete` also how it has ended, and the record or nothing.
 --
 -- Answers of `begin`: `run` and the fence, `in flight`, `mismatch`, or how it has ended, and the record if there is one. Of the others:
 -- `yes`, `ended`, `lost`.
@@ -55,8 +55,8 @@ if ask == 'renew' then
 elseif ask == 'complete' then
   put(now + keep, 'state', ARGV[5])
   if ARGV[5] == 'record' then redis.call('HSET', KEYS[1], 'record', ARGV[6]) end
-elseif fence == 1 then
-  -- Nobody else has ever had this one, so nobody can come late.
+elseif fence == 1 and ARGV[5] ~= 'rerun' then
+  -- Nobody else has ever had this one, and nothing was done of it: so nobody can come late.
   redis.call('DEL', KEYS[1])
 else
   put(now + keep, 'state', 'released')

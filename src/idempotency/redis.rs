@@ -105,10 +105,7 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn begin(&self, scope: Scope, claim: &NewClaim) -> Result<Begun, BoxError> {
         let mut script = self.of_claim("begin", &claim.won(scope, 0));
-        script.arg(&claim.fingerprint.as_bytes()[..]).arg(match claim.after_crash {
-            AfterCrash::FailClosed => "closed",
-            AfterCrash::Rerun => "rerun",
-        });
+        script.arg(&claim.fingerprint.as_bytes()[..]).arg(named(claim.after_crash));
         let answer: Vec<Vec<u8>> = self.shared.redis.ask(&script).await?;
         let mut parts = answer.into_iter();
         let (first, second) = (parts.next().unwrap_or_default(), parts.next());
@@ -141,7 +138,14 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Held, BoxError> {
-        self.held(&self.of_claim("release", claim)).await
+        self.held(self.of_claim("release", claim).arg(named(claim.after_crash()))).await
+    }
+}
+
+const fn named(after_crash: AfterCrash) -> &'static str {
+    match after_crash {
+        AfterCrash::FailClosed => "closed",
+        AfterCrash::Rerun => "rerun",
     }
 }
 

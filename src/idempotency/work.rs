@@ -86,6 +86,8 @@ impl<S: Store, I> Keyed<S, I> {
         loop {
             let place = match self.core.detach.reserve() {
                 Ok(place) => place,
+                // The places may all be taken by what could not be given back.
+                Err(_) if self.core.is_passed_by() => return self.unkeyed(request).await,
                 Err(full) => return Ok(Err(full.into())),
             };
             let mut open = Open::asked(&self.core, scope, &claim, place);
@@ -132,11 +134,18 @@ impl<S: Store, I> Keyed<S, I> {
         drop(open);
         match self.core.settings.when_away {
             WhenAway::Refuse => Ok(away_for_now(&self.core.settings, away)),
-            WhenAway::DangerouslyRun => {
-                let response = ready_and_call(self.service, self.ready, request.request()).await;
-                Ok(Ok(response.map_err(Called::into_inner)?.map(KeyedBody::passed)))
-            }
+            WhenAway::DangerouslyRun => self.unkeyed(request).await,
         }
+    }
+
+    /// As if it had no key.
+    async fn unkeyed<B>(self, request: Whole) -> Result<Reply<B>, I::Error>
+    where
+        I: Handler<B>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        let response = ready_and_call(self.service, self.ready, request.request()).await;
+        Ok(Ok(response.map_err(Called::into_inner)?.map(KeyedBody::passed)))
     }
 
     async fn run<B>(

@@ -14,8 +14,8 @@ use super::cache::Cache;
 use super::gate::{Started, Waiting};
 use super::{Backend, CannotTell, IntrospectSettings, IntrospectorBuilder};
 use crate::base::{
-    Ask, ClientAuth, Deadline, Error, Event, Observe, RetryAfter, Rng, TokenFault, TokenRefused, WallClock,
-    form,
+    Ask, ClientAuth, Deadline, Error, Event, Kind, Observe, RetryAfter, Rng, TokenFault, TokenRefused,
+    WallClock, form,
 };
 
 /// When to come back if nobody says whether a token is good; and how long a server is left alone that is away.
@@ -226,7 +226,8 @@ impl Shared {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(%error, "nobody says whether a token is good");
-                return self.is_away(error.retry_after());
+                // It did answer, and what it says of this token is too much.
+                return if error.kind() == Kind::Body { unknown } else { self.is_away(error.retry_after()) };
             }
         };
         let status = response.status();

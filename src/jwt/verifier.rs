@@ -143,12 +143,8 @@ impl<T: Send + Sync + 'static> Verifier<T> {
 
     /// What `is_token` does not take is refused for that, whatever else may be wrong with it.
     pub(super) fn start(&self, token: &[u8], is_token: fn(&[u8]) -> bool) -> Started<Claims<T>> {
-        let looked = self.look(token).map_err(|wrong| match wrong {
-            Wrong::Fault(TokenFault::TooLong) => wrong,
-            _ if is_token(token) => wrong,
-            _ => TokenFault::Malformed.into(),
-        });
-        match looked {
+        let malformed = || TokenFault::Malformed.into();
+        match self.look(token).map_err(|wrong| if is_token(token) { wrong } else { malformed() }) {
             Err(Wrong::NoKey(id)) => match self.look_for(token, &id) {
                 Some(looking) => {
                     let (this, token) = (self.clone(), Box::<[u8]>::from(token));

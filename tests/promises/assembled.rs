@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use stonework::base::{Deadline, PrincipalKey, Rng, TraceContext, TrustedPeers, deadline};
+use stonework::base::{ClientAuth, Deadline, PrincipalKey, Rng, TraceContext, TrustedPeers, deadline};
 use stonework::client::{Client, ClientSettings};
 use stonework::health::Health;
 use stonework::idempotency::{IdempotencyLayer, MemoryStore};
-use stonework::jwt::{Algorithm, JwtLayer, Key, Verifier};
+use stonework::jwt::{Algorithm, IntrospectLayer, Introspector, JwtLayer, Key, Verifier};
 use stonework::limit::{ConcurrencyLimiter, KeyedRateLimiter, Quota};
 use stonework::observe::Propagation;
 use stonework::server::{Server, ServerBuilder, ServerSettings};
@@ -437,6 +437,14 @@ async fn a_server_says_whether_each_request_needs_a_token() {
         let server = Server::builder().jwt(layer).bind("127.0.0.1:0").await.unwrap();
         assert!(server.explain().contains(expected), "{}", server.explain());
     }
+
+    let nobody = Client::new();
+    let builder =
+        Introspector::builder("https://id.example/introspect", ClientAuth::basic("api", "a secret"));
+    let introspector = builder.any_audience().build(nobody).unwrap();
+    let server = Server::builder().introspect(IntrospectLayer::new(introspector));
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    assert!(server.explain().contains("tokens: asked for; each request needs one\n"), "{}", server.explain());
 }
 
 /// What a server says to a script in which something is wrong with nearly every request.

@@ -77,6 +77,10 @@ async fn who_asks_for_it_is_served_without_a_store_and_without_protection() {
         assert_eq!(said.body, format!("number {number}"));
         assert!(!said.replayed());
     }
+    // Also more than can be given back at once, when the store is there again.
+    let calls = (0..1_100).map(|number| ask(&service, keyed(&format!("key{number}"))));
+    let all = futures_util::future::join_all(calls.collect::<Vec<_>>()).await;
+    assert!(all.iter().all(|said| said.status == 200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,9 +176,15 @@ async fn when_the_server_is_down_nobody_can_tell_and_it_is_left_alone_for_a_mome
 
 #[tokio::test(start_paused = true)]
 async fn what_one_token_alone_brings_about_locks_nobody_out() {
-    for (status, text) in
-        [(500, ""), (400, r#"{"error":"invalid_request"}"#), (200, "<html>"), (200, r#"{"active":1}"#)]
-    {
+    // More than is read of an answer.
+    let long = format!(r#"{{"active":true,"groups":"{}"}}"#, "x".repeat(70_000));
+    for (status, text) in [
+        (500, ""),
+        (400, r#"{"error":"invalid_request"}"#),
+        (200, "<html>"),
+        (200, r#"{"active":1}"#),
+        (200, &long),
+    ] {
         let provider = Provider::new(Says::Status(status, None, text.into()));
         let introspector = introspector(&provider);
         assert_eq!(unknown(introspector.check("strange").await), SECOND);
