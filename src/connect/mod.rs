@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | addresses | remembers them for as long as they are good, and the last good ones for an hour while no others are found; asks once for all who wait | [`Resolve`], [`SystemResolver`], `HickoryResolver` (feature `dns`) |
 //! | TCP | tries them one after the other and side by side (RFC 8305), the families in turn, beginning with the next one each time | [`TcpSettings`]; [`Connect`], [`connect_fn`], `Unix` |
-//! | proxy | asks for a tunnel to those who speak TLS; to others, requests are [passed on](Forward) | [`Proxy`]; none unless it is said |
+//! | proxy | asks for a tunnel to those who speak TLS, or nothing but HTTP/2; to others, requests are [passed on](Forward) | [`Proxy`]; none unless it is said |
 //! | TLS | trusts whom Mozilla trusts, checks the name, offers HTTP/2 and HTTP/1.1 | `ClientTls` (feature `tls`) |
 //!
 //! A [`DnsDiscovery`] follows a name all the time, for a balancer: what a connector makes of a name is one host.
