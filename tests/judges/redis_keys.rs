@@ -37,6 +37,13 @@ fn scope(number: u8) -> Scope {
     Scope::from_bytes([number; 32])
 }
 
+const fn named(after_crash: AfterCrash) -> &'static [u8] {
+    match after_crash {
+        AfterCrash::Rerun => b"rerun",
+        _ => b"closed",
+    }
+}
+
 fn record(text: &'static str) -> Final {
     Final::Record(Bytes::from_static(text.as_bytes()))
 }
@@ -101,7 +108,7 @@ impl Clocked {
 impl Store for Clocked {
     async fn begin(&self, scope: Scope, claim: &NewClaim) -> Result<Begun, BoxError> {
         let lengths = [claim.lease, claim.keep].map(|length| length.as_millis().to_string());
-        let after_crash: &[u8] = if claim.after_crash == AfterCrash::Rerun { b"rerun" } else { b"closed" };
+        let after_crash = named(claim.after_crash);
         let (owner, print) = (claim.owner.to_bytes(), claim.fingerprint.as_bytes());
         let words = [b"begin", &owner[..], lengths[0].as_bytes(), lengths[1].as_bytes(), print, after_crash];
         let answer = self.ask(scope, &words).await;
@@ -131,7 +138,7 @@ impl Store for Clocked {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Held, BoxError> {
-        self.held(b"release", claim, &[]).await
+        self.held(b"release", claim, &[named(claim.after_crash())]).await
     }
 }
 

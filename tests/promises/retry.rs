@@ -440,6 +440,21 @@ async fn clones_and_services_of_one_layer_share_one_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_retries_in_one_stack_that_share_a_budget_only_the_outermost_fills_it() {
+    let budget = Budget::new(BudgetSettings::default().reserve(10).floor_per_second(0));
+    let now = tokio::time::Instant::now();
+    budget.try_withdraw(now, 5).expect("there are ten").spend();
+    let before = budget.available(now);
+    let layer = RetryLayer::new().budget(budget.clone());
+    let service = layer.layer(layer.layer(Backend::script(|_, _| answered(200))));
+    for _ in 0..10 {
+        service.clone().oneshot(request(Method::GET)).await.unwrap();
+    }
+    let earned = budget.available(now) - before;
+    assert!((earned - 1.0).abs() < 1e-6, "a tenth for each: {earned}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_again_is_an_attempt_that_failed() {
     let backend = Backend::steps([answered(500), answered(200)]).fail_ready(2, "not now".into());
     let seen = backend.seen();
