@@ -405,14 +405,11 @@ impl<S: Store> Check<'_, S> {
         self.expect_begin(Promise::Fence, "the third that runs", claim.scope(), &third, right).await;
         let held = self.complete(&third.won(claim.scope(), 3), &record("third")).await;
         self.expect(Promise::Fence, "the third completes", held, &Held::Yes);
-
         // Also that of the very first: it may have begun what is still on its way.
-        let again = NewClaim { after_crash: AfterCrash::Rerun, ..self.claim() };
-        let claim = self.begun(Promise::Release, &again).await;
+        let claim = self.begun(Promise::Release, &rerun).await;
         let held = self.release(&claim).await;
         self.expect(Promise::Release, "released by the first, to be run again", held, &Held::Yes);
-        let right = Begun::Run { fence: 2 };
-        self.expect_begin(Promise::Fence, "the second that runs", claim.scope(), &self.claim(), right).await;
+        self.expect_begin(Promise::Fence, "the second", claim.scope(), &first, Begun::Run { fence: 2 }).await;
     }
 
     async fn lease(&mut self) {
