@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::base::BoxError;
 use crate::base::body::Body;
 
 /// A request body whose failures can be told from those of the connection.
@@ -70,7 +69,7 @@ impl StdError for RequestBodyFailed {
 
 #[cfg(feature = "client")]
 impl RequestBodyFailed {
-    pub(crate) fn new(error: impl Into<BoxError>) -> Self {
+    pub(crate) fn new(error: impl Into<crate::base::BoxError>) -> Self {
         Self(error.into().into())
     }
 }
