@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::base::Ratio;
+use crate::base::{Ratio, Rng};
 
 /// What a [`Wire`](super::Wire) does to connections. The default is a network that is bad, and that one can live with; [`none`](Self::none) is a
 /// perfect one, to begin with where only one thing is to go wrong.
@@ -29,6 +29,12 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// How long something takes that starts now; beyond what a clock can count, so long that nobody waits for it.
+    pub(super) fn delay(&self, rng: &Rng) -> Duration {
+        const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        self.latency.saturating_add(rng.duration_below(self.jitter)).min(YEARS)
+    }
+
     /// Everything arrives, whole and at once.
     pub fn none() -> Self {
         let never = Ratio::percent(0);

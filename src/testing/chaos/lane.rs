@@ -56,7 +56,7 @@ impl Lane {
 
     /// How long something takes that starts now.
     pub(super) fn delay(&self, faults: &Faults) -> Duration {
-        faults.latency + self.rng.duration_below(faults.jitter)
+        faults.delay(&self.rng)
     }
 
     /// Nothing more will happen to it.

@@ -32,7 +32,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(seed: u64, number: u64, faults: &Faults) -> Self {
-        let rng = Rng::seeded(seed ^ number.wrapping_mul(PLANS));
+        // Not that of the seed itself, also for the first: others draw from that in the same world.
+        let rng = Rng::seeded(seed ^ number.wrapping_add(1).wrapping_mul(PLANS));
         // Each is drawn whatever came of the others, so that a seed's connections stay what they are when one share is changed.
         let [refused, hangs, reset, silent] =
             [faults.refusals, faults.hangs, faults.resets, faults.silences].map(|share| happens(share, &rng));
@@ -72,6 +73,8 @@ mod tests {
         assert!((600..850).contains(&up), "{up}");
         let without = Plan::of(7, 123, &Faults::default().refusals(Ratio::percent(0)));
         assert_eq!(without.cut, again.cut);
+        let [plan, other] = [&plans[0].dice[0], &Rng::seeded(7)];
+        assert_ne!(plan.next_u64(), other.next_u64());
         let perfect = (0..1_000).map(|number| Plan::of(7, number, &Faults::none()));
         assert!(perfect.into_iter().all(|plan| plan.dial == Dial::Made && plan.cut.is_none()));
     }

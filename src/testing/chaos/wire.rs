@@ -67,7 +67,7 @@ impl Wire {
             let (number, plan) = shared.begin();
             let faults = &shared.faults;
             let [way, ..] = &plan.dice;
-            let one_way = || faults.latency + way.duration_below(faults.jitter);
+            let one_way = || faults.delay(way);
             let (there, back) = (one_way(), one_way());
             if plan.dial == Dial::Hangs {
                 shared.note(number, What::Hangs);

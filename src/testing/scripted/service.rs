@@ -48,6 +48,8 @@ pub struct Scripted<Req, Res, E = BoxError> {
     seen: Seen<Req>,
     /// The stall that this value waits for. Never cloned: a timer wakes one task.
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// It was said to be ready, which is not taken back whatever others call. Nor cloned.
+    is_ready: bool,
 }
 
 type Play<Req, Res, E> = Box<dyn FnMut(usize, &Req) -> Step<Res, E> + Send>;
@@ -97,7 +99,7 @@ impl<Req, Res, E> Scripted<Req, Res, E> {
     #[must_use]
     pub fn script(script: impl FnMut(usize, &Req) -> Step<Res, E> + Send + 'static) -> Self {
         let shared = Shared { play: Mutex::new(Box::new(script)), readiness: Mutex::new(Vec::new()) };
-        Self { shared: Arc::new(shared), seen: Seen::new(), stall: None }
+        Self { shared: Arc::new(shared), seen: Seen::new(), stall: None, is_ready: false }
     }
 
     /// Keeps `poll_ready` pending for `pause` before call number `call` (from 1), counted from the first `poll_ready`
@@ -171,6 +173,9 @@ impl<Req, Res, E> Service<Req> for Scripted<Req, Res, E> {
     type Future = ScriptedFuture<Req, Res, E>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        if self.is_ready {
+            return Poll::Ready(Ok(()));
+        }
         if let Some(until) = self.readiness()? {
             let (armed, sleep) =
                 self.stall.get_or_insert_with(|| (until, Box::pin(tokio::time::sleep_until(until))));
@@ -180,10 +185,12 @@ impl<Req, Res, E> Service<Req> for Scripted<Req, Res, E> {
             }
             ready!(sleep.as_mut().poll(cx));
         }
+        self.is_ready = true;
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        self.is_ready = false;
         let mut play = locked(&self.shared.play);
         // Numbered under the lock of the script, so that calls and numbers are in one order.
         let step = play(self.seen.count() + 1, &request);
@@ -195,7 +202,7 @@ impl<Req, Res, E> Service<Req> for Scripted<Req, Res, E> {
 
 impl<Req, Res, E> Clone for Scripted<Req, Res, E> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), seen: self.seen.clone(), stall: None }
+        Self { shared: self.shared.clone(), seen: self.seen.clone(), stall: None, is_ready: false }
     }
 }
 

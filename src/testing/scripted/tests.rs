@@ -116,3 +116,16 @@ fn scripted_can_be_shared_between_threads_whatever_it_carries() {
     shareable(&service);
     shareable(&service.seen());
 }
+
+#[tokio::test(start_paused = true)]
+async fn readiness_that_was_given_is_not_taken_back_by_what_others_call() {
+    let mut service = answers().stall_ready(2, SECOND);
+    let mut clone = service.clone();
+    for value in [&mut service, &mut clone] {
+        assert!(value.ready().await.is_ok());
+    }
+    assert_eq!(service.call(1).await, Ok(11));
+    // Before the second call everybody waits who was not told otherwise.
+    assert!(timeout(Duration::ZERO, clone.ready()).await.is_ok());
+    assert!(timeout(SECOND / 2, clone.clone().ready()).await.is_err());
+}

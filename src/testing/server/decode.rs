@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::head::{Framing, header_line};
+use super::head::{Framing, header_line, text};
 
 const LONGEST_LINE: usize = 8 * 1024;
 const MOST_TRAILERS: usize = 100;
@@ -117,7 +117,7 @@ fn take_line(input: &mut BytesMut) -> Result<Option<String>, String> {
     let line = input.split_to(end);
     input.advance(1);
     let line = line.strip_suffix(b"\r").unwrap_or(&line);
-    String::from_utf8(line.to_vec()).map(Some).map_err(|_| "a line that is not text".to_owned())
+    Ok(Some(text(line)))
 }
 
 #[cfg(test)]

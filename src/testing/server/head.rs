@@ -38,7 +38,7 @@ pub(super) fn take_head(buffer: &mut BytesMut) -> Result<Option<Head>, String> {
 }
 
 fn parse(raw: Bytes) -> Result<Head, String> {
-    let text = std::str::from_utf8(&raw).map_err(|_| "a head that is not text".to_owned())?;
+    let text = text(&raw);
     let mut lines = text.split("\r\n");
     let first = lines.next().unwrap_or_default();
     let mut words = first.split(' ');
@@ -62,24 +62,27 @@ fn parse(raw: Bytes) -> Result<Head, String> {
     Ok(Head { method, target, headers, raw, framing })
 }
 
+/// As many characters as there are bytes: a field's value may have any above 127 (RFC 9110 §5.5).
+pub(super) fn text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
 pub(super) fn header_line(line: &str) -> Result<(HeaderName, HeaderValue), String> {
     let bad = || format!("not a header line: {line:?}");
     let (name, value) = line.split_once(':').ok_or_else(bad)?;
     let name = name.parse().map_err(|_| bad())?;
-    let value = value.trim_matches([' ', '\t']).parse().map_err(|_| bad())?;
+    let value: Option<Vec<u8>> =
+        value.trim_matches([' ', '\t']).chars().map(|char| u8::try_from(char).ok()).collect();
+    let value = HeaderValue::from_bytes(&value.ok_or_else(bad)?).map_err(|_| bad())?;
     Ok((name, value))
 }
 
 fn framing(headers: &HeaderMap) -> Result<Framing, String> {
-    if let Some(coding) = headers.get(TRANSFER_ENCODING) {
+    if headers.contains_key(TRANSFER_ENCODING) {
         if headers.contains_key(CONTENT_LENGTH) {
             return Err("both transfer-encoding and content-length".to_owned());
         }
-        return if coding.as_bytes().to_ascii_lowercase().ends_with(b"chunked") {
-            Ok(Framing::Chunked)
-        } else {
-            Err(format!("transfer-encoding {coding:?} does not end in chunked"))
-        };
+        return codings_end_in_chunked(headers).map(|()| Framing::Chunked);
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(Framing::Length(0)) };
@@ -89,6 +92,18 @@ fn framing(headers: &HeaderMap) -> Result<Framing, String> {
     let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|text| text.parse().ok());
     length.map(Framing::Length).ok_or_else(|| "a content-length that is no number".to_owned())
+}
+
+/// The codings of all fields are one list, at whose end and nowhere else stands `chunked` (RFC 9112 §6.1).
+fn codings_end_in_chunked(headers: &HeaderMap) -> Result<(), String> {
+    let fields = headers.get_all(TRANSFER_ENCODING).iter().map(|field| text(field.as_bytes()));
+    let list = fields.collect::<Vec<_>>().join(", ").to_ascii_lowercase();
+    let mut codings = list.split(',').map(str::trim).filter(|coding| !coding.is_empty()).rev();
+    if codings.next() == Some("chunked") && codings.all(|coding| coding != "chunked") {
+        Ok(())
+    } else {
+        Err(format!("transfer-encoding {list:?} does not end in chunked, once"))
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +149,32 @@ mod tests {
             ),
         ] {
             assert_eq!(head(text).expect_err("refused"), reason, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_a_value_all_the_same() {
+        let mut buffer = BytesMut::from(&b"GET / HTTP/1.1\r\nx-name: caf\xe9\r\n\r\n"[..]);
+        let head = take_head(&mut buffer).expect("valid").expect("whole");
+        assert_eq!(head.headers["x-name"].as_bytes(), b"caf\xe9");
+    }
+
+    #[test]
+    fn a_body_is_chunked_where_that_is_the_last_coding_of_all_fields() {
+        for (fields, is_chunked) in [
+            (&["chunked"][..], true),
+            (&["gzip, Chunked"], true),
+            (&["gzip", "chunked"], true),
+            (&["chunked", "gzip"], false),
+            (&["chunked", "chunked"], false),
+            (&["xchunked"], false),
+            (&[""], false),
+        ] {
+            let fields: String =
+                fields.iter().map(|field| format!("Transfer-Encoding: {field}\r\n")).collect();
+            let head = head(&format!("POST / HTTP/1.1\r\n{fields}\r\n"));
+            let framing = head.map(|head| head.expect("whole").framing);
+            assert_eq!(framing == Ok(Framing::Chunked), is_chunked, "{fields:?} {framing:?}");
         }
     }
 
