@@ -76,7 +76,8 @@
 //! # Cancel safety
 //!
 //! Dropping any future at any point is an ordinary event: the call inside is dropped with it, a retry that was charged
-//! but not begun goes back to its budget, and no task is left running. Each module says more.
+//! but not begun goes back to its budget, and no task is left running. But what is to come to its end does so: a request with an
+//! `idempotency` key, and a call inside of a `DetachLayer`. Each module says more.
 //!
 //! # Crate features
 //!

@@ -82,7 +82,7 @@ impl<S: Clone + Send + Sync + 'static> BalancerBuilder<S> {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.check = Some(Box::new(move |service| -> Checking {
+        self.check = Some(Arc::new(move |service| -> Checking {
             let check = check(service);
             Box::pin(async move { check.await.map_err(Into::into) })
         }));

@@ -25,7 +25,7 @@ use crate::base::{
 /// Makes the service of an endpoint.
 pub(super) type Make<S> = Box<dyn Fn(&EndpointId) -> S + Send + Sync>;
 /// Finds out whether an endpoint can be reached.
-pub(super) type Check<S> = Box<dyn Fn(S) -> Checking + Send + Sync>;
+pub(super) type Check<S> = Arc<dyn Fn(S) -> Checking + Send + Sync>;
 pub(super) type Checking = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 /// Hears of other members, and is never done before there can be none.
 pub(super) type Discovering = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -179,9 +179,15 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     /// Change something about the endpoints; `change` says whether it did. Then others can be picked, somebody looks after each that
     /// is not ready, and whoever listens is told, with no lock held.
     pub(super) fn change(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) {
+        self.tell(self.change_untold(change));
+    }
+
+    /// The same, but for what is to be told: by whoever holds another lock, and then lets go of it.
+    #[must_use]
+    fn change_untold(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) -> Vec<News> {
         let mut fleet = self.fleet();
         if !change(&mut fleet) {
-            return;
+            return Vec::new();
         }
         if self.check.is_none() {
             // Nothing is known against it.
@@ -197,7 +203,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         drop(fleet);
         drop(gone);
         self.news.notify_waiters();
-        self.tell(news);
+        news
     }
 
     /// Have a task for each that is not ready.
@@ -239,6 +245,12 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     }
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
+        let news = self.set_untold(members);
+        // Whoever hears of it may set others.
+        self.tell(news);
+    }
+
+    fn set_untold(self: &Arc<Self>, members: Vec<Member>) -> Vec<News> {
         // One list after the other, so that what is made for this one is what it lacks.
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new: Vec<_> = self.look(|fleet| {
@@ -253,8 +265,9 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
             Endpoint::new(id, service, Arc::downgrade(self))
         };
         let made = new.into_iter().map(make).collect();
-        self.change(|fleet| fleet.set(members, made));
+        let news = self.change_untold(|fleet| fleet.set(members, made));
         self.inspection.look(self);
+        news
     }
 
     /// The endpoints that there are.

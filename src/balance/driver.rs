@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::core::{Checking, Core};
+use super::core::{Check, Core};
 use super::endpoint::Endpoint;
 use super::life::{Chore, Life};
 
@@ -16,6 +16,8 @@ pub(super) async fn drive<S: Clone + Send + Sync + 'static>(core: Weak<Core<S>>,
         match chore {
             Todo::Wait(until) => drop(timeout_at(until, endpoint.news.notified()).await),
             Todo::Check(check, epoch) => {
+                let checked = Arc::clone(&endpoint);
+                let check = async move { check(checked.service.clone()).await };
                 let Some(limit) = core.upgrade().map(|core| core.settings.check_timeout) else { return };
                 // In a task of its own: what panics there has not reached the endpoint, and this goes on.
                 let mut task = JoinSet::new();
@@ -33,13 +35,13 @@ pub(super) async fn drive<S: Clone + Send + Sync + 'static>(core: Weak<Core<S>>,
     }
 }
 
-enum Todo {
+enum Todo<S> {
     Wait(Instant),
-    Check(Checking, u64),
+    Check(Check<S>, u64),
 }
 
 /// What is to be done now; nothing, if somebody else begins this anew when there is something.
-fn next<S: Clone + Send + Sync + 'static>(core: &Arc<Core<S>>, endpoint: &Endpoint<S>) -> Option<Todo> {
+fn next<S: Clone + Send + Sync + 'static>(core: &Arc<Core<S>>, endpoint: &Endpoint<S>) -> Option<Todo<S>> {
     let now = Instant::now();
     core.live(endpoint, |life: &mut Life| life.look(now));
     let (chore, epoch) = core.look(|fleet| {
@@ -53,9 +55,6 @@ fn next<S: Clone + Send + Sync + 'static>(core: &Arc<Core<S>>, endpoint: &Endpoi
     match chore {
         Chore::Rest => None,
         Chore::Wait(until) => Some(Todo::Wait(until)),
-        Chore::Check => {
-            let check = core.check.as_ref()?;
-            Some(Todo::Check(check(endpoint.service.clone()), epoch))
-        }
+        Chore::Check => Some(Todo::Check(Arc::clone(core.check.as_ref()?), epoch)),
     }
 }

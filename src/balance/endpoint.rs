@@ -19,6 +19,10 @@ pub(super) struct Endpoint<S> {
     pub(super) record: Record,
     /// As that of its [life](super::life::Life), for those who do not hold the lock.
     epoch: AtomicU64,
+    /// That in which what calls cost there was forgotten for the last time.
+    known_since: AtomicU64,
+    /// How many calls are still under way that were so by then.
+    from_before: AtomicU64,
     /// Unique in this process, or nearly: by this it is known which of them a call has tried.
     pub(super) number: u32,
     /// Whether it could not be reached, and has not answered since.
@@ -47,6 +51,8 @@ impl<S> Endpoint<S> {
             core,
             news: Notify::new(),
             epoch: AtomicU64::new(0),
+            known_since: AtomicU64::new(0),
+            from_before: AtomicU64::new(0),
             unproved: AtomicBool::new(false),
         })
     }
@@ -58,6 +64,27 @@ impl<S> Endpoint<S> {
     /// Told by whoever holds the lock.
     pub(super) fn set_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// A call has ended that was begun in this epoch.
+    pub(super) fn end(&self, begun: u64) {
+        self.load.end();
+        if begun < self.known_since.load(Ordering::Relaxed) {
+            let one_less = |calls: u64| calls.checked_sub(1);
+            let _ = self.from_before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        }
+    }
+
+    /// What calls cost there is not known any more, and none that is under way will tell. By whoever holds the lock.
+    pub(super) fn forget(&self) {
+        self.known_since.store(self.epoch(), Ordering::Relaxed);
+        self.from_before.store(self.load.in_flight(), Ordering::Relaxed);
+        self.load.forget();
+    }
+
+    /// Whether a call is under way that will tell what calls cost there now.
+    fn is_asked(&self) -> bool {
+        self.load.in_flight() > self.from_before.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_unproved(&self) -> bool {
@@ -75,13 +102,45 @@ impl<S> Endpoint<S> {
         let calls = self.load.in_flight() as f64 / share;
         match self.load.cost(now, decay) {
             Some(cost) => cost * (calls + 1.0),
-            None if calls == 0.0 => 0.0,
-            None => UNKNOWN * (calls + 1.0),
+            None if self.is_asked() => UNKNOWN * (calls + 1.0),
+            None => 0.0,
         }
     }
 
     /// The calls it has under way, for its weight.
     pub(super) fn calls(&self, share: f64) -> f64 {
         self.load.in_flight() as f64 / share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(endpoint: &Endpoint<()>) -> f64 {
+        endpoint.cost(0, Duration::from_secs(10), 1.0)
+    }
+
+    #[test]
+    fn one_that_comes_back_is_asked_once_whatever_is_still_under_way_there_from_before() {
+        let endpoint = Endpoint::new(EndpointId::from("one"), (), Weak::new());
+        let begin = || {
+            endpoint.load.begin();
+            endpoint.epoch()
+        };
+        let old = [begin(), begin()];
+        assert!(cost(&endpoint) > 1e12, "it has been asked");
+        endpoint.set_epoch(1);
+        endpoint.forget();
+        assert_eq!(cost(&endpoint), 0.0, "and now by nobody");
+        for begun in old {
+            let asked = begin();
+            assert!(cost(&endpoint) > 1e12);
+            endpoint.end(begun);
+            assert!(cost(&endpoint) > 1e12, "that was not the one");
+            // It came back unsent: there is still nothing that is known.
+            endpoint.end(asked);
+            assert_eq!(cost(&endpoint), 0.0);
+        }
     }
 }

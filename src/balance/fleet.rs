@@ -52,7 +52,7 @@ impl<S> Entry<S> {
             // What was counted before says nothing about what it does now, nor does what calls cost that failed.
             EndpointState::Ready => {
                 self.endpoint.record.clear();
-                self.endpoint.load.forget();
+                self.endpoint.forget();
             }
             EndpointState::Ejected => self.endpoint.record.clear(),
             _ => {}

@@ -108,7 +108,7 @@ impl<S: Clone + Send + Sync + 'static> Drop for Flight<S> {
         if self.is_open {
             self.abandon();
         }
-        self.endpoint.load.end();
+        self.endpoint.end(self.epoch);
     }
 }
 

@@ -13,8 +13,8 @@ use super::flight::{Flight, InUse};
 use super::set::NotPicked;
 use crate::base::body::HoldUntil;
 use crate::base::{
-    Alarm, Anchor, Asked, BoxError, Classify, Deadline, Delivery, Error, Hold, Kind, NOBODY, Outcome, Tried,
-    nesting, scope,
+    Alarm, Anchor, Asked, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Hold, Kind, NOBODY,
+    Outcome, Phase, Tried, nesting, scope,
 };
 
 /// A call to one of several endpoints. See [`Balancer`](super::Balancer).
@@ -159,6 +159,29 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         self.go_on(error, request, &flight)
     }
 
+    /// One of two failed to become ready, and the other one is still busy: whether a third is asked.
+    fn instead_of(&mut self, mut failed: Candidate<S>, error: Error, busy: &Candidate<S>) -> Second<S> {
+        failed.flight.unsent(Kind::Connect, self.core(), Instant::now());
+        self.failed.add(failed.flight.endpoint().number);
+        let mut passed_over = self.failed;
+        passed_over.add(busy.flight.endpoint().number);
+        if self.may_fail_over(&passed_over) {
+            self.fail_over(failed.flight.endpoint(), error.kind());
+            Second::Unasked
+        } else {
+            Second::NoOther
+        }
+    }
+
+    /// The endpoint to ask while this one is busy.
+    fn another_than(&self, busy: &Candidate<S>) -> Second<S> {
+        let mut passed_over = self.failed;
+        passed_over.add(busy.flight.endpoint().number);
+        let now = Instant::now();
+        let picked = self.core().pick(now, self.key, &passed_over);
+        picked.map_or(Second::NoOther, |endpoint| Second::Asked(Candidate::new(endpoint, now)))
+    }
+
     /// Whether a request that came back unsent goes to another endpoint.
     fn go_on<Req: Send + 'static>(
         &mut self,
@@ -168,16 +191,24 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
     ) -> Returned<Req> {
         let endpoint = flight.endpoint();
         self.failed.add(endpoint.number);
-        // Those that are forgotten would be asked again.
-        let most = self.core().settings.failovers.min(Tried::MOST as u32 - 1);
-        let may = self.failovers < most && !is_late();
-        if may && self.core().has_other(&self.failed) {
-            self.failovers += 1;
-            self.core().tell_failover(endpoint, error.kind());
+        if self.may_fail_over(&self.failed) {
+            self.fail_over(endpoint, error.kind());
             Returned::ToAnother(request)
         } else {
             Returned::ToItsCaller(error.with_request(request))
         }
+    }
+
+    /// Whether one may be asked that is none of these.
+    fn may_fail_over(&self, passed_over: &Tried) -> bool {
+        // Those that are forgotten would be asked again.
+        let most = self.core().settings.failovers.min(Tried::MOST as u32 - 1);
+        self.failovers < most && !is_late() && self.core().has_other(passed_over)
+    }
+
+    fn fail_over(&mut self, from: &Endpoint<S>, kind: Kind) {
+        self.failovers += 1;
+        self.core().tell_failover(from, kind);
     }
 }
 
@@ -251,14 +282,22 @@ where
                     }
                 }
                 StateProjection::Readying { first, second, request } => {
-                    let (candidate, ready) = ready!(poll_either(call, first, second, cx));
+                    let polled = poll_either(call, first, second, cx);
+                    // Whoever limits the call drops this future next; only here is it known that nothing was sent.
+                    if polled.is_pending() && !scope::expired() {
+                        return Poll::Pending;
+                    }
                     let request = request.take().expect("a request is handed on once");
-                    match ready {
-                        Ok(()) => candidate.call(request),
-                        Err(error) => match call.unready(Error::wrap(error), request, candidate.flight) {
-                            Returned::ToAnother(request) => call.begin(request, cx),
-                            Returned::ToItsCaller(error) => return Poll::Ready(Err(error)),
-                        },
+                    match polled {
+                        Poll::Pending => not_ready(request),
+                        Poll::Ready((_, Ok(()))) if is_late() => not_ready(request),
+                        Poll::Ready((candidate, Ok(()))) => candidate.call(request),
+                        Poll::Ready((candidate, Err(error))) => {
+                            match call.unready(Error::wrap(error), request, candidate.flight) {
+                                Returned::ToAnother(request) => call.begin(request, cx),
+                                Returned::ToItsCaller(error) => return Poll::Ready(Err(error)),
+                            }
+                        }
                     }
                 }
                 StateProjection::Waiting { waiting, until, alarm, request } => {
@@ -296,10 +335,12 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
         let unsent = error.delivery() == Delivery::NotSent;
         // What cannot be sent as it is cannot be sent elsewhere.
         let request = if unsent && kind != Kind::Invalid { error.take_request::<Req>() } else { None };
-        if unsent {
+        let was_late = unsent && was_connecting(&error);
+        if unsent && !was_late {
             flight.unsent(kind, self.core(), now);
         } else {
-            let outcome = judge(&error);
+            // As a call that is dropped when its deadline has passed: who set that called it too long.
+            let outcome = if was_late { Outcome::Failure } else { judge(&error) };
             flight.ended(outcome, self.core(), now);
             flight.record(outcome, Some(self.core()));
         }
@@ -309,6 +350,13 @@ impl<S: Clone + Send + Sync + 'static> Call<S> {
             None => Returned::ToItsCaller(error),
         }
     }
+}
+
+/// Whether the time ran out while it was being connected to.
+fn was_connecting(error: &Error) -> bool {
+    let connects =
+        |phase| matches!(phase, Phase::Resolve | Phase::Connect | Phase::Proxy | Phase::Tls | Phase::Preface);
+    error.kind() == Kind::Timeout && error.cause::<Elapsed>().is_some_and(|late| connects(late.phase()))
 }
 
 /// The head of the answer is here. What is held until its body ends?
@@ -341,39 +389,53 @@ where
 
 type Ready<S, E> = (Candidate<S>, Result<(), E>);
 
-/// Whichever of two is ready first. The other one is let go, and with it what it has reserved.
+/// Whichever of two is ready first. The other one is let go, and with it what it has reserved. If one fails, the other keeps its place.
 fn poll_either<S, Req>(
-    call: &Call<S>,
+    call: &mut Call<S>,
     first: &mut Option<Candidate<S>>,
     second: &mut Second<S>,
     cx: &mut Context<'_>,
 ) -> Poll<Ready<S, S::Error>>
 where
-    S: Service<Req> + Clone + Send + Sync + 'static,
+    S: Service<Req, Error: Into<BoxError>> + Clone + Send + Sync + 'static,
 {
-    let asked = first.as_mut().expect("it is there until one is ready");
-    let ready = asked.service.poll_ready(cx);
-    if let Poll::Ready(ready) = ready {
-        *second = Second::NoOther;
-        let first = first.take().expect("it is there until one is ready");
-        return Poll::Ready((first, ready));
+    loop {
+        let asked = first.as_mut().expect("it is there until one is ready");
+        if let Poll::Ready(ready) = asked.service.poll_ready(cx) {
+            let asked = first.take().expect("it is there until one is ready");
+            match (ready, std::mem::replace(second, Second::NoOther)) {
+                (Err(error), Second::Asked(other)) => {
+                    *second = call.instead_of(asked, Error::wrap(error), &other);
+                    *first = Some(other);
+                    continue;
+                }
+                (ready, _) => return Poll::Ready((asked, ready)),
+            }
+        }
+        if let Second::Unasked = second {
+            *second = call.another_than(asked);
+        }
+        let Second::Asked(other) = second else { return Poll::Pending };
+        let ready = ready!(other.service.poll_ready(cx));
+        let Second::Asked(other) = std::mem::replace(second, Second::NoOther) else { return Poll::Pending };
+        match ready {
+            Ok(()) => {
+                *first = None;
+                return Poll::Ready((other, Ok(())));
+            }
+            Err(error) => *second = call.instead_of(other, Error::wrap(error), asked),
+        }
     }
-    if let Second::Unasked = second {
-        let mut busy = call.failed;
-        busy.add(asked.flight.endpoint().number);
-        let now = Instant::now();
-        *second = match call.core().pick(now, call.key, &busy) {
-            Ok(endpoint) => Second::Asked(Candidate::new(endpoint, now)),
-            Err(_) => Second::NoOther,
-        };
-    }
-    let Second::Asked(other) = second else { return Poll::Pending };
-    let ready = ready!(other.service.poll_ready(cx));
-    *first = None;
-    match std::mem::replace(second, Second::NoOther) {
-        Second::Asked(other) => Poll::Ready((other, ready)),
-        Second::Unasked | Second::NoOther => Poll::Pending,
-    }
+}
+
+/// The time ran out before anybody was ready.
+fn not_ready<S, Req, F>(request: Req) -> State<S, Req, F>
+where
+    S: Clone + Send + Sync + 'static,
+    Req: Send + 'static,
+{
+    let late = Error::from(Elapsed::before_deadline(Phase::Readiness)).with_delivery(Delivery::NotSent);
+    State::Failed { error: Some(late.with_request(request)) }
 }
 
 /// Whether the deadline in scope has passed: then nothing is begun.

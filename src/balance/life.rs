@@ -128,15 +128,17 @@ impl Life {
 
     /// It can be reached.
     pub(super) fn connected(&mut self, now: Instant) -> Option<EndpointReason> {
-        if self.phase != Phase::Connecting {
-            return None;
-        }
+        (self.phase == Phase::Connecting).then(|| self.reached(now))
+    }
+
+    /// Nothing is in its way, unless somebody has found that it is not well.
+    fn reached(&mut self, now: Instant) -> EndpointReason {
         if self.fitness == Fitness::Unfit {
             self.enter(Phase::Ejected { until: None });
-            return Some(EndpointReason::FoundUnfit);
+            return EndpointReason::FoundUnfit;
         }
         self.enter(Phase::Ready { since: now });
-        Some(EndpointReason::Connected)
+        EndpointReason::Connected
     }
 
     /// It could not be reached, as was found out by what was begun in this epoch. It is left alone for so long.
@@ -162,10 +164,7 @@ impl Life {
         self.unreached = 0;
         self.backoff = Duration::ZERO;
         let is_news = matches!(self.phase, Phase::Backoff { .. }) && epoch == self.epoch;
-        is_news.then(|| {
-            self.enter(Phase::Ready { since: now });
-            EndpointReason::Connected
-        })
+        is_news.then(|| self.reached(now))
     }
 
     /// Its time may be over.
@@ -329,6 +328,16 @@ mod tests {
         assert_eq!(life.state(), Connecting);
         life.found(Fitness::Unfit, now);
         assert_eq!(life.connected(now), Some(EndpointReason::FoundUnfit), "reached, and not well");
+
+        let mut life = ready(now);
+        life.connect_failed(life.epoch(), now, SECOND);
+        assert_eq!((life.found(Fitness::Unfit, now), life.state()), (None, Backoff));
+        let answered = life.answered(life.epoch(), now);
+        assert_eq!(
+            (answered, life.state()),
+            (Some(EndpointReason::FoundUnfit), Ejected),
+            "an answer, of any kind"
+        );
     }
 
     #[tokio::test(start_paused = true)]

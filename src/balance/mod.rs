@@ -65,7 +65,7 @@
 //! Of the endpoints that are [`Ready`](crate::base::EndpointState::Ready), in the first [tier](Member::tier) that can take the call: of two that
 //! are drawn by weight, the one that will cost less time ([`Pick`] has other ways, a [`Picker`] yours), or the one that a [key](Sticky) sticks to. One that
 //! has just come, or come back, gets [little at first](BalancerSettings::slow_start). If its service is not ready, as below a limit that is
-//! reached, a second one is asked, and the first of the two to become ready gets the call. A pick takes no lock, allocates nothing, and looks at two
+//! reached, a second one is asked, and the first of the two to become ready gets the call; if one of them fails, the other keeps its place. A pick takes no lock, allocates nothing, and looks at two
 //! endpoints; with a key, at all.
 //!
 //! | how a call ended | what it says about the endpoint |
@@ -76,6 +76,7 @@
 //! | dropped by its caller | that it is no faster than that |
 //! | dropped when its deadline had passed | as a failure |
 //! | with a body that broke off, or trailers that say that it failed | as a failure, but for the speed |
+//! | unsent, since the deadline passed while it was being connected to | as a failure |
 //! | unsent, since it could not be reached; or it failed to become ready | that it is left alone for a while |
 //! | unsent for another reason, as a circuit's | nothing |
 //!
@@ -107,7 +108,8 @@
 //! *Not covered:* what other processes know; each finds out for itself.
 //!
 //! *Errors:* of kind [`NoEndpoint`](crate::base::Kind::NoEndpoint) with [`NoEndpoints`] or [`AllUnhealthy`] at the end, not sent, with the request
-//! handed back; else that of the last endpoint. *Panics:* none of its own. *Cancellation:* dropping a future drops the call inside, and counts
+//! handed back; of kind [`Timeout`](crate::base::Kind::Timeout) with [`Elapsed`](crate::base::Elapsed) at the end, not sent and with the request
+//! too, if the deadline passes before an endpoint is ready for it; else that of the last endpoint. *Panics:* none of its own. *Cancellation:* dropping a future drops the call inside, and counts
 //! as above. *Readiness and cloning:* always ready; clones share the set. *Events:*
 //! [`EndpointChanged`](crate::base::Event::EndpointChanged), [`FailedOver`](crate::base::Event::FailedOver),
 //! [`PanicChanged`](crate::base::Event::PanicChanged), [`DiscoveryFailed`](crate::base::Event::DiscoveryFailed).

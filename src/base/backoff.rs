@@ -154,8 +154,7 @@ impl Backoff {
         delay.min(self.cap)
     }
 
-    /// `min(cap, base · factorⁿ)`. The power may be infinite but is never NaN, since `factor` is at least 1.
-    /// The same with no jitter.
+    /// With no jitter: `min(cap, base · factorⁿ)`. The power may be infinite but is never NaN, since `factor` is at least 1.
     pub(crate) fn grown(&self, retry: u32) -> Duration {
         let power = self.factor.powf(f64::from(retry));
         if power <= 1.0 {

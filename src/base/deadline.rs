@@ -174,7 +174,9 @@ impl<F: Future> Future for Bound<F> {
 ///
 /// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
 pub fn carry<F: Future>(work: F) -> Carry<F> {
-    Carry { work, deadline: Some(scope::current().deadline), attempt: nesting::current().attempt }
+    let outside = scope::current();
+    let deadlines = Some((outside.deadline, outside.whole));
+    Carry { work, deadlines, attempt: nesting::current().attempt }
 }
 
 /// Leave the deadline in scope behind: what `work` calls is not cut to it. The [module](self) has an example.
@@ -182,7 +184,7 @@ pub fn carry<F: Future>(work: F) -> Carry<F> {
 /// *Cancellation:* whoever limits the future that awaits this one still drops both when the time is over. Work that has
 /// to be done whether or not anyone waits for it belongs into a task of its own, where no deadline is in scope anyway.
 pub fn detached<F: Future>(work: F) -> Carry<F> {
-    Carry { work, deadline: None, attempt: nesting::current().attempt }
+    Carry { work, deadlines: None, attempt: nesting::current().attempt }
 }
 
 /// Work that brings its deadline along, or none. See [`carry`] and [`detached`].
@@ -192,8 +194,8 @@ pub fn detached<F: Future>(work: F) -> Carry<F> {
 pub struct Carry<F> {
     #[pin]
     work: F,
-    // The outer `Option`: whether deadlines pass at all.
-    deadline: Option<Option<Instant>>,
+    // That of the attempt and that of the call; nothing, if deadlines do not pass at all.
+    deadlines: Option<(Option<Instant>, Option<Instant>)>,
     attempt: u32,
 }
 
@@ -202,9 +204,12 @@ impl<F: Future> Future for Carry<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let deadline = this.deadline.and_then(|carried| scope::earlier(carried, scope::current().deadline));
+        let outside = scope::current();
+        let (deadline, whole) = this.deadlines.map_or((None, None), |(deadline, whole)| {
+            (scope::earlier(deadline, outside.deadline), scope::earlier(whole, outside.whole))
+        });
         let entered = nesting::enter(Nesting::or_part_of(*this.attempt));
-        let poll = scope::poll(deadline, || this.work.poll(cx));
+        let poll = scope::poll_attempt(deadline, whole, || this.work.poll(cx));
         if entered.pass_on() {
             nesting::tell_spent();
         }

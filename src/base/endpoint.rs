@@ -181,10 +181,13 @@ impl Tried {
         }
     }
 
-    /// These and those.
-    pub(crate) fn and(mut self, others: &Self) -> Self {
-        others.0.iter().filter(|number| **number != 0).for_each(|number| self.add(*number));
-        self
+    /// These and those. All of those, and as many of these as there is room for.
+    pub(crate) fn and(self, others: &Self) -> Self {
+        let mut both = *others;
+        let free = both.0.iter_mut().filter(|place| **place == 0);
+        let these = self.0.into_iter().filter(|number| !others.contains(*number));
+        free.zip(these).for_each(|(place, number)| *place = number);
+        both
     }
 
     pub(crate) fn contains(&self, number: u32) -> bool {
@@ -215,5 +218,9 @@ mod tests {
         assert!([2, 9].iter().all(|number| !others.contains(*number)));
         let both = others.and(&Tried([2, 9, 0, 0, 0, 0, 0, 0]));
         assert!([2, 9, 10].iter().all(|number| both.contains(*number)));
+
+        let (old, new) = (Tried([1, 2, 3, 4, 5, 6, 7, 8]), Tried([9, 2, 1, 0, 0, 0, 0, 0]));
+        assert_eq!(old.and(&new), Tried([9, 2, 1, 3, 4, 5, 6, 7]), "all of the new ones, and each once");
+        assert_eq!(new.and(&old), old);
     }
 }

@@ -90,6 +90,8 @@ mod rng;
 mod route;
 pub(crate) mod scope;
 mod served;
+#[cfg(any(feature = "hedge", feature = "retry"))]
+mod spare;
 pub(crate) mod sync;
 mod take;
 mod timings;
@@ -175,6 +177,8 @@ pub(crate) use self::paths::Paths;
 pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]
 pub(crate) use self::refuse::BodyTooSlow;
+#[cfg(any(feature = "hedge", feature = "retry"))]
+pub(crate) use self::spare::Spare;
 pub(crate) use self::take::take;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::token::is_plain;

@@ -63,6 +63,8 @@ pub trait Mode<Req, Res, E>: sealed::Sealed {
     fn pass(&self, asked: Asked, response: Res, deadline: Option<Instant>) -> Self::Response;
     /// Pass an error on.
     fn fail(&self, error: E) -> Self::Error;
+    /// The error as one of ours, where it is.
+    fn ours(error: &mut Self::Error) -> Option<&mut Error>;
     /// End the call from here.
     ///
     /// # Errors
@@ -118,6 +120,10 @@ macro_rules! errors {
                 Error::wrap(error)
             }
 
+            fn ours(error: &mut Error) -> Option<&mut Error> {
+                Some(error)
+            }
+
             fn refuse(&self, _: Asked, error: Error) -> Result<Res, Error> {
                 Err(error)
             }
@@ -150,6 +156,10 @@ where
 
     fn fail(&self, error: E) -> E {
         error
+    }
+
+    fn ours(_: &mut E) -> Option<&mut Error> {
+        None
     }
 
     fn refuse(&self, asked: Asked, error: Error) -> Result<Self::Response, E> {
@@ -327,7 +337,9 @@ pub struct InScope {
 
 impl Guard for InScope {
     fn scoped<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        scope::poll(scope::earlier(scope::current().deadline, self.deadline), poll)
+        let outside = scope::current();
+        let deadline = scope::earlier(outside.deadline, self.deadline);
+        scope::poll_attempt(deadline, scope::earlier(outside.whole, self.deadline), poll)
     }
 
     fn settle(self, _: BodyEnd) {}

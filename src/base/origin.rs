@@ -72,8 +72,9 @@ fn parts(uri: &Uri) -> Option<(bool, &str, u16)> {
     // Not by what `http` calls the port, which is none if it is too large: that is no port that anybody has allowed.
     let named = authority.as_str().rsplit('@').next()?.strip_prefix(authority.host())?;
     let port = match named.strip_prefix(':') {
+        // RFC 3986 section 3.2.3: an empty one is the usual one, too.
+        Some("") | None => usual,
         Some(port) => port.parse().ok()?,
-        None => usual,
     };
     (!authority.host().is_empty()).then_some((is_secure, authority.host(), port))
 }
@@ -93,6 +94,8 @@ mod tests {
             ("https://api.example", "https://API.example:443/", true),
             ("https://api.example/", "https://somebody@api.example/", true),
             ("https://api.example:8443", "https://api.example:8443/", true),
+            ("https://api.example", "https://api.example:/", true),
+            ("https://api.example:8443", "https://api.example:/", false),
             ("http://[::1]:80", "http://[::1]/", true),
             ("https://api.example", "http://api.example/", false),
             ("https://api.example", "http://api.example:443/", false),

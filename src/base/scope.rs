@@ -116,7 +116,16 @@ pub(crate) fn outlive_attempt(whole: Option<Instant>) {
 
 /// Poll something under exactly this deadline, passing on to the owner of the timer what it asks for.
 pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R {
-    let entered = enter(Scope { deadline, whole: deadline, ..current() });
+    poll_attempt(deadline, deadline, poll)
+}
+
+/// The same for a part of an attempt, where what outlives that has another deadline.
+pub(crate) fn poll_attempt<R>(
+    deadline: Option<Instant>,
+    whole: Option<Instant>,
+    poll: impl FnOnce() -> R,
+) -> R {
+    let entered = enter(Scope { deadline, whole, ..current() });
     let result = poll();
     if let Some(at) = entered.leave().wanted {
         want(at);

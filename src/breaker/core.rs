@@ -1,9 +1,9 @@
 //! What all who hold a circuit share: the shell around the deciding [`Circuit`] and the counters.
 
-use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use super::circuit::{Admission, Circuit, Given, Happened};
 use super::window::{Counts, Result, Streak};
 use super::{BreakerSettings, BreakerStats};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, in_one_order};
-use crate::base::{CircuitReason, CircuitState, Event, Observe, Rng, lane, scope};
+use crate::base::{CircuitReason, CircuitState, Event, Observe, Rng, Waiters, lane, scope};
 
 pub(super) struct Core {
     /// The generation and the state, for whoever only needs to know that it is closed.
@@ -36,9 +36,9 @@ pub(super) struct Core {
 /// What is entered when the circuit is not closed, or about to change.
 pub(super) struct Gate {
     pub(super) circuit: Circuit,
-    /// Services that are not ready because of it.
-    waiting: Vec<(u64, Waker)>,
-    waited: u64,
+    /// Services that are not ready because of it. What comes out of here is dropped once the lock is gone: a task may go with it, and ask
+    /// the circuit as it goes.
+    pub(super) waiters: Waiters,
 }
 
 /// The generation takes what the state leaves.
@@ -106,7 +106,7 @@ impl Core {
             streak: settings.consecutive_failures.map(|_| Streak::new()),
             watch: AtomicBool::new(false),
             refused: (0..lanes).map(|_| Padded(AtomicU64::new(0))).collect(),
-            gate: Mutex::new(Gate { circuit, waiting: Vec::new(), waited: 0 }),
+            gate: Mutex::new(Gate { circuit, waiters: Waiters::new() }),
             settings,
             name,
             observe,
@@ -194,13 +194,14 @@ impl Core {
         if self.word.load(Ordering::SeqCst) >> STATE_BITS != generation {
             return;
         }
+        // First, so that what is shown of a circuit that opens holds the call it opened with.
+        let may_be_reason = self.counts.record(lane, generation, &mut clock, result);
         if let Some(streak) = &self.streak {
             let failures = streak.record(generation, result.failed);
             if self.settings.consecutive_failures.is_some_and(|most| failures >= most) {
                 self.trip(generation, CircuitReason::ConsecutiveFailures, clock());
             }
         }
-        let may_be_reason = self.counts.record(lane, generation, &mut clock, result);
         in_one_order();
         if may_be_reason || self.watch.load(Ordering::SeqCst) {
             self.look(generation, clock());
@@ -283,10 +284,12 @@ impl Core {
         }
         self.word.store(word(circuit.generation(), circuit.state()), Ordering::SeqCst);
         // After a change whoever still waits does so for another moment than before.
-        let wakes = changed || circuit.has_room();
-        let woken = if wakes { std::mem::take(&mut gate.waiting) } else { Vec::new() };
+        let mut woken: Vec<Waker> = Vec::new();
+        if changed || circuit.has_room() {
+            woken.extend(iter::from_fn(|| gate.waiters.call()).map(|(_, waker)| waker));
+        }
         drop(gate);
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        woken.into_iter().for_each(Waker::wake);
         // Last, since it may panic.
         for event in happened {
             self.observe.note(|| self.event(event));
@@ -296,7 +299,8 @@ impl Core {
 
     /// Somebody waits no longer.
     pub(super) fn leave(&self, number: u64) {
-        self.gate().waiting.retain(|(of, _)| *of != number);
+        let waker = self.gate().waiters.leave(number);
+        drop(waker);
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -338,20 +342,14 @@ impl Core {
 }
 
 impl Gate {
-    /// Wake whoever this is once a call may be let through. The first time it is given a number.
-    pub(super) fn wait(&mut self, number: &mut u64, waker: &Waker) {
-        if *number == 0 {
-            self.waited += 1;
-            *number = self.waited;
+    /// Wake whoever this is once a call may be let through. It is given a number, unless it waits already; then the waker that it had
+    /// comes back.
+    pub(super) fn wait(&mut self, number: &mut u64, waker: &Waker) -> Option<Waker> {
+        let (stays, old) = self.waiters.stay(*number, waker);
+        if !stays {
+            *number = self.waiters.join(waker);
         }
-        match self.waiting.iter_mut().find(|(of, _)| of == number) {
-            Some((_, known)) => known.clone_from(waker),
-            None => self.waiting.push((*number, waker.clone())),
-        }
-    }
-
-    pub(super) fn forget(&mut self, number: u64) {
-        self.waiting.retain(|(of, _)| *of != number);
+        old
     }
 }
 
@@ -368,10 +366,11 @@ impl fmt::Debug for Core {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::Wake;
+    use std::task::{Context, Wake};
     use std::thread;
 
     use super::*;
+    use crate::breaker::waiting::Waiting;
 
     fn closed() -> Core {
         let settings = BreakerSettings::new().consecutive_failures(1).probes(1);
@@ -436,8 +435,36 @@ mod tests {
             core.change(now, |gate, _| gate.wait(&mut numbers[who], &waker));
         }
         core.leave(numbers[0]);
-        core.change(now, |gate, _| gate.forget(numbers[2]));
+        core.change(now, |gate, _| gate.waiters.leave(numbers[2]));
         core.change(now, |gate, given| gate.circuit.reset(given));
         assert_eq!(counters.map(|counter| counter.0.load(Ordering::SeqCst)), [0, 0, 0, 1]);
+    }
+
+    /// A task that, as it goes, looks whether the circuit can be asked.
+    struct Asks(Arc<Core>, Arc<AtomicU64>);
+
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let is_free = self.0.gate.try_lock().is_ok();
+            self.1.fetch_add(u64::from(is_free), Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_that_goes_with_its_waker_can_ask_the_circuit() {
+        let (core, asked) = (Arc::new(closed()), Arc::new(AtomicU64::new(0)));
+        core.change(Instant::now(), |gate, given| gate.circuit.force_open(given));
+        let mut waiting = Waiting::new(Arc::clone(&core));
+        for replaced in [0, 1] {
+            let waker = Waker::from(Arc::new(Asks(Arc::clone(&core), Arc::clone(&asked))));
+            assert!(waiting.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(asked.load(Ordering::SeqCst), replaced);
+        }
+        drop(waiting);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 }

@@ -99,8 +99,9 @@
 //! [`CircuitOpen`] at its end. It was not sent, hands the request back, and says when to come back; a `retry` does not wait for
 //! that. With `.answer()` it is a response: 503 with `Retry-After`. *Panics:* none of its own. *Cancellation:* dropping a future
 //! drops the call inside, and counts as above. *Readiness and cloning:* those of the inner service; while a
-//! [`BreakerLayer`]'s circuit is open it is ready, to refuse, or [not ready](BreakerLayer::not_ready_when_open). Clones share the
-//! circuit. *Events:* [`CircuitChanged`](crate::base::Event::CircuitChanged) and
+//! [`BreakerLayer`]'s circuit is open it is ready, to refuse, or [not ready](BreakerLayer::not_ready_when_open). A call that is
+//! refused after all gives back what readiness had reserved below, by putting a clone in the service's place; hence
+//! `S: Clone`. Clones share the circuit. *Events:* [`CircuitChanged`](crate::base::Event::CircuitChanged) and
 //! [`CircuitProbed`](crate::base::Event::CircuitProbed).
 
 mod circuit;

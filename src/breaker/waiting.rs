@@ -25,15 +25,14 @@ impl Waiting {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let number = &mut self.number;
-            let next = self.core.change(Instant::now(), |gate, given| {
+            let (next, _before) = self.core.change(Instant::now(), |gate, given| {
                 if gate.circuit.would_admit(given) {
-                    gate.forget(*number);
-                    return Err(());
+                    return (None, gate.waiters.leave(*number));
                 }
-                gate.wait(number, cx.waker());
-                Ok(gate.circuit.next_change(given.settings))
+                let before = gate.wait(number, cx.waker());
+                (Some(gate.circuit.next_change(given.settings)), before)
             });
-            let Ok(next) = next else {
+            let Some(next) = next else {
                 self.alarm = None;
                 return Poll::Ready(());
             };

@@ -194,11 +194,12 @@ impl TimeWindow {
             for back in 0..BUCKETS {
                 let tag = newest.wrapping_sub(back);
                 let bucket = &row[(tag % BUCKETS) as usize];
-                let failures = bucket.failures.of(tag);
-                let slow = bucket.slow.of(tag);
-                counted.failures += u64::from(failures);
-                counted.slow += u64::from(slow);
-                counted.calls += u64::from(bucket.calls.of(tag));
+                let (failures, slow) = (bucket.failures.of(tag), bucket.slow.of(tag));
+                // A good call of a newer stretch replaces this number and not those two, maybe before one whose `now` is older looks.
+                let calls = bucket.calls.of(tag);
+                counted.failures += u64::from(failures.min(calls));
+                counted.slow += u64::from(slow.min(calls));
+                counted.calls += u64::from(calls);
             }
         }
         counted
@@ -389,6 +390,18 @@ mod tests {
         ] {
             assert_eq!(window.record(0, 1, start + second * SECOND, result), told, "{second} s, {result:?}");
         }
+    }
+
+    #[test]
+    fn of_the_calls_by_time_no_failure_is_counted_without_its_call_if_a_clock_is_behind() {
+        let start = Instant::now();
+        let window = TimeWindow::new(10 * SECOND, 1, start);
+        window.record(0, 1, start, Result { failed: true, slow: true });
+        window.record(0, 1, start + SECOND, GOOD);
+        let behind = start + 9 * SECOND;
+        assert_eq!(window.sums(1, behind), Counted { calls: 2, failures: 1, slow: 1 });
+        window.record(0, 1, start + 10 * SECOND, GOOD);
+        assert_eq!(window.sums(1, behind), Counted { calls: 1, failures: 0, slow: 0 });
     }
 
     #[test]

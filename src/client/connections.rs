@@ -23,6 +23,8 @@ use crate::base::{Delivery, Elapsed, Error, Kind, Phase};
 #[derive(Clone, Debug)]
 pub struct ConnectionsExhausted {
     pub(super) host: Arc<str>,
+    /// Those to all hosts were all there may be.
+    pub(super) everywhere: bool,
     pub(super) max: usize,
     pub(super) open: usize,
     pub(super) waiting: usize,
@@ -36,19 +38,26 @@ impl ConnectionsExhausted {
         &self.host
     }
 
-    /// How many connections there may be to it.
+    /// Whether what was reached is [the limit on all connections](super::ClientSettings::max_connections), and not
+    /// [that of the host](super::ClientSettings::max_connections_per_host).
+    #[must_use]
+    pub const fn is_everywhere(&self) -> bool {
+        self.everywhere
+    }
+
+    /// How many connections there may be, to the host, or to all hosts if it [is everywhere](Self::is_everywhere).
     #[must_use]
     pub const fn max(&self) -> usize {
         self.max
     }
 
-    /// How many there were.
+    /// How many there were, of those that [`max`](Self::max) counts. To all hosts, those that were being made are among them.
     #[must_use]
     pub const fn open(&self) -> usize {
         self.open
     }
 
-    /// How many requests waited for one.
+    /// How many requests waited for one, to this host.
     #[must_use]
     pub const fn waiting(&self) -> usize {
         self.waiting
@@ -63,8 +72,9 @@ impl ConnectionsExhausted {
 
 impl fmt::Display for ConnectionsExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, max, open, waiting, elapsed: _ } = self;
-        write!(f, "no connection to {host} was free: {open} of {max} open, {waiting} requests waiting")
+        let Self { host, everywhere, max, open, waiting, elapsed: _ } = self;
+        let to = if *everywhere { " to all hosts" } else { "" };
+        write!(f, "no connection to {host} was free: {open} of {max}{to} open, {waiting} requests waiting")
     }
 }
 

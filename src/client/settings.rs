@@ -259,7 +259,7 @@ impl ClientSettings {
         self
     }
 
-    /// Keep no connection that nobody uses. In a file: `idle_timeout = "off"`.
+    /// Keep no connection that nobody uses, but for a second one that was made for a request which left before it came. In a file: `idle_timeout = "off"`.
     pub const fn without_idle_connections(mut self) -> Self {
         self.idle_timeout = None;
         self

@@ -247,10 +247,14 @@ impl<B: Send + 'static> Member<B> {
         let is_last = state.members.is_empty();
         let Stage::Done { end, owner } = &mut state.stage else { return Got::Nothing };
         match end {
-            End::Live(answer) if *owner == self.number => match answer.take() {
-                Some(answer) => Got::Answer(Ok(answer)),
-                None => Got::Nothing,
-            },
+            End::Live(answer) if *owner == self.number => {
+                let answer = answer.take();
+                drop(state);
+                // The one who began may have left: this is an answer to what that one asked.
+                let agrees =
+                    |answer: &Response<_>| agree(answer.headers(), &self.flight.left_out, &self.left_out);
+                answer.filter(agrees).map_or(Got::Nothing, |answer| Got::Answer(Ok(answer)))
+            }
             End::Live(_) => Got::Nothing,
             End::Whole(whole) => {
                 let whole = Arc::clone(whole);

@@ -78,12 +78,16 @@ impl<T, B: Replay + Send + 'static> Plan<T, B> {
 
 impl<S, T, B> FallbackFuture<S, T, B>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>> + Clone,
     T: Service<Request<B>>,
     B: Replay + Send + 'static,
 {
     #[inline]
-    pub(super) fn new(service: S, mut request: Request<B>, shared: Option<Arc<Shared<Backup<T>>>>) -> Self {
+    pub(super) fn new(
+        service: &mut S,
+        mut request: Request<B>,
+        shared: Option<Arc<Shared<Backup<T>>>>,
+    ) -> Self {
         let plan = shared.map(|shared| Plan::of(&mut request, shared));
         Self { state: State::Primary { primary: Primary::new(service, request) }, plan, original: None }
     }

@@ -8,7 +8,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::future::is_late;
-use crate::base::{BoxError, Delivery, Elapsed, Error, NOBODY, Phase, scope};
+use crate::base::{BoxError, Delivery, Elapsed, Error, NOBODY, Phase, scope, take};
 
 #[pin_project(project = PrimaryProjection)]
 pub(super) enum Primary<S: Service<Request<B>>, B> {
@@ -23,18 +23,24 @@ pub(super) enum Primary<S: Service<Request<B>>, B> {
     },
 }
 
-impl<S: Service<Request<B>>, B> Primary<S, B> {
-    /// Most services are ready at once, and are called here. If this one is not, nobody is to be woken yet: the future asks
+impl<S: Service<Request<B>> + Clone, B> Primary<S, B> {
+    /// Most services are ready at once, and are called here. If this one is not, nobody is to be woken yet: the future takes it along, and asks
     /// it again.
     #[inline]
-    pub(super) fn new(mut service: S, request: Request<B>) -> Self {
+    pub(super) fn new(service: &mut S, request: Request<B>) -> Self {
         match service.poll_ready(&mut Context::from_waker(NOBODY)) {
             Poll::Ready(Ok(())) => Self::Called { answer: service.call(request) },
-            Poll::Ready(Err(error)) => Self::Broken { error: Some(error), request: Some(request) },
-            Poll::Pending => Self::Waiting { service, request: Some(request) },
+            Poll::Ready(Err(error)) => {
+                // Readiness that failed is the end of this value; further calls go on with a clone.
+                drop(take(service));
+                Self::Broken { error: Some(error), request: Some(request) }
+            }
+            Poll::Pending => Self::Waiting { service: take(service), request: Some(request) },
         }
     }
+}
 
+impl<S: Service<Request<B>>, B> Primary<S, B> {
     /// The request, if the service was not called.
     pub(super) fn unsent(self: Pin<&mut Self>) -> Option<Request<B>> {
         match self.project() {

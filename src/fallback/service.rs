@@ -8,7 +8,7 @@ use super::layer::Shared;
 use super::primary::Primary;
 use super::{Backup, FallbackFuture, Value, ValueFuture};
 use crate::base::body::Replay;
-use crate::base::{BoxError, Error, take};
+use crate::base::{BoxError, Error};
 
 /// Asks something else when a call has failed. See the [module](super).
 #[derive(Debug)]
@@ -48,7 +48,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        FallbackFuture::new(take(&mut self.inner), request, self.shared.clone())
+        FallbackFuture::new(&mut self.inner, request, self.shared.clone())
     }
 }
 
@@ -67,6 +67,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ValueFuture::new(Primary::new(take(&mut self.inner), request), self.shared.clone())
+        ValueFuture::new(Primary::new(&mut self.inner, request), self.shared.clone())
     }
 }

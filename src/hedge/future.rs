@@ -1,14 +1,11 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::layer::Shared;
-use super::plan::Plan;
 use super::progress::{Charge, Due, Progress, Settled};
 use crate::base::body::Replay;
 use crate::base::{Alarm, BoxError, Classify, Delivery, Error, scope};
@@ -27,14 +24,15 @@ pub struct HedgeFuture<S: Service<Request<B>>, B, C> {
 }
 
 struct Hedged<S: Service<Request<B>>, B, C> {
-    service: S,
+    /// What further attempts are made with, once there is one.
+    service: Option<S>,
     /// The others, in the order in which they were begun.
     others: Vec<Option<Other<S::Future>>>,
     /// Waits for the service to be ready for another.
     is_readying: bool,
     /// The failure that is the result if nothing better comes.
     failure: Option<Box<Result<S::Response, Error>>>,
-    progress: Progress<B, C>,
+    progress: Progress<S, B, C>,
 }
 
 struct Other<F> {
@@ -50,13 +48,12 @@ impl<S: Service<Request<B>>, B, C> HedgeFuture<S, B, C> {
         Self { first: Some(answer), alarm: Alarm::new(), hedged: None }
     }
 
-    /// The service is ready, and is called.
+    /// The first attempt was begun, and others may be.
     #[inline]
-    pub(super) fn new(mut service: S, request: Request<B>, plan: Plan<B>, shared: Arc<Shared<C>>) -> Self {
-        let mut progress = Progress::new(plan, shared);
-        let first = Some(progress.within(0, || service.call(request)));
-        let hedged = Hedged { service, others: Vec::new(), is_readying: false, failure: None, progress };
-        Self { first, alarm: Alarm::new(), hedged: Some(hedged) }
+    pub(super) fn new(first: S::Future, progress: Progress<S, B, C>) -> Self {
+        let hedged =
+            Hedged { service: None, others: Vec::new(), is_readying: false, failure: None, progress };
+        Self { first: Some(first), alarm: Alarm::new(), hedged: Some(hedged) }
     }
 }
 
@@ -163,7 +160,7 @@ where
     /// Wait for the service, and call it; or that was the end.
     fn poll_readying(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Response, Error>>> {
         let before = self.progress.begun() - 1;
-        let service = &mut self.service;
+        let service = self.service.get_or_insert_with(|| self.progress.service());
         let Poll::Ready(ready) = self.progress.within(before, || service.poll_ready(cx)) else {
             return Poll::Pending;
         };
@@ -177,8 +174,7 @@ where
             }
             Err(error) => {
                 // Readiness that failed is the end of this value; a further attempt goes on with a clone.
-                let clone = service.clone();
-                *service = clone;
+                self.service = None;
                 self.progress.unready();
                 self.others.push(None);
                 let mut result = Err(Error::wrap(error).with_delivery(Delivery::NotSent));

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::decide::{self, Advice, Course, Ended, Next};
 use super::layer::Shared;
 use super::plan::Plan;
+use super::service::Common;
 use crate::base::body::Replay;
 use crate::base::nesting::{self, Nesting};
 use crate::base::{
@@ -17,9 +18,9 @@ use crate::base::{
 };
 
 /// How far a call has come that may be sent more than once.
-pub(super) struct Progress<B, C> {
+pub(super) struct Progress<S, B, C> {
     plan: Plan<B>,
-    shared: Arc<Shared<C>>,
+    common: Arc<Common<S, C>>,
     course: Course,
     /// Since when the first attempt is waited for, if it is.
     since: Option<Instant>,
@@ -66,10 +67,11 @@ pub(super) enum Due {
     Never,
 }
 
-impl<B, C> Progress<B, C> {
+impl<S, B, C> Progress<S, B, C> {
     /// The first attempt begins.
     #[inline]
-    pub(super) fn new(plan: Plan<B>, shared: Arc<Shared<C>>) -> Self {
+    pub(super) fn new(plan: Plan<B>, common: Arc<Common<S, C>>) -> Self {
+        let shared = &common.shared;
         // A repetition is not a request that fills the budget.
         if let Some(budget) = shared.budget.as_ref().filter(|_| shared.deposits && plan.number == 1) {
             budget.deposit();
@@ -78,7 +80,7 @@ impl<B, C> Progress<B, C> {
         let course = Course::new(plan.allowed, plan.delay, plan.left_to_retry, ceiling);
         Self {
             plan,
-            shared,
+            common,
             course,
             since: None,
             tried: Tried::default(),
@@ -88,6 +90,18 @@ impl<B, C> Progress<B, C> {
             spent: false,
             charge: None,
         }
+    }
+
+    fn shared(&self) -> &Shared<C> {
+        &self.common.shared
+    }
+
+    /// A service for another attempt.
+    pub(super) fn service(&self) -> S
+    where
+        S: Clone,
+    {
+        self.common.spare.service()
     }
 
     pub(super) const fn begun(&self) -> u32 {
@@ -133,7 +147,7 @@ impl<B, C> Progress<B, C> {
     fn note_first(&mut self, answered: bool) {
         if let Some(since) = self.since.take() {
             let now = Instant::now();
-            self.shared.hedge.note(now.saturating_duration_since(since), answered, now);
+            self.shared().hedge.note(now.saturating_duration_since(since), answered, now);
         }
     }
 
@@ -146,7 +160,7 @@ impl<B, C> Progress<B, C> {
             Next::Now => Instant::now(),
             Next::At(at) => at,
         };
-        if decide::is_pointless(at, scope::deadline(), self.shared.hedge.typical()) {
+        if decide::is_pointless(at, scope::deadline(), self.shared().hedge.typical()) {
             self.call_off(Skip::Deadline);
             return Due::Never;
         }
@@ -157,17 +171,17 @@ impl<B, C> Progress<B, C> {
     pub(super) fn call_off(&mut self, why: Skip) {
         self.charge = None;
         self.course.stop();
-        self.shared.observe.note(|| Event::HedgeSkipped { why });
+        self.shared().observe.note(|| Event::HedgeSkipped { why });
     }
 
     /// It is time for another attempt. Is there a budget for it?
     pub(super) fn fires(&mut self) -> bool {
         let now = Instant::now();
-        if let Some(budget) = &self.shared.budget {
+        if let Some(budget) = &self.shared().budget {
             // It adds nothing to the load if nothing was sent before.
             let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
             let Some(charge) = budget.try_withdraw(now, cost) else {
-                self.shared.hedge.note_refused();
+                self.shared().hedge.note_refused();
                 self.call_off(Skip::Budget);
                 return false;
             };
@@ -178,25 +192,25 @@ impl<B, C> Progress<B, C> {
     }
 }
 
-impl<B: Replay + 'static, C> Progress<B, C> {
+impl<S, B: Replay + 'static, C> Progress<S, B, C> {
     /// The service is ready. The request for another attempt, if it is still of use.
     pub(super) fn start(&mut self) -> Option<(Request<B>, Charge)> {
         let now = Instant::now();
-        if decide::is_pointless(now, scope::deadline(), self.shared.hedge.typical()) {
+        if decide::is_pointless(now, scope::deadline(), self.shared().hedge.typical()) {
             self.call_off(Skip::Deadline);
             return None;
         }
         let attempt = self.plan.number.saturating_add(self.begun() - 1);
-        let Some(request) = self.plan.request(attempt, &self.shared) else {
+        let Some(request) = self.plan.request(attempt, self.shared()) else {
             self.call_off(Skip::Body);
             return None;
         };
         self.sent = self.sent.saturating_add(1);
         self.under_way += 1;
         nesting::tell_hedged();
-        self.shared.hedge.note_fired();
+        self.shared().hedge.note_fired();
         let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.shared.observe.note(|| Event::HedgeFired { attempt, waited });
+        self.shared().observe.note(|| Event::HedgeFired { attempt, waited });
         Some((request, Charge(self.charge.take())))
     }
 
@@ -218,22 +232,22 @@ impl<B: Replay + 'static, C> Progress<B, C> {
     where
         C: Classify<Response<R>>,
     {
-        let outcome = self.shared.classify.classify(result.as_ref());
+        let outcome = self.shared().classify.classify(result.as_ref());
         if before == 0 {
             self.note_first(outcome == Outcome::Success);
         }
         let ended = self.weigh(outcome, charge, result);
         if decide::wins(&ended) {
             if before > 0 {
-                self.shared.hedge.note_won();
+                self.shared().hedge.note_won();
                 let attempt = self.plan.number.saturating_add(before);
-                self.shared.observe.note(|| Event::HedgeWon { attempt });
+                self.shared().observe.note(|| Event::HedgeWon { attempt });
             }
             self.finish(result);
             return Settled::Result;
         }
         if let Some(why) = self.course.failed(&ended, Instant::now()) {
-            self.shared.observe.note(|| Event::HedgeSkipped { why });
+            self.shared().observe.note(|| Event::HedgeSkipped { why });
         }
         if ended.in_progress { Settled::LeastOfAll } else { Settled::Failure }
     }
@@ -273,7 +287,7 @@ impl<B: Replay + 'static, C> Progress<B, C> {
                 Some(Pushback::Stop) => return Advice::Stop,
                 Some(Pushback::After(delay)) => Some(delay),
                 None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
-                None => RetryAfter::of(response.headers(), self.shared.wall.now()),
+                None => RetryAfter::of(response.headers(), self.shared().wall.now()),
             },
             Err(error) if error.forbids_retry() => return Advice::Stop,
             Err(error) => error.retry_after(),
@@ -315,7 +329,7 @@ impl<B: Replay + 'static, C> Progress<B, C> {
 }
 
 /// A call that is given up says how long the first attempt has taken at the least.
-impl<B, C> Drop for Progress<B, C> {
+impl<S, B, C> Drop for Progress<S, B, C> {
     fn drop(&mut self) {
         self.note_first(false);
     }
@@ -327,7 +341,7 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
-    use crate::base::{ClassifyHttp, Observe, WallClock};
+    use crate::base::{ClassifyHttp, Observe, Spare, WallClock};
     use crate::hedge::{Hedge, HedgeSettings};
 
     #[test]
@@ -343,7 +357,8 @@ mod tests {
         });
         let mut request = Request::new(Full::new(Bytes::from("too large")));
         let plan = Plan::of(&mut request, &shared).expect("it is measured");
-        let mut progress = Progress::new(plan, shared);
+        let common = Arc::new(Common { shared, spare: Spare::<()>::new() });
+        let mut progress = Progress::new(plan, common);
         assert!(progress.within(0, || nesting::current().tried.is_none()));
     }
 }

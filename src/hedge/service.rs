@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,25 +8,31 @@ use tower_service::Service;
 use super::HedgeFuture;
 use super::layer::Shared;
 use super::plan::Plan;
+use super::progress::Progress;
 use crate::base::body::Replay;
-use crate::base::{BoxError, Classify, ClassifyHttp, Error, take};
+use crate::base::{BoxError, Classify, ClassifyHttp, Error, Spare};
 
 /// Sends a request a second time while the first is still waited for. See the [module](super).
-#[derive(Debug)]
 pub struct HedgeService<S, C = ClassifyHttp> {
     inner: S,
-    shared: Arc<Shared<C>>,
+    common: Arc<Common<S, C>>,
+}
+
+/// What all clones of a service and their calls have in common.
+pub(super) struct Common<S, C> {
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) spare: Spare<S>,
 }
 
 impl<S, C> HedgeService<S, C> {
-    pub(super) const fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
-        Self { inner, shared }
+    pub(super) fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
+        Self { inner, common: Arc::new(Common { shared, spare: Spare::new() }) }
     }
 }
 
 impl<S: Clone, C> Clone for HedgeService<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+        Self { inner: self.inner.clone(), common: Arc::clone(&self.common) }
     }
 }
 
@@ -45,11 +52,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(plan) = Plan::of(&mut request, &self.shared) else {
+        let Some(plan) = Plan::of(&mut request, &self.common.shared) else {
             return HedgeFuture::once(self.inner.call(request));
         };
-        // The service that was made ready makes the first attempt, and every further one once it is ready again.
-        let service = take(&mut self.inner);
-        HedgeFuture::new(service, request, plan, Arc::clone(&self.shared))
+        self.common.spare.keep(&self.inner);
+        let mut progress = Progress::new(plan, Arc::clone(&self.common));
+        let first = progress.within(0, || self.inner.call(request));
+        HedgeFuture::new(first, progress)
+    }
+}
+
+impl<S: fmt::Debug, C: fmt::Debug> fmt::Debug for HedgeService<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeService")
+            .field("inner", &self.inner)
+            .field("shared", &self.common.shared)
+            .finish()
     }
 }

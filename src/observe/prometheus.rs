@@ -80,7 +80,7 @@ impl Prometheus {
         let builder = PrometheusBuilder::new().with_recommended_naming(true);
         let builder = buckets(builder, "duration", SECONDS);
         let builder = buckets(builder, "delay", SECONDS);
-        let builder = buckets(builder, "stonework.connect", SECONDS);
+        let builder = buckets(builder, "connect", SECONDS);
         let builder = buckets(builder, "wait", SECONDS);
         let recorder = buckets(builder, "size", BYTES).build_recorder();
         (Self { handle: recorder.handle() }, recorder)

@@ -221,6 +221,11 @@ fn each_event_is_counted_under_the_name_and_the_labels_that_the_page_tells() {
         for line in lines {
             assert!(text.lines().any(|one| one == *line), "{event:?}: no {line:?} in\n{text}");
         }
+        // A histogram without buckets would be a summary, which nobody can add up over several servers.
+        for line in text.lines().filter(|line| line.contains("_sum")) {
+            let (name, _) = line.split_once("_sum").expect("just seen");
+            assert!(text.contains(&format!("{name}_bucket")), "{event:?}: no buckets of {name} in\n{text}");
+        }
     }
 }
 

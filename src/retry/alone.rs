@@ -46,7 +46,8 @@ where
 {
     let Policy { attempts, schedule, budget, rng, mut when } = policy;
     let outside = nesting::current().attempt;
-    if let Some(budget) = &budget {
+    // What somebody outside repeats is counted there: repetitions are to earn none.
+    if let (Some(budget), 1) = (&budget, outside) {
         budget.deposit();
     }
     let mut delays = None;
@@ -158,7 +159,8 @@ impl<W> Policy<W> {
         self
     }
 
-    /// Share this budget. Default: none, since an operation says nothing about whom it burdens.
+    /// Share this budget. Each operation adds to it, unless it is part of another's second attempt. Default: none, since an
+    /// operation says nothing about whom it burdens.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
         self

@@ -123,23 +123,26 @@ impl<B: Replay> Copies<B> {
     where
         B: Send + 'static,
     {
-        self.returned = None;
         let Some(error) = error else { return };
-        self.returned = error.take_request().map(Box::new);
+        // What came back from an earlier one is still here if none was made with it: the service failed to become ready.
+        if self.returned.is_none() {
+            self.returned = error.take_request().map(Box::new);
+        }
         // Of all connections that may be dead by now, only a new one is none. Where none can be made, an old one is better.
         self.wants_new_connection =
             silent || error.is_cut_off() || (self.wants_new_connection && !error.is_connect());
     }
 
-    /// The request that came back unsent from this attempt, as the caller wrote it: when it is sent again, that is another
-    /// first attempt.
+    /// The request that came back unsent from the last attempt, as the caller wrote it: when it is sent again, that is another
+    /// first attempt. It is made of the copy, if there is one: that took the body over if there was to be another attempt.
     pub(super) fn give_back(
         &mut self,
         plan: &Plan,
         attempt: u32,
         settings: &RetrySettings,
     ) -> Option<Request<B>> {
-        let mut request = *self.returned.take()?;
+        let returned = *self.returned.take()?;
+        let mut request = self.kept.take().and_then(Kept::into_request).unwrap_or(returned);
         if attempt > 1 {
             Call::edit(request.extensions_mut(), |call| {
                 let call = call.after(plan.outside - 1);

@@ -8,6 +8,7 @@ use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::attempts::{Copies, Plan};
+use super::layer::Shared;
 use super::service::Common;
 use super::verdict::{self, Advice, Facts, Verdict};
 use crate::base::body::Replay;
@@ -71,18 +72,22 @@ impl<S, C> UnderWay<S, C> {
         Self { common, call, started: call.map(|_| scope::now()), attempt: 1 }
     }
 
+    fn shared(&self) -> &Shared<C> {
+        &self.common.shared
+    }
+
     /// Another one begins.
     fn begin(&mut self, attempt: u32) {
         self.attempt = attempt;
         self.started = self.call.map(|_| Instant::now());
-        self.common.shared.observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
+        self.shared().observe.tell(self.call, |call| Event::AttemptStarted { call, attempt });
     }
 
     /// Tell its end, if there is one and anybody listens.
     fn end(&mut self, ending: Ending, outcome: Outcome, delivery: Delivery) {
         let Some(started) = self.started.take() else { return };
         let attempt = self.attempt;
-        self.common.shared.observe.tell(self.call, |call| {
+        self.shared().observe.tell(self.call, |call| {
             let elapsed = started.elapsed();
             Event::AttemptEnded { call, attempt, ending, outcome, delivery, elapsed }
         });
@@ -124,7 +129,7 @@ impl<S, C> Progress<S, C> {
     where
         S: Clone,
     {
-        self.under_way.common.service()
+        self.under_way.common.spare.service()
     }
 
     pub(super) fn counted(&self) -> u32 {
@@ -168,7 +173,7 @@ impl<S, C> Progress<S, C> {
     where
         C: Classify<Response<ResBody>>,
     {
-        self.under_way.common.shared.classify.classify(result)
+        self.under_way.shared().classify.classify(result)
     }
 
     /// Whether this is what nearly all calls are: one attempt, answered well, and nobody wants to know.
@@ -253,7 +258,7 @@ impl<S, C> Progress<S, C> {
                     Err(error) => error.is_timeout(),
                 };
                 let cost =
-                    verdict::cost(&self.under_way.common.shared.settings.costs, outcome, delivery, timed_out);
+                    verdict::cost(&self.under_way.shared().settings.costs, outcome, delivery, timed_out);
                 self.again(self.advice(result), cost)
             }
         };
@@ -286,7 +291,7 @@ impl<S, C> Progress<S, C> {
     }
 
     fn again(&mut self, advice: Advice, cost: u32) -> Result<Duration, Skip> {
-        let shared = &self.under_way.common.shared;
+        let shared = &self.under_way.shared();
         let restarts = matches!(advice, Advice::Restart(_));
         if restarts {
             self.delays = None;
@@ -315,7 +320,7 @@ impl<S, C> Progress<S, C> {
                 Some(Pushback::Stop) => return Advice::Stop,
                 Some(Pushback::After(delay)) => return Advice::Restart(delay),
                 None if response.headers().contains_key(DO_NOT_RETRY) => return Advice::Stop,
-                None => RetryAfter::of(response.headers(), self.under_way.common.shared.wall.now()),
+                None => RetryAfter::of(response.headers(), self.under_way.shared().wall.now()),
             },
             Err(error) if error.forbids_retry() => return Advice::Stop,
             Err(error) => error.retry_after(),
@@ -326,7 +331,7 @@ impl<S, C> Progress<S, C> {
     /// The request of the next attempt, which begins.
     pub(super) fn start<B: Replay>(&mut self, copies: &mut Copies<B>) -> Option<Request<B>> {
         let attempt = self.sent.saturating_add(1);
-        let request = copies.next(&self.plan, attempt, &self.under_way.common.shared.settings)?;
+        let request = copies.next(&self.plan, attempt, &self.under_way.shared().settings)?;
         self.begin();
         Some(request)
     }
@@ -352,11 +357,8 @@ impl<S, C> Progress<S, C> {
             }
             Ok(_) => {}
             Err(error) => {
-                let returned = copies.give_back(
-                    &self.plan,
-                    self.under_way.attempt,
-                    &self.under_way.common.shared.settings,
-                );
+                let returned =
+                    copies.give_back(&self.plan, self.under_way.attempt, &self.under_way.shared().settings);
                 error.sum_up(returned, self.delivery, self.sent);
             }
         }
@@ -366,7 +368,7 @@ impl<S, C> Progress<S, C> {
     fn give_up(&mut self, why: Skip) {
         self.charge = None;
         let attempt = self.under_way.attempt;
-        self.under_way.common.shared.observe.tell(self.under_way.call, |call| Event::RetrySkipped {
+        self.under_way.shared().observe.tell(self.under_way.call, |call| Event::RetrySkipped {
             call,
             attempt,
             why,

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use super::future::State;
 use super::layer::Shared;
 use super::progress::{Progress, UnderWay};
 use crate::base::body::Replay;
-use crate::base::{BoxError, Classify, ClassifyHttp, Error, Tried, nesting};
+use crate::base::{BoxError, Classify, ClassifyHttp, Error, Spare, Tried, nesting};
 
 /// Sends a request again when that may help and can do no harm. See the [module](super).
 pub struct Retry<S, C = ClassifyHttp> {
@@ -23,27 +23,12 @@ pub struct Retry<S, C = ClassifyHttp> {
 /// What all clones of a service and their calls have in common.
 pub(super) struct Common<S, C> {
     pub(super) shared: Arc<Shared<C>>,
-    /// Of what further attempts are clones. So a call that is not repeated, as nearly all are, does not clone the service: its only attempt is
-    /// made with the one that was made ready, where that lies.
-    further: OnceLock<Mutex<S>>,
+    pub(super) spare: Spare<S>,
 }
 
 impl<S, C> Retry<S, C> {
     pub(super) fn with(inner: S, shared: Arc<Shared<C>>) -> Self {
-        Self { inner, common: Arc::new(Common { shared, further: OnceLock::new() }) }
-    }
-}
-
-impl<S: Clone, C> Common<S, C> {
-    /// A service for another attempt of a call.
-    pub(super) fn service(&self) -> S {
-        let further = self.further.get().expect("kept by the call that goes on");
-        further.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A call begins: see that there is a service for all of its attempts.
-    fn keep(&self, inner: &S) {
-        self.further.get_or_init(|| Mutex::new(inner.clone()));
+        Self { inner, common: Arc::new(Common { shared, spare: Spare::new() }) }
     }
 }
 
@@ -70,7 +55,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.common.keep(&self.inner);
+        self.common.spare.keep(&self.inner);
         let common = Arc::clone(&self.common);
         let plan = Plan::decide(&mut request, &common.shared.settings, &common.shared.rng);
         let copies = Copies::of(&mut request, &plan, &common.shared.settings);

@@ -6,7 +6,7 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::base::{Answer, Asked, Detach, Detached, Error, Http, Mode, Plain, Problem};
+use crate::base::{Answer, Asked, Detach, Detached, Error, Http, Mode, Plain, Problem, take};
 
 /// Lets a call come to its end when its client has gone: each runs as a task of its own, in a [`Detach`].
 ///
@@ -92,7 +92,7 @@ impl<S: Clone, M: Clone> Clone for DetachService<S, M> {
 
 impl<S, Req, M> Service<Req> for DetachService<S, M>
 where
-    S: Service<Req, Response: Send + 'static, Error: Send + 'static, Future: Send + 'static>,
+    S: Service<Req, Response: Send + 'static, Error: Send + 'static, Future: Send + 'static> + Clone,
     M: Mode<Req, S::Response, S::Error> + Clone,
 {
     type Response = M::Response;
@@ -108,7 +108,11 @@ where
         let state = match self.detach.as_ref().map(Detach::reserve) {
             None => State::Attached { answer: self.inner.call(request) },
             Some(Ok(place)) => State::Detached { answer: place.spawn(self.inner.call(request)) },
-            Some(Err(full)) => State::Refused { error: Some(full.into()) },
+            Some(Err(full)) => {
+                // What it reserved when it became ready is not kept for a call that may never come.
+                drop(take(&mut self.inner));
+                State::Refused { error: Some(full.into()) }
+            }
         };
         DetachFuture { state, asked, mode }
     }

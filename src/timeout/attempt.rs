@@ -28,18 +28,20 @@ enum Readiness {
     /// The wait goes on. It ends in `Took` or `RanOut`. Boxed, since a service moves and a timer must not; nothing is
     /// allocated for a service that is ready at once.
     Waiting { since: Instant, at: Instant, alarm: Pin<Box<Alarm>> },
-    /// Ready after so long.
-    Took(Duration),
+    /// Ready after so long, since this instant.
+    Took { waited: Duration, at: Instant },
     /// Out of time. The next call fails, and then all is forgotten. It is told in `call`, since an error of
     /// `poll_ready` would mean that the service is broken for good.
     RanOut { since: Instant, at: Instant },
 }
 
 impl Readiness {
-    /// Whether whoever waited has gone: the alarm went off, and nobody came back for as long again, or for a second if
+    /// Whether whoever waited has gone: the wait was over, and nobody came back for as long as the limit, or for a second if
     /// that is longer. Then this poll begins a wait of its own; tower's buffer does so when a caller gave up.
     fn was_abandoned(&self, limit: Duration) -> bool {
-        let Self::Waiting { at, .. } = self else { return false };
+        let (Self::Waiting { at, .. } | Self::Took { at, .. } | Self::RanOut { at, .. }) = self else {
+            return false;
+        };
         at.elapsed() >= limit.max(Duration::from_secs(1))
     }
 }
@@ -98,7 +100,7 @@ where
                 self.readiness = Readiness::Untimed;
                 return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
             }
-            Readiness::Untimed | Readiness::Took(_) => {
+            Readiness::Untimed | Readiness::Took { .. } => {
                 if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
                     return Poll::Ready(ready.map_err(|error| self.mode.fail(error)));
                 }
@@ -127,7 +129,7 @@ where
                 // Nobody was there when the time was over: whoever waited then has given up, and this is another
                 // attempt. What is ready is not refused because of it.
                 if now < *at {
-                    Readiness::Took(now.saturating_duration_since(since))
+                    Readiness::Took { waited: now.saturating_duration_since(since), at: now }
                 } else {
                     Readiness::Untimed
                 }
@@ -147,7 +149,7 @@ where
             return AttemptFuture::ran_out(Limit { asked, mode, given: Some(Given { start: since, at }) });
         }
         let waited = match readiness {
-            Readiness::Took(waited) => waited,
+            Readiness::Took { waited, .. } => waited,
             _ => Duration::ZERO,
         };
         let Some(limit) = self.limit else {
@@ -169,7 +171,7 @@ where
     }
 }
 
-/// One attempt, limited: the call of an [`AttemptTimeout`], and of a [`SendDeadline`](super::SendDeadline). See the [module](super).
+/// One attempt, limited. See the [module](super).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct AttemptFuture<F, Req, M> {
@@ -205,16 +207,17 @@ where
             return Poll::Ready(this.limit.elapsed(Phase::Readiness));
         };
         let (at, mut reached) = (this.limit.at(), None);
+        // The answer outlives the attempt.
+        let whole = at.and_then(|_| scope::whole());
         loop {
             let round = at.map(|at| {
-                let whole = scope::whole();
                 let round = this.alarm.as_mut().begin(cx, at, reached);
                 scope::outlive_attempt(whole);
                 round
             });
             // An answer is large: it is moved once, from where it was found to where it is handed on.
             match answer.as_mut().poll(cx) {
-                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response))),
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response, whole))),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
                 Poll::Pending => {}
             }

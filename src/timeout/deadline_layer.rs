@@ -91,7 +91,8 @@ layer! {
     /// Put it inside `retry`, so that each attempt says what is left then. Without a deadline in scope, and so in
     /// [`detached`](crate::base::deadline::detached) work, the request goes out as it is. A header that the caller wrote
     /// stays if it says less; a longer one, or one that nobody can read, is replaced. When the time is over, or too
-    /// short for the header to say, nothing is sent.
+    /// short for the header to say, nothing is sent. A request that comes back unsent, in an [`Error`](crate::Error), says what its caller
+    /// wrote.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

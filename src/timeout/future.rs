@@ -118,7 +118,7 @@ where
             match this.state.as_mut().project() {
                 // An answer is large: it is moved once, from where it was found to where it is handed on.
                 StateProjection::Called { answer } => match answer.poll(cx) {
-                    Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response))),
+                    Poll::Ready(Ok(response)) => return Poll::Ready(Ok(this.limit.answered(response, at))),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
                     Poll::Pending => {}
                 },
@@ -201,12 +201,13 @@ impl<M> Limit<M> {
         self.given.map(|given| given.at)
     }
 
+    /// What it answered, with a body that may take until `whole`.
     #[inline]
-    pub(super) fn answered<Req, Res, E>(&self, response: Res) -> M::Response
+    pub(super) fn answered<Req, Res, E>(&self, response: Res, whole: Option<Instant>) -> M::Response
     where
         M: Mode<Req, Res, E>,
     {
-        self.mode.pass(self.asked, response, self.at())
+        self.mode.pass(self.asked, response, whole)
     }
 
     pub(super) fn elapsed<Req, Res, E>(&self, phase: Phase) -> Result<M::Response, M::Error>

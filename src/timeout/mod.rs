@@ -112,7 +112,9 @@
 //! *Errors:* an [`Error`](crate::base::Error) of kind `Timeout`, at whose end stands
 //! [`Elapsed`](crate::base::Elapsed) with the phase; or whatever the inner service said. *Panics:* when polled outside
 //! a Tokio runtime with timers. *Cancellation:* dropping the response future drops the call inside; nothing is left
-//! running. *Readiness and cloning:* a clone starts with nothing reserved and no clock running.
+//! running. *Readiness and cloning:* a clone starts with nothing reserved and no clock running. An attempt timeout whose
+//! call has no time left gives back what readiness had reserved below, by putting a clone in the service's place; hence
+//! `S: Clone`.
 
 mod attempt;
 mod body;
@@ -133,5 +135,5 @@ pub use self::deadline_layer::{ReceiveDeadlineLayer, SendDeadlineLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::{AttemptTimeoutLayer, TimeoutLayer};
 pub use self::receive::ReceiveDeadline;
-pub use self::send::SendDeadline;
+pub use self::send::{SendDeadline, SendDeadlineFuture};
 pub use self::service::Timeout;

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::channel::Sender;
 use http_body_util::{BodyExt, Channel};
-use stonework::base::{BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase};
+use stonework::base::{BoxError, Deadline, Delivery, Elapsed, Error, Kind, Phase, deadline};
 use stonework::timeout::{
     AttemptTimeoutLayer, BodyLimits, RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimedBody,
     TimeoutLayer,
@@ -274,6 +275,27 @@ async fn the_deadline_of_a_body_is_that_of_the_call_and_not_the_limit_on_its_att
         let (sent, took) = timed(async { read(Box::pin(response.await.unwrap().into_body())).await }).await;
         assert_eq!((sent.1, took), (Some(Phase::BodyTotal), ended_at));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_brings_its_deadline_along_brings_that_of_the_call_too() {
+    let streams = ResponseBodyTimeoutLayer::new(BodyLimits::none().until_deadline()).layer(service_fn(
+        |_: Request<()>| async {
+            let (sender, body) = Channel::<Bytes>::new(1);
+            drip(sender, 20, SECOND);
+            Ok::<_, Infallible>(Response::new(body))
+        },
+    ));
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(10 * SECOND))
+        .layer(AttemptTimeoutLayer::new(2 * SECOND))
+        .service_fn(move |request| {
+            tokio::spawn(deadline::carry(streams.clone().oneshot(request)))
+                .map(|ended| ended.expect("no panic"))
+        });
+    let response = stack.oneshot(Request::new(()));
+    let (sent, took) = timed(async { read(Box::pin(response.await.unwrap().into_body())).await }).await;
+    assert_eq!((sent.1, took), (Some(Phase::BodyTotal), 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]

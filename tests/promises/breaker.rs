@@ -343,6 +343,8 @@ async fn failures_in_a_row_open_it_and_a_success_in_between_begins_anew() {
     assert_eq!(breaker.state(), CircuitState::Closed);
     settle(&breaker, 1, Outcome::Failure);
     assert_eq!(breaker.state(), CircuitState::Open);
+    let stats = breaker.stats();
+    assert_eq!((stats.calls(), stats.failures()), (55, 45), "the last one is among them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -492,6 +494,26 @@ async fn a_grpc_call_is_counted_by_its_trailers() {
             (calls, failures),
             "status {status}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_call_of_known_length_is_counted_by_its_trailers_too() {
+    for data in ["message", ""] {
+        let breaker = breaker(settings());
+        let layer = BreakerLayer::from(breaker.clone()).classify(ClassifyGrpc);
+        let service = layer.layer(tower::service_fn(move |_: Request<Content>| {
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "14".parse().unwrap())]);
+            let body = Full::<Bytes>::from(data).with_trailers(std::future::ready(Some(Ok(trailers))));
+            let response = Response::builder().header("content-type", "application/grpc");
+            std::future::ready(Ok::<_, BoxError>(
+                response.header("content-length", data.len()).body(body).unwrap(),
+            ))
+        }));
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        let collected = response.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "14");
+        assert_eq!((breaker.stats().calls(), breaker.stats().failures()), (1, 1), "{data:?}");
     }
 }
 

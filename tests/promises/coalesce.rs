@@ -170,6 +170,25 @@ async fn fields_that_do_not_count_count_where_the_answer_varies_by_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_left_alone_with_an_answer_that_varies_asks_for_itself() {
+    let backend = Backend::script(|_, request| {
+        let tenant = request.headers()["x-request-id"].to_str().unwrap();
+        let varies = with_header(answer(200), "vary", "X-Request-Id");
+        Step::AnswerAfter(SECOND, with_header(varies, "of", tenant))
+    });
+    let (seen, service) = (backend.seen(), over(backend));
+    for (follower, calls) in [("a", 1), ("b", 2)] {
+        let begins = tokio::spawn(service.clone().oneshot(with("x-request-id", "a")));
+        sleep(100 * MS).await;
+        let follows = tokio::spawn(service.clone().oneshot(with("x-request-id", follower)));
+        sleep(100 * MS).await;
+        begins.abort();
+        assert_eq!(follows.await.unwrap().unwrap().headers()["of"], follower);
+        assert_eq!(seen.take().len(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_one_who_began_leaves_the_others_go_on_with_the_same_call() {
     let backend = Backend::script(|_, _| Step::AnswerAfter(SECOND, says("the answer")));
     let (seen, service) = (backend.seen(), over(backend));

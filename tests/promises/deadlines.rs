@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::BodyExt;
+use stonework::Body;
 use stonework::base::{
-    Backoff, Deadline, Delivery, Error, HostPort, InvalidTimeout, Jitter, Kind, TimeoutHeader, deadline,
+    Backoff, Deadline, Delivery, Detach, Error, HostPort, InvalidTimeout, Jitter, Kind, TimeoutHeader,
+    deadline,
 };
 use stonework::breaker::{Breaker, BreakerLayer, Breakers, BreakersLayer};
-use stonework::limit::{Admission, ConcurrencyLimitLayer};
+use stonework::idempotency::{IdempotencyLayer, IdempotencySettings, MemoryStore};
+use stonework::limit::{
+    AdaptiveThrottleLayer, Admission, ConcurrencyLimitLayer, LimitedBody, RequestBodyLimitLayer,
+};
 use stonework::retry::{RetryLayer, RetrySettings};
+use stonework::server::DetachLayer;
 use stonework::testing::{Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tokio::time::{Instant, sleep};
@@ -93,6 +99,32 @@ async fn a_header_that_the_caller_wrote_is_shortened_and_never_lengthened() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_comes_back_unsent_says_what_its_caller_wrote() {
+    for header in [TimeoutHeader::Grpc, millis()] {
+        for written in [None, Some("7S"), Some("soon"), Some("1m")] {
+            let mut asked = request(Method::GET);
+            if let Some(value) = written {
+                asked.headers_mut().insert(header.name(), value.parse().unwrap());
+            }
+            let unreachable = service_fn(|request: Request<Content>| async {
+                Err::<Response<Content>, _>(Error::new(Kind::Connect, "refused").with_request(request))
+            });
+            let client = ServiceBuilder::new()
+                .layer(TimeoutLayer::new(50 * MS))
+                .layer(SendDeadlineLayer::new(header.clone()))
+                .service(unreachable);
+            let mut error = client.oneshot(asked).await.unwrap_err();
+            let back: Request<Content> = error.take_request().expect("it never left");
+            assert_eq!(back.headers().get(header.name()).map(|value| value.to_str().unwrap()), written);
+            // With more time than it had, it is told more.
+            let told = sent(SendDeadlineLayer::new(header.clone()), Some(SECOND), back).await;
+            assert_ne!(told.as_deref(), Some("45"));
+            assert_ne!(told.as_deref(), Some("45000u"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_deadline_nothing_is_sent_and_detached_work_has_none() {
     let layer = SendDeadlineLayer::new(TimeoutHeader::Grpc);
     assert_eq!(sent(layer.clone(), None, request(Method::GET)).await, None);
@@ -155,6 +187,48 @@ async fn what_refuses_in_the_call_keeps_no_place_below() {
     breakers.get(&HostPort::of(&own())).force_open();
     let error = service.ready().await.unwrap().call(own()).await.unwrap_err();
     assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::CircuitOpen, 1, 0));
+
+    let (ledger, backend) = strict();
+    let whole = |request: Request<LimitedBody<Content>>| request.map(|_| Content::default());
+    let mut service = RequestBodyLimitLayer::new(1).layer(backend.map_request(whole));
+    let error = service.ready().await.unwrap().call(own()).await.unwrap_err();
+    assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::Body, 0, 0));
+
+    let (ledger, backend) = strict();
+    let full = Detach::new(1);
+    let _place = full.spawn(std::future::pending::<()>()).unwrap();
+    let mut service = DetachLayer::new(full.clone()).layer(backend);
+    let error = service.ready().await.unwrap().call(own()).await.unwrap_err();
+    assert_eq!((error.kind(), ledger.calls(), ledger.reservations_out()), (Kind::Overload, 0, 0));
+
+    let busy = Strict::new(Backend::script(|_, _| answered(429))).capacity(1);
+    let ledger = busy.ledger();
+    let mut service = AdaptiveThrottleLayer::default().layer(busy);
+    let mut sent = 0;
+    while service.ready().await.unwrap().call(own()).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1_000, "it is throttled at last");
+    }
+    assert_eq!((ledger.calls(), ledger.reservations_out()), (sent, 0));
+
+    for key in [None, Some("not a key")] {
+        let handler = Scripted::<Request<Body>, Response<Body>, Error>::script(|_, _| Step::Hang);
+        let backend = Strict::new(handler).capacity(1);
+        let ledger = backend.ledger();
+        let settings = IdempotencySettings::new().required(true);
+        let layer = IdempotencyLayer::new(MemoryStore::new()).settings(settings).unwrap();
+        let mut service = layer.layer(backend);
+        let mut keyed = Request::post("/").body(Body::empty()).unwrap();
+        let name = HeaderName::from_static("idempotency-key");
+        keyed.headers_mut().extend(key.map(|key| (name, key.parse().unwrap())));
+        let ready = ServiceExt::<Request<Body>>::ready(&mut service).await.unwrap();
+        let refused = ready.call(keyed).await.unwrap();
+        assert_eq!(
+            (refused.status().as_u16(), ledger.calls(), ledger.reservations_out()),
+            (400, 0, 0),
+            "{key:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

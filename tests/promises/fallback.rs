@@ -20,7 +20,7 @@ use stonework::testing::{Recorder, Scripted, Step, Strict};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Backend, Content, SECOND, answer, answered, request, timed};
+use crate::support::{Backend, Content, Counted, SECOND, answer, answered, request, timed};
 
 fn failed(kind: Kind, delivery: Delivery) -> Step<Response<Content>> {
     Step::fail(Error::new(kind, "the first one").with_delivery(delivery))
@@ -49,6 +49,19 @@ async fn falls_back(sent: Request<Content>, failure: Step<Response<Content>>) ->
     let result = FallbackLayer::service(other).layer(primary).oneshot(sent).await;
     assert_eq!(seen.count(), usize::from(result.is_ok()));
     result.is_ok_and(|response| response.status() == 203 && Fallback::of(&response).is_some())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_ready_is_called_where_it_lies() {
+    let (inner, clones) = Counted::of(Backend::script(|_, _| answered(200)));
+    let mut with_service = FallbackLayer::service(backup()).layer(inner.clone());
+    let mut with_value = FallbackLayer::value(|_| answer(203)).layer(inner);
+    let before = clones.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        with_service.ready().await.unwrap().call(request(Method::GET)).await.unwrap();
+        with_value.ready().await.unwrap().call(request(Method::GET)).await.unwrap();
+    }
+    assert_eq!(clones.load(Ordering::Relaxed), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,11 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use stonework::base::{
     Backoff, Budget, BudgetSettings, Call, Deadline, Delays, Error, Jitter, Kind, Ratio, Rng, Schedule,
+    Withdrawal,
 };
 use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::{Backend, Content, SECOND, answer, answered, request, with_request_header};
@@ -131,6 +133,21 @@ async fn a_plain_operation_that_the_budget_stopped_says_so() {
     )
     .await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_operation_that_is_repeated_by_another_fills_the_budget_once() {
+    let settings = BudgetSettings::default().reserve(3).floor_per_second(0).ratio(Ratio::percent(100));
+    let (budget, calls) = (Budget::new(settings), AtomicU32::new(0));
+    let spent = |tokens| budget.try_withdraw(Instant::now(), tokens).map(Withdrawal::spend);
+    assert_eq!(spent(3), Some(()), "it is empty");
+    let operation = || {
+        calls.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Err::<(), _>("no"))
+    };
+    let inner = || Policy::new().attempts(1).budget(budget.clone());
+    let _ = retry(|| retry(operation, inner()), Policy::new().schedule(Pauses(9))).await;
+    assert_eq!((calls.load(Ordering::Relaxed), spent(1), spent(1)), (3, Some(()), None));
 }
 
 /// Pauses of a second, so many.

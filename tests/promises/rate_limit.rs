@@ -391,6 +391,10 @@ async fn a_quota_is_published_as_it_was_written_also_where_the_interval_is_no_wh
         (Quota::per_minute(7), 7, 60),
         (Quota::per_hour(7_000), 7_000, 3_600),
         (Quota::per_second(999_999), 999_999, 1),
+        (Quota::per_second(3).burst(1), 3, 1),
+        (Quota::per_second(600).burst(20), 600, 1),
+        (Quota::per_second(100_000).burst(10), 100_000, 1),
+        (Quota::per_second(1_000_000_000).burst(10), 1_000_000_000, 1),
         (Quota::per_second(7).strict(), 7, 1),
     ] {
         let answer = layer(quota).answer().layer(backend()).oneshot(ask()).await.unwrap();

@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
 use stonework::base::{
@@ -76,6 +76,35 @@ async fn a_request_id_is_taken_over_from_trusted_peers_only_and_goes_back_with_t
         assert_eq!(id.as_str() == "order-42", taken, "{headers:?} from {peer}");
         assert!(taken || id.as_str().len() == 32, "{id}");
     }
+}
+
+#[tokio::test]
+async fn whoever_passes_a_head_on_passes_on_no_name_that_was_not_believed() {
+    const FORGED: &str = "00-12345678901234567890123456789012-1234567890123456-01";
+    let seen = Arc::new(Mutex::new(HeaderMap::new()));
+    let sees = Arc::clone(&seen);
+    let handler = service_fn(move |request: Request<Body>| {
+        *sees.lock().unwrap() = request.headers().clone();
+        named(request)
+    });
+    let nobody = TraceLayer::new().accept_from(TrustedPeers::nobody());
+    let edge = ServiceBuilder::new().layer(RequestIdLayer::new()).layer(nobody).service(handler);
+    let forged = [
+        ("x-request-id", "order-42"),
+        ("x-request-id", "order-43"),
+        ("traceparent", FORGED),
+        ("tracestate", "a=1"),
+    ];
+    let response = edge.clone().oneshot(asked(&forged, "192.0.2.7:1")).await.unwrap();
+    let (id, trace) = told(&response);
+    let headers = std::mem::take(&mut *seen.lock().unwrap());
+    let ids: Vec<_> = headers.get_all("x-request-id").iter().collect();
+    assert_eq!(ids, [id.unwrap().header_value()]);
+    assert_eq!(TraceContext::of(&headers).unwrap().unwrap().trace_id(), trace.unwrap().trace_id());
+    assert!(!headers.contains_key("tracestate"));
+    // Who says nothing has nothing put into its mouth.
+    edge.oneshot(asked(&[], "192.0.2.7:1")).await.unwrap();
+    assert!(seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

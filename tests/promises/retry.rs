@@ -1,5 +1,8 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -7,10 +10,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use stonework::Body;
 use stonework::base::body::ReplayBody;
 use stonework::base::{
-    Attempts, Backoff, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Ending, Error, Event,
-    Jitter, KeyFormat, Kind, Outcome, Ratio, Rng, Skip, WallClock,
+    Attempts, Backoff, BoxError, Budget, BudgetSettings, Call, Classify, ClassifyHttp, Delivery, Ending,
+    Error, Event, Jitter, KeyFormat, Kind, Outcome, Ratio, Rng, Skip, WallClock,
 };
 use stonework::retry::{Policy, RetryLayer, RetrySettings, retry};
 use stonework::testing::{Recorder, Step};
@@ -18,7 +22,7 @@ use stonework::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::support::{
-    Backend, Content, SECOND, answer, answered, delays, request, skips, timed, with_header,
+    Backend, Content, Counted, SECOND, answer, answered, delays, request, skips, timed, with_header,
 };
 
 fn broken(delivery: Delivery) -> Step<Response<Content>, stonework::base::BoxError> {
@@ -464,38 +468,10 @@ async fn a_service_that_is_not_ready_again_is_an_attempt_that_failed() {
     assert_eq!(delays(&events).len(), 2);
 }
 
-/// How often it was cloned.
-struct Counted {
-    inner: Backend,
-    clones: Arc<AtomicUsize>,
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Relaxed);
-        Self { inner: self.inner.clone(), clones: Arc::clone(&self.clones) }
-    }
-}
-
-impl Service<Request<Content>> for Counted {
-    type Response = Response<Content>;
-    type Error = stonework::base::BoxError;
-    type Future = <Backend as Service<Request<Content>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Content>) -> Self::Future {
-        self.inner.call(request)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_repeated_clones_no_service_and_each_further_attempt_one() {
-    let clones = Arc::new(AtomicUsize::new(0));
     let failures = [answered(200), answered(200), answered(503), answered(503), answered(200), answered(200)];
-    let inner = Counted { inner: Backend::steps(failures), clones: Arc::clone(&clones) };
+    let (inner, clones) = Counted::of(Backend::steps(failures));
     let mut service = RetryLayer::new().layer(inner);
     let mut after = Vec::new();
     for _ in 0..3 {
@@ -847,6 +823,83 @@ async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_us
             let returned = RetryLayer::new().layer(handing_back).oneshot(returned).await.unwrap_err();
             assert_eq!(returned.attempts(), attempts.unwrap_or(3), "and means what it meant");
         }
+    }
+}
+
+type Readiness = Poll<Result<(), BoxError>>;
+
+/// Hands the first request back as one that could not be sent, and collects the others. How ready it is, each time, is in the list.
+#[derive(Clone)]
+struct Unsteady {
+    readiness: Arc<Mutex<VecDeque<Readiness>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Unsteady {
+    fn new(readiness: impl IntoIterator<Item = Readiness>) -> Self {
+        Self { readiness: Arc::new(Mutex::new(readiness.into_iter().collect())), calls: Arc::default() }
+    }
+}
+
+impl Service<Request<Body>> for Unsteady {
+    type Response = Response<Content>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Readiness {
+        self.readiness.lock().unwrap().pop_front().unwrap_or(Poll::Pending)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_first = self.calls.fetch_add(1, Relaxed) == 0;
+        Box::pin(async move {
+            if is_first {
+                return Err(Error::new(Kind::Connect, "refused").with_request(request).into());
+            }
+            Ok(Response::new(Full::from(request.into_body().collect().await?.to_bytes())))
+        })
+    }
+}
+
+const READY: Readiness = Poll::Ready(Ok(()));
+
+/// A body of so many bytes, as a stream that can be read once.
+fn stream_of(size: usize) -> Body {
+    let frames = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from(vec![1; size])))]);
+    Body::new(StreamBody::new(frames))
+}
+
+async fn size_of_returned(mut error: Error) -> usize {
+    let returned = error.take_request::<Request<Body>>().expect("it comes back");
+    returned.into_body().collect().await.expect("it is whole").to_bytes().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_is_whole_when_its_time_ends_before_the_next_attempt_begins() {
+    let backend = Unsteady::new([READY]);
+    let stack = ServiceBuilder::new().layer(TimeoutLayer::new(SECOND)).layer(RetryLayer::new());
+    let put = Request::put("/").body(stream_of(1_000)).unwrap();
+    let error = stack.service(backend).oneshot(put).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery(), error.attempts()), (Kind::Timeout, Delivery::NotSent, 1));
+    assert_eq!(size_of_returned(error).await, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_left_is_kept_while_the_service_fails_to_become_ready() {
+    let unready = || Poll::Ready(Err(Error::new(Kind::Connect, "away").into()));
+    // The larger one is beyond the cap, so there is no copy of it.
+    let (small, large) = (|| stream_of(1_000), || Body::from(vec![1; 100_000]));
+    for (body, size) in [(small as fn() -> Body, 1_000), (large, 100_000)] {
+        let put = || Request::put("/").body(body()).unwrap();
+        let backend = Unsteady::new([READY, unready(), READY]);
+        let response = RetryLayer::new().layer(backend).oneshot(put()).await.unwrap();
+        assert_eq!(Attempts::of(response.extensions()), Some(3));
+        assert_eq!(response.into_body().into_inner().unwrap().len(), size);
+
+        let backend = Unsteady::new([READY, unready(), unready()]);
+        let error = RetryLayer::new().layer(backend).oneshot(put()).await.unwrap_err();
+        assert_eq!((error.delivery(), error.attempts()), (Delivery::NotSent, 3));
+        assert_eq!(size_of_returned(error).await, size, "and it is the caller's in the end");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use stonework::base::{Event, Skip};
+use stonework::base::{BoxError, Event, Skip};
 use stonework::testing::{Recorder, Scripted, Step};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -20,6 +22,40 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) type Content = Full<Bytes>;
 pub(crate) type Backend = Scripted<Request<Content>, Response<Content>>;
+
+/// Counts how often it was cloned.
+pub(crate) struct Counted {
+    inner: Backend,
+    clones: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    pub(crate) fn of(inner: Backend) -> (Self, Arc<AtomicUsize>) {
+        let clones = Arc::default();
+        (Self { inner, clones: Arc::clone(&clones) }, clones)
+    }
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Relaxed);
+        Self { inner: self.inner.clone(), clones: Arc::clone(&self.clones) }
+    }
+}
+
+impl Service<Request<Content>> for Counted {
+    type Response = Response<Content>;
+    type Error = BoxError;
+    type Future = <Backend as Service<Request<Content>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Content>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
 
 pub(crate) fn request(method: Method) -> Request<Content> {
     Request::builder().method(method).uri("/").body(Full::from("content")).expect("a valid request")

@@ -133,6 +133,20 @@ async fn a_wait_that_was_given_up_is_not_charged_to_the_next_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_whose_end_nobody_made_use_of_is_not_charged_to_the_next_attempt() {
+    // Ready in time, and not in time, for a call that never came.
+    for (readies, phase_then) in [(9 * SECOND / 10, Phase::Response), (60 * SECOND, Phase::Readiness)] {
+        let hang = Backend::steps([Step::Hang]).stall_ready(1, readies);
+        let mut service = AttemptTimeoutLayer::new(SECOND).layer(hang);
+        ServiceExt::<Request<crate::support::Content>>::ready(&mut service).await.unwrap();
+        sleep(20 * SECOND).await;
+        let (result, took) =
+            timed(async { service.ready().await.unwrap().call(request(Method::GET)).await }).await;
+        assert_eq!((phase(&result.unwrap_err()), took), (Some(phase_then), SECOND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_breaks_while_it_is_waited_for_says_so_itself() {
     let mut asked = 0;
     let mut service = AttemptTimeoutLayer::new(SECOND).layer(Readies(move |cx: &mut Context<'_>| {
@@ -401,4 +415,20 @@ async fn a_streaming_answer_keeps_the_deadline_in_scope_while_it_is_read() {
     let service = TimeoutLayer::new(SECOND).answer().layer(service_fn(stream));
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "seen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_answer_has_the_deadline_of_the_call_and_not_the_limit_on_its_attempt() {
+    let stream = |_: Request<()>| async {
+        let frames = futures_util::stream::once(async {
+            let left = Deadline::current().expect("that of the call").remaining(Instant::now());
+            Ok::<_, io::Error>(http_body::Frame::data(bytes::Bytes::from(left.as_secs().to_string())))
+        });
+        Ok::<_, io::Error>(Response::new(StreamBody::new(Box::pin(frames))))
+    };
+    let attempt = AttemptTimeoutLayer::new(2 * SECOND).answer();
+    let service = TimeoutLayer::new(60 * SECOND).answer().layer(attempt.layer(service_fn(stream)));
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    sleep(5 * SECOND).await;
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "55");
 }

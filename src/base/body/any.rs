@@ -53,7 +53,8 @@ impl Body {
 
     /// Puts `body` in a box, unless it is a `Body` already or is bytes in memory (`Full<Bytes>`, `Empty<Bytes>`).
     ///
-    /// The inner body needs to be `Send` and need not be `Sync`. Its errors come out unchanged.
+    /// The inner body needs to be `Send` and need not be `Sync`. Its errors come out unchanged, but for one that says
+    /// of itself that nothing was sent: half of a body may have been, so it is the cause of one of kind [`Body`](crate::base::Kind::Body).
     ///
     /// ```
     /// # use stonework::base::body::Body;

@@ -115,9 +115,10 @@ impl<G: Guard> Guard for Option<G> {
 ///
 /// * [`Complete`](BodyEnd::Complete) at the head if the response was over there (see [`HoldUntil`]); else with the
 ///   frame that completes the length, brings the trailers or makes [`is_end_stream`](Body::is_end_stream) true, since
-///   a server drops the body then without polling it again; else at the end.
+///   a server drops the body then without polling it again; else at the end. The length is not the end of an answer of gRPC.
 /// * [`Failed`](BodyEnd::Failed) with an error of the body.
-/// * [`Abandoned`](BodyEnd::Abandoned) when it is dropped before any of these. The inner body is dropped first.
+/// * [`Abandoned`](BodyEnd::Abandoned) when it is dropped before any of these, unless all of its data was read and only trailers could
+///   have come. The inner body is dropped first.
 ///
 /// Frames, errors, size hint and the rest of the response, upgrades included, are left as they are. A layer that
 /// answers in place of the inner service uses [`Held::bytes`], which keeps nothing.
@@ -159,6 +160,8 @@ enum Kind<B, G: Guard> {
         guard: Settling<G>,
         /// Bytes still to come, if the head promised a number of them.
         left: Option<u64>,
+        /// Whether that is not the end yet.
+        trailers: bool,
     },
     Bytes(Option<Bytes>),
 }
@@ -168,16 +171,22 @@ impl<B, G: Guard> Held<B, G> {
     #[must_use]
     #[inline]
     pub fn new(body: B, guard: G, until: HoldUntil) -> Self {
-        let mut guard = Settling(Some(guard));
-        let left = match until {
+        let mut guard = Settling { guard: Some(guard), dropped: BodyEnd::Abandoned };
+        let (left, trailers) = match until {
             HoldUntil::Head | HoldUntil::Length(0) => {
                 guard.settle(BodyEnd::Complete);
-                None
+                (None, false)
             }
-            HoldUntil::Length(left) => Some(left),
-            HoldUntil::End => None,
+            HoldUntil::Length(left) => (Some(left), false),
+            HoldUntil::End => (None, false),
+            HoldUntil::Trailers(left) => {
+                if left == Some(0) {
+                    guard.dropped = BodyEnd::Complete;
+                }
+                (left, true)
+            }
         };
-        Self { kind: Kind::Inner { body, guard, left } }
+        Self { kind: Kind::Inner { body, guard, left, trailers } }
     }
 
     /// The body of an answer made on the spot. It keeps nothing.
@@ -195,13 +204,13 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let (mut body, guard, left) = match self.project().kind.project() {
-            KindProjection::Inner { body, guard, left } => (body, guard, left),
+        let (mut body, guard, left, trailers) = match self.project().kind.project() {
+            KindProjection::Inner { body, guard, left, trailers } => (body, guard, left, *trailers),
             KindProjection::Bytes(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
         };
-        if guard.0.is_none() {
+        if guard.guard.is_none() {
             return body.poll_frame(cx);
         }
         let polled = ready!(guard.scoped(|| body.as_mut().poll_frame(cx)));
@@ -217,12 +226,11 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
                     guard.data(size);
                 }
                 *left = left.map(|left| left.saturating_sub(size as u64));
-                if *left == Some(0)
-                    || frame.is_trailers()
-                    || body.is_end_stream()
-                    || body.size_hint().exact() == Some(0)
-                {
+                let all_data = *left == Some(0) || body.size_hint().exact() == Some(0);
+                if frame.is_trailers() || body.is_end_stream() || (all_data && !trailers) {
                     guard.settle(BodyEnd::Complete);
+                } else if all_data {
+                    guard.dropped = BodyEnd::Complete;
                 }
             }
         }
@@ -248,37 +256,40 @@ impl<B, G: Guard> fmt::Debug for Held<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Inner { guard, .. } => {
-                f.debug_struct("Held").field("settled", &guard.0.is_none()).finish_non_exhaustive()
+                f.debug_struct("Held").field("settled", &guard.guard.is_none()).finish_non_exhaustive()
             }
             Kind::Bytes(bytes) => write!(f, "Held({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
         }
     }
 }
 
-/// A guard that is settled as abandoned if nothing else settles it.
-struct Settling<G: Guard>(Option<G>);
+/// A guard that is settled when it is dropped, if nothing else settles it.
+struct Settling<G: Guard> {
+    guard: Option<G>,
+    dropped: BodyEnd,
+}
 
 impl<G: Guard> Settling<G> {
     fn settle(&mut self, end: BodyEnd) {
-        if let Some(guard) = self.0.take() {
+        if let Some(guard) = self.guard.take() {
             guard.settle(end);
         }
     }
 
     fn data(&mut self, bytes: usize) {
-        if let Some(guard) = &mut self.0 {
+        if let Some(guard) = &mut self.guard {
             guard.data(bytes);
         }
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(guard) = &mut self.0 {
+        if let Some(guard) = &mut self.guard {
             guard.trailers(trailers);
         }
     }
 
     fn scoped<R>(&mut self, poll: impl FnOnce() -> R) -> R {
-        match &mut self.0 {
+        match &mut self.guard {
             Some(guard) => guard.scoped(poll),
             None => poll(),
         }
@@ -287,6 +298,6 @@ impl<G: Guard> Settling<G> {
 
 impl<G: Guard> Drop for Settling<G> {
     fn drop(&mut self) {
-        self.settle(BodyEnd::Abandoned);
+        self.settle(self.dropped);
     }
 }

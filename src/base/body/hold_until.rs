@@ -4,6 +4,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
 
+use crate::base::says_grpc;
+
 /// The moment at which a response is over, as far as its head tells; [`Held`](super::Held) looks for it.
 ///
 /// A server drops a body once the last byte that the head promised is written, and never polls it again. So "when the
@@ -16,13 +18,17 @@ pub enum HoldUntil {
     Length(u64),
     /// With the end of the body.
     End,
+    /// With the trailers or the end of the body, since an answer of gRPC says in its trailers how it went; or where it is dropped once this
+    /// many bytes of data have come.
+    Trailers(Option<u64>),
 }
 
 impl HoldUntil {
     /// Reads it from the response, by RFC 9112 section 6.3 and RFC 9110 sections 6.4.1 and 8.6.
     ///
     /// It is over with the head when the request was a HEAD or a CONNECT (`head_or_connect`), when the status is 1xx,
-    /// 204 or 304, when `Content-Length` is 0 and when the body is at its end already.
+    /// 204 or 304, when `Content-Length` is 0 and when the body is at its end already. An answer of gRPC may have trailers after all the
+    /// bytes that its head promised (RFC 9113 section 8.1.1), also after none.
     ///
     /// ```
     /// use http_body_util::Full;
@@ -50,7 +56,11 @@ impl HoldUntil {
         if head_or_connect || no_content || body.is_end_stream() {
             return Self::Head;
         }
-        match content_length(headers).or(body.size_hint().exact()) {
+        let length = content_length(headers).or(body.size_hint().exact());
+        if says_grpc(headers) {
+            return Self::Trailers(length);
+        }
+        match length {
             Some(0) => Self::Head,
             Some(length) => Self::Length(length),
             None => Self::End,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 
@@ -393,9 +393,8 @@ fn the_frame_after_which_the_body_says_that_it_is_at_its_end_completes_it() {
 
 #[test]
 fn a_body_that_panics_is_abandoned() {
-    let log = Log::default();
-    let mut body =
-        Held::new(Scripted(|_: &mut Context<'_>| panic!("the body panics")), log.clone(), HoldUntil::End);
+    let (log, panics) = (Log::default(), Scripted(|_: &mut Context<'_>| panic!("the body panics")));
+    let mut body = Held::new(panics, log.clone(), HoldUntil::End);
     assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut body))).is_err());
     drop(body);
     assert_eq!(log.lines(), ["in", "Abandoned"]);
@@ -435,7 +434,37 @@ fn a_response_is_over_where_http_says_so() {
     assert_eq!(until(get.clone(), ok, &[("content-length", "")]), HoldUntil::End);
     assert_eq!(until(get.clone(), ok, &[("content-length", "5"), ("content-length", "6")]), HoldUntil::End);
     let chunked = [("content-length", "5"), ("transfer-encoding", "chunked")];
-    assert_eq!(until(get, ok, &chunked), HoldUntil::End);
+    assert_eq!(until(get.clone(), ok, &chunked), HoldUntil::End);
+    let grpc = ("content-type", "application/grpc+proto");
+    for (length, left) in [("5", Some(5)), ("0", Some(0)), ("+5", None)] {
+        let fields = [grpc, ("content-length", length)];
+        assert_eq!(until(get.clone(), ok, &fields), HoldUntil::Trailers(left), "{length}");
+    }
+    assert_eq!(until(Method::HEAD, ok, &[grpc]), HoldUntil::Head);
+    assert_eq!(until(get, StatusCode::NO_CONTENT, &[grpc]), HoldUntil::Head);
+}
+
+#[test]
+fn an_answer_of_grpc_ends_with_its_trailers_and_not_with_its_last_byte() {
+    let trailers = || HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(14))]);
+    for (data, length) in [("hello", 5), ("", 0)] {
+        let log = Log::default();
+        let body = Full::<Bytes>::from(data).with_trailers(std::future::ready(Some(Ok(trailers()))));
+        let mut body = Held::new(body, log.clone(), HoldUntil::Trailers(Some(length)));
+        assert!(length == 0 || matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_data()));
+        assert!(!log.lines().contains(&"Complete".to_owned()), "{data}: the trailers say how it went");
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+        assert_eq!(log.lines().last().unwrap(), "Complete");
+        // Who does not look for trailers has read all the same.
+        let log = Log::default();
+        let mut body =
+            Held::new(chunks(&["he", "llo"]), log.clone(), HoldUntil::Trailers(Some(length.max(5))));
+        for ends in ["Abandoned", "Complete"] {
+            assert!(poll(&mut body).is_ready(), "{ends}");
+        }
+        drop(body);
+        assert_eq!(log.lines().last().unwrap(), "Complete");
+    }
 }
 
 /// What a real server does with a body: it never asks for the end of one whose length it knows.

@@ -121,7 +121,12 @@ impl Core {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.total().taken < self.settings.max_connections
+        self.taken() < self.settings.max_connections
+    }
+
+    /// How many connections there are, those that are being made included.
+    pub(super) fn taken(&self) -> usize {
+        self.total().taken
     }
 
     pub(super) fn give_back(&self) {
@@ -129,10 +134,20 @@ impl Core {
         self.feed();
     }
 
+    /// This host needs no room any more.
+    pub(super) fn stop_starving(&self, host: &Arc<Host>) {
+        let mut total = self.total();
+        total.starving.retain(|other| other.as_ptr() != Arc::as_ptr(host));
+        self.starving.store(total.starving.len(), Ordering::Relaxed);
+    }
+
     /// This host found no room. It is asked again when there is some, which is made by closing a connection that lies idle elsewhere.
     pub(super) fn starve(&self, host: &Arc<Host>) {
-        self.total().starving.push_back(Arc::downgrade(host));
-        self.starving.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut total = self.total();
+            total.starving.push_back(Arc::downgrade(host));
+            self.starving.store(total.starving.len(), Ordering::Relaxed);
+        }
         let others: Vec<_> =
             self.hosts().by_key.values().filter(|other| !Arc::ptr_eq(other, host)).map(Arc::clone).collect();
         let oldest =
@@ -158,7 +173,7 @@ impl Core {
         let mut total = self.total();
         while total.taken < self.settings.max_connections {
             let host = total.starving.pop_front()?;
-            self.starving.fetch_sub(1, Ordering::Relaxed);
+            self.starving.store(total.starving.len(), Ordering::Relaxed);
             if let Some(host) = host.upgrade() {
                 return Some(host);
             }

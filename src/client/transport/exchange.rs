@@ -69,8 +69,8 @@ pub(super) async fn exchange(
                 return Ok(wired(lease, response, upload));
             }
             Err(lost) => {
-                let (unsent, error) = lost.judge(kept);
-                let Some(unsent) = unsent.filter(|_| replays < REPLAYS) else {
+                let (came_back, error) = lost.judge(kept);
+                let Some(came_back) = came_back else {
                     return Err(match upload.failed() {
                         Some(failed) if error.kind() != Kind::Body => {
                             Error::new(Kind::Body, failed).with_delivery(error.delivery())
@@ -79,8 +79,11 @@ pub(super) async fn exchange(
                     });
                 };
                 lease.came_back();
-                request = unsent;
+                request = came_back;
                 head.undo(&mut request);
+                if replays == REPLAYS {
+                    return Err(unsent(error, request, hook));
+                }
             }
         }
         replays += 1;

@@ -65,7 +65,7 @@ impl Host {
         let now = Instant::now();
         let most = self.core.settings.max_waiting;
         self.change(|state, chores| {
-            if let Some(connection) = state.take(wish, now, chores) {
+            if let Some(connection) = state.take(wish, &self.core, now, chores) {
                 return Ok(Asked::Has(self.lease(connection)));
             }
             if wish != Wish::Any {
@@ -110,10 +110,13 @@ impl Host {
     }
 
     fn exhausted(&self, state: &State, waited: Option<Duration>) -> Error {
+        // It would have connected.
+        let everywhere = state.starving && state.places.room() > 0;
         let exhausted = ConnectionsExhausted {
             host: Arc::clone(&self.name),
-            max: state.places.max(),
-            open: state.places.open(),
+            everywhere,
+            max: if everywhere { self.core.settings.max_connections } else { state.places.max() },
+            open: if everywhere { self.core.taken() } else { state.places.open() },
             waiting: state.waiting.len(),
             elapsed: None,
         };
@@ -196,7 +199,7 @@ impl Host {
 
     /// Close what has been idle for long enough; when the next one will have been.
     pub(super) fn expire(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        self.change(|state, chores| state.expire(now, chores))
+        self.change(|state, chores| state.expire(&self.core, now, chores))
     }
 
     /// The client is gone: what nobody uses is closed.
@@ -219,13 +222,18 @@ impl Host {
 
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Chores) -> R) -> R {
         let mut chores = Chores::default();
-        let result = change(&mut self.state(), &mut chores);
+        let result = {
+            let mut state = self.state();
+            let result = change(&mut state, &mut chores);
+            state.stop_starving(&mut chores);
+            result
+        };
         self.do_chores(chores);
         result
     }
 
     fn do_chores(self: &Arc<Self>, chores: Chores) {
-        let Chores { dials, hands, close, starves, lies_idle } = chores;
+        let Chores { dials, hands, close, starves, stops_starving, lies_idle } = chores;
         for (hand, connection) in hands {
             // Where nobody waits any more, the connection goes back, and to the next.
             let _ = hand.send(Ok(self.lease(connection)));
@@ -240,6 +248,9 @@ impl Host {
         for (runtime, progress) in dials {
             let dialing = Dialing::new(Arc::clone(self), progress);
             drop(runtime.spawn(dial(dialing)));
+        }
+        if stops_starving {
+            self.core.stop_starving(self);
         }
         if starves {
             self.core.starve(self);

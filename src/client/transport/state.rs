@@ -21,6 +21,11 @@ const HTTP2_IDLE: Duration = Duration::from_secs(90);
 /// How long a connection is kept for its first request, where none is kept after it. Whoever it was made for may have left.
 const UNUSED: Duration = Duration::from_secs(1);
 
+/// For how long one over HTTP/2 may lie idle. Where none is kept, one that does so has not been used.
+const fn shared_idle(core: &Core) -> Duration {
+    if core.settings.idle_timeout.is_some() { HTTP2_IDLE } else { UNUSED }
+}
+
 /// The connections to a host, and who waits for one.
 pub(super) struct State {
     pub(super) places: Places,
@@ -64,10 +69,15 @@ pub(super) struct Chores {
     pub(super) hands: Vec<(oneshot::Sender<Handed>, Connection)>,
     pub(super) close: Vec<Connection>,
     pub(super) starves: bool,
+    pub(super) stops_starving: bool,
     pub(super) lies_idle: bool,
 }
 
 impl Idle {
+    fn is_live(&self) -> bool {
+        !self.connection.is_closed()
+    }
+
     /// It has just been made.
     fn is_new(&self, now: Instant) -> bool {
         self.connection.is_fresh() && self.since == now
@@ -77,6 +87,11 @@ impl Idle {
 impl Shared {
     const fn is_idle(&self) -> bool {
         self.streams == 0
+    }
+
+    /// It lies idle, and has not ended.
+    fn is_spare(&self) -> bool {
+        self.is_idle() && !self.connection.is_closed()
     }
 }
 
@@ -102,14 +117,21 @@ impl State {
         ticket
     }
 
-    /// How many connections nobody uses.
+    /// How many connections nobody uses. One that its peer has ended has no place any more, and does not count.
     pub(super) fn idle(&self) -> usize {
-        self.idle.len() + self.shared.iter().filter(|shared| shared.is_idle()).count()
+        let idle = self.idle.iter().filter(|idle| idle.is_live()).count();
+        idle + self.shared.iter().filter(|shared| shared.is_spare()).count()
     }
 
     /// Something that is free.
-    pub(super) fn take(&mut self, wish: Wish, now: Instant, chores: &mut Chores) -> Option<Connection> {
-        if let Some(shared) = self.take_shared(wish, now) {
+    pub(super) fn take(
+        &mut self,
+        wish: Wish,
+        core: &Core,
+        now: Instant,
+        chores: &mut Chores,
+    ) -> Option<Connection> {
+        if let Some(shared) = self.take_shared(wish, core, now) {
             return Some(shared);
         }
         loop {
@@ -126,12 +148,12 @@ impl State {
         }
     }
 
-    fn take_shared(&mut self, wish: Wish, now: Instant) -> Option<Connection> {
+    fn take_shared(&mut self, wish: Wish, core: &Core, now: Instant) -> Option<Connection> {
         // One that has served for long enough is let go as soon as another can take its place.
         let room = self.places.room() > 0;
         let takes = |shared: &&mut Shared| {
             let connection = &shared.connection;
-            let leaves = connection.is_closed() || (room && connection.is_old(now));
+            let leaves = connection.is_closed() || (room && connection.is_old(now) && core.has_room());
             // One in use is not one that its server has closed for lying idle.
             let pleases = wish != Wish::New || !shared.is_idle() || connection.is_fresh();
             pleases && !leaves && shared.streams < connection.streams()
@@ -168,7 +190,7 @@ impl State {
         // Those who want a new connection and wait on.
         let mut picky = 0;
         while let Some(wish) = self.waiting.get(picky).map(|waiter| waiter.wish) {
-            if let Some(connection) = self.take(wish, now, chores) {
+            if let Some(connection) = self.take(wish, core, now, chores) {
                 let served = self.waiting.remove(picky);
                 chores.hands.extend(served.map(|waiter| (waiter.hand, connection)));
             } else if wish == Wish::Any {
@@ -188,8 +210,9 @@ impl State {
         if nothing_idle || self.places.covers(before, self.speaks, core.has_room()) {
             return;
         }
-        self.close_oldest_idle(chores);
-        self.places.leave();
+        if self.close_oldest_idle(chores) {
+            self.places.leave();
+        }
     }
 
     /// Begin as many connections as those who wait can use.
@@ -210,6 +233,14 @@ impl State {
         }
     }
 
+    /// Nobody waits for room any more.
+    pub(super) fn stop_starving(&mut self, chores: &mut Chores) {
+        if self.starving && self.waiting.is_empty() {
+            self.starving = false;
+            chores.stops_starving = true;
+        }
+    }
+
     pub(super) fn place_of(&self, ticket: u64) -> Option<usize> {
         let at = self.waiting.partition_point(|waiter| waiter.ticket < ticket);
         self.waiting.get(at).filter(|waiter| waiter.ticket == ticket).map(|_| at)
@@ -225,6 +256,9 @@ impl State {
             }
             Connection::Http2(connection) => {
                 self.speaks = Speaks::Http2 { streams: connection.streams() };
+                if core.is_closed() {
+                    return chores.close.push(Connection::Http2(connection));
+                }
                 self.shared.push(Shared { connection, streams: 0, idle_since: now });
                 chores.lies_idle = true;
             }
@@ -257,27 +291,32 @@ impl State {
 
     /// Since when the connection has lain idle that has done so for longest.
     pub(super) fn oldest_idle(&self) -> Option<Instant> {
-        let one = self.idle.first().map(|idle| idle.since);
-        let shared = self.shared.iter().filter(|shared| shared.is_idle()).map(|shared| shared.idle_since);
+        let one = self.idle.iter().find(|idle| idle.is_live()).map(|idle| idle.since);
+        let shared = self.shared.iter().filter(|shared| shared.is_spare()).map(|shared| shared.idle_since);
         one.into_iter().chain(shared).min()
     }
 
-    pub(super) fn close_oldest_idle(&mut self, chores: &mut Chores) {
-        if !self.idle.is_empty() {
-            chores.close.push(Connection::Http1(self.idle.remove(0).connection));
-        } else if let Some(at) = self.shared.iter().position(Shared::is_idle) {
+    /// Whether there was one.
+    pub(super) fn close_oldest_idle(&mut self, chores: &mut Chores) -> bool {
+        if let Some(at) = self.idle.iter().position(Idle::is_live) {
+            chores.close.push(Connection::Http1(self.idle.remove(at).connection));
+        } else if let Some(at) = self.shared.iter().position(Shared::is_spare) {
             chores.close.push(Connection::Http2(self.shared.remove(at).connection));
+        } else {
+            return false;
         }
+        true
     }
 
     /// Close what has been idle for long enough; when the next one will have been.
-    pub(super) fn expire(&mut self, now: Instant, chores: &mut Chores) -> Option<Instant> {
+    pub(super) fn expire(&mut self, core: &Core, now: Instant, chores: &mut Chores) -> Option<Instant> {
+        let shared_idle = shared_idle(core);
         let is_over = |idle: &Idle| idle.until <= now || idle.connection.is_closed();
         let (over, kept): (Vec<_>, _) = mem::take(&mut self.idle).into_iter().partition(is_over);
         self.idle = kept;
         chores.close.extend(over.into_iter().map(|idle| Connection::Http1(idle.connection)));
         let is_over = |shared: &Shared| {
-            let idle = shared.is_idle() && shared.idle_since + HTTP2_IDLE <= now;
+            let idle = shared.is_idle() && shared.idle_since + shared_idle <= now;
             idle || shared.connection.is_closed()
         };
         let (over, kept): (Vec<_>, _) = mem::take(&mut self.shared).into_iter().partition(is_over);
@@ -285,7 +324,7 @@ impl State {
         chores.close.extend(over.into_iter().map(|shared| Connection::Http2(shared.connection)));
         let idle = self.idle.iter().map(|idle| idle.until);
         let shared = self.shared.iter().filter(|shared| shared.is_idle());
-        idle.chain(shared.map(|shared| shared.idle_since + HTTP2_IDLE)).min()
+        idle.chain(shared.map(|shared| shared.idle_since + shared_idle)).min()
     }
 
     /// Close what nobody uses; what is in use closes when it is not any more.
@@ -348,9 +387,9 @@ mod tests {
         ] {
             let (mut state, mut chores) = (State::new(9), Chores::default());
             state.lay_down(over_http1(used, None).await, Some(MINUTE), &core, now, &mut chores);
-            let new = state.take(Wish::Rather, now + later, &mut chores);
+            let new = state.take(Wish::Rather, &core, now + later, &mut chores);
             assert_eq!(new.is_some(), is_new, "used: {used}, after {later:?}");
-            let any = new.or_else(|| state.take(Wish::Any, now + later, &mut chores));
+            let any = new.or_else(|| state.take(Wish::Any, &core, now + later, &mut chores));
             assert_eq!(any.map(|connection| connection.is_kept()), Some(!is_new));
         }
     }
@@ -377,12 +416,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_has_served_for_long_enough_serves_on_where_there_is_no_room_for_another() {
-        let (core, now) = (core(ClientSettings::new()), Instant::now());
-        for (places, serves) in [(1, true), (2, false)] {
+        let now = Instant::now();
+        for (places, all, serves) in [(1, 9, true), (2, 1, true), (2, 2, false)] {
+            let core = core(ClientSettings::new().max_connections(all));
+            assert!(core.take());
             let (mut state, mut chores) = (State::new(places), Chores::default());
             state.places.begin();
             state.opened(over_http2(Some(now)).await, &core, now, &mut chores);
-            assert_eq!(state.take(Wish::Any, now, &mut chores).is_some(), serves, "{places}");
+            assert_eq!(state.take(Wish::Any, &core, now, &mut chores).is_some(), serves, "{places} of {all}");
             assert_eq!(state.idle() == 0, serves, "what is in use does not lie idle");
         }
     }
@@ -399,7 +440,7 @@ mod tests {
             let (mut state, mut chores) = (State::new(9), Chores::default());
             state.places.begin();
             state.opened(over_http2(None).await, &core, now, &mut chores);
-            let taken = [(); 2].map(|()| state.take(Wish::Any, now, &mut chores));
+            let taken = [(); 2].map(|()| state.take(Wish::Any, &core, now, &mut chores));
             if closed {
                 core.close();
             }
@@ -411,6 +452,27 @@ mod tests {
             }
             assert_eq!(left, [0, usize::from(!kept)]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_its_peer_has_ended_does_not_lie_idle_and_makes_no_room() {
+        let (core, now) = (core(ClientSettings::new()), Instant::now());
+        let (mut state, mut chores) = (State::new(2), Chores::default());
+        for ended in [true, false] {
+            state.places.begin();
+            let connection = over_http1(false, None).await;
+            let sender = Arc::downgrade(&connection.sender);
+            state.opened(Connection::Http1(connection), &core, now, &mut chores);
+            if ended {
+                Sender::end(&sender);
+            }
+        }
+        assert_eq!((state.idle(), state.oldest_idle()), (1, Some(now)));
+        state.make_room(0, &core, &mut chores);
+        assert_eq!((state.idle(), state.oldest_idle(), chores.close.len()), (0, None, 1));
+        assert!(state.places.covers(0, state.speaks, true), "the one that lives leaves");
+        state.make_room(1, &core, &mut chores);
+        assert!(!state.places.covers(1, state.speaks, true), "nothing else does");
     }
 
     #[tokio::test(start_paused = true)]

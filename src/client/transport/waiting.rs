@@ -26,8 +26,9 @@ impl Waiting {
     /// Wait for a connection, as long as the settings allow. While one is being made for this caller, its own limit of time counts instead.
     pub(super) async fn wait(mut self) -> Result<Lease, Error> {
         let since = Instant::now();
-        let patience = self.host.core.settings.pool_timeout;
-        let mut until = patience.map(|patience| Deadline::after(since, patience).instant());
+        let settings = &self.host.core.settings;
+        let connecting = settings.connect_timeout;
+        let mut until = settings.pool_timeout.map(|patience| Deadline::after(since, patience).instant());
         let mut alarm = pin!(Alarm::new());
         poll_fn(|cx| {
             loop {
@@ -41,7 +42,8 @@ impl Waiting {
                     // Whoever limits the call looks once more before it ends it: this knows what was waited for.
                     _ if scope::expired() => Poll::Ready(Err(self.out_of_time())),
                     Poll::Ready(Limited::Elapsed) if self.host.is_promised(self.ticket) => {
-                        until = None;
+                        // It may turn out to be for fewer than was thought: by then it has been made, and this one's turn has not come.
+                        until = Some(Deadline::after(Instant::now(), connecting).instant());
                         continue;
                     }
                     Poll::Ready(Limited::Elapsed) => {

@@ -42,10 +42,10 @@ pub enum Algorithm {
 ///
 /// | a call that | counts as |
 /// |---|---|
-/// | is answered, also with 4xx or 501 | a latency |
-/// | is answered with 503 or 504, or fails with a timeout or an overload of the other side | too late |
+/// | is answered, also with 4xx or 501, or with a status of gRPC that is [no failure](crate::base::GrpcStatus::outcome) | a latency |
+/// | is answered with 503, 504, `UNAVAILABLE` or `DEADLINE_EXCEEDED`, or fails with a timeout or an overload of the other side | too late |
 /// | is given up by its caller after it took longer than is usual | too late |
-/// | is given up earlier; is answered with 429 or another 5xx; fails otherwise | nothing |
+/// | is given up earlier; is answered with 429, another 5xx or another status of gRPC; fails otherwise | nothing |
 ///
 /// A share of calls that is too late also when few are in flight is usual, up to one half, and does not lower the limit: so one part of
 /// a service that hangs does not take the rest with it.

@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::limited::Grown;
 use super::size;
 use super::{LimitedBody, RequestLimitFuture, ResponseLimitFuture};
-use crate::base::{BoxError, Delivery, Error, Http, Mode};
+use crate::base::{BoxError, Delivery, Error, Http, Mode, take};
 
 /// Limits the size of request bodies. See [`RequestBodyLimitLayer`](super::RequestBodyLimitLayer).
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl<S: Clone> Clone for ResponseBodyLimit<S> {
 
 impl<S, B, R, M> Service<Request<B>> for RequestBodyLimit<S, M>
 where
-    S: Service<Request<LimitedBody<B>>, Response = Response<R>>,
+    S: Service<Request<LimitedBody<B>>, Response = Response<R>> + Clone,
     B: Body,
     M: Mode<Request<B>, Response<R>, S::Error> + Clone,
 {
@@ -76,6 +76,8 @@ where
         let (asked, mode) = (self.mode.ask(&request), self.mode.clone());
         let hint = request.body().size_hint();
         if size::is_announced_over(self.cap, &hint) {
+            // What it reserved when it became ready is not kept for a call that may never come.
+            drop(take(&mut self.inner));
             return RequestLimitFuture::refused(self.cap, asked, mode);
         }
         // A body whose size is known cannot grow, and one without a limit cannot grow over it: nothing to remember.

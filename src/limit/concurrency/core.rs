@@ -41,11 +41,13 @@ struct Queues {
 }
 
 impl Queues {
-    fn call(&mut self) -> Option<Waker> {
+    /// Those who waited too long are woken, too: a waker may be all that keeps a task, which has another place here, so that nobody
+    /// drops one under the lock.
+    fn call(&mut self, lapsed: &mut Vec<Waker>) -> Option<Waker> {
         match self.waiters.call() {
             Some((_, waker)) => Some(waker),
             None if self.line.is_empty() => None,
-            None => self.line.call(Instant::now()),
+            None => self.line.call(Instant::now(), lapsed),
         }
     }
 
@@ -139,16 +141,15 @@ impl Core {
         let mut queues = self.queues();
         // While the limit is lower than it was, nobody takes the place.
         let fits = self.state().in_flight() <= self.state().limit();
-        let next = if fits { queues.call() } else { None };
+        let mut lapsed = Vec::new();
+        let next = if fits { queues.call(&mut lapsed) } else { None };
         let any = queues.len() > 0;
         self.change(|state| {
             let state = state.with_waiters(any);
             Some(if next.is_some() { state } else { state.one_less() })
         });
         drop(queues);
-        if let Some(next) = next {
-            next.wake();
-        }
+        next.into_iter().chain(lapsed).for_each(Waker::wake);
     }
 
     /// Wait behind all others, unless there is room, or too many wait. Whoever is `unbounded` cannot be refused.
@@ -253,13 +254,13 @@ impl Core {
         self.change_limit(limit).into_iter().for_each(Waker::wake);
     }
 
-    /// Who is let in by that is woken by the caller, who may hold a lock.
+    /// Who is let in by that, or waited too long, is woken by the caller, who may hold a lock.
     fn change_limit(&self, limit: usize) -> Vec<Waker> {
         let mut queues = self.queues();
         self.change(|state| Some(state.with_limit(limit)));
         let mut called = Vec::new();
         while self.state().has_room() {
-            let Some(next) = queues.call() else { break };
+            let Some(next) = queues.call(&mut called) else { break };
             // While somebody waits, nobody else enters; one may leave.
             self.change(|state| Some(state.one_more()));
             called.push(next);
@@ -366,6 +367,53 @@ mod tests {
         core.leave();
         assert!(now.0.load(Ordering::Relaxed) && !before.0.load(Ordering::Relaxed));
         assert!(matches!(core.turn(number, Waker::noop()), Turn::Entered));
+    }
+
+    /// Held by nothing but a waker, it has another place in the same queue.
+    struct Task(Arc<Core>, u64);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Task {
+        fn drop(&mut self) {
+            self.0.leave_queue(self.1);
+        }
+    }
+
+    fn place(core: &Core, waker: &Waker) -> u64 {
+        match core.queue(Priority::Interactive, None, waker) {
+            Turn::Waits(Some((number, _))) => number,
+            _ => panic!("there is no room"),
+        }
+    }
+
+    /// Somebody waits too long, whose waker is the last thing that keeps a task; then there is room.
+    async fn lapses(room: impl FnOnce(&Core)) -> (usize, usize) {
+        let core = Arc::new(core(1));
+        assert!(core.try_enter());
+        let others = place(&core, Waker::noop());
+        let number = place(&core, Waker::noop());
+        core.leave_queue(others);
+        let task = Arc::new(Task(Arc::clone(&core), number));
+        place(&core, &Waker::from(task));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        room(&core);
+        (core.state().in_flight(), core.waiting())
+    }
+
+    #[test]
+    fn who_has_waited_too_long_and_whose_waker_keeps_another_place_is_no_deadlock() {
+        for (room, in_flight) in [(Core::leave as fn(&Core), 0), (|core: &Core| core.set_limit(2), 1)] {
+            let (done, is_done) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+                done.send(runtime.block_on(lapses(room))).unwrap();
+            });
+            assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok((in_flight, 0)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -156,8 +156,8 @@ impl<T> Line<T> {
     }
 
     /// Whose turn it is; nobody's only if nobody waits any more. Whoever waited too long does not get it, and finds that out by itself: it
-    /// is woken at that time.
-    pub(super) fn call(&mut self, now: Instant) -> Option<T> {
+    /// is woken at that time. What it left goes to `lapsed`, since who has a lock must not drop it.
+    pub(super) fn call(&mut self, now: Instant, lapsed: &mut Vec<T>) -> Option<T> {
         let is_loaded = self.is_loaded(now);
         loop {
             let queue = if self.interactive.is_empty() { &self.batch } else { &self.interactive };
@@ -167,6 +167,7 @@ impl<T> Line<T> {
             if place.until > now {
                 return Some(place.waits);
             }
+            lapsed.push(place.waits);
             self.put_out.insert(number);
         }
     }
@@ -208,7 +209,7 @@ mod tests {
     /// Who is called, in order, all at this time.
     fn called(line: &mut Line<()>, numbers: &[u64], now: Instant) -> Vec<u64> {
         let mut order = Vec::new();
-        while line.call(now).is_some() {
+        while line.call(now, &mut Vec::new()).is_some() {
             let is_called =
                 |number: &&u64| !order.contains(*number) && line.stands(**number) == Stands::IsCalled;
             let number = numbers.iter().find(is_called).copied();
@@ -258,7 +259,7 @@ mod tests {
         let soon = Some(now + 10 * MS);
         let joined = line.join((now, soon), USUAL, Priority::Interactive, Some(9), ()).unwrap();
         assert_eq!(Some(joined.until), soon);
-        assert!(line.call(now + 10 * MS).is_none(), "it would begin too late");
+        assert!(line.call(now + 10 * MS, &mut Vec::new()).is_none(), "it would begin too late");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::Fields;
 use crate::base::body::Guard;
-use crate::base::{Alarm, Delivery, Error, GrpcStatus, Kind};
+use crate::base::{Alarm, Delivery, Error, GrpcStatus, Kind, Outcome};
 use crate::limit::concurrency::Waiting;
 use crate::limit::{Permit, Reservation};
 
@@ -69,9 +69,9 @@ impl Seen {
     pub(super) fn in_head(head: Option<(StatusCode, &HeaderMap)>) -> Self {
         let Some((status, headers)) = head else { return Self::Answer };
         match GrpcStatus::of(headers) {
-            Some(GrpcStatus::Ok) | None => {}
             Some(GrpcStatus::DeadlineExceeded | GrpcStatus::Unavailable) => return Self::TooLate,
-            Some(_) => return Self::Nothing,
+            Some(status) if status.outcome() != Outcome::Success => return Self::Nothing,
+            Some(_) | None => {}
         }
         match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Self::TooLate,
@@ -182,6 +182,11 @@ mod tests {
         }
         for (grpc, expected) in [
             ("0", Seen::Answer),
+            ("3", Seen::Answer),
+            ("5", Seen::Answer),
+            ("6", Seen::Answer),
+            ("12", Seen::Answer),
+            ("1", Seen::Nothing),
             ("4", Seen::TooLate),
             ("14", Seen::TooLate),
             ("8", Seen::Nothing),

@@ -53,11 +53,11 @@ impl Allowed {
         }
     }
 
-    /// By which pace it was taken, and what that made of the cell.
+    /// By which pace it was taken, and what that made of the cell; nothing, if nothing was.
     pub(super) const fn by_pace(&self) -> Option<(Pace, u64)> {
         match self.how {
-            How::Paced { pace, cell, .. } => Some((pace, cell)),
-            How::Strict { .. } => None,
+            How::Paced { pace, cell, free: false, .. } => Some((pace, cell)),
+            How::Paced { .. } | How::Strict { .. } => None,
         }
     }
 

@@ -28,9 +28,12 @@ impl Plan {
             Self::Strict(window) => (window.amount, Duration::from_nanos(window.length)),
             Self::Paced(pace) => {
                 let time = pace.whole.max(SECOND);
-                let amount = u32::try_from(time / pace.interval.max(1)).unwrap_or(u32::MAX);
-                // Without what intervals are rounded up by: less than a nanosecond each.
-                (amount, Duration::from_nanos(time.saturating_sub(u64::from(amount))))
+                // Without what intervals are rounded up by: less than a nanosecond each, of which one more may come.
+                let interval = pace.interval.max(1);
+                let rounded = (time / interval).min(interval - 1);
+                let amount = u32::try_from(time.saturating_add(rounded) / interval).unwrap_or(u32::MAX);
+                // More than nothing: an interval of a nanosecond is not rounded.
+                (amount, Duration::from_nanos(time.saturating_sub(u64::from(amount)).max(1)))
             }
         }
     }

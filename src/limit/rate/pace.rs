@@ -47,9 +47,6 @@ impl Pace {
     /// [`wait`](Self::wait) says.
     #[inline]
     pub(in crate::limit) fn take(self, cell: u64, now: u64, cost: u32, patience: u64) -> Result<u64, Denied> {
-        if cost == 0 {
-            return Ok(cell);
-        }
         let cost = self.interval.saturating_mul(u64::from(cost));
         let after = cell.max(now).saturating_add(cost);
         let limit = now.saturating_add(self.whole);
@@ -100,9 +97,6 @@ impl Pace {
         let Some((pace, after)) = paid.allowed.by_pace().filter(|(pace, _)| *pace == self) else {
             return Back::Nothing;
         };
-        if paid.cost == 0 {
-            return Back::Nothing;
-        }
         let turn = now.saturating_add(self.whole);
         let without = |cell: u64, cost: u32| {
             let cost = pace.interval.saturating_mul(u64::from(cost));
@@ -160,7 +154,6 @@ mod tests {
         assert_eq!(pace.left(cell, 0), 3);
         assert_eq!(pace.take(cell, 0, 4, 0), Err(Denied::In(SECOND / 10)));
         assert_eq!(pace.take(0, 0, 11, u64::MAX), Err(Denied::Never));
-        assert_eq!(pace.take(cell, 0, 0, 0), Ok(cell), "nothing costs nothing");
     }
 
     #[test]

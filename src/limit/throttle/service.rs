@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{AdaptiveThrottleLayer, Sent, ThrottledFuture, Throttles};
-use crate::base::{BoxError, Classify, Error};
+use crate::base::{BoxError, Classify, Error, take};
 
 /// Calls a service as often as it can be expected to take calls. See [`AdaptiveThrottleLayer`].
 pub struct AdaptiveThrottleService<S, T, C> {
@@ -26,7 +26,7 @@ impl<S: Clone, T: Clone, C: Clone> Clone for AdaptiveThrottleService<S, T, C> {
 
 impl<S, Req, T, C> Service<Req> for AdaptiveThrottleService<S, T, C>
 where
-    S: Service<Req, Error: Into<BoxError>>,
+    S: Service<Req, Error: Into<BoxError>> + Clone,
     Req: Send + 'static,
     T: Throttles<Req>,
     C: Classify<S::Response> + Clone,
@@ -45,7 +45,11 @@ where
         match throttle.as_mut().map_or_else(|| Ok(Sent::uncounted()), |throttle| throttle.try_send(&request))
         {
             Ok(sent) => ThrottledFuture::called(self.inner.call(request), sent, classify.clone()),
-            Err(throttled) => ThrottledFuture::throttled(throttled, request),
+            Err(throttled) => {
+                // What it reserved when it became ready is not kept for a call that may never come.
+                drop(take(&mut self.inner));
+                ThrottledFuture::throttled(throttled, request)
+            }
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::base::{Ratio, Rng, TrustedPeers, X_REQUEST_ID};
 /// `x-request-id`, and in what the layers of this module say of it. Put it outermost.
 ///
 /// An identifier that comes with a request is taken over from those who are [trusted](Self::accept_from), if it is valid; else a new one is
-/// made of 128 random bits. Clients could otherwise make a thousand requests look like one, or like somebody else's.
+/// made of 128 random bits, which also stands in the request's own header in place of what was not taken over. Clients could otherwise make a
+/// thousand requests look like one, or like somebody else's, here or wherever a handler passes the head on to.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -95,7 +96,8 @@ impl<S> Layer<S> for RequestIdLayer {
 
 /// Gives each request its place in a trace, a [`TraceContext`](crate::base::TraceContext): as an extension, in scope for the clients that its
 /// handler uses, and in what the layers of this module say of it. What a request says ([W3C Trace Context](https://www.w3.org/TR/trace-context-2/))
-/// is taken over, with a span identifier of its own; where it says nothing, or nothing that can be read, a trace begins.
+/// is taken over, with a span identifier of its own; where it says nothing, or nothing that can be read, a trace begins. A `traceparent` that
+/// was not taken over is replaced in the request itself.
 ///
 /// It needs no tracing system, and none has to know of it.
 ///

@@ -2,6 +2,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
+use http::header::Entry;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -10,7 +11,7 @@ use super::parts::{Naming, Parts, Tracing};
 use super::{Exchange, ReceivedFuture};
 use crate::base::body::Held;
 use crate::base::context::{self, Context};
-use crate::base::{Asked, Peer, RequestId, Rng, Route, TraceContext, scope};
+use crate::base::{Asked, Peer, RequestId, Rng, Route, TRACEPARENT, TraceContext, scope};
 use crate::observe::route::matched;
 
 /// Knows what a request is called, and what became of it: the service of [`RequestIdLayer`](super::RequestIdLayer),
@@ -85,6 +86,10 @@ fn names<B>(parts: &Parts, request: &mut Request<B>) -> (Context, Told) {
     let mut number = |rng: &Rng| *number.get_or_insert_with(|| rng.unique_id());
     if let Some(naming) = &parts.request_id {
         let id = request_id(naming, peer, request, &mut number);
+        // Whoever reads it, or passes it on, is not to take a name for good that was not believed.
+        if let Entry::Occupied(mut written) = request.headers_mut().entry(&naming.header) {
+            written.insert(id.header_value().clone());
+        }
         told = Some((naming.header.clone(), id.header_value().clone()));
         request.extensions_mut().insert(id.clone());
         context.request_id = Some(id);
@@ -117,7 +122,7 @@ fn request_id<B>(
 fn trace<B>(
     tracing: &Tracing,
     peer: Peer,
-    request: &Request<B>,
+    request: &mut Request<B>,
     number: impl FnOnce(&Rng) -> u128,
 ) -> TraceContext {
     let read = if tracing.accept_from.trusts(peer) { TraceContext::of(request.headers()) } else { None };
@@ -126,7 +131,11 @@ fn trace<B>(
         // What cannot be read is as good as none, says the specification.
         Some(Err(_)) | None => {
             let sampled = tracing.rng.unit() < tracing.sample.as_f64();
-            TraceContext::numbered(number(&tracing.rng), &tracing.rng).sampled(sampled)
+            let trace = TraceContext::numbered(number(&tracing.rng), &tracing.rng).sampled(sampled);
+            if request.headers().contains_key(TRACEPARENT) {
+                trace.write(request.headers_mut());
+            }
+            trace
         }
     }
 }

@@ -105,8 +105,8 @@ fn is_wanted<B: Body>(bodiless: bool, head: &response::Parts, body: &B, cap: usi
     let cap = cap as u64;
     match HoldUntil::of(bodiless, head, body) {
         HoldUntil::Head => false,
-        HoldUntil::Length(length) => length <= cap,
-        HoldUntil::End => body.size_hint().lower() <= cap,
+        HoldUntil::Trailers(Some(length)) | HoldUntil::Length(length) => length <= cap,
+        HoldUntil::Trailers(None) | HoldUntil::End => body.size_hint().lower() <= cap,
     }
 }
 

@@ -1,17 +1,19 @@
 //! The lives of endpoints.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
 use stonework::base::EndpointReason::{ConnectFailed, Connected, Removed, TimeOver};
 use stonework::base::EndpointState::{Backoff, Connecting, Draining, Ready};
-use stonework::base::{Backoff as Pause, Jitter};
+use stonework::base::{Backoff as Pause, Event, Fitness, Jitter, Observer};
 use stonework::testing::Recorder;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 use super::kit::{AtPeer, Does, OK, Peers, ask, changes, from, plain, state};
-use crate::support::{SECOND, polled, request, timed};
+use crate::support::{PATIENCE, SECOND, polled, request, timed};
 
 /// Pauses of a second, two, four and so on.
 fn pauses() -> Pause {
@@ -82,6 +84,30 @@ async fn one_that_comes_back_gets_its_share_whatever_its_last_calls_have_cost() 
     assert!((30..=70).contains(&share), "{share} of 100");
 }
 
+/// Streams of hours are nothing unusual. None of them tells what calls cost there now.
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_back_gets_its_share_also_while_an_old_answer_is_still_being_read() {
+    let content = tower::service_fn(|_: http::Request<()>| async {
+        sleep(SECOND / 100).await;
+        Ok::<_, stonework::Error>(http::Response::new(http_body_util::Full::<bytes::Bytes>::from("content")))
+    });
+    let builder = stonework::balance::Balancer::builder(move |_| content).members(["b"]).settings(plain());
+    let balancer = builder.rng(stonework::base::Rng::seeded(1)).build().unwrap();
+    let call = || balancer.service().oneshot(http::Request::new(()));
+    let old = call().await.unwrap();
+    balancer.set(["a", "b"]);
+    let calls = || balancer.stats().endpoints()[1].calls();
+    balancer.found(&"b".into(), Fitness::Unfit);
+    balancer.found(&"b".into(), Fitness::Fit);
+    let before = calls();
+    for _ in 0..5 {
+        futures_util::future::join_all((0..20).map(|_| call())).await;
+    }
+    let share = calls() - before;
+    assert!((30..=70).contains(&share), "{share} of 100");
+    drop(old);
+}
+
 #[tokio::test(start_paused = true)]
 async fn pauses_grow_until_it_answers_and_begin_anew_then() {
     let (peers, events) = (Peers::default(), Recorder::new());
@@ -121,6 +147,21 @@ async fn a_check_that_hangs_or_panics_is_a_failure_and_is_made_again() {
     peers.tell("b", OK);
     sleep(4 * SECOND).await;
     assert_eq!((state(&balancer, "a"), state(&balancer, "b")), (Ready, Ready));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_before_it_has_begun_is_a_failure_too() {
+    let (peers, checks) = (Peers::default(), AtomicU32::new(0));
+    let check = move |at: AtPeer| {
+        assert!(checks.fetch_add(1, Ordering::Relaxed) > 0, "on purpose");
+        at.connects()
+    };
+    let balancer = peers.balancer().members(["a"]).check(check).settings(plain().backoff(pauses()));
+    let balancer = balancer.build().unwrap();
+    sleep(SECOND / 2).await;
+    assert_eq!(state(&balancer, "a"), Backoff);
+    sleep(SECOND).await;
+    assert_eq!(state(&balancer, "a"), Ready);
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,6 +211,35 @@ async fn what_is_known_of_an_endpoint_is_told_with_its_tier_and_how_long_its_cal
     let told = stats.endpoints().iter().map(|one| (one.tier(), one.calls(), one.latency()));
     let [(2, 1, Some(took)), (3, 0, None)] = told.collect::<Vec<_>>()[..] else { panic!("{stats:?}") };
     assert!(took.abs_diff(20 * SECOND / 1_000) < SECOND / 1_000, "{took:?}");
+}
+
+/// Has another one there when "a" is removed.
+#[derive(Clone, Default)]
+struct Reserve(Arc<OnceLock<stonework::balance::Balancer<AtPeer>>>);
+
+impl Observer for Reserve {
+    fn observe(&self, event: &Event) {
+        if matches!(event, Event::EndpointChanged { endpoint, to: Draining, .. } if endpoint.as_str() == "a")
+        {
+            self.0.get().expect("it is there").set(["reserve"]);
+        }
+    }
+}
+
+#[test]
+fn whoever_hears_of_a_change_of_the_list_may_bring_another_one() {
+    let (peers, reserve) = (Peers::default(), Reserve::default());
+    let balancer = peers.named(&["a"]).observer(reserve.clone()).build().unwrap();
+    assert!(reserve.0.set(balancer.clone()).is_ok());
+    let (tell, done) = std::sync::mpsc::channel();
+    // Whoever waits for itself would wait for ever.
+    std::thread::spawn(move || {
+        balancer.set(["b"]);
+        let stats = balancer.stats();
+        let names = stats.endpoints().iter().map(|one| one.id().to_string());
+        tell.send(names.collect::<Vec<_>>()).unwrap();
+    });
+    assert_eq!(done.recv_timeout(PATIENCE).expect("an end"), ["reserve"]);
 }
 
 /// tower-rs/tower#856: a balancer that remembers *where* the one that it made ready is sends the call to another one when the

@@ -5,14 +5,15 @@ use http::{Method, Request, Response};
 use http_body_util::channel::Channel;
 use stonework::Error;
 use stonework::balance::{AllUnhealthy, BalancerSettings};
-use stonework::base::{Backoff, BudgetSettings, Delivery, EndpointState, Event, Kind, Ratio};
+use stonework::base::{Backoff, BudgetSettings, Delivery, Elapsed, EndpointState, Event, Kind, Phase, Ratio};
 use stonework::retry::RetryLayer;
 use stonework::testing::Recorder;
 use stonework::timeout::TimeoutLayer;
+use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::kit::{Does, OK, Peers, ask, failovers, from, plain, state};
-use crate::support::{SECOND, request, timed};
+use crate::support::{SECOND, polled, request, timed};
 
 #[tokio::test(start_paused = true)]
 async fn any_request_goes_to_another_endpoint_with_its_body_if_the_first_cannot_be_reached() {
@@ -120,7 +121,7 @@ async fn nothing_is_begun_after_the_deadline() {
     for (limit, others) in [(2 * SECOND, 0), (3 * SECOND, 1)] {
         let events = Recorder::new();
         let slow = service_fn(|request: Request<()>| async {
-            tokio::time::sleep(2 * SECOND).await;
+            sleep(2 * SECOND).await;
             Err::<Response<String>, _>(Error::new(Kind::Connect, "no way").with_request(request))
         });
         let builder = stonework::balance::Balancer::builder(move |_| slow).members(["a", "b", "c"]);
@@ -130,6 +131,67 @@ async fn nothing_is_begun_after_the_deadline() {
         let expected = if others == 0 { Kind::Connect } else { Kind::Timeout };
         assert_eq!(answer.unwrap_err().kind(), expected);
         assert_eq!((took, failovers(&events)), (limit, others));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_of_two_busy_endpoints_fails_the_other_one_keeps_the_call() {
+    for broken in [0, 1] {
+        let peers = Peers::default();
+        let balancer = peers.named(&["a", "b"]).settings(plain().failovers(0)).build().unwrap();
+        let names = ["a", "b"];
+        names.iter().for_each(|name| peers.tell(name, Does::Busy));
+        let service = balancer.service();
+        let mut call = Box::pin(ask(&service));
+        assert!(polled(&mut call).await.is_pending());
+        peers.tell(names[broken], Does::Broken);
+        assert!(polled(&mut call).await.is_pending(), "no other may be asked, and none need be");
+        assert_eq!(state(&balancer, names[broken]), EndpointState::Backoff);
+        peers.tell(names[1 - broken], OK);
+        assert_eq!(call.await.unwrap(), names[1 - broken]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_of_two_busy_endpoints_fails_a_third_one_is_asked_in_its_place() {
+    for broken in [0, 1] {
+        let (peers, events) = (Peers::default(), Recorder::new());
+        let names = ["a", "b", "c"];
+        let builder = peers.named(&names).settings(plain().failovers(1)).observer(events.clone());
+        let balancer = builder.build().unwrap();
+        names.iter().for_each(|name| peers.tell(name, Does::Busy));
+        let service = balancer.service();
+        let mut call = Box::pin(ask(&service));
+        assert!(polled(&mut call).await.is_pending());
+        let stats = balancer.stats();
+        let (asked, others): (Vec<_>, Vec<_>) = stats.endpoints().iter().partition(|one| one.in_flight() > 0);
+        let [third] = others[..] else { panic!("{stats:?}") };
+        peers.tell(third.id().as_str(), OK);
+        peers.tell(asked[broken].id().as_str(), Does::Broken);
+        assert_eq!((call.await.unwrap().as_str(), failovers(&events)), (third.id().as_str(), 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_busy_endpoint_until_the_deadline_comes_back_unsent() {
+    let peers = Peers::default();
+    let balancer = peers.named(&["a", "b"]).settings(plain()).build().unwrap();
+    let service = TimeoutLayer::new(SECOND).layer(balancer.service());
+    let under_way = || balancer.stats().endpoints().iter().map(|one| one.in_flight()).sum::<u64>();
+    for frees_at_the_end in [false, true] {
+        ["a", "b"].iter().for_each(|name| peers.tell(name, Does::Busy));
+        let told = peers.clone();
+        let freed = tokio::spawn(async move {
+            sleep(SECOND).await;
+            told.tell("a", if frees_at_the_end { OK } else { Does::Busy });
+        });
+        let (answer, took) = timed(service.clone().oneshot(request(Method::POST))).await;
+        let mut error = answer.unwrap_err();
+        assert_eq!((error.kind(), error.delivery(), took), (Kind::Timeout, Delivery::NotSent, SECOND));
+        assert_eq!(error.cause::<Elapsed>().map(Elapsed::phase), Some(Phase::Readiness));
+        assert!(error.take_request::<Request<crate::support::Content>>().is_some());
+        freed.await.unwrap();
+        assert_eq!((peers.all_calls(), under_way()), (vec![0, 0], 0), "and none was begun");
     }
 }
 

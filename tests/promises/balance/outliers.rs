@@ -246,3 +246,42 @@ async fn a_failure_that_only_the_trailers_tell_counts_as_one() {
     }
     assert_eq!([state(&balancer, "a"), state(&balancer, "b")], [Ejected, Ready]);
 }
+
+/// As where packets to it are dropped, and attempts are allowed less time than a connection. What limits the connection knows first that
+/// nothing was sent.
+#[tokio::test(start_paused = true)]
+async fn one_that_nobody_connects_to_in_time_is_as_slow_as_that_and_then_left_out() {
+    use stonework::balance::Pick;
+    use stonework::base::{Delivery, Elapsed, Kind, Phase};
+    for (phase, pick, lost) in [
+        (Phase::Connect, Pick::PeakEwma, 1),
+        (Phase::Tls, Pick::LeastLoaded, 5),
+        (Phase::Pool, Pick::LeastLoaded, 9),
+    ] {
+        let connect = move |id: &EndpointId| {
+            let is_away = id.as_str() == "b";
+            service_fn(move |request: Request<()>| async move {
+                sleep(if is_away { SECOND } else { SECOND / 100 }).await;
+                let late = || Error::from(Elapsed::new(phase, SECOND)).with_delivery(Delivery::NotSent);
+                if is_away { Err(late().with_request(request)) } else { Ok(Response::new(String::new())) }
+            })
+        };
+        let settings = plain().pick(pick).outliers(OutlierSettings::new());
+        let builder = Balancer::builder(connect).members(["a", "b"]).settings(settings).rng(Rng::seeded(1));
+        let balancer = builder.build().unwrap();
+        let service = TimeoutLayer::new(SECOND).layer(balancer.service());
+        let mut late = 0;
+        for _ in 0..60 {
+            if let Err(error) = service.clone().oneshot(Request::new(())).await {
+                assert_eq!((error.kind(), error.delivery()), (Kind::Timeout, Delivery::NotSent));
+                late += 1;
+            }
+            sleep(SECOND / 10).await;
+        }
+        // Whoever had nothing free says nothing about the endpoint.
+        let is_out = pick == Pick::LeastLoaded && phase != Phase::Pool;
+        let state = balancer.stats().endpoints()[1].state();
+        assert_eq!(state, if is_out { Ejected } else { Ready }, "{phase:?}");
+        assert!(if lost > 5 { late >= lost } else { late == lost }, "{phase:?}: {late}");
+    }
+}

@@ -15,7 +15,7 @@ use stonework::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::{MS, after, fixed, get, over, status};
-use crate::support::{Backend, Content, answer, polled, request, timed, with_request_header};
+use crate::support::{Backend, Content, Counted, answer, polled, request, timed, with_request_header};
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_call_is_sent_a_second_time_and_the_first_answer_wins() {
@@ -26,6 +26,20 @@ async fn a_slow_call_is_sent_a_second_time_and_the_first_answer_wins() {
     assert_eq!((answer.status().as_u16(), took, seen.count()), (200, 110 * MS, 2));
     assert_eq!(Attempts::of(answer.extensions()), Some(2));
     assert_eq!((seen.abandoned(), seen.in_flight()), (1, 0), "the loser is dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_in_time_clones_no_service_and_each_further_attempt_one() {
+    let steps = [after(99, 200), after(99, 200), Step::Hang, after(10, 200), after(99, 200)];
+    let (inner, clones) = Counted::of(Backend::steps(steps));
+    let mut service = HedgeLayer::from(fixed()).layer(inner);
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        service.ready().await.unwrap().call(request(Method::GET)).await.unwrap();
+        counted.push(clones.load(Ordering::Relaxed));
+    }
+    // The first call keeps one, of which the second attempt of the third call is made with a clone.
+    assert_eq!(counted, [1, 1, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use stonework::base::{Delivery, Elapsed, Event, Kind, Phase};
 use stonework::client::{Client, NotConnected};
 use stonework::connect::ConnectError;
 use stonework::testing::Recorder;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -50,6 +50,45 @@ async fn a_connection_that_its_caller_gave_up_on_is_there_for_the_next() {
     let start = Instant::now();
     ask(&client, SECOND).await.unwrap().unwrap();
     assert_eq!((start.elapsed(), net.dialed()), (Duration::ZERO, 1));
+}
+
+/// Takes any number of streams over HTTP/2, and answers none.
+async fn speaks_http2(peer: DuplexStream) {
+    let Ok(mut connection) = h2::server::handshake(peer).await else { return };
+    let mut streams = Vec::new();
+    while let Some(Ok(stream)) = connection.accept().await {
+        streams.push(stream);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_made_when_its_client_is_gone_is_closed_whatever_it_speaks() {
+    for http2 in [false, true] {
+        let net = Net::new(SECOND * 3, move |_, peer| async move {
+            if http2 { speaks_http2(peer).await } else { answer_each(peer, Duration::ZERO).await }
+        });
+        let client = net.client(if http2 { plain().http2_only() } else { plain() });
+        ask(&client, SECOND).await.unwrap().unwrap_err();
+        drop(client);
+        sleep(SECOND * 3).await;
+        assert_eq!((net.dialed(), net.open()), (1, 0), "http2: {http2}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_its_caller_gave_up_on_is_kept_for_a_second_where_none_is_to_be_kept() {
+    for http2 in [false, true] {
+        let net = Net::new(SECOND * 3, move |_, peer| async move {
+            if http2 { speaks_http2(peer).await } else { answer_each(peer, Duration::ZERO).await }
+        });
+        let settings = plain().without_idle_connections();
+        let client = net.client(if http2 { settings.http2_only() } else { settings });
+        ask(&client, SECOND).await.unwrap().unwrap_err();
+        sleep(SECOND * 5 / 2).await;
+        assert_eq!((net.open(), client.connections().idle), (1, 1), "http2: {http2}");
+        sleep(SECOND).await;
+        assert_eq!((net.open(), client.connections().idle), (0, 0), "http2: {http2}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

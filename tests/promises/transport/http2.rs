@@ -96,6 +96,34 @@ async fn a_stream_that_ends_lets_in_the_one_that_waits_for_longest() {
     assert_eq!(net.dialed(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_for_fewer_than_was_thought_keeps_nobody_waiting_for_long() {
+    // It takes three seconds to connect; the server allows ten streams, and then one.
+    let net = Net::new(SECOND * 3, |nth, peer| {
+        serve(peer, if nth == 0 { 10 } else { 1 }, move |_, respond| async move {
+            if nth > 0 {
+                sleep(SECOND * 600).await;
+            }
+            ok(respond, "x");
+        })
+    });
+    let client = net
+        .client(settings().max_connections_per_host(1).pool_timeout(SECOND * 2).without_idle_connections());
+    client.get(URI).send().await.unwrap().text().await.unwrap();
+    sleep(TURN).await;
+    assert_eq!(net.open(), 0);
+    let start = Instant::now();
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(client.get(URI).send())).collect();
+    sleep(SECOND * 8).await;
+    assert_eq!(calls.iter().filter(|call| call.is_finished()).count(), 2, "one is being answered");
+    for call in calls {
+        if call.is_finished() {
+            assert_eq!(told(&call.await.unwrap().unwrap_err()), (Kind::Timeout, Delivery::NotSent));
+        }
+    }
+    assert_eq!((start.elapsed(), net.dialed()), (SECOND * 8, 2));
+}
+
 /// So many streams are allowed (RFC 9113, section 6.5.2).
 const fn allows(streams: u8) -> [u8; 15] {
     [0, 0, 6, SET, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]

@@ -92,6 +92,25 @@ async fn a_wait_for_a_connection_ends_exactly_at_its_limit_and_names_host_and_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_connections_are_taken_the_error_says_that_and_not_that_the_host_has_none() {
+    let net = Net::new(Duration::ZERO, |_, peer| answer_each(peer, SECOND * 60));
+    let client = net.client(plain().max_connections(2).max_connections_per_host(1).pool_timeout(SECOND));
+    for host in ["a", "b"] {
+        tokio::spawn(client.get(format!("http://{host}.test/")).send());
+    }
+    sleep(TURN).await;
+    for (host, everywhere, open, max, said) in
+        [("c", true, 2, 2, "2 of 2 to all hosts open"), ("a", false, 1, 1, "1 of 1 open")]
+    {
+        let error = client.get(format!("http://{host}.test/")).send().await.unwrap_err();
+        let exhausted = error.cause::<ConnectionsExhausted>().unwrap();
+        assert_eq!((exhausted.is_everywhere(), exhausted.open(), exhausted.max()), (everywhere, open, max));
+        let said = format!("no connection to {host}.test:80 was free: {said}, 1 requests waiting");
+        assert_eq!(exhausted.to_string(), said);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_does_not_count_while_a_connection_is_being_made() {
     let net = Net::new(SECOND * 3, |_, peer| answer_each(peer, Duration::ZERO));
     let client = net.client(plain().pool_timeout(SECOND));
@@ -137,6 +156,47 @@ async fn a_host_that_finds_no_room_among_all_gets_that_of_one_that_lies_idle() {
         answer.unwrap();
     }
     assert_eq!((net.peak(), start.elapsed().as_secs()), (3, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_its_server_has_closed_is_not_taken_for_one_that_can_make_room() {
+    let net = Net::new(Duration::ZERO, |nth, peer| async move {
+        match nth {
+            // Its server closes it after a second.
+            0 => drop(timeout(SECOND, answer_each(peer, Duration::ZERO)).await),
+            2 => answer_each(peer, SECOND * 600).await,
+            _ => answer_each(peer, Duration::ZERO).await,
+        }
+    });
+    let client = net.client(plain().max_connections(2).idle_timeout(SECOND * 60).pool_timeout(SECOND));
+    for host in ["a", "b"] {
+        client.get(format!("http://{host}.test/")).send().await.unwrap().text().await.unwrap();
+    }
+    sleep(SECOND * 2).await;
+    assert_eq!((net.open(), client.connections().idle), (1, 1));
+    let busy = tokio::spawn(client.get("http://d.test/").send());
+    sleep(TURN).await;
+    assert_eq!(net.open(), 2);
+    // The one to `b` lies idle.
+    client.get("http://c.test/").send().await.unwrap();
+    assert_eq!((net.dialed(), net.peak()), (4, 2));
+    busy.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_for_room_any_more_closes_nothing_that_lies_idle() {
+    let net = Net::new(Duration::ZERO, |_, peer| answer_each(peer, SECOND * 2));
+    let client = net.client(plain().max_connections(1).pool_timeout(SECOND));
+    let call = client.get("http://a.test/").send();
+    let call = tokio::spawn(async move { call.await.unwrap().text().await });
+    sleep(TURN).await;
+    for host in 0..9 {
+        let error = client.get(format!("http://{host}.test/")).deadline(SECOND / 9).send().await.unwrap_err();
+        assert_eq!(told(&error), (Kind::Timeout, Delivery::NotSent));
+    }
+    call.await.unwrap().unwrap();
+    sleep(TURN).await;
+    assert_eq!((net.open(), client.connections().idle), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,19 @@
 //! Which connections are used again, and which are thrown away.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{io, mem};
 
-use http::Method;
+use http::{Method, Request};
+use http_body_util::BodyExt;
 use stonework::Body;
 use stonework::base::{Backoff, Delivery, Event, Kind};
 use stonework::client::{Client, ClientSettings};
+use stonework::connect::{Connector, Target, connect_fn};
 use stonework::retry::RetrySettings;
 use stonework::testing::{Recorder, ScriptedServer, close_on_next_head, respond};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::{Instant, sleep};
 
 use super::kit::{Net, SECOND, TURN, answer_each, head, plain, told};
@@ -154,6 +159,43 @@ async fn one_that_has_served_for_long_enough_is_replaced_and_not_all_at_once() {
     assert_eq!((at(88), at(102)), (20, 40));
     assert!((22..=38).contains(&at(95)), "{}", at(95));
     assert_eq!(net.peak(), 20);
+}
+
+/// Its peer has closed it when it is looked at for the second time, which is when a request is handed to it.
+struct Closes {
+    looked: bool,
+}
+
+impl AsyncRead for Closes {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if mem::replace(&mut self.looked, true) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for Closes {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        panic!("nothing is sent")
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_unsent_again_and_again_is_handed_back() {
+    let transport = connect_fn(|_: Target| async { Ok(Closes { looked: false }) });
+    let connector = Connector::builder().transport(transport).build().unwrap();
+    let client = Client::builder().settings(plain()).connector(connector).build().unwrap();
+    let mut error = client.post(URI).body("work").send().await.unwrap_err();
+    assert_eq!((error.delivery(), client.connections().replayed), (Delivery::NotSent, 2), "{error:?}");
+    let request = error.take_request::<Request<Body>>().expect("somebody may know another host");
+    assert_eq!(request.uri(), URI);
+    assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "work");
 }
 
 #[tokio::test]
