@@ -226,7 +226,7 @@ impl Shared {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(%error, "nobody says whether a token is good");
-                // It did answer, and what it says of this token is too much.
+                // It did answer, and what it says of this token is too much, or broke off.
                 return if error.kind() == Kind::Body { unknown } else { self.is_away(error.retry_after()) };
             }
         };
@@ -247,8 +247,12 @@ impl Shared {
     /// cannot be read, must not do that: whoever sends it would lock out all others.
     fn is_away(&self, advice: Option<Duration>) -> Told {
         let pause = advice.unwrap_or_default().clamp(PAUSE, MOST_PAUSE);
-        self.questions().away = Some(Deadline::within(pause).instant());
-        Err(Unsure::Unknown(pause))
+        let now = Instant::now();
+        let mut questions = self.questions();
+        // Another question may have been told to stay away for longer.
+        let until = questions.away.into_iter().fold(now + pause, Instant::max);
+        questions.away = Some(until);
+        Err(Unsure::Unknown(until - now))
     }
 }
 
@@ -262,13 +266,15 @@ struct Question {
 
 impl Question {
     async fn run(self) {
-        let limit = Deadline::within(self.shared.settings.timeout);
+        // The server may judge as soon as it is asked, however late its answer comes.
+        let asked_at = Instant::now();
+        let limit = Deadline::after(asked_at, self.shared.settings.timeout);
         let told = match limit.bound(self.shared.find_out(&self.token)).await {
             Ok(told) => told,
             Err(_) => self.shared.is_away(None),
         };
         if let (Ok(found), Some(cache)) = (&told, &self.shared.cache) {
-            cache.insert(self.hash, found.clone(), Instant::now());
+            cache.insert(self.hash, found.clone(), asked_at);
         }
         self.sender.send_replace(Some(told));
     }

@@ -63,7 +63,7 @@ impl IntrospectSettings {
         self
     }
 
-    /// For how long one is remembered, and no longer than until it expires: so long a token that was called back is still good. Default: 10 s.
+    /// For how long one is remembered, counted from when the server was asked, and no longer than until it expires: so long a token that was called back is still good. Default: 10 s.
     pub const fn cache_ttl(mut self, length: Duration) -> Self {
         self.cache_ttl = length;
         self

@@ -98,7 +98,7 @@ impl Keys {
         Self { state: Arc::new(ArcSwap::from_pointee(state)), unknown: None, observe: Observe::default() }
     }
 
-    /// When a token names a key that is not there, call this and wait until it is done, then look once more: it may have
+    /// When a token names a key that is not there, and none without a name has signed it, call this and wait until it is done, then look once more: it may have
     /// [replaced](Self::replace) the keys. Clones made from here on do so.
     ///
     /// It is called for whatever strangers write: it has to see by itself that it does not ask an issuer too often, and that it ends.

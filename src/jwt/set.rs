@@ -129,9 +129,9 @@ impl KeySet {
         self.0.keys.iter().any(|held| Arc::ptr_eq(held, key) || held == key)
     }
 
-    /// Whether a token that names this key may be verified with one of these: that of the name, or one that has none.
-    pub(super) fn may_have(&self, id: &str) -> bool {
-        self.0.keys.iter().any(|key| key.id().is_none_or(|held| held == id))
+    /// Whether one of them has this name.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.0.keys.iter().any(|key| key.id() == Some(id))
     }
 
     /// Whether the keys are the same, and those left out.
@@ -150,7 +150,7 @@ impl KeySet {
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<impl Iterator<Item = &Arc<Key>>, TokenFault> {
-        let named = id.is_some_and(|id| self.0.keys.iter().any(|key| key.id() == Some(id)));
+        let named = id.is_some_and(|id| self.has(id));
         let asked = move |key: &&Arc<Key>| match id {
             Some(id) if named => key.id() == Some(id),
             Some(_) => key.id().is_none(),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_changed_in_a_set_is_seen_and_whom_it_may_verify() {
+    fn what_has_changed_in_a_set_is_seen_and_which_names_it_has() {
         let set = |ids: &str, odd: &str| {
             let keys =
                 ids.chars().map(|id| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"{id}"}},"#));
@@ -289,8 +289,9 @@ mod tests {
         for other in [set("ab", r#"{"kty":"oct","k":"AAAA"}"#), set("a", "1"), set("ac", "1")] {
             assert!(!ours.is_same(&other), "{other:?}");
         }
-        assert!(ours.may_have("a") && ours.may_have("b") && !ours.may_have("c"));
-        assert!(KeySet::from(ed(None)).may_have("c") && !KeySet::default().may_have("c"));
+        assert!(ours.has("a") && ours.has("b") && !ours.has("c"));
+        // One without a name may take such a token, and is not the one that it names.
+        assert!(!KeySet::from(ed(None)).has("c") && !KeySet::default().has("c"));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::InvalidJwt;
@@ -93,7 +94,7 @@ impl JwtSettings {
         self
     }
 
-    /// Claims that must be there, at most 64, and not `null`. `exp` must be there in any case, `iss` and `aud` where they are compared.
+    /// Claims that must be there, at most 64, each named once, and not `null`. `exp` must be there in any case, `iss` and `aud` where they are compared.
     /// Default: none.
     pub fn require(mut self, claims: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.required_claims = claims.into_iter().map(Into::into).collect();
@@ -147,6 +148,11 @@ impl JwtSettings {
             if texts.iter().any(String::is_empty) {
                 return Err(InvalidJwt::Empty { field });
             }
+        }
+        // Each has one bit.
+        let mut names = HashSet::new();
+        if !self.required_claims.iter().all(|claim| names.insert(claim)) {
+            return Err(InvalidJwt::Repeated { field: "required_claims" });
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
     pub(super) fn start(&self, token: &[u8], is_token: fn(&[u8]) -> bool) -> Started<Claims<T>> {
         let malformed = || TokenFault::Malformed.into();
         match self.look(token).map_err(|wrong| if is_token(token) { wrong } else { malformed() }) {
-            Err(Wrong::NoKey(id)) => match self.look_for(token, &id) {
+            Err(Wrong::NoKey(id, fault)) => match self.look_for(token, &id) {
                 Some(looking) => {
                     let (this, token) = (self.clone(), Box::<[u8]>::from(token));
                     Started::Waits(Box::pin(async move {
@@ -156,7 +156,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
                         }
                     }))
                 }
-                None => Started::Done(Err(self.refuse(Wrong::NoKey(id)))),
+                None => Started::Done(Err(self.refuse(fault.into()))),
             },
             Err(wrong) => Started::Done(Err(self.refuse(wrong))),
             Ok(claims) if self.0.revocation.is_none() => Started::Done(Ok(claims)),
@@ -225,9 +225,8 @@ impl<T: Send + Sync + 'static> Verifier<T> {
     /// The error, as whoever listens is told.
     pub(super) fn refuse(&self, wrong: Wrong) -> Error {
         let refused = match wrong {
-            Wrong::Fault(fault) => TokenRefused::new(fault),
+            Wrong::Fault(fault) | Wrong::NoKey(_, fault) => TokenRefused::new(fault),
             Wrong::NoClaim(claim) => TokenRefused::new(TokenFault::MissingClaim).for_claim(Some(claim)),
-            Wrong::NoKey(_) => TokenRefused::new(TokenFault::UnknownKey),
             Wrong::NoKeys(after) => return CannotTell::Keys.error(after),
         };
         self.0

@@ -27,8 +27,8 @@ pub(super) enum Wrong {
     Fault(TokenFault),
     /// A claim is missing that it must have.
     NoClaim(Arc<str>),
-    /// No key is there of this name.
-    NoKey(Box<str>),
+    /// No key is there of this name, and none without a name has signed it; and what is wrong with it, if nobody finds one.
+    NoKey(Box<str>, TokenFault),
     /// There are no keys at all, and will not be before this is over.
     NoKeys(Duration),
 }
@@ -70,16 +70,16 @@ impl Rules {
         let keys = keys.map_err(Wrong::NoKeys)?;
         let (mut room, mut more) = ([0; 512], Vec::new());
         let signature = decode(parts.signature, &mut room, &mut more).ok_or(TokenFault::Encoding)?;
-        let mut candidates = match (keys.candidates(id, algorithm), id) {
-            (Ok(candidates), _) => candidates,
-            (Err(TokenFault::UnknownKey), Some(id)) => return Err(Wrong::NoKey(id.into())),
-            (Err(fault), _) => return Err(fault.into()),
+        let unsigned = |fault| match id {
+            Some(id) if !keys.has(id) => Wrong::NoKey(id.into(), fault),
+            _ => Wrong::Fault(fault),
         };
+        let mut candidates = keys.candidates(id, algorithm).map_err(unsigned)?;
         let signed = candidates.find(|key| {
             key.material.could_have_made(algorithm, signature)
                 && self.backend.verifies(&key.prepared, algorithm, parts.signed, signature)
         });
-        let key = Arc::clone(signed.ok_or(TokenFault::Signature)?);
+        let key = Arc::clone(signed.ok_or_else(|| unsigned(TokenFault::Signature))?);
         if known.is_none() {
             keys.headers().add(parts.header, header);
         }

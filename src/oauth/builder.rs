@@ -77,7 +77,8 @@ impl TokenSourceBuilder {
     }
 
     /// Ask with this client: any service of HTTP requests, with whatever limits and retries it has. It is cloned for each fetch. It must not
-    /// itself wait for this source.
+    /// itself wait for this source, nor share a limit on calls at once or a pool with a cap with the client that sends the tokens: those that
+    /// were answered with 401 keep their places there while they wait for another.
     ///
     /// Nothing is sent yet: the first who needs a token begins.
     ///

@@ -219,10 +219,8 @@ fn again<B: Replay>(plan: &mut Option<Plan<B>>, renewed: Result<AccessToken, Err
 
 /// A request that came back unsent has our token in it, which will not be good for ever: whoever sends it again is to find it as it was.
 fn bared<B: Send + 'static>(mut error: Error) -> Error {
-    if let Some(mut request) = error.take_request::<Request<B>>() {
+    if let Some(request) = error.request_mut::<Request<B>>() {
         request.headers_mut().remove(header::AUTHORIZATION);
-        let (delivery, attempts) = (error.delivery(), error.attempts());
-        error.sum_up(Some(request), delivery, attempts);
     }
     error
 }

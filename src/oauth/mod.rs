@@ -19,10 +19,11 @@
 //! #     };
 //! #     Ok::<_, std::convert::Infallible>(Response::new(Body::from(text)))
 //! # });
-//! // `plain` is any client that sends requests: the one that is used for tokens has its own limits and retries.
+//! # let for_tokens = plain.clone();
+//! // Any two clients that send requests: that for tokens has limits, retries and connections of its own.
 //! let source = TokenSource::builder("https://id.example/token", ClientAuth::basic("orders", "a secret"))
 //!     .scope("stock:read")
-//!     .build(plain.clone())?;
+//!     .build(for_tokens)?;
 //!
 //! let client = BearerLayer::new(source, ["https://stock.example"])?.layer(plain);
 //! let request = Request::get("https://stock.example/items").body(Body::empty())?;
@@ -33,7 +34,8 @@
 //!
 //! *Where it stands:* on a client, inside of retry, so that each attempt has a token that is good then, and outside of a limit on each attempt, so
 //! that waiting for a token does not count as the server's slowness. The client that fetches tokens is another stack: one with the layer in it would
-//! wait for itself.
+//! wait for itself. Nor may the two share a limit on calls at once or a pool with a cap: a request that was answered with 401 keeps its answer, and
+//! with it its place, while it waits for another token, which then waits for that place until it is [given up](TokenSettings::fetch_timeout).
 //!
 //! # When a token is fetched
 //!

@@ -106,7 +106,7 @@ impl<S> RemoteKeysBuilder<S> {
             Some(observer) => (Keys::pending().observer(Arc::clone(&observer)), Observe::by(observer)),
             None => (Keys::pending(), Observe::default()),
         };
-        let fetcher = Fetcher { client, source, max_size: settings.max_size };
+        let fetcher = Fetcher { client, source, max_size: settings.max_size, timeout: settings.timeout };
         let core = Arc::new(Core::new(keys, settings, name, observe, rng, Instant::now()));
         let task = tokio::spawn(refresh(Arc::clone(&core), fetcher));
         Ok(RemoteKeys::new(core, task))

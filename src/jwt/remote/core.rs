@@ -88,7 +88,7 @@ impl Core {
     }
 
     fn knows(&self, name: &str) -> bool {
-        self.keys.current().is_some_and(|set| set.may_have(name))
+        self.keys.current().is_some_and(|set| set.has(name))
     }
 
     pub(super) async fn wait_ready(&self) {
@@ -131,7 +131,7 @@ impl Core {
         match fetched {
             Ok(Fetched { keys, max_age }) => {
                 schedule.succeeded(now, self.settings.fresh_for(max_age), self.rng.unit());
-                for name in wanted.drain(..).filter(|name| !keys.may_have(name)) {
+                for name in wanted.drain(..).filter(|name| !keys.has(name)) {
                     missing.add(&name, now);
                 }
                 drop(state);

@@ -13,7 +13,7 @@ use super::NotKeys;
 use super::document;
 use super::max_age::max_age;
 use crate::base::body::{Body, collect_up_to};
-use crate::base::{BoxError, Error, Kind, RetryAfter, WallClock, take};
+use crate::base::{BoxError, Deadline, Error, Kind, RetryAfter, WallClock, take};
 use crate::jwt::KeySet;
 
 /// How long the address of the keys is believed without asking the issuer for it again.
@@ -48,6 +48,8 @@ pub(super) struct Fetcher<S> {
     pub(super) client: S,
     pub(super) source: Source,
     pub(super) max_size: usize,
+    /// For all of one fetch.
+    pub(super) timeout: Duration,
 }
 
 impl<S, B> Fetcher<S>
@@ -77,7 +79,18 @@ where
         if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
             return Ok(known.jwks.clone());
         }
-        match self.discover(&issuer, plain).await {
+        let discovered = match known {
+            // Half of the time is left for the keys, in case that the document hangs.
+            Some(_) => {
+                let limit = Deadline::within(self.timeout / 2);
+                limit
+                    .bound(self.discover(&issuer, plain))
+                    .await
+                    .unwrap_or_else(|_| Err(NotKeys::TimedOut.into()))
+            }
+            None => self.discover(&issuer, plain).await,
+        };
+        match discovered {
             Ok(jwks) => {
                 let until = Instant::now() + BELIEVED;
                 let found = Some(Found { jwks: jwks.clone(), until });

@@ -52,7 +52,8 @@ use crate::jwt::{KeySet, Keys};
 /// # When they are fetched
 ///
 /// At once; then again before they are old, which the answer says (`Cache-Control: max-age`, RFC 9111) and
-/// [settings](super::RemoteKeysSettings) limit; and when a token names a key that is not there, once in each
+/// [settings](super::RemoteKeysSettings) limit; and when a token names a key that is not there and none without a name
+/// has signed it, once in each
 /// [cooldown](super::RemoteKeysSettings::cooldown), whatever comes of it. There is one fetch at a time, whoever asks. It goes through the client
 /// as any other request does: retries, limits and a breaker are the client's matter; a redirect that it does not follow is a failure. After a
 /// failure it [waits by itself](super::RemoteKeysSettings::backoff), and for longer if the client says so, as one does whose circuit is open.

@@ -107,7 +107,8 @@ impl RemoteKeysSettings {
         self
     }
 
-    /// How long one fetch may take, the discovery document included. Default: 10 s.
+    /// How long one fetch may take, the discovery document included; that has half of it, where the address of the keys is known from
+    /// before. Default: 10 s.
     pub const fn timeout(mut self, length: Duration) -> Self {
         self.timeout = length;
         self

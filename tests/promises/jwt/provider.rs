@@ -27,6 +27,8 @@ pub(crate) enum Does {
     Refuse,
     /// Never answers.
     Hang,
+    /// Never says where its keys are, and answers with them.
+    HangDocument,
     Panic,
 }
 
@@ -98,7 +100,8 @@ impl Service<Request<Body>> for Provider {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut state = self.state();
-        let published = if request.uri().path().ends_with("/.well-known/openid-configuration") {
+        let is_document = request.uri().path().ends_with("/.well-known/openid-configuration");
+        let published = if is_document {
             state.documents += 1;
             state.document.clone()
         } else {
@@ -113,7 +116,8 @@ impl Service<Request<Body>> for Provider {
                 Does::Answer(status) => (status, published),
                 Does::Say(text) => (200, text),
                 Does::Refuse => return Err("connection refused".into()),
-                Does::Hang => std::future::pending().await,
+                Does::HangDocument if !is_document => (200, published),
+                Does::Hang | Does::HangDocument => std::future::pending().await,
                 Does::Panic => panic!("the client panics, on purpose"),
             };
             let mut answer = Response::builder().status(status);

@@ -10,7 +10,7 @@ use stonework::jwt::{CannotTell, InvalidJwt, RemoteKeys, RemoteKeysSettings};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::provider::{Does, Provider, named, token_of};
-use super::tokens::{ED25519, Signer};
+use super::tokens::{ED25519, P256, Signer};
 use super::{ISSUER, claims, fault, verifier};
 use crate::support::{SECOND, timed};
 
@@ -84,6 +84,31 @@ async fn a_new_key_is_found_with_the_first_token_that_it_has_signed() {
     let all = join_all(tokens.iter().cycle().take(100).map(|token| verifier.verify(token))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(provider.asked(), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_found_beside_one_without_a_name_and_strangers_still_cost_one_fetch() {
+    let new = Signer::ed25519();
+    // Of the same kind as the new one, and of another.
+    for (nameless, expected) in
+        [(ED25519.jwk(""), TokenFault::Signature), (P256.jwk(""), TokenFault::Algorithm)]
+    {
+        let provider = Provider::with(nameless.clone());
+        provider.header("cache-control", "max-age=3600");
+        let keys = keys_of(&provider);
+        let verifier = verifier(&keys);
+        keys.wait_ready().await;
+        provider.publish([nameless, named(&new, "new")]);
+        assert!(verifier.verify(&token_of(&new, "new", &claims(""))).await.is_ok());
+        assert_eq!(provider.asked().1, 2);
+        sleep(60 * SECOND).await;
+        let attacker = Signer::ed25519();
+        for name in 0..100 {
+            let token = token_of(&attacker, &name.to_string(), &claims(""));
+            assert_eq!(fault(verifier.verify(&token).await), expected);
+        }
+        assert_eq!(provider.asked().1, 3, "one for all of them");
+    }
 }
 
 #[tokio::test(start_paused = true)]

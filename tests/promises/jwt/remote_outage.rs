@@ -207,6 +207,21 @@ async fn keys_that_have_moved_are_found_and_a_document_that_is_away_changes_noth
     assert_eq!(keys.health(), HealthState::Pass, "they are where they were");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_document_that_hangs_takes_no_time_from_keys_that_answer() {
+    let provider = Provider::with(named(&ED25519, "a"));
+    let keys = keys_of(&provider);
+    let verifier = verifier(&keys);
+    keys.wait_ready().await;
+    sleep(25 * HOUR).await;
+    provider.does(Does::HangDocument);
+    let new = Signer::ed25519();
+    provider.publish([named(&new, "new")]);
+    sleep(25 * HOUR).await;
+    assert!(verifier.verify(&long(&new, "new")).await.is_ok());
+    assert_eq!(keys.health(), HealthState::Pass);
+}
+
 /// Whoever is told, and falls.
 struct Falls;
 

@@ -24,6 +24,7 @@ fn a_setting_that_cannot_be_is_named() {
         (new().max_token_size(64 * 1024 + 1), "max_token_size"),
         (new().require([""]), "required_claims"),
         (new().require((0..65).map(|at| at.to_string())), "required_claims"),
+        (new().require(["sub", "jti", "sub"]), "required_claims"),
         (new().types(["at+jwt", ""]), "types"),
         (new().cache(1), "cache"),
         (new().cache_ttl(Duration::ZERO), "cache_ttl"),
@@ -58,6 +59,7 @@ fn a_setting_in_a_file_that_cannot_be_is_named() {
         (r#"{"max_token_size":0}"#, "max_token_size"),
         (r#"{"cache":0}"#, "cache"),
         (r#"{"cache_ttl":"0s"}"#, "cache_ttl"),
+        (r#"{"required_claims":["sub","sub"]}"#, "required_claims"),
         (r#"{"types":[""]}"#, "types"),
         (r#"{"required":["sub"]}"#, "required"),
     ] {

@@ -76,6 +76,38 @@ async fn a_token_that_is_active_is_good_and_is_remembered_for_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_counted_from_the_question() {
+    let provider = Provider::new(active(""));
+    provider.takes(4 * SECOND);
+    let introspector = introspector(&provider);
+    let begun = Instant::now();
+    assert!(introspector.check("opaque").await.is_ok());
+    assert_eq!(begun.elapsed(), 4 * SECOND);
+    provider.says(inactive());
+    advance(6 * SECOND - Duration::from_millis(1)).await;
+    assert!(introspector.check("opaque").await.is_ok());
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(fault(introspector.check("opaque").await), TokenFault::Inactive);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_server_asked_for_is_made_no_shorter_by_a_question_that_fails_later() {
+    let provider = Provider::new(Says::Never);
+    let introspector = introspector(&provider);
+    let slow = tokio::spawn({
+        let introspector = introspector.clone();
+        async move { introspector.check("slow").await }
+    });
+    settle().await;
+    provider.says(Says::Status(503, Some(("retry-after", "60")), String::new()));
+    assert_eq!(unknown(introspector.check("opaque").await), MINUTE);
+    assert_eq!(unknown(slow.await.unwrap()), 55 * SECOND, "it is given up after five");
+    advance(54 * SECOND).await;
+    assert_eq!(unknown(introspector.check("opaque").await), SECOND);
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_not_active_is_refused_and_asked_about_each_time() {
     let provider = Provider::new(inactive());
     let introspector = introspector(&provider);
