@@ -162,11 +162,7 @@ impl<M: Manage> Core<M> {
     #[inline]
     pub(super) fn put(self: &Arc<Self>, entry: Entry<M::Object>) {
         // Should the look at it panic, it is gone, and its place is free.
-        let held = Lost::new(self, entry);
-        if held.is_usable() {
-            let entry = held.keep();
-            self.change(|state, chores| state.put(entry, chores));
-        }
+        Lost::new(self, entry).put();
     }
 
     /// One that is to be closed.
@@ -337,6 +333,16 @@ impl<'a, M: Manage> Lost<'a, M> {
 
     pub(super) fn is_usable(&self) -> bool {
         self.entry.as_ref().is_some_and(|entry| self.core.manager.is_usable(&entry.object))
+    }
+
+    /// Put it back, if it is usable.
+    #[inline]
+    pub(super) fn put(self) {
+        if self.is_usable() {
+            let core = self.core;
+            let entry = self.keep();
+            core.change(|state, chores| state.put(entry, chores));
+        }
     }
 
     pub(super) fn keep(mut self) -> Entry<M::Object> {

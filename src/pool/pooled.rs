@@ -90,8 +90,8 @@ impl<M: Manage> Drop for Pooled<M> {
         let clean = !std::thread::panicking()
             && lost.entry.as_mut().is_some_and(|entry| self.core.manager.is_clean(&mut entry.object));
         if clean {
-            let entry = lost.keep();
-            self.core.put(entry);
+            lost.why = PoolClose::Broken;
+            lost.put();
         }
     }
 }
