@@ -14,7 +14,7 @@ use super::fate::End;
 use super::{
     Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway, WhenAway,
 };
-use crate::base::{BoxError, Deadline, Detach, Event, Observe, Place, Rng, deadline};
+use crate::base::{BoxError, Deadline, Detach, Observe, Place, Rng, deadline, spawn};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
 const SOON: Duration = Duration::from_millis(20);
@@ -24,6 +24,8 @@ pub(super) struct Core<S> {
     pub(super) store: S,
     pub(super) settings: IdempotencySettings,
     pub(super) detach: Detach,
+    /// What is given back once more, when it can no longer be on its way.
+    pub(super) late: Detach,
     pub(super) detached: bool,
     pub(super) observe: Observe,
     pub(super) rng: Rng,
@@ -109,25 +111,33 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes what became of the work, and tries for as long as a lease lasts: then somebody else may have looked.
-    async fn settle_at_last(&self, claim: &Claim, end: &End) {
+    /// What the store answered, or `None` if it did not.
+    async fn settle_at_last(&self, claim: &Claim, end: &End) -> Option<Held> {
         let until = Deadline::within(claim.lease()).instant();
-        for times in 0.. {
-            if self.settle(claim, end).await.is_ok() {
-                return;
+        let mut times = 0;
+        loop {
+            if let Ok(held) = self.settle(claim, end).await {
+                return Some(held);
             }
             let pause = grown(times);
             if Instant::now() + pause >= until {
                 tracing::error!(scope = ?claim.scope(), "it could not be stored what became of a keyed request");
-                return;
+                return None;
             }
             sleep(pause).await;
+            times += 1;
         }
     }
 
-    /// Gives back what may have been claimed. What was asked for that may still be on its way, so this is done once more.
-    async fn give_back(&self, claim: &Claim) {
-        self.settle_at_last(claim, &End::Release).await;
-        sleep(self.settings.store_timeout).await;
+    /// Gives back what may have been claimed. If it was not, what was asked for that may still be on its way, so this is done once more. Keyed
+    /// requests do not wait for the place of one that waits for that, and of these there are only so many: the lease tells of the others.
+    async fn give_back(&self, claim: &Claim, place: Place) {
+        if self.settle_at_last(claim, &End::Release).await != Some(Held::Lost) {
+            return;
+        }
+        let Ok(_late) = self.late.reserve() else { return };
+        drop(place);
+        sleep(self.settings.store_timeout.min(claim.lease())).await;
         self.settle_at_last(claim, &End::Release).await;
     }
 }
@@ -158,6 +168,12 @@ impl<S: Store> Open<S> {
         self.end = Some(End::unknown(self.core.settings.after_crash));
     }
 
+    /// It is asked for what has been done already: that is what is written, also if it is not known whether it was claimed. It is never given
+    /// back then, since whoever asked next would do it again.
+    pub(super) fn done(&mut self, end: &End) {
+        self.end = Some(end.clone()).filter(|end| *end != End::Release);
+    }
+
     pub(super) const fn claim(&self) -> &Claim {
         &self.claim
     }
@@ -166,11 +182,7 @@ impl<S: Store> Open<S> {
     pub(super) async fn settle(&mut self, end: End) -> Result<Held, StoreAway> {
         let end = self.end.insert(end);
         // What has been done has to be written, whether or not anybody still waits for the answer.
-        let held = deadline::detached(self.core.settle(&self.claim, end)).await;
-        if matches!(held, Ok(Held::Lost)) {
-            self.core.observe.note(|| Event::KeyedLost {});
-        }
-        held
+        deadline::detached(self.core.settle(&self.claim, end)).await
     }
 
     /// There is nothing to be written, or it is. The place is for something else.
@@ -188,12 +200,11 @@ impl<S: Store> Drop for Open<S> {
         }
         let (core, claim, end) = (Arc::clone(&self.core), self.claim, self.end.take());
         let work = async move {
-            match end {
-                Some(end) => core.settle_at_last(&claim, &end).await,
-                None => core.give_back(&claim).await,
-            }
+            let Some(end) = end else { return core.give_back(&claim, place).await };
+            core.settle_at_last(&claim, &end).await;
+            drop(place);
         };
-        drop(place.spawn(deadline::detached(work)));
+        drop(spawn(deadline::detached(work)));
     }
 }
 
@@ -204,9 +215,9 @@ mod tests {
     use super::*;
     use crate::idempotency::{AfterCrash, Final};
 
-    /// It never answers anything but that it cannot, and counts how often.
+    /// It never answers anything but that it cannot, or this of what is released, and counts how often.
     #[derive(Default)]
-    struct Away(AtomicU32);
+    struct Away(AtomicU32, Option<Held>);
 
     impl Store for Away {
         async fn begin(&self, _: Scope, _: &NewClaim) -> Result<Begun, BoxError> {
@@ -223,7 +234,7 @@ mod tests {
 
         async fn release(&self, _: &Claim) -> Result<Held, BoxError> {
             self.0.fetch_add(1, Relaxed);
-            Err("away".into())
+            self.1.ok_or_else(|| "away".into())
         }
     }
 
@@ -232,11 +243,51 @@ mod tests {
             store: Away::default(),
             settings: IdempotencySettings::new(),
             detach: Detach::default(),
+            late: Detach::default(),
             detached: true,
             observe: Observe::default(),
             rng: Rng::seeded(1),
             away: AtomicBool::new(false),
         }
+    }
+
+    fn claim() -> Claim {
+        let claim = NewClaim {
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            owner: Owner::from_bytes([2; 16]),
+            lease: Duration::from_secs(1),
+            keep: Duration::from_secs(60),
+            after_crash: AfterCrash::FailClosed,
+        };
+        claim.won(Scope::from_bytes([3; 32]), 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_is_given_back_once_and_what_was_not_once_more_within_a_lease() {
+        for (held, times, took) in [(Held::Yes, 1, 0), (Held::Ended, 1, 0), (Held::Lost, 2, 1_000)] {
+            let mut core = core();
+            core.store.1 = Some(held);
+            core.settings = IdempotencySettings::new().store_timeout(Duration::MAX);
+            let (place, begun) = (core.detach.reserve().unwrap(), Instant::now());
+            core.give_back(&claim(), place).await;
+            let said = (core.store.0.load(Relaxed), begun.elapsed().as_millis());
+            assert_eq!(said, (times, took), "{held:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_to_give_back_once_more_are_bounded() {
+        let mut core = core();
+        (core.store.1, core.late) = (Some(Held::Lost), Detach::new(1));
+        let both = [(); 2].map(|()| core.detach.reserve().unwrap());
+        let begun = Instant::now();
+        let claim = claim();
+        let [one, two] = both.map(|place| core.give_back(&claim, place));
+        tokio::join!(one, async {
+            two.await;
+            assert_eq!(begun.elapsed(), Duration::ZERO, "the lease tells");
+        });
+        assert_eq!((core.store.0.load(Relaxed), core.detach.running(), core.late.running()), (3, 0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -254,14 +305,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_written_is_tried_for_as_long_as_a_lease_lasts_and_no_longer() {
         let (core, begun) = (core(), Instant::now());
-        let claim = NewClaim {
-            fingerprint: Fingerprint::from_bytes([1; 32]),
-            owner: Owner::from_bytes([2; 16]),
-            lease: Duration::from_secs(1),
-            keep: Duration::from_secs(60),
-            after_crash: AfterCrash::FailClosed,
-        };
-        core.settle_at_last(&claim.won(Scope::from_bytes([3; 32]), 1), &End::Release).await;
+        core.settle_at_last(&claim(), &End::Release).await;
         // After 20, 40, 80, 160 and 320 ms; another 640 would be too late.
         assert_eq!((core.store.0.load(Relaxed), begun.elapsed().as_millis()), (6, 620));
     }

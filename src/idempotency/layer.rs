@@ -27,6 +27,7 @@ impl<S: Store> IdempotencyLayer<S> {
             store,
             settings: IdempotencySettings::new(),
             detach: Detach::default(),
+            late: Detach::default(),
             detached: true,
             observe: Observe::default(),
             rng: Rng::from_entropy(),
@@ -93,11 +94,12 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
     where
         S: Clone,
     {
-        let Core { store, settings, detach, detached, observe, rng, away: _ } = &*self.core;
+        let Core { store, settings, detach, late, detached, observe, rng, away: _ } = &*self.core;
         let mut core = Core {
             store: store.clone(),
             settings: settings.clone(),
             detach: detach.clone(),
+            late: late.clone(),
             detached: *detached,
             observe: observe.clone(),
             rng: rng.clone(),

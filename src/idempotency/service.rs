@@ -72,6 +72,8 @@ where
             (Some(core), Ok(Some(key))) => (Arc::clone(core), key),
             (_, Ok(_)) => return IdempotencyFuture::passed(self.inner.call(request.map(Body::new))),
             (core, Err(fault)) => {
+                // It is not called, so what it reserved is given back.
+                drop(take(&mut self.inner));
                 if let Some(core) = core {
                     core.observe.note(|| Event::KeyedRefused { why: fault });
                 }

@@ -198,41 +198,61 @@ where
         }
     };
     let answers = matches!(end, End::Finally(Final::Record(_) | Final::TooLarge));
-    match open.settle(end).await {
+    let held = match open.settle(end.clone()).await {
         // It is written when the store is back, if that is soon.
         Err(StoreAway) => return answered,
-        Ok(Held::Yes) => {}
+        Ok(held) => held,
+    };
+    let place = open.over();
+    let other = match (held, place) {
         // The handler has written it itself, together with what it did, and this is its answer.
-        Ok(Held::Ended) if answers => {}
+        (Held::Ended, _) if answers => None,
         // It has written what it did, and then failed; or somebody else was told that this was lost. All who ask get one answer.
-        Ok(Held::Ended | Held::Lost) => {
-            if let Some(place) = open.over() {
-                return Ok(look(&core, place, claim.scope(), fingerprint).await);
-            }
-            return answered;
+        (Held::Ended | Held::Lost, Some(place)) => {
+            look(&core, place, claim.scope(), fingerprint, end, held).await
         }
-    }
-    open.over();
-    answered
+        _ => None,
+    };
+    other.map_or(answered, Ok)
 }
 
-/// What somebody else would be told.
+/// What somebody else would be told, or `None` if it is what was answered here: then nobody else has asked since.
 async fn look<S: Store, B: http_body::Body>(
     core: &Arc<Core<S>>,
     place: Place,
     scope: Scope,
     fingerprint: Fingerprint,
-) -> Reply<B> {
+    end: End,
+    held: Held,
+) -> Option<Reply<B>> {
     let claim = core.claim(fingerprint);
-    // If nothing is known of it any more, this begins it; it is not done again from here, so it is released.
-    let open = Open::asked(core, scope, &claim, place);
-    match deadline::detached(core.begin(scope, &claim)).await {
-        Ok(begun @ Begun::Run { .. }) => told(core, begun),
+    let mut open = Open::asked(core, scope, &claim, place);
+    open.done(&end);
+    let begun = deadline::detached(core.begin(scope, &claim)).await;
+    // A store that was not answered asks once more, and is then told that what it has released itself is lost.
+    let released = end == End::Release && matches!(begun, Ok(Begun::Run { .. }));
+    if held == Held::Lost && !released {
+        core.observe.note(|| Event::KeyedLost {});
+    }
+    match begun {
+        // Nothing is known of it any more, and it is done: that is written once more, and it is not begun again.
+        Ok(Begun::Run { fence }) => {
+            open.won(scope, &claim, fence);
+            if open.settle(end).await.is_ok() {
+                open.over();
+            }
+            None
+        }
         Ok(begun) => {
             open.over();
-            told(core, begun)
+            // It was told that it has ended, by itself.
+            if held == Held::Ended && end.is(&begun) {
+                return None;
+            }
+            Some(told(core, begun))
         }
-        Err(away) => away_for_now(&core.settings, away),
+        // There is an end, so whoever comes back is told of it. If it was lost, whoever comes back may find nothing, and have it done again.
+        Err(away) => (held == Held::Ended).then(|| away_for_now(&core.settings, away)),
     }
 }
 
@@ -337,7 +357,7 @@ where
     let told = response.extensions_mut().remove::<Disposition>();
     let end = match told.or_else(|| fate::of(response.status(), response.headers())) {
         Some(Disposition::Store) => {
-            let (response, end) = kept(response, most).await;
+            let (response, end) = kept(response, most, told).await;
             return (Ok(Ok(response)), end);
         }
         Some(Disposition::Release) => Some(End::Release),
@@ -347,16 +367,28 @@ where
     (Ok(Ok(response.map(KeyedBody::passed))), end)
 }
 
-/// An answer, and the record of it.
-async fn kept<B>(response: Response<B>, most: usize) -> (Response<KeyedBody<B>>, Option<End>)
+/// An answer, and the record of it, unless its end says that it is none to be kept. What its handler has `told` counts more than that.
+async fn kept<B>(
+    response: Response<B>,
+    most: usize,
+    told: Option<Disposition>,
+) -> (Response<KeyedBody<B>>, Option<End>)
 where
     B: http_body::Body<Data = Bytes>,
 {
     let (head, body) = response.into_parts();
     let (body, end) = match gather(body, most).await {
         Gathered::Whole { data, trailers } => {
-            let record = Record::of(&head, data.clone(), trailers.clone());
-            (KeyedBody::whole(data, trailers), Some(End::Finally(Final::Record(record.encode()))))
+            let said = trailers.as_ref().filter(|_| told.is_none());
+            let end = match said.map(|said| fate::at_the_end(&head.headers, data.is_empty(), said)) {
+                Some(None) => None,
+                Some(Some(Disposition::Release)) => Some(End::Release),
+                _ => {
+                    let record = Record::of(&head, data.clone(), trailers.clone());
+                    Some(End::Finally(Final::Record(record.encode())))
+                }
+            };
+            (KeyedBody::whole(data, trailers), end)
         }
         Gathered::TooLarge { read, rest } => {
             (KeyedBody::goes_on(read, rest), Some(End::Finally(Final::TooLarge)))

@@ -395,8 +395,8 @@ async fn an_answer_is_final_or_not_now_or_nobody_knows() {
                 assert_eq!(ask(&service, keyed("a")).await.status, status);
                 let again = ask(&service, keyed("a")).await;
                 let expected = told.unwrap_or(match status {
-                    408 | 409 | 425 | 429 => Disposition::Release,
-                    200..=499 => Disposition::Store,
+                    409 | 425 | 429 => Disposition::Release,
+                    200..=407 | 409..=499 => Disposition::Store,
                     _ if after_crash == AfterCrash::Rerun => Disposition::Release,
                     _ => Disposition::Indeterminate,
                 });

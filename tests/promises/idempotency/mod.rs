@@ -2,6 +2,7 @@ mod agreement;
 mod conformance;
 mod crashes;
 mod detached;
+mod ends;
 mod kit;
 mod layer;
 mod sockets;
