@@ -7,13 +7,13 @@ use axum::middleware::map_response;
 use axum::response::{Html, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::{HeaderValue, header};
-use stonework::base::{BoxError, ByClient, ByPrincipal, Network, PrincipalKey, Rng, WallClock};
+use stonework::base::{BoxError, ByClient, ByPrincipal, Detach, Network, PrincipalKey, Rng, WallClock};
 use stonework::health::{Health, Impact};
 use stonework::idempotency::{AfterCrash, IdempotencyLayer, IdempotencySettings};
 use stonework::jwt::{Issuer, JwtLayer, Verifier};
 use stonework::limit::{ConcurrencyLimitLayer, ConcurrencySettings, KeyedRateLimiter, Quota, RateLimitLayer};
 use stonework::observe::{MetricsObserver, Prometheus, RouteLayer};
-use stonework::server::{Server, ServerBuilder, ServerSettings};
+use stonework::server::{DetachLayer, Server, ServerBuilder, ServerSettings};
 use tower::ServiceBuilder;
 
 use crate::database::{Database, Keys};
@@ -40,6 +40,8 @@ const GUESSES: Quota = Quota::per_second(1).burst(30);
 const GUESSES_AT_ONCE: usize = 2;
 /// How long a login waits for its turn: less than the deadline, so that it is told that there is too much to do.
 const GUESS_TURN: Duration = Duration::from_secs(3);
+/// How many guesses come to their end though their client has gone: one that has begun cannot be stopped, and keeps its turn until it is over.
+const GUESSES_UNDER_WAY: usize = 32;
 
 /// What handlers know. Nothing of it is about a user or a request: two instances that share the database and the key are one shop.
 #[derive(Clone)]
@@ -122,6 +124,7 @@ fn router(
         .layer(
             RateLimitLayer::keyed(KeyedRateLimiter::<Network>::named("login", GUESSES)?, ByClient).answer(),
         )
+        .layer(DetachLayer::new(Detach::new(GUESSES_UNDER_WAY)).answer())
         .layer(ConcurrencyLimitLayer::new(GUESSES_AT_ONCE)?.wait_up_to(GUESS_TURN).answer());
     let users = for_users(verifier, keys)?;
 

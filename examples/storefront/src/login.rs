@@ -31,7 +31,7 @@ const HASH_LENGTH: usize = 32;
 
 /// Who can log in here, each with a password that everybody may know. **A real shop has users who choose theirs**, hashes them with Argon2id,
 /// which costs an attacker memory as well, and lets nobody guess for long; or it leaves all of this to an identity provider, as in
-/// `examples/identity.rs`.
+/// `examples/identity`.
 pub const DEMO_USERS: [(&str, &str); 4] = [
     ("ann", "ann's password"),
     ("ben", "ben's password"),
