@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::body::{BodyEnd, Guard, Held, HoldUntil};
 use super::error::{BoxError, Error};
+use super::kind::Delivery;
 use super::refuse::{Asked, Problem, Refuse};
 use super::scope;
 
@@ -192,6 +193,10 @@ pub trait Hold<Req, Res, E, G>: sealed::Sealed {
     fn hold(&self, response: Res, until: HoldUntil, guard: G) -> Self::Response;
     /// Pass an error on.
     fn err(&self, error: E) -> Self::Error;
+    /// Pass on an error of a service that did not become ready for this request, which goes back with it where errors are ours.
+    fn unready(&self, error: E, request: Req) -> Self::Error
+    where
+        Req: Send + 'static;
     /// The error as a classifier wants it, where it is one of ours.
     fn judged(error: &Self::Error) -> Option<&Error>;
     /// The head of a response, where responses have one.
@@ -239,6 +244,13 @@ where
         Error::wrap(error)
     }
 
+    fn unready(&self, error: E, request: Request<ReqBody>) -> Error
+    where
+        Request<ReqBody>: Send + 'static,
+    {
+        Error::wrap(error).with_delivery(Delivery::NotSent).with_request(request)
+    }
+
     fn judged(error: &Error) -> Option<&Error> {
         Some(error)
     }
@@ -275,6 +287,13 @@ impl<Req, Res, E: Into<BoxError>, G: Guard> Hold<Req, Res, E, G> for Plain {
         Error::wrap(error)
     }
 
+    fn unready(&self, error: E, request: Req) -> Error
+    where
+        Req: Send + 'static,
+    {
+        Error::wrap(error).with_delivery(Delivery::NotSent).with_request(request)
+    }
+
     fn judged(error: &Error) -> Option<&Error> {
         Some(error)
     }
@@ -309,6 +328,13 @@ where
     }
 
     fn err(&self, error: E) -> E {
+        error
+    }
+
+    fn unready(&self, error: E, _: Request<ReqBody>) -> E
+    where
+        Request<ReqBody>: Send + 'static,
+    {
         error
     }
 

@@ -1,6 +1,5 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -256,11 +255,9 @@ impl<M: Manage> Core<M> {
             if state.slots.closed {
                 return None;
             }
-            let delay = self.settings.backoff.delay(
-                state.slots.failures.saturating_sub(1),
-                Duration::ZERO,
-                &self.rng,
-            );
+            let (failures, last) = (state.slots.failures, state.slots.pause);
+            let delay = self.settings.backoff.delay(failures.saturating_sub(1), last, &self.rng);
+            state.slots.pause = delay;
             state.slots.dial_at = Some(crate::base::Deadline::within(delay).instant());
             state.counts.connect_failures += 1;
             state.last_failure = Some(Arc::clone(&error));

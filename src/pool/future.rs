@@ -35,7 +35,7 @@ enum State<M: Manage, Req, F, E> {
         request: Option<Req>,
     },
     Broken {
-        error: Option<E>,
+        failed: Option<(E, Req)>,
     },
     Called {
         #[pin]
@@ -61,7 +61,7 @@ where
             }
             Poll::Ready(Err(error)) => {
                 object.discard();
-                State::Broken { error: Some(error) }
+                State::Broken { failed: Some((error, request)) }
             }
             Poll::Pending => State::Has { object: Some(object), request: Some(request) },
         };
@@ -99,11 +99,11 @@ where
                     let ready =
                         ready!(object.as_mut().expect("it is there until it is called").poll_ready(cx));
                     let mut object = object.take().expect("it is there until it is called");
+                    let request = request.take().expect("a request is handed on once");
                     if let Err(error) = ready {
                         object.discard();
-                        return Poll::Ready(Err(this.mode.err(error)));
+                        return Poll::Ready(Err(this.mode.unready(error, request)));
                     }
-                    let request = request.take().expect("a request is handed on once");
                     let answer = object.call(request);
                     this.state.set(State::Called { answer, object: Some(object) });
                 }
@@ -120,9 +120,9 @@ where
                         }
                     }
                 }
-                StateProjection::Broken { error } => {
-                    let error = error.take().expect("a future is polled until it is ready");
-                    return Poll::Ready(Err(this.mode.err(error)));
+                StateProjection::Broken { failed } => {
+                    let (error, request) = failed.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(Err(this.mode.unready(error, request)));
                 }
             }
         }

@@ -14,6 +14,9 @@ use super::waiting::Waiting;
 use super::{ConnectFailed, Manage, PoolClosed, PoolSettings, PoolStats, Pooled};
 use crate::base::{Deadline, Error, PoolClose, scope};
 
+/// A check that says nothing for so long is a sign that others will not either.
+const TELLING: Duration = Duration::from_millis(100);
+
 /// A pool of connections, or of anything that is made slowly and used by one at a time. It is a handle: its clones share the pool.
 ///
 /// **Guarantee.** At no moment are there more objects than [`max`](PoolSettings::max), those that are being connected included. Who
@@ -238,19 +241,22 @@ impl<M: Manage> Pool<M> {
             return Ok(true);
         }
         lost.why = PoolClose::Checked;
-        let own = Deadline::after(now, core.settings.connect_timeout);
-        let end = self.end_of_wait(since);
-        let checked = end.map_or(own, |end| end.min(own)).bound(core.manager.check(&mut entry.object)).await;
+        // One that says nothing leaves its caller the time for another.
+        let half = self.end_of_wait(since).map(|end| end.remaining(now) / 2);
+        let limit =
+            half.map_or(core.settings.connect_timeout, |half| half.min(core.settings.connect_timeout));
+        let checked = Deadline::after(now, limit).bound(core.manager.check(&mut entry.object)).await;
+        if matches!(checked, Ok(Ok(()))) {
+            return Ok(true);
+        }
+        *failed_checks += 1;
         match checked {
-            Ok(Ok(())) => Ok(true),
-            // It was the caller who had no more time.
-            Err(_) if end.is_some_and(|end| end < own) => Err(self.in_vain(since)),
-            Ok(Err(_)) | Err(_) => {
-                *failed_checks += 1;
-                if *failed_checks > 1 {
-                    // The others have lain idle for longer.
-                    core.change(|state, chores| state.sweep(|_| Some(PoolClose::Checked), chores));
-                }
+            _ if *failed_checks < 2 => Ok(false),
+            // A caller in a hurry says nothing of the others.
+            Err(_) if limit < TELLING => Err(self.in_vain(since)),
+            _ => {
+                // They have lain idle for longer.
+                core.change(|state, chores| state.sweep(|_| Some(PoolClose::Checked), chores));
                 Ok(false)
             }
         }

@@ -48,7 +48,8 @@ pub trait Manage: Send + Sync + 'static {
     }
 
     /// Whether it can still be used, for which something may be sent: asked before one is handed out that nobody has used
-    /// [for a while](super::PoolSettings::check_after), within the limit for connecting and that of the caller. Default: yes.
+    /// [for a while](super::PoolSettings::check_after), within the limit for connecting and half of the time that its caller has left, so that
+    /// one that says nothing does not take all of it. Two that fail are taken for a sign: all that lie idle are closed. Default: yes.
     fn check(&self, object: &mut Self::Object) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = object;
         async { Ok(()) }

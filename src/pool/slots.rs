@@ -1,5 +1,7 @@
 //! Decides how many there may be, and how many to connect. Nothing here waits, locks or reads a clock: `now` is handed in.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// The places of a pool. Each is of an object that somebody uses, that is idle, or that is being connected.
@@ -15,6 +17,8 @@ pub(super) struct Slots {
     pub(super) closing: usize,
     /// How often connecting has failed since it last succeeded.
     pub(super) failures: u32,
+    /// The last pause after a failure.
+    pub(super) pause: Duration,
     /// Before this, nobody connects.
     pub(super) dial_at: Option<Instant>,
     pub(super) closed: bool,
@@ -32,8 +36,8 @@ pub(super) enum Back {
 
 impl Slots {
     pub(super) const fn new(max: usize, min_idle: usize) -> Self {
-        let (failures, dial_at, closed) = (0, None, false);
-        Self { max, min_idle, open: 0, idle: 0, dialing: 0, closing: 0, failures, dial_at, closed }
+        let (failures, pause, dial_at, closed) = (0, Duration::ZERO, None, false);
+        Self { max, min_idle, open: 0, idle: 0, dialing: 0, closing: 0, failures, pause, dial_at, closed }
     }
 
     pub(super) const fn in_use(&self) -> usize {
@@ -105,6 +109,7 @@ impl Slots {
     pub(super) fn connected(&mut self) {
         self.dialing -= 1;
         self.failures = 0;
+        self.pause = Duration::ZERO;
         self.dial_at = None;
     }
 
@@ -129,8 +134,6 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn never() -> Instant {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stonework::base::{Backoff, Delivery, Event, Jitter, Kind, Rng};
-use stonework::pool::{ConnectFailed, Pool};
+use stonework::pool::{ConnectFailed, Pool, PoolSettings};
 use tokio::time::{Instant, sleep};
 
 use super::kit::{Dial, MS, NotMade, Plant, assert_whole, caller, got, refused, settle, up_to};
@@ -110,6 +110,15 @@ async fn after_a_failure_one_tries_at_a_time_and_not_before_its_time() {
     };
     let pauses: Vec<Duration> = events.events().iter().filter_map(failed).collect();
     assert_eq!(pauses, [100 * MS, 200 * MS, 400 * MS, 800 * MS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_also_where_each_depends_on_the_one_before() {
+    let plant = Plant::script(|_| Dial::Fails(Duration::ZERO));
+    let backoff = Backoff::exponential(SECOND, 3600 * SECOND).unwrap().jitter(Jitter::Decorrelated);
+    let _pool = plant.pool(PoolSettings::new().min_idle(1).backoff(backoff));
+    sleep(3600 * SECOND).await;
+    assert!((5..=30).contains(&plant.counts().dials), "{}", plant.counts().dials);
 }
 
 #[tokio::test(start_paused = true)]

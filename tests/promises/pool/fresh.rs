@@ -90,6 +90,25 @@ async fn a_check_has_the_limit_of_connecting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_that_say_nothing_do_not_take_all_of_the_time_of_whoever_asks_them() {
+    for patience in [5 * SECOND, 100 * MS] {
+        let plant = Plant::new().nature(Says::Yes, Says::Hangs, Says::No);
+        let pool = plant.pool(up_to(10).wait_timeout(patience));
+        filled(&pool, 10).await;
+        sleep(2 * SECOND).await;
+        let (thing, took) = timed(pool.get()).await;
+        // Half of its time, and half of the rest.
+        assert_eq!((took, plant.counts().checks), (patience * 3 / 4, 2));
+        if patience > SECOND {
+            assert_eq!((thing.unwrap().number, pool.stats().open()), (11, 1), "the others are closed");
+        } else {
+            assert!(thing.map(|thing| thing.number).unwrap_err().is_timeout());
+            assert_eq!(pool.stats().idle(), 8, "a caller in a hurry says nothing of them");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn dead_ones_are_passed_over_by_a_look_without_asking_any() {
     let plant = Plant::new();
     let (pool, events) = plant.observed(up_to(3).check_after(60 * SECOND));

@@ -172,8 +172,18 @@ async fn one_that_is_not_ready_is_waited_for_and_one_that_fails_to_be_is_closed(
     }
     let _busy = pool.get().await.unwrap();
     let (error, took) = timed(pool.service().oneshot(get())).await;
-    assert!(format!("{:#}", error.unwrap_err()).contains("cold"));
+    let mut error = error.unwrap_err();
+    assert!(format!("{error:#}").contains("cold"));
     assert_eq!((took, pool.stats().open()), (10 * MS, 1));
+    assert_eq!(error.delivery(), Delivery::NotSent);
+    assert!(error.take_request::<Request<Content>>().is_some());
+    // So with one that lies idle and is looked at before anybody waits.
+    let peers = self::peers(|_| BoxService::new(Warm(None, Duration::ZERO, false)));
+    let pool = self::pool(&peers, up_to(1));
+    pool.get().await.unwrap().put_back();
+    let mut error = pool.service().oneshot(get()).await.unwrap_err();
+    assert_eq!((error.delivery(), pool.stats().open()), (Delivery::NotSent, 0));
+    assert!(error.take_request::<Request<Content>>().is_some());
 }
 
 #[tokio::test(start_paused = true)]

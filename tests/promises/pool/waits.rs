@@ -96,19 +96,25 @@ async fn dead_ones_on_the_way_do_not_make_a_wait_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_hangs_does_not_make_a_wait_longer() {
-    let plant = Plant::new().nature(Says::Yes, Says::Hangs, Says::No);
-    let pool = plant.pool(up_to(1).wait_timeout(SECOND).check_after(Duration::ZERO));
-    pool.get().await.unwrap().put_back();
-    let (error, took) = timed(pool.get()).await;
-    let error = error.unwrap_err();
-    assert_eq!((took, error.kind(), error.delivery()), (SECOND, Kind::Timeout, Delivery::NotSent));
-    assert_eq!(error.cause::<Elapsed>().map(|elapsed| elapsed.phase()), Some(Phase::Pool));
-    assert_eq!(plant.closed(), [1], "nobody knows what it was in the middle of");
-    // And so with a deadline.
-    pool.get().await.unwrap().put_back();
-    let (error, took) = timed(Deadline::within(300 * MS).bound(pool.get())).await;
-    assert!(error.expect("the pool speaks first").unwrap_err().is_timeout());
-    assert_eq!(took, 300 * MS);
+    for limit in [None, Some(300 * MS)] {
+        let plant = Plant::new().nature(Says::Yes, Says::Hangs, Says::No);
+        let pool = plant.pool(up_to(1).wait_timeout(SECOND).check_after(Duration::ZERO));
+        pool.get().await.unwrap().put_back();
+        // What is made in its place takes as long.
+        plant.hang_from_now_on();
+        let (error, took) = match limit {
+            None => timed(pool.get()).await,
+            Some(limit) => {
+                let (error, took) = timed(Deadline::within(limit).bound(pool.get())).await;
+                (error.expect("the pool speaks first"), took)
+            }
+        };
+        let error = error.unwrap_err();
+        assert_eq!((took, error.kind()), (limit.unwrap_or(SECOND), Kind::Timeout));
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert_eq!(error.cause::<Elapsed>().map(|elapsed| elapsed.phase()), Some(Phase::Pool));
+        assert_eq!(plant.closed(), [1], "nobody knows what it was in the middle of");
+    }
 }
 
 #[tokio::test(start_paused = true)]
