@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::time::Instant;
 
 use super::{Key, KeySet};
 use crate::base::{Event, Observe, Observer};
@@ -49,15 +50,22 @@ pub struct Keys {
 /// What there is at one moment.
 #[derive(Debug)]
 pub(super) enum State {
-    Usable(KeySet),
-    Away { retry_after: Duration },
+    /// Until then, if that is known.
+    Usable {
+        set: KeySet,
+        until: Option<Instant>,
+    },
+    Away {
+        retry_after: Duration,
+    },
 }
 
 impl State {
     /// The keys, or when to come back.
-    pub(super) const fn usable(&self) -> Result<&KeySet, Duration> {
+    pub(super) fn usable(&self, now: Instant) -> Result<&KeySet, Duration> {
         match self {
-            Self::Usable(set) => Ok(set),
+            Self::Usable { until: Some(until), .. } if *until <= now => Err(RETRY_AFTER),
+            Self::Usable { set, .. } => Ok(set),
             Self::Away { retry_after } => Err(*retry_after),
         }
     }
@@ -85,7 +93,7 @@ impl Keys {
     /// These, until they are [replaced](Self::replace).
     #[must_use]
     pub fn new(set: impl Into<KeySet>) -> Self {
-        Self::with(State::Usable(set.into()))
+        Self::with(State::Usable { set: set.into(), until: None })
     }
 
     /// None yet: requests are answered with 503 that asks to come back in five seconds, since nobody knows whether a token is good.
@@ -128,8 +136,17 @@ impl Keys {
     pub fn replace(&self, set: impl Into<KeySet>) {
         let set = set.into();
         // They are in use before anybody hears of it.
-        self.state.store(Arc::new(State::Usable(set.clone())));
+        self.state.store(Arc::new(State::Usable { set: set.clone(), until: None }));
         self.tell(&set);
+    }
+
+    /// Use these until then. The same as before are no news.
+    pub(super) fn replace_until(&self, set: KeySet, until: Option<Instant>) {
+        let news = self.current().is_none_or(|current| !current.is_same(&set));
+        self.state.store(Arc::new(State::Usable { set: set.clone(), until }));
+        if news {
+            self.tell(&set);
+        }
     }
 
     /// There are none: answer with 503 that asks to come back so much later.
@@ -140,7 +157,7 @@ impl Keys {
     /// Those in use. Nothing, if there are none yet, or no more.
     #[must_use]
     pub fn current(&self) -> Option<KeySet> {
-        self.load().usable().ok().cloned()
+        self.load().usable(Instant::now()).ok().cloned()
     }
 
     /// What there is now.
@@ -174,6 +191,6 @@ impl From<Key> for Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("state", &self.load().usable()).finish_non_exhaustive()
+        f.debug_struct("Keys").field("state", &self.load().usable(Instant::now())).finish_non_exhaustive()
     }
 }

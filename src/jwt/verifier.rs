@@ -185,7 +185,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         let (fingerprint, at) = (fingerprints(token), scope::now());
         if let Some(found) = cache.get(&fingerprint, at) {
             let keys = trusted.of(found.known.issuer()).map(Keys::load);
-            if keys.is_some_and(|keys| keys.usable().is_ok_and(|keys| keys.holds(&found.known.key))) {
+            if keys.is_some_and(|keys| keys.usable(at).is_ok_and(|keys| keys.holds(&found.known.key))) {
                 let in_time = in_time(&found.known.times, now, rules.leeway);
                 if in_time.is_err() {
                     cache.remove(&fingerprint);
@@ -203,7 +203,7 @@ impl<T: Send + Sync + 'static> Verifier<T> {
         let Shared { own, rules, trusted, .. } = &*self.0;
         let picked = trusted.pick(token, rules.longest)?;
         let keys = picked.keys.load();
-        let found = rules.check(token, keys.usable(), now, *own)?;
+        let found = rules.check(token, keys.usable(scope::now()), now, *own)?;
         if !picked.is_of(found.known.issuer()) {
             return Err(TokenFault::Issuer.into());
         }

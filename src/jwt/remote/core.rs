@@ -30,6 +30,8 @@ pub(super) struct Core {
 
 struct State {
     schedule: Schedule,
+    /// The last pause after a failure, as it grows by itself.
+    pause: Duration,
     missing: Missing,
     /// Names that are looked for by the next fetch, or by the one that runs and was begun for them.
     wanted: Vec<Box<str>>,
@@ -49,7 +51,7 @@ impl Core {
     ) -> Self {
         let schedule = Schedule::new(settings.cooldown, settings.max_stale, now);
         let missing = Missing::new(settings.missing_ttl, now);
-        let state = Mutex::new(State { schedule, missing, wanted: Vec::new() });
+        let state = Mutex::new(State { schedule, pause: Duration::ZERO, missing, wanted: Vec::new() });
         let (news, ended) = (Notify::new(), watch::Sender::new(0));
         Self { keys, settings, name, observe, rng, state, news, ended }
     }
@@ -127,25 +129,24 @@ impl Core {
     /// What came of it. Whoever waits is woken by [`tell_ended`](Self::tell_ended).
     pub(super) fn end(&self, now: Instant, fetched: Result<Fetched, Error>) {
         let mut state = self.state();
-        let State { schedule, missing, wanted } = &mut *state;
+        let State { schedule, pause, missing, wanted } = &mut *state;
         match fetched {
             Ok(Fetched { keys, max_age }) => {
                 schedule.succeeded(now, self.settings.fresh_for(max_age), self.rng.unit());
+                *pause = Duration::ZERO;
+                let until = schedule.usable_until();
                 for name in wanted.drain(..).filter(|name| !keys.has(name)) {
                     missing.add(&name, now);
                 }
                 drop(state);
-                // The same as before is no news.
-                if self.keys.current().is_none_or(|current| !current.is_same(&keys)) {
-                    self.keys.replace(keys);
-                }
+                self.keys.replace_until(keys, until);
             }
             Err(error) => {
                 wanted.clear();
-                let delay = self.settings.backoff.delay(schedule.failures(), Duration::ZERO, &self.rng);
+                *pause = self.settings.backoff.delay(schedule.failures(), *pause, &self.rng);
                 // No provider can keep itself from being asked for longer than it could with good keys.
                 let wished = error.retry_after().unwrap_or_default().min(self.settings.max_lifetime);
-                schedule.failed(now, delay.max(wished));
+                schedule.failed(now, wished.max(*pause));
                 let again_in = schedule.until_next(now);
                 let (standing, retry_after) = (schedule.standing(now), self.retry_after(schedule, now));
                 drop(state);

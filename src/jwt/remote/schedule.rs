@@ -134,10 +134,16 @@ impl Schedule {
         over
     }
 
+    /// Until when those that are there may be used, whatever becomes of whoever fetches them.
+    pub(super) fn usable_until(&self) -> Option<Instant> {
+        self.good.map(|good| good.usable_until)
+    }
+
     pub(super) fn standing(&self, now: Instant) -> Standing {
         match self.good {
             Some(good) if now < good.fresh_until => Standing::Fresh,
-            Some(_) => Standing::Stale,
+            Some(good) if now < good.usable_until => Standing::Stale,
+            Some(_) => Standing::None,
             None if self.ended == 0 => Standing::Unknown,
             None => Standing::None,
         }

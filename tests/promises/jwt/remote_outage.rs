@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use http::Request;
-use stonework::base::{BoxError, Event, HealthState, Kind, Observer, Rng, TokenFault};
+use stonework::base::{Backoff, BoxError, Event, HealthState, Jitter, Kind, Observer, Rng, TokenFault};
 use stonework::health::{Health, HealthSettings, Impact};
 use stonework::jwt::{CannotTell, JwtLayer, RemoteKeys, RemoteKeysSettings};
 use stonework::testing::Recorder;
@@ -71,6 +71,47 @@ async fn keys_that_are_too_old_are_used_no_longer() {
     provider.does(Does::Answer(200));
     sleep(61 * SECOND).await;
     assert!(verifier.verify(&good).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_too_old_are_used_no_longer_whatever_becomes_of_whoever_fetches_them() {
+    async fn ready() -> (Provider, RemoteKeys) {
+        let provider = Provider::with(named(&ED25519, "a"));
+        provider.header("cache-control", "max-age=100");
+        let settings = RemoteKeysSettings::new().max_stale(HOUR).timeout(HOUR);
+        let keys = RemoteKeys::oidc(provider.clone(), ISSUER).settings(settings).build().unwrap();
+        keys.wait_ready().await;
+        provider.does(Does::Hang);
+        (provider, keys)
+    }
+    let good = long(&ED25519, "a");
+    for its_task_has_ended in [true, false] {
+        let (_provider, keys) = if its_task_has_ended {
+            let other = || tokio::runtime::Runtime::new().unwrap().block_on(ready());
+            std::thread::spawn(other).join().unwrap()
+        } else {
+            ready().await
+        };
+        let verifier = verifier(&keys);
+        sleep(HOUR + 99 * SECOND).await;
+        assert!(verifier.verify(&good).await.is_ok(), "{its_task_has_ended}");
+        sleep(2 * SECOND).await;
+        let error = verifier.verify(&good).await.unwrap_err();
+        assert_eq!(error.cause::<CannotTell>(), Some(&CannotTell::Keys), "{its_task_has_ended}");
+        assert_eq!((keys.health(), keys.current().is_none()), (HealthState::Fail, true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_after_failures_grow_also_where_each_depends_on_the_one_before() {
+    let provider = Provider::with(named(&ED25519, "a"));
+    provider.does(Does::Refuse);
+    let backoff = Backoff::exponential(SECOND, HOUR).unwrap().jitter(Jitter::Decorrelated);
+    let settings = RemoteKeysSettings::new().backoff(backoff);
+    let keys = RemoteKeys::oidc(provider.clone(), ISSUER).settings(settings).rng(Rng::seeded(1));
+    let keys = keys.build().unwrap();
+    sleep(HOUR).await;
+    assert!((5..=30).contains(&keys.fetches()), "{}", keys.fetches());
 }
 
 #[tokio::test(start_paused = true)]
