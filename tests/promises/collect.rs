@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use stonework::Body;
-use stonework::base::{BoxError, Call, Delivery, Error, Kind, Skip};
+use stonework::base::{Backoff, BoxError, Call, DO_NOT_RETRY, Delivery, Error, Kind, Skip};
 use stonework::client::{Client, ClientSettings};
-use stonework::retry::{CollectLayer, Collected, RetryLayer};
+use stonework::retry::{CollectLayer, Collected, RetryLayer, RetrySettings};
 use stonework::testing::{Digest, Recorder, ScriptedServer, Step, in_order, respond};
 use stonework::timeout::AttemptTimeoutLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -51,6 +51,28 @@ async fn a_post_whose_answer_breaks_off_is_not_repeated_and_its_error_says_that_
     assert_eq!((error.kind(), error.delivery(), error.attempts()), (Kind::Body, Delivery::Answered, 1));
     assert!(format!("{error:#}").contains("the line is dead"), "{error:#}");
     assert_eq!(skips(&events), [Skip::Unsafe]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_head_says_about_trying_again_holds_also_if_its_body_breaks_off() {
+    for (name, value, attempts, after) in [
+        ("retry-after", "7", 2, 7 * SECOND),
+        ("grpc-retry-pushback-ms", "9000", 2, 9 * SECOND),
+        ("grpc-retry-pushback-ms", "-1", 1, Duration::ZERO),
+        (DO_NOT_RETRY.as_str(), "1", 1, Duration::ZERO),
+    ] {
+        let backend = Streaming::steps([
+            Step::Answer(pieces([data("half"), broken()]).with(503, [(name, value)])),
+            Step::Answer(pieces([data("whole")]).with(200, [])),
+        ]);
+        let seen = backend.seen();
+        let retry = RetrySettings::new().backoff(Backoff::constant(Duration::from_millis(1)).unwrap());
+        let retry = RetryLayer::from(retry);
+        let stack = ServiceBuilder::new().layer(retry).layer(CollectLayer::new(64)).service(backend);
+        let (result, took) = timed(stack.oneshot(request(Method::GET))).await;
+        assert_eq!((result.is_ok(), seen.count()), (attempts == 2, attempts), "{name}: {value}");
+        assert!(took >= after && took <= after * 5 / 4 + SECOND, "{name}: {value}: {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Response, response};
+use http::{HeaderMap, Response, response};
 use http_body::Body;
 use pin_project::pin_project;
 
@@ -12,7 +12,9 @@ use super::Collected;
 use super::body::to_bytes;
 use super::gather::{Gathered, Next};
 use crate::base::body::HoldUntil;
-use crate::base::{BoxError, Delivery, Elapsed, Error, Kind, Phase, scope};
+use crate::base::{
+    BoxError, DO_NOT_RETRY, Delivery, Elapsed, Error, Kind, Phase, Pushback, RetryAfter, WallClock, scope,
+};
 
 /// The call, until the body of its answer is read or passed on. See [`CollectLayer`](super::CollectLayer).
 #[pin_project]
@@ -69,7 +71,7 @@ where
                     this.state.set(State::Reading { response, gathered: Gathered::default(), cap });
                 }
                 StateProjection::Reading { response, gathered, cap } => {
-                    let (_, body) = response.as_mut().expect("polled after it was ready");
+                    let (head, body) = response.as_mut().expect("polled after it was ready");
                     let over = match Pin::new(&mut *body).poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => match gathered.push(to_bytes(frame), *cap) {
                             Next::Enough => Some(false),
@@ -78,13 +80,15 @@ where
                         },
                         Poll::Ready(None) => Some(true),
                         Poll::Ready(Some(Err(error))) => {
+                            let error = advised(broken(error.into()), &head.headers);
                             *response = None;
-                            return Poll::Ready(Err(broken(error.into())));
+                            return Poll::Ready(Err(error));
                         }
                         // Whoever limits the attempt drops this future next; only here is it known that the head has
                         // arrived.
                         Poll::Pending if scope::expired() => {
                             let late = Error::from(Elapsed::before_deadline(Phase::Response));
+                            let late = advised(late, &head.headers);
                             return Poll::Ready(Err(late.with_delivery(Delivery::Answered)));
                         }
                         Poll::Pending => return Poll::Pending,
@@ -120,6 +124,20 @@ fn broken(error: BoxError) -> Error {
     }
     let error = if says { Error::wrap(error) } else { Error::new(Kind::Body, error) };
     error.with_delivery(Delivery::Answered)
+}
+
+/// What the head said about trying again holds without its body, too.
+fn advised(error: Error, head: &HeaderMap) -> Error {
+    let delay = match Pushback::of(head) {
+        Some(Pushback::Stop) => return error.without_retry(),
+        Some(Pushback::After(delay)) => Some(delay),
+        None if head.contains_key(DO_NOT_RETRY) => return error.without_retry(),
+        None => RetryAfter::of(head, WallClock::system().now()),
+    };
+    match delay {
+        Some(delay) => error.with_retry_after(delay),
+        None => error,
+    }
 }
 
 impl<F, B> fmt::Debug for CollectFuture<F, B> {
