@@ -149,7 +149,9 @@ impl Shop {
         let answer = request.send().await.map_err(failed)?;
         let (status, attempts) = (answer.status(), answer.attempts());
         if status.is_client_error() && status.as_u16() != 429 {
-            let Problem { code } = answer.json().await.map_err(failed)?;
+            // What stands between may refuse as well, in words of its own.
+            let problem: Result<Problem, _> = answer.json().await;
+            let code = problem.map_or_else(|_| status.to_string(), |problem| problem.code);
             return Err(ShopError::refused(code, attempts, &id));
         }
         answer.error_for_status().map_err(failed)?.json().await.map_err(failed)

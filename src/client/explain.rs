@@ -49,6 +49,7 @@ fn lines(text: &mut String, parts: &Parts) -> Result {
         fallback,
         hedge,
         http,
+        http2_keep_alive,
         idle_timeout,
         max_connections,
         max_connections_per_host,
@@ -150,6 +151,9 @@ fn lines(text: &mut String, parts: &Parts) -> Result {
         write!(text, ", each for {lifetime:?}")?;
     }
     idle(text, *idle_timeout, *max_idle_per_host)?;
+    if let (Some(silence), HttpVersions::Auto | HttpVersions::Http2) = (http2_keep_alive, http) {
+        write!(text, "; HTTP/2 is asked after {silence:?} of silence whether it is there")?;
+    }
     write!(text, "; up to {max_waiting} requests per host wait for one")?;
     if let Some(limit) = pool_timeout {
         write!(text, ", up to {limit:?}")?;
@@ -231,6 +235,7 @@ mod tests {
              response body: 30s of silence\n\
              transport: HTTP/2 where a host over TLS chooses it, else HTTP/1.1; 5s to connect; \
              up to 100 connections per host and 1024 in all, each for 300s; up to 32 idle ones per host, for 4s (HTTP/2: 90s); \
+             HTTP/2 is asked after 20s of silence whether it is there; \
              up to 1000 requests per host wait for one, up to 5s; bodies from 1048576 bytes on are sent when they are wanted\n"
         );
     }

@@ -148,6 +148,7 @@ impl ClientSettings {
             ("connect_timeout", None, zero(Some(self.connect_timeout))),
             ("connection_lifetime", Some("without_connection_lifetime"), zero(self.connection_lifetime)),
             ("deadline", Some("without_deadline"), zero(self.deadline)),
+            ("http2_keep_alive", Some("without_http2_keep_alive"), zero(self.http2_keep_alive)),
             ("idle_timeout", Some("without_idle_connections"), zero(self.idle_timeout)),
             ("max_connections", None, self.max_connections == 0),
             ("max_connections_per_host", None, self.max_connections_per_host == 0),

@@ -103,7 +103,8 @@
 //!
 //! With the feature `tls`, `https` works with the roots of Mozilla or [your own](crate::connect::ClientTls). A
 //! [connector](ClientBuilder::connector) brings those, proxies, resolvers, and connections over something else than TCP. An answer with status 101
-//! carries the connection for `hyper::upgrade::on`.
+//! carries the connection for `hyper::upgrade::on`; over HTTP/2 there is none, so whoever asks for it has a client of its own that is
+//! [`http1_only`](ClientSettings::http1_only).
 //!
 //! # What the limits of time cover
 //!
@@ -205,7 +206,7 @@
 //! A connection that the peer closes just as a request is sent on it fails as `Unknown`: nobody here can tell whether
 //! the request was processed. A GET is then sent again, on its own; a POST without a key is not.
 //! A response that arrives while the request body is still being sent is the answer; the rest of the body is dropped
-//! with the connection.
+//! with the connection, and over HTTP/2 its stream is reset, once that answer is over.
 //!
 //! Neither errors nor the `Debug` of any type here show more of a URI than its host, nor a header or a body.
 //!

@@ -52,6 +52,7 @@ pub struct ClientSettings {
     pub(super) fallback: FallbackSettings,
     pub(super) hedge: Option<HedgeSettings>,
     pub(super) http: HttpVersions,
+    pub(super) http2_keep_alive: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_host: usize,
@@ -93,6 +94,7 @@ impl ClientSettings {
             fallback: FallbackSettings::new(),
             hedge: None,
             http: HttpVersions::Auto,
+            http2_keep_alive: Some(Duration::from_secs(20)),
             idle_timeout: Some(Duration::from_secs(4)),
             max_connections: 1024,
             max_connections_per_host: 100,
@@ -246,6 +248,22 @@ impl ClientSettings {
     /// those of gRPC are. In a file: `http = "2"`.
     pub const fn http2_only(mut self) -> Self {
         self.http = HttpVersions::Http2;
+        self
+    }
+
+    /// After how much silence a connection over HTTP/2 is asked whether it is still there, also while nobody uses it (a PING; RFC 9113, section
+    /// 6.7). One that has not answered within 10 s is closed. Default: 20 s. A connection that is made for a call of gRPC is asked no more
+    /// often than every 310 s, and only while calls are under way: its servers close the connections of clients that ask more often than
+    /// every 5 min, unless they are told otherwise (gRFC A8).
+    pub const fn http2_keep_alive(mut self, interval: Duration) -> Self {
+        self.http2_keep_alive = Some(interval);
+        self
+    }
+
+    /// Ask no connection whether it is still there. **One that died unheard is then noticed by the calls that get no answer on it.** In a file:
+    /// `http2_keep_alive = "off"`.
+    pub const fn without_http2_keep_alive(mut self) -> Self {
+        self.http2_keep_alive = None;
         self
     }
 

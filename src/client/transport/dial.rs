@@ -22,8 +22,9 @@ use crate::base::{Deadline, Delivery, Elapsed, Error, Event, Kind, Phase};
 use crate::client::HttpVersions;
 use crate::connect::{Alpn, Dialed, Offer, Progress, Stream};
 
-/// How often a connection over HTTP/2 is asked whether it is still there, also while it lies idle.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How often a server of gRPC may be asked whether it is still there: every five minutes while calls are under way, and hardly ever
+/// without (gRFC A8). Some more, since one ping may be slower than the next.
+const GRPC_PING_INTERVAL: Duration = Duration::from_secs(310);
 /// How long its answer may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a stream, and a connection, may send before it is told that it was read: what a fast peer at some distance can use.
@@ -114,7 +115,7 @@ async fn connect(dialing: &Dialing) -> Result<Connection, Error> {
     };
     if speaks_http2 {
         progress.begin(Phase::Preface);
-        let connection = greet(dialed.io, Arc::downgrade(host), place, retire_at).await;
+        let connection = greet(dialed.io, host, place, retire_at).await;
         progress.end();
         return connection;
     }
@@ -143,18 +144,22 @@ async fn shake_hands(
 /// Wait for the first settings, without which nothing is known of the peer, not even that it speaks HTTP/2 (RFC 9113, section 3.4).
 async fn greet(
     io: Stream,
-    host: Weak<Host>,
+    host: &Arc<Host>,
     place: Arc<Place>,
     retire_at: Option<Instant>,
 ) -> Result<Connection, Error> {
     let pulse = Arc::new(Pulse::default());
     let io = TokioIo::new(Wire::new(io, Some(place), Some(Arc::clone(&pulse))));
     let tasks = Tasks::default();
+    let grpc = host.serves_grpc();
+    let asks = host.core.settings.http2_keep_alive;
     let (sender, requests) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_interval(
+            asks.map(|interval| if grpc { interval.max(GRPC_PING_INTERVAL) } else { interval }),
+        )
         .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(!grpc)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(UNSAID)
@@ -166,7 +171,7 @@ async fn greet(
         frames: tasks.first().ok_or_else(|| Error::new(Kind::Connect, NoSettings))?,
         requests: Some(requests),
         limit: Arc::clone(&limit),
-        host,
+        host: Arc::downgrade(host),
         sender: Weak::new(),
     };
     // Looked for after each poll, and not when something was read: half of the settings says nothing, and they may be dealt with later.

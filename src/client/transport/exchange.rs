@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::upload::{Upload, Watch};
 use super::wired::{Rest, Wired};
 use super::wish::Wish;
 use crate::base::body::Body;
-use crate::base::{Call, Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, nesting, scope};
+use crate::base::{Call, Delivery, Elapsed, Error, Event, HostPort, Kind, Phase, nesting, says_grpc, scope};
 use crate::client::Informational;
 
 /// How often a request that came back unsent goes out again within one attempt. It came back since its connection was closed; the
@@ -41,7 +41,7 @@ pub(super) async fn exchange(
     let mut expects = true;
     let mut replays = 0;
     loop {
-        let mut lease = match connection(&host, wish).await {
+        let mut lease = match connection(&host, wish, request.headers()).await {
             Ok(lease) => lease,
             Err(error) => return Err(unsent(error, request, hook)),
         };
@@ -107,14 +107,14 @@ fn unsent(error: Error, request: Request<Upload>, hook: Option<Informational>) -
 }
 
 /// A connection that is ready for a request.
-async fn connection(host: &Arc<Host>, wish: Wish) -> Result<Lease, Error> {
+async fn connection(host: &Arc<Host>, wish: Wish, headers: &HeaderMap) -> Result<Lease, Error> {
     let observed = host.core.observe.is_on();
-    let since = observed.then(Instant::now);
+    let mut since = observed.then(Instant::now);
     loop {
-        let mut lease = match host.ask(wish)? {
+        // In a box, as whatever is rare and large: it would be a part of every request.
+        let mut lease = match host.ask(wish, || says_grpc(headers))? {
             Asked::Has(lease) => lease,
-            // In a box, as whatever is rare and large: it would be a part of every request.
-            Asked::Waits(waiting) => Box::pin(waiting.wait()).await?,
+            Asked::Waits(waiting) => Box::pin(waiting.wait(*since.get_or_insert_with(Instant::now))).await?,
         };
         let (reused, http2) = match lease.connection() {
             Connection::Http1(connection) => (!connection.is_fresh(), false),

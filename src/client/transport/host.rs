@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Host {
     pub(super) target: Target,
     /// Where it is, if that is not to be found out by its name.
     pub(super) place: Option<Target>,
+    /// It has been asked for a connection for a call of gRPC.
+    grpc: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -56,12 +59,13 @@ impl Host {
             target: Target::new(&host, port, key.tls),
             place: place.map(|place| Target::new(place.host(), place.port(), key.tls)),
             key,
+            grpc: AtomicBool::new(false),
             state: Mutex::new(State::new(core.settings.max_connections_per_host)),
         }
     }
 
-    /// A connection, or a place in the queue for one.
-    pub(super) fn ask(self: &Arc<Self>, wish: Wish) -> Result<Asked, Error> {
+    /// A connection, or a place in the queue for one. `grpc`, which is looked at only if there is none: whether it is for a call of gRPC.
+    pub(super) fn ask(self: &Arc<Self>, wish: Wish, grpc: impl FnOnce() -> bool) -> Result<Asked, Error> {
         let now = Instant::now();
         let most = self.core.settings.max_waiting;
         self.change(|state, chores| {
@@ -75,11 +79,18 @@ impl Host {
             if state.places.without_a_place(waiting, state.speaks) > most {
                 return Err(self.exhausted(state, None));
             }
+            if grpc() {
+                self.grpc.store(true, Ordering::Relaxed);
+            }
             let (hand, handed) = oneshot::channel();
             let ticket = state.join(hand, wish);
             state.dial(&self.core, chores);
             Ok(Asked::Waits(Waiting::new(Arc::clone(self), ticket, handed)))
         })
+    }
+
+    pub(super) fn serves_grpc(&self) -> bool {
+        self.grpc.load(Ordering::Relaxed)
     }
 
     /// Somebody does not wait any more.

@@ -34,6 +34,21 @@ struct Out {
     taken: AtomicBool,
     /// Kept, since over HTTP/2 hyper resets the stream and tells nobody why.
     failed: OnceLock<RequestBodyFailed>,
+    end: Mutex<End>,
+}
+
+/// Nobody wants the rest of it, since the answer to it is over.
+#[derive(Debug, Default)]
+struct End {
+    came: bool,
+    /// Of whoever waits for more of it.
+    waker: Option<Waker>,
+}
+
+impl Out {
+    fn end(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The caller said how long the body is, and it is longer.
@@ -106,6 +121,24 @@ impl Outbound {
                 self.body = body;
             }
         }
+    }
+
+    /// Not beyond the end of its answer. Over HTTP/2 whoever reads it resets its stream then, which is how a server learns that its
+    /// client has left; over HTTP/1.1 the connection is closed.
+    fn poll_wanted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
+        if self.out.end().came {
+            return Poll::Ready(Some(Err(RequestBodyFailed::new(h2::Error::from(h2::Reason::CANCEL)))));
+        }
+        let polled = self.poll_frame(cx);
+        if polled.is_pending() {
+            let mut end = self.out.end();
+            if end.came {
+                cx.waker().wake_by_ref();
+            } else if !end.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                end.waker = Some(cx.waker().clone());
+            }
+        }
+        polled
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
@@ -208,7 +241,7 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
-        self.0.as_mut().map_or(Poll::Ready(None), |upload| upload.poll_frame(cx))
+        self.0.as_mut().map_or(Poll::Ready(None), |upload| upload.poll_wanted(cx))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -233,6 +266,19 @@ pub(super) struct Watch(Option<Arc<Out>>);
 impl Watch {
     pub(super) fn is_out(&self) -> bool {
         self.0.as_ref().is_none_or(|out| out.taken.load(Ordering::Acquire))
+    }
+
+    /// The answer is over, and nobody wants what is left of the body. What its connection has taken of it goes out, or is reset with it.
+    pub(super) fn end(&self) {
+        let Some(out) = &self.0 else { return };
+        let waker = {
+            let mut end = out.end();
+            end.came = true;
+            end.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Why it did not, if that is its own fault.

@@ -23,9 +23,9 @@ impl Waiting {
         Self { host, ticket, handed }
     }
 
-    /// Wait for a connection, as long as the settings allow. While one is being made for this caller, its own limit of time counts instead.
-    pub(super) async fn wait(mut self) -> Result<Lease, Error> {
-        let since = Instant::now();
+    /// Wait for a connection, as long as the settings allow since then. While one is being made for this caller, its own limit of time counts
+    /// instead.
+    pub(super) async fn wait(mut self, since: Instant) -> Result<Lease, Error> {
         let settings = &self.host.core.settings;
         let connecting = settings.connect_timeout;
         let mut until = settings.pool_timeout.map(|patience| Deadline::after(since, patience).instant());

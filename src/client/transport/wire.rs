@@ -48,7 +48,7 @@ impl<T> Wire<T> {
     }
 
     /// What became of a failure to write, if there was one.
-    fn poll_failed(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+    fn poll_failed<R>(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<R>>> {
         let failed = self.failed.as_mut()?;
         if failed.linger.as_mut().poll(cx).is_pending() {
             return Some(Poll::Pending);
@@ -57,7 +57,7 @@ impl<T> Wire<T> {
         self.failed.take().map(|failed| Poll::Ready(Err(failed.error)))
     }
 
-    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn written<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         match result {
             Poll::Ready(Err(error)) if !self.ended => {
                 let mut linger = Box::pin(sleep(LINGER));
@@ -125,7 +125,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // With TLS, what was written may only leave now.
+        if let Some(told) = self.poll_failed(cx) {
+            return told;
+        }
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -298,6 +303,16 @@ mod tests {
         assert_eq!(wire.writes(), Some(BrokenPipe));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_when_it_is_flushed_is_told_at_the_end_of_what_is_read_too() {
+        let mut wire = Wire::of([Ok(&b"answer"[..]), Ok(b"")]);
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut wire).poll_flush(cx).is_pending());
+        assert_eq!(wire.reads(9), Ok(6));
+        assert!(Pin::new(&mut wire).poll_flush(cx).is_pending(), "there may be more");
+        assert_eq!(wire.reads(9), Err(ErrorKind::NotConnected));
+    }
+
     #[test]
     fn what_the_stream_says_of_itself_is_passed_on() {
         let mut wire = Wire::of([]);
@@ -305,9 +320,8 @@ mod tests {
         wire.stream.vectored = true;
         assert!(wire.is_write_vectored());
         let cx = &mut Context::from_waker(Waker::noop());
-        let kind = |told: Poll<io::Result<()>>| told.map(|told| told.unwrap_err().kind());
-        assert_eq!(kind(Pin::new(&mut wire).poll_flush(cx)), Poll::Ready(ErrorKind::NotConnected));
-        assert_eq!(kind(Pin::new(&mut wire).poll_shutdown(cx)), Poll::Ready(ErrorKind::Deadlock));
+        let told = Pin::new(&mut wire).poll_shutdown(cx).map(|told| told.unwrap_err().kind());
+        assert_eq!(told, Poll::Ready(ErrorKind::Deadlock));
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,7 +47,16 @@ impl Wired {
             // An answer may come before all of the request was sent. Nobody would know when the rest has been.
             if upload.is_out() {
                 lease.done(idle);
+            } else {
+                upload.end();
             }
+        }
+    }
+
+    /// Nothing more is heard of it.
+    fn cut_off(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            rest.upload.end();
         }
     }
 }
@@ -65,7 +74,7 @@ impl http_body::Body for Wired {
         match &frame {
             Some(Ok(_)) if !self.is_end_stream() => {}
             Some(Ok(_)) | None => self.ended(),
-            Some(Err(_)) => self.rest = None,
+            Some(Err(_)) => self.cut_off(),
         }
         Poll::Ready(frame)
     }
@@ -86,6 +95,7 @@ impl Drop for Wired {
         let short = body.size_hint().upper().is_none_or(|most| most <= DRAIN_BYTES);
         let kept = rest.idle.is_some() && rest.upload.is_out() && !rest.lease.host.core.is_closed();
         if shared || !short || !kept {
+            rest.upload.end();
             return;
         }
         if let Ok(runtime) = Handle::try_current() {

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// It reads the head of a request, asks the script for a [`Reaction`], and does exactly that: half an answer, a
 /// reset after `n` bytes, silence. It records what it read, even from requests that were never finished.
 ///
-/// Dropping it stops it: the port is closed, and so is every connection. It needs a Tokio runtime with the network
+/// Dropping it stops it: the port is closed, and so is every connection, when the runtime next has a turn. It needs a Tokio runtime with the network
 /// enabled, and **a clock that runs**: see [`testing`](crate::testing) for why sockets and a paused clock do not mix.
 ///
 /// # Example

@@ -428,6 +428,56 @@ async fn a_body_that_ends_badly_is_told_as_that_and_ends_no_other_call() {
     assert_eq!(net.dialed(), 1);
 }
 
+/// A piece, and then nothing, for as long as anybody waits for it: half of a call of gRPC that goes both ways.
+fn endless() -> (Body, std::sync::Weak<()>) {
+    let kept = Arc::new(());
+    let watch = Arc::downgrade(&kept);
+    let piece = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"piece")))]);
+    let rest = stream::once(async move {
+        pending::<()>().await;
+        drop(kept);
+        Err(BoxError::from("nobody comes here"))
+    });
+    (Body::new(StreamBody::new(Box::pin(piece.chain(rest)))), watch)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_request_goes_with_its_answer_and_the_server_is_told() {
+    for (whole, read) in [(true, true), (false, false)] {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let net = Net::new(TURN, move |_, peer| {
+            let tell = tell.clone();
+            serve(peer, 10, move |request, mut respond| {
+                let tell = tell.clone();
+                async move {
+                    let mut answer = respond.send_response(Response::new(()), false).unwrap();
+                    answer.send_data("x".into(), whole).unwrap();
+                    let mut body = request.into_body();
+                    while let Some(piece) = body.data().await {
+                        if let Err(error) = piece {
+                            tell.send(error.reason()).unwrap();
+                            break;
+                        }
+                    }
+                }
+            })
+        });
+        let client = net.client(settings());
+        let (body, watch) = endless();
+        let answer = client.post(URI).body(body).send().await.unwrap();
+        sleep(SECOND * 5).await;
+        assert!(watch.upgrade().is_some() && told.try_recv().is_err(), "the answer is not over");
+        if read {
+            assert_eq!(answer.text().await.unwrap(), "x");
+        } else {
+            drop(answer);
+        }
+        let reason = timeout(SECOND, told.recv()).await.expect("it is told at once").unwrap();
+        assert_eq!((reason, watch.upgrade()), (Some(Reason::CANCEL), None), "{whole}, {read}");
+        assert_eq!((net.dialed(), net.open()), (1, 1));
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── silence
 
 /// Answers once, and then neither says nor takes anything.
@@ -496,6 +546,52 @@ async fn one_that_dies_while_it_lies_idle_is_noticed_within_thirty_seconds() {
     assert_eq!(net.open(), 1);
     sleep(SECOND * 12).await;
     assert_eq!((net.open(), client.connections().open), (0, 0));
+}
+
+/// Answers pings, which it counts, and requests if it `answers`.
+async fn pinged(mut peer: DuplexStream, answers: bool, pings: Arc<AtomicUsize>) {
+    const PING: u8 = 6;
+    peer.read_exact(&mut [0; 24]).await.unwrap();
+    peer.write_all(&SETTINGS).await.unwrap();
+    let mut head = [0; 9];
+    while peer.read_exact(&mut head).await.is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        peer.read_exact(&mut payload).await.unwrap();
+        match (head[3], head[4]) {
+            (PING, 0) => {
+                pings.fetch_add(1, Ordering::SeqCst);
+                peer.write_all(&[&[0, 0, 8, PING, 1, 0, 0, 0, 0], &payload[..]].concat()).await.unwrap();
+            }
+            // `:status` is 200, and that is all.
+            (HEADERS, _) if answers => {
+                peer.write_all(&[&[0, 0, 1, HEADERS, 5], &head[5..], &[0x88]].concat()).await.unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_of_grpc_are_asked_whether_they_are_there_no_more_often_than_they_permit() {
+    // While one call goes on for a thousand seconds, and while none does until the connection is let go.
+    for (kind, on, busy, idle) in
+        [("text/plain", true, 49, 4), ("application/grpc+proto", true, 3, 0), ("text/plain", false, 0, 0)]
+    {
+        for (answers, expected) in [(false, busy), (true, idle)] {
+            let pings = Arc::new(AtomicUsize::new(0));
+            let counts = Arc::clone(&pings);
+            let net = Net::new(TURN, move |_, peer| pinged(peer, answers, Arc::clone(&counts)));
+            let settings = settings().without_deadline().without_attempt_timeout();
+            let client = net.client(if on { settings } else { settings.without_http2_keep_alive() });
+            let call = client.post(URI).header("content-type", kind).send();
+            let call = tokio::spawn(async move { call.await.map(drop) });
+            sleep(SECOND * 1000).await;
+            let told = (pings.load(Ordering::SeqCst), net.open(), call.is_finished());
+            assert_eq!(told, (expected, usize::from(!answers), answers), "{kind}, {on}");
+            call.abort();
+        }
+    }
 }
 
 // ───────────────────────────────────────────────────────────────────────────── what is sent
