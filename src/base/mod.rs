@@ -49,6 +49,8 @@ mod compat;
 pub(crate) mod context;
 pub mod deadline;
 mod detach;
+#[cfg(any(feature = "hedge", feature = "retry"))]
+pub(crate) mod drain;
 mod endpoint;
 mod error;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]

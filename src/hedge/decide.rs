@@ -60,6 +60,10 @@ pub(super) struct Course {
     left_to_retry: bool,
     max_retry_after: Duration,
     next: Next,
+    /// It is when it is since a server asked for that.
+    put_off: bool,
+    /// A retry inside has repeated what failed.
+    spent: bool,
     stopped: bool,
 }
 
@@ -71,7 +75,17 @@ impl Course {
         left_to_retry: bool,
         max_retry_after: Duration,
     ) -> Self {
-        Self { allowed, begun: 1, delay, left_to_retry, max_retry_after, next: Next::Never, stopped: false }
+        Self {
+            allowed,
+            begun: 1,
+            delay,
+            left_to_retry,
+            max_retry_after,
+            next: Next::Never,
+            put_off: false,
+            spent: false,
+            stopped: false,
+        }
     }
 
     /// The attempts that were begun.
@@ -83,8 +97,14 @@ impl Course {
         self.next
     }
 
+    /// Whether the next one waits since a server asked for that.
+    pub(super) const fn is_put_off(&self) -> bool {
+        self.put_off
+    }
+
     /// An attempt was begun, and is waited for. The first one was counted already.
     pub(super) fn waits(&mut self, now: Instant) {
+        self.put_off = false;
         self.next = match self.delay {
             Some(delay) if self.may() => after(now, delay),
             _ => Next::Never,
@@ -111,6 +131,7 @@ impl Course {
             self.stop();
             return None;
         }
+        self.spent |= ended.spent;
         match ended.advice {
             Advice::Stop => {
                 self.stop();
@@ -120,18 +141,24 @@ impl Course {
                 self.stop();
                 return Some(Skip::RetryAfter);
             }
-            Advice::After(asked) if self.may() => self.next = after(now, asked),
+            Advice::After(asked) if self.may() => {
+                self.next = after(now, asked);
+                self.put_off = true;
+            }
             Advice::After(_) => {}
-            Advice::None if ended.spent || self.left_to_retry => {}
-            Advice::None if self.may() => self.next = Next::Now,
+            Advice::None if self.spent || self.left_to_retry => {}
+            Advice::None if self.may() => {
+                self.next = Next::Now;
+                self.put_off = false;
+            }
             Advice::None => {}
         }
         None
     }
 
-    /// Nothing is under way. Is there something to wait for?
+    /// Nothing is under way. Is there something to wait for? What a retry repeats, or has repeated, is not sent again for having failed.
     pub(super) fn goes_on_alone(&self) -> bool {
-        self.next != Next::Never && !self.left_to_retry
+        self.next != Next::Never && !self.left_to_retry && !self.spent
     }
 
     const fn may(&self) -> bool {
@@ -227,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_is_put_off_from_when_a_server_asks_for_it_until_something_else_decides() {
+        let start = Instant::now();
+        let asked = Ended { advice: Advice::After(70 * MS), ..FAILED };
+        let put_off = || {
+            let mut course = course(4);
+            course.waits(start);
+            assert!(!course.is_put_off(), "it is the delay");
+            course.failed(&asked, start);
+            assert!(course.is_put_off());
+            course
+        };
+        let (mut failed, mut fired) = (put_off(), put_off());
+        failed.failed(&FAILED, start);
+        fired.fires(start);
+        assert!(!failed.is_put_off() && !fired.is_put_off());
+    }
+
+    #[test]
     fn who_asks_for_a_pause_gets_no_more_attempts_than_are_allowed() {
         let mut course = course(1);
         let skip = course.failed(&Ended { advice: Advice::After(70 * MS), ..FAILED }, Instant::now());
@@ -242,8 +287,10 @@ mod tests {
         assert_eq!(course.next(), Next::At(start + 500 * MS), "for another that may be under way");
         assert!(!course.goes_on_alone());
         let mut inside = super::tests::course(2);
+        inside.waits(start);
         inside.failed(&Ended { spent: true, ..FAILED }, start);
-        assert_eq!(inside.next(), Next::Never, "the one inside did");
+        assert_eq!(inside.next(), Next::At(start + 500 * MS), "for another that may be under way");
+        assert!(!inside.goes_on_alone(), "the one inside did");
     }
 
     #[test]

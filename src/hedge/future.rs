@@ -3,35 +3,40 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use http_body::Body;
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::progress::{Charge, Due, Progress, Settled};
+use super::rest::Rest;
 use crate::base::body::Replay;
 use crate::base::{Alarm, BoxError, Classify, Delivery, Error, scope};
 
 /// The call, with all its attempts. See [`HedgeLayer`](super::HedgeLayer).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct HedgeFuture<S: Service<Request<B>>, B, C> {
+pub struct HedgeFuture<S: Service<Request<B>>, B, C, R> {
     /// The first attempt, while it is under way.
     #[pin]
     first: Option<S::Future>,
     #[pin]
     alarm: Alarm,
     /// Nothing, if there is only the first.
-    hedged: Option<Hedged<S, B, C>>,
+    hedged: Option<Hedged<S, B, C, R>>,
 }
 
-struct Hedged<S: Service<Request<B>>, B, C> {
+struct Hedged<S: Service<Request<B>>, B, C, R> {
     /// What further attempts are made with, once there is one.
     service: Option<S>,
     /// The others, in the order in which they were begun.
     others: Vec<Option<Other<S::Future>>>,
     /// Waits for the service to be ready for another.
     is_readying: bool,
-    /// The failure that is the result if nothing better comes.
+    /// The failure that is the result if nothing better comes. An answer is here only as long as no other attempt is waited for.
     failure: Option<Box<Result<S::Response, Error>>>,
+    /// What is read of an answer that is not the result.
+    rest: Option<Pin<Box<Rest<R>>>>,
     progress: Progress<S, B, C>,
 }
 
@@ -41,7 +46,7 @@ struct Other<F> {
     charge: Charge,
 }
 
-impl<S: Service<Request<B>>, B, C> HedgeFuture<S, B, C> {
+impl<S: Service<Request<B>>, B, C, R> HedgeFuture<S, B, C, R> {
     /// Sent once, whatever happens.
     #[inline]
     pub(super) const fn once(answer: S::Future) -> Self {
@@ -51,18 +56,25 @@ impl<S: Service<Request<B>>, B, C> HedgeFuture<S, B, C> {
     /// The first attempt was begun, and others may be.
     #[inline]
     pub(super) fn new(first: S::Future, progress: Progress<S, B, C>) -> Self {
-        let hedged =
-            Hedged { service: None, others: Vec::new(), is_readying: false, failure: None, progress };
+        let hedged = Hedged {
+            service: None,
+            others: Vec::new(),
+            is_readying: false,
+            failure: None,
+            rest: None,
+            progress,
+        };
         Self { first: Some(first), alarm: Alarm::new(), hedged: Some(hedged) }
     }
 }
 
-impl<S, B, C, ResBody> Future for HedgeFuture<S, B, C>
+impl<S, B, C, ResBody> Future for HedgeFuture<S, B, C, ResBody>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
+    ResBody: Body,
 {
     type Output = Result<Response<ResBody>, Error>;
 
@@ -79,7 +91,7 @@ where
                     this.first.set(None);
                     match hedged.progress.settle(0, None, &mut result) {
                         Settled::Result => {
-                            hedged.others.clear();
+                            hedged.drop_others();
                             return Poll::Ready(result);
                         }
                         settled => hedged.keep(&settled, result),
@@ -93,6 +105,7 @@ where
             let mut won = hedged.poll_others(asked, cx);
             asked = hedged.others.len();
             if won.is_none() && hedged.is_readying {
+                hedged.let_go(cx);
                 match hedged.poll_readying(cx) {
                     Poll::Ready(None) => continue,
                     Poll::Ready(ended) => won = ended,
@@ -102,7 +115,7 @@ where
             if let Some(won) = won {
                 // The losers go with their connections, before the winner's body is read.
                 this.first.set(None);
-                hedged.others.clear();
+                hedged.drop_others();
                 return Poll::Ready(won);
             }
             let is_alone = this.first.is_none() && hedged.is_alone();
@@ -119,20 +132,22 @@ where
             }
             if scope::expired() && hedged.progress.begun() > 1 {
                 this.first.set(None);
-                hedged.others.clear();
+                hedged.drop_others();
                 return Poll::Ready(hedged.end());
             }
+            hedged.let_go(cx);
             return Poll::Pending;
         }
     }
 }
 
-impl<S, B, C, ResBody> Hedged<S, B, C>
+impl<S, B, C, ResBody> Hedged<S, B, C, ResBody>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
+    ResBody: Body,
 {
     /// Whether nothing is under way beside the first.
     fn is_alone(&self) -> bool {
@@ -193,16 +208,35 @@ where
         }
     }
 
+    /// Another attempt is waited for, which may need what an answer holds that is not read to its end: a place, a connection. A small rest
+    /// of it is read meanwhile, as the connection can be used again then; but no attempt waits for that.
+    fn let_go(&mut self, cx: &mut Context<'_>) {
+        if let Some(failure) = self.failure.take_if(|failure| failure.is_ok()) {
+            self.rest = failure.ok().map(|answer| Box::pin(Rest::of(answer.into_body(), Instant::now())));
+        }
+        let is_over = self.rest.as_mut().is_some_and(|rest| rest.as_mut().poll(cx).is_ready());
+        if is_over || self.is_readying {
+            self.rest = None;
+        }
+    }
+
     /// Nothing better will come.
     fn end(&mut self) -> Result<S::Response, Error> {
+        self.rest = None;
         match self.failure.take() {
             Some(failure) => self.progress.end(*failure),
-            None => self.progress.out_of_time(),
+            None => self.progress.without_result(),
         }
+    }
+
+    /// There is a result.
+    fn drop_others(&mut self) {
+        self.others.clear();
+        self.rest = None;
     }
 }
 
-impl<S: Service<Request<B>>, B, C> fmt::Debug for HedgeFuture<S, B, C> {
+impl<S: Service<Request<B>>, B, C, R> fmt::Debug for HedgeFuture<S, B, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let attempts = self.hedged.as_ref().map_or(1, |hedged| hedged.progress.begun());
         f.debug_struct("HedgeFuture").field("attempts", &attempts).finish_non_exhaustive()

@@ -20,7 +20,7 @@
 //! let replicas = service_fn(|request: Request<Full<Bytes>>| async move {
 //!     let first = !request.headers().contains_key("stonework-attempt");
 //!     sleep(if first { Duration::from_secs(60) } else { Duration::from_millis(20) }).await;
-//!     Ok::<_, stonework::Error>(Response::new("found"))
+//!     Ok::<_, stonework::Error>(Response::new("found".to_owned()))
 //! });
 //! // Unless this is said, it learns how long to wait.
 //! let settings = HedgeSettings::new().fixed_delay(Duration::from_millis(50));
@@ -63,10 +63,17 @@
 //! was faster or time ran out, counts as one that took at least that long, so that what hedging makes fast does not make it impatient.
 //! Answers that were there at once are not counted, nor what has failed.
 //!
-//! *A failure*, as [`Classify`](crate::base::Classify) has it, sends the next at once and does not win while another attempt may still
-//! succeed; an answer that is final ends all. That is the hedging policy of gRFC A6. But where a `retry` outside sends this very request
-//! again, what has failed is left to it, so that the two do not multiply. `Retry-After` and `grpc-retry-pushback-ms` delay the next
-//! attempt; a negative one, or [`DO_NOT_RETRY`](crate::base::DO_NOT_RETRY), means that there is none.
+//! *A failure*, as the layer's [`Classify`](crate::base::Classify) has it, does not win while another attempt may still succeed, and
+//! sends the next at once, whatever the delay: also that of the first attempt before the delay is over, and where nothing is known yet of
+//! how long calls take. It is an attempt like any other: it counts among them, and the layer's budget pays for it, unless nothing was sent
+//! before. An answer that is final ends all. That is the hedging policy of gRFC A6. But where a `retry` outside sends this very request
+//! again, or one inside gave up on it, what has failed is left to that, so that they do not multiply. `Retry-After` and
+//! `grpc-retry-pushback-ms` delay the next attempt, which is paid for when that pause begins, and goes back to the budget if it is
+//! cancelled; a negative one, or [`DO_NOT_RETRY`](crate::base::DO_NOT_RETRY), means that there is none.
+//!
+//! *A failed answer* is not held while another attempt is waited for, as that may need what its body holds: a place, a connection. Its body
+//! is read until the next attempt begins, up to 64 KiB and for a second, so that its connection can be used again, and dropped then.
+//!
 //! *To whom:* a balancer below sends it to an endpoint that no other attempt of the call was made with, if there is one.
 //! *How often:* two attempts in all, and no more further ones than the [`Budget`](crate::base::Budget) allows: when everything is slow,
 //! asking twice makes it worse. A spent budget never fails the call. None begins that would have less time until the deadline than half of
@@ -80,7 +87,8 @@
 //! one server that is slow since it has too much to do, streams whose head comes at once, or what is not an HTTP request.
 //! Calls of very different length (a report, a lookup) belong to layers of their own, or the short ones are never slow.
 //! *Errors:* an [`Error`](crate::base::Error): when all attempts have failed, that of the last, with the number of attempts and how far
-//! any of them got; if it was answered, that answer. A response says how many [`Attempts`](crate::base::Attempts) there were, if more
+//! any of them got; if it was answered, that answer, with its whole body. When the deadline comes while an attempt is under way after one
+//! that was answered, that time ran out. A response says how many [`Attempts`](crate::base::Attempts) there were, if more
 //! than one. *Panics:* when it has to wait outside a Tokio runtime with timers. *Cancellation:* dropping the future drops all attempts;
 //! one that was charged to the budget and not begun goes back. *Readiness and cloning:* it is ready when the inner service is; before each
 //! further attempt it waits until that is ready again, and the first goes on meanwhile. A clone learns with the others and shares the
@@ -96,6 +104,7 @@ mod layer;
 mod plan;
 mod progress;
 mod quantile;
+mod rest;
 mod service;
 mod settings;
 

@@ -70,6 +70,11 @@ impl<B: Replay> Plan<B> {
         Some(plan)
     }
 
+    /// Whether there can be a request for another attempt.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.copy.as_ref().is_some_and(Kept::is_replayable)
+    }
+
     /// The request for the next attempt, of this number, if there can be one.
     pub(super) fn request<C>(&self, attempt: u32, shared: &Shared<C>) -> Option<Request<B>> {
         let mut request = self.copy.as_ref()?.request()?;

@@ -34,7 +34,9 @@ pub(super) struct Progress<S, B, C> {
     under_way: u32,
     /// A retry inside gave up.
     spent: bool,
-    /// What the attempt costs that waits for the service; it goes back if that never begins.
+    /// There is no further attempt since the request body cannot be sent again.
+    body_lost: bool,
+    /// What the attempt costs that waits for the service, or for a server's pause to end; it goes back if that never begins.
     charge: Option<Withdrawal>,
 }
 
@@ -88,6 +90,7 @@ impl<S, B, C> Progress<S, B, C> {
             delivery: Delivery::NotSent,
             under_way: 1,
             spent: false,
+            body_lost: false,
             charge: None,
         }
     }
@@ -151,12 +154,24 @@ impl<S, B, C> Progress<S, B, C> {
         }
     }
 
+    /// There is no other attempt. Those under way go on.
+    pub(super) fn call_off(&mut self, why: Skip) {
+        self.charge = None;
+        self.body_lost |= why == Skip::Body;
+        self.course.stop();
+        self.shared().observe.note(|| Event::HedgeSkipped { why });
+    }
+}
+
+impl<S, B: Replay + 'static, C> Progress<S, B, C> {
+    /// When the next attempt begins. Not asked while one waits for the service.
     pub(super) fn due(&mut self, is_alone: bool) -> Due {
-        if is_alone && !self.course.goes_on_alone() {
-            return Due::Never;
-        }
-        let at = match self.course.next() {
-            Next::Never => return Due::Never,
+        let next = if is_alone && !self.course.goes_on_alone() { Next::Never } else { self.course.next() };
+        let at = match next {
+            Next::Never => {
+                self.charge = None;
+                return Due::Never;
+            }
             Next::Now => Instant::now(),
             Next::At(at) => at,
         };
@@ -164,35 +179,43 @@ impl<S, B, C> Progress<S, B, C> {
             self.call_off(Skip::Deadline);
             return Due::Never;
         }
-        if self.course.next() == Next::Now { Due::Now } else { Due::At(at) }
-    }
-
-    /// There is no other attempt. Those under way go on.
-    pub(super) fn call_off(&mut self, why: Skip) {
-        self.charge = None;
-        self.course.stop();
-        self.shared().observe.note(|| Event::HedgeSkipped { why });
+        // Charged now and not when the pause is over: a thousand calls that fail together must not all find the budget full, and who has
+        // none need not wait to hear it.
+        if self.course.is_put_off() && !self.is_paid() {
+            return Due::Never;
+        }
+        if next == Next::Now { Due::Now } else { Due::At(at) }
     }
 
     /// It is time for another attempt. Is there a budget for it?
     pub(super) fn fires(&mut self) -> bool {
-        let now = Instant::now();
-        if let Some(budget) = &self.shared().budget {
-            // It adds nothing to the load if nothing was sent before.
-            let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
-            let Some(charge) = budget.try_withdraw(now, cost) else {
-                self.shared().hedge.note_refused();
-                self.call_off(Skip::Budget);
-                return false;
-            };
-            self.charge = Some(charge);
+        let is_paid = self.is_paid();
+        if is_paid {
+            self.course.fires(Instant::now());
         }
-        self.course.fires(now);
+        is_paid
+    }
+
+    /// Whether the next attempt can be made, and is paid by now. From here on the answer of the last one need not be kept.
+    fn is_paid(&mut self) -> bool {
+        if !self.plan.is_repeatable() {
+            self.call_off(Skip::Body);
+            return false;
+        }
+        let Some(budget) = self.shared().budget.as_ref().filter(|_| self.charge.is_none()) else {
+            return true;
+        };
+        // It adds nothing to the load if nothing was sent before.
+        let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
+        self.charge = budget.try_withdraw(Instant::now(), cost);
+        if self.charge.is_none() {
+            self.shared().hedge.note_refused();
+            self.call_off(Skip::Budget);
+            return false;
+        }
         true
     }
-}
 
-impl<S, B: Replay + 'static, C> Progress<S, B, C> {
     /// The service is ready. The request for another attempt, if it is still of use.
     pub(super) fn start(&mut self) -> Option<(Request<B>, Charge)> {
         let now = Instant::now();
@@ -299,6 +322,7 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
     fn finish<R>(&mut self, result: &mut Result<Response<R>, Error>) {
         self.note_first(false);
         self.plan.release();
+        self.charge = None;
         if self.sent <= 1 && !self.plan.tells_attempts {
             return;
         }
@@ -322,9 +346,15 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
         result
     }
 
-    /// Whoever limits the call drops it next; only here is it known how many attempts there were.
-    pub(super) fn out_of_time<R>(&mut self) -> Result<Response<R>, Error> {
-        self.end(Err(Elapsed::before_deadline(Phase::Response).into()))
+    /// An attempt was to come of which nothing came. As a rule time ran out: whoever limits the call drops it next, and only here is it
+    /// known how many attempts there were.
+    pub(super) fn without_result<R>(&mut self) -> Result<Response<R>, Error> {
+        let error = if self.body_lost && self.under_way == 0 {
+            Error::new(Kind::Body, "the request body cannot be sent again")
+        } else {
+            Elapsed::before_deadline(Phase::Response).into()
+        };
+        self.end(Err(error))
     }
 }
 

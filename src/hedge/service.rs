@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
 use super::HedgeFuture;
@@ -42,10 +43,11 @@ where
     S::Error: Into<BoxError>,
     B: Replay + Send + 'static,
     C: Classify<Response<ResBody>>,
+    ResBody: Body,
 {
     type Response = Response<ResBody>;
     type Error = Error;
-    type Future = HedgeFuture<S, B, C>;
+    type Future = HedgeFuture<S, B, C, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::wrap)

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::attempts::Copies;
-use super::drain::{self, Drain};
 use super::progress::{Next, Progress};
 use crate::base::body::Replay;
+use crate::base::drain::{self, Drain};
 use crate::base::{Alarm, BoxError, Classify, Deadline, Delivery, Elapsed, Error, Outcome, Phase, scope};
 
 /// The call, with all its attempts. See [`RetryLayer`](super::RetryLayer).

@@ -95,7 +95,6 @@
 mod alone;
 mod attempts;
 mod collect;
-mod drain;
 mod future;
 mod hop;
 mod layer;

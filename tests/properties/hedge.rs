@@ -40,12 +40,16 @@ struct Read {
     over_the_limit: bool,
 }
 
-async fn read(mut body: ReplayBody<Body>, how: Reads, heard: &Mutex<Read>) -> Result<Response<()>, Error> {
+async fn read(
+    mut body: ReplayBody<Body>,
+    how: Reads,
+    heard: &Mutex<Read>,
+) -> Result<Response<String>, Error> {
     for number in 0.. {
         if how.stops_after == Some(number) {
             return match how.fails {
                 true => Err(Error::wrap("stopped reading")),
-                false => Ok(Response::new(())),
+                false => Ok(Response::new(String::new())),
             };
         }
         sleep(Duration::from_millis(how.pause)).await;
@@ -59,7 +63,7 @@ async fn read(mut body: ReplayBody<Body>, how: Reads, heard: &Mutex<Read>) -> Re
             }
             None => {
                 heard.at_end = true;
-                return Ok(Response::new(()));
+                return Ok(Response::new(String::new()));
             }
         }
     }

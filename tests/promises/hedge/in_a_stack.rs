@@ -63,6 +63,16 @@ async fn what_a_retry_inside_has_repeated_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_retry_inside_gave_up_on_is_not_sent_again_when_the_delay_is_over() {
+    let quick = Backoff::constant(10 * MS).unwrap().jitter(Jitter::None);
+    let backend = Backend::script(|_, _| answered(503));
+    let seen = backend.seen();
+    let inner = RetryLayer::from(RetrySettings::new().backoff(quick)).layer(backend);
+    let (answer, took) = timed(status(&HedgeLayer::from(fixed()).layer(inner))).await;
+    assert_eq!((answer, took, seen.count()), (503, 20 * MS, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_retry_in_another_task_has_repeated_is_not_sent_again() {
     let backend = Backend::script(|_, _| answered(503));
     let (seen, inner) = (backend.seen(), retry().layer(backend));

@@ -1,5 +1,6 @@
 //! Asking a second one.
 
+mod answers;
 mod beside;
 mod endpoints;
 mod failures;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use stonework::base::Rng;
 use stonework::hedge::{Hedge, HedgeLayer};
 use stonework::{Body, Error};
@@ -122,8 +123,10 @@ fn examine(seeds: u64) -> Finding {
 fn leaves(
     rng: Rng,
     slow: Instant,
-) -> impl Service<Request<Body>, Response = Response<Bytes>, Error = Error, Future: Send> + Clone + Send + 'static
-{
+) -> impl Service<Request<Body>, Response = Response<Full<Bytes>>, Error = Error, Future: Send>
++ Clone
++ Send
++ 'static {
     service_fn(move |_: Request<Body>| {
         let usual = if rng.below(100) == 0 {
             Duration::from_secs_f64(0.1 + 1.9 * rng.unit())
@@ -133,7 +136,7 @@ fn leaves(
         let takes = if Instant::now() < slow { usual } else { SECOND };
         async move {
             sleep(takes).await;
-            Ok(Response::new(Bytes::new()))
+            Ok(Response::new(Full::default()))
         }
     })
 }
@@ -141,7 +144,7 @@ fn leaves(
 /// How long each of so many calls takes that needs every leaf.
 async fn fan_out<S>(service: &S, calls: usize) -> Vec<f64>
 where
-    S: Service<Request<Body>, Response = Response<Bytes>, Error = Error, Future: Send>
+    S: Service<Request<Body>, Response = Response<Full<Bytes>>, Error = Error, Future: Send>
         + Clone
         + Send
         + 'static,

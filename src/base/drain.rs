@@ -1,7 +1,7 @@
 //! What is left of a response that is thrown away.
 //!
 //! An HTTP/1 connection can be used again only when its response has been read to the end; one that is dropped half
-//! read has to be closed. So a small rest is read while the call waits for its next attempt anyway.
+//! read has to be closed. So a small rest is read while the call waits for another attempt anyway.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,10 +15,10 @@ use pin_project::pin_project;
 const MOST: u64 = 64 * 1024;
 
 /// What has not come by then is not worth its connection, which is held meanwhile.
-pub(super) const LONGEST: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST: Duration = Duration::from_secs(1);
 
 #[pin_project]
-pub(super) struct Drain<B> {
+pub(crate) struct Drain<B> {
     #[pin]
     body: Option<B>,
     left: u64,
@@ -26,19 +26,19 @@ pub(super) struct Drain<B> {
 
 impl<B> Drain<B> {
     /// Whether there is more to read.
-    pub(super) fn is_open(self: Pin<&mut Self>) -> bool {
+    pub(crate) fn is_open(self: Pin<&mut Self>) -> bool {
         self.project().body.is_some()
     }
 
     /// Let go of what is left.
-    pub(super) fn close(self: Pin<&mut Self>) {
+    pub(crate) fn close(self: Pin<&mut Self>) {
         self.project().body.set(None);
     }
 }
 
 impl<B: Body> Drain<B> {
     /// Of nothing, if it is at its end already or known to be too long.
-    pub(super) fn of(body: Option<B>) -> Self {
+    pub(crate) fn of(body: Option<B>) -> Self {
         Self {
             body: body.filter(|body| !body.is_end_stream() && body.size_hint().lower() <= MOST),
             left: MOST,
@@ -46,7 +46,7 @@ impl<B: Body> Drain<B> {
     }
 
     /// Read what is there. The body is dropped at its end, and when it turns out to be too long.
-    pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
         while let Some(body) = this.body.as_mut().as_pin_mut() {
             let frame = match body.poll_frame(cx) {
