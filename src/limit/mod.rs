@@ -102,9 +102,10 @@
 //! | dropped by its caller | not there; refused, if its deadline had passed |
 //! | held back here | refused |
 //!
-//! A request counts when it is sent, with all that comes of it later. As long as nobody has answered it, it counts as taken for two
-//! stretches of the window, of five seconds each, and then as refused: a service that hangs is held back before its calls have ended, and
-//! whoever has just begun is not held back for having no answers.
+//! A request counts when it is sent, with all that comes of it later. As long as nobody has answered it, it counts as taken in the stretch
+//! of the window in which it was sent and in the next, so for five to ten seconds, and then as refused until it is answered: a service that
+//! hangs is held back before its calls have ended, and whoever has just begun is not held back for having no answers. Where many calls take
+//! longer than that, the [window](ThrottleSettings::window) has to be longer, or they hold back others that the service would take.
 //!
 //! Both stand inside of `retry`: the throttle's refusals are not repeated, the quota's are when there is more. With a balancer they are for
 //! the service of an endpoint, or outside of it for the host. A circuit counts neither.

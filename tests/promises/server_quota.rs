@@ -12,7 +12,7 @@ use stonework::limit::{
 use stonework::retry::{RetryLayer, RetrySettings};
 use stonework::timeout::TimeoutLayer;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::{Content, SECOND, answer, with_header};
@@ -179,6 +179,23 @@ async fn a_server_is_not_believed_for_longer_than_a_minute_unless_it_says_so_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_that_a_server_names_no_longer_is_forgotten_when_its_window_is_over() {
+    let old = with_header(says(r#""old";r=0;t=10"#), "ratelimit-policy", r#""old";q=1;w=10"#);
+    let new = || with_header(says(r#""new";r=50;t=60"#), "ratelimit-policy", r#""new";q=50;w=60"#);
+    let (inner, times) = server([old, new(), new()]);
+    let service = ServerQuotaLayer::new().layer(inner);
+    assert!(service.clone().oneshot(get()).await.is_ok());
+    sleep(10 * SECOND).await;
+    assert!(service.clone().oneshot(get()).await.is_ok(), "one each ten seconds");
+    assert!(service.clone().oneshot(get()).await.is_err(), "as was said");
+    sleep(10 * SECOND).await;
+    for _ in 0..5 {
+        assert!(service.clone().oneshot(get()).await.is_ok(), "nobody speaks of that any more");
+    }
+    assert_eq!(count(&times), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_servers_are_remembered_than_there_may_be() {
     let quotas = ServerQuotas::new().max_keys(10);
     let (inner, _) = server((0..1_000).map(|_| says(r#""a";r=0;t=60"#)));
@@ -233,6 +250,33 @@ async fn nobody_waits_longer_than_the_deadline() {
     let error = service.clone().oneshot(get()).await.unwrap_err();
     assert!(error.cause::<QuotaUsedUp>().is_some() && start.elapsed() == Duration::ZERO);
     assert_eq!(count(&times), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_leaves_the_turn_to_the_next_who_comes() {
+    let first = with_header(says(r#""a";r=0;t=10"#), "ratelimit-policy", r#""a";q=20;w=10"#);
+    let (inner, times) = server([first]);
+    let service = ServerQuotaLayer::new().wait_up_to(11 * SECOND).layer(inner);
+    service.clone().oneshot(get()).await.unwrap();
+    let mut calls = JoinSet::new();
+    let waits: Vec<_> = (0..3).map(|_| calls.spawn(service.clone().oneshot(get()))).collect();
+    sleep(MS).await;
+    assert!(service.clone().oneshot(get()).await.is_err(), "those before it take all the time that it has");
+    waits[1].abort();
+    sleep(MS).await;
+    calls.spawn(service.clone().oneshot(get()));
+    let ended: Vec<_> = timeout(60 * SECOND, async {
+        let mut ended = Vec::new();
+        while let Some(one) = calls.join_next().await {
+            ended.push(one.map(|answer| answer.is_ok()).ok());
+        }
+        ended
+    })
+    .await
+    .unwrap();
+    assert_eq!(ended.iter().filter(|one| **one == Some(true)).count(), 3);
+    let times: Vec<_> = times.lock().unwrap()[1..].iter().map(Duration::as_secs_f64).collect();
+    assert_eq!(times, [10.0, 10.5, 11.0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,8 +14,9 @@ use stonework::limit::{
     Shortage, Standing, StoreAway, Taken, WhenAway,
 };
 use stonework::testing::Scripted;
+use stonework::timeout::TimeoutLayer;
 use tokio::time::{advance, sleep};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Backend, Content, Everything, SECOND, answered, timed};
 
@@ -223,6 +224,51 @@ async fn one_that_asks_after_the_pause_and_is_dropped_leaves_it_to_the_next() {
     store.be(Mood::Well);
     assert_eq!(by(limiter.take("key", 1).await), DecidedBy::Store);
     assert_eq!(limiter.store_failures(), 1, "one that was dropped says nothing of the store");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_store_is_silent_is_learned_also_where_no_call_has_time_to_wait_for_it() {
+    let store = Moody::default();
+    let limiter = limiter(&store, WhenAway::Local);
+    store.be(Mood::Hangs);
+    let hurried = async || {
+        let take = service_fn(|(): ()| limiter.take("key", 0));
+        timed(TimeoutLayer::new(40 * MS).plain().layer(take).oneshot(())).await
+    };
+    for _ in 0..3 {
+        let (result, time) = hurried().await;
+        assert!(result.is_err() && time == 40 * MS);
+    }
+    for _ in 0..5 {
+        let (result, time) = hurried().await;
+        assert_eq!((by(result), time), (DecidedBy::Local, Duration::ZERO));
+    }
+    // Of those that come when the pause is over, one finds out that it still is.
+    sleep(SECOND).await;
+    assert!(hurried().await.0.is_err());
+    assert_eq!(by(hurried().await.0), DecidedBy::Local);
+    assert_eq!((store.asked(), limiter.store_failures()), (4, 2));
+    store.be(Mood::Well);
+    sleep(SECOND).await;
+    assert_eq!(by(hurried().await.0), DecidedBy::Store);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_after_the_pause_and_is_never_polled_again_holds_up_nobody_for_long() {
+    let store = Moody::default();
+    let limiter = limiter(&store, WhenAway::Local);
+    store.be(Mood::Fails);
+    let _ = limiter.take("key", 1).await;
+    sleep(SECOND).await;
+    store.be(Mood::Hangs);
+    let mut kept = pin!(limiter.take("key", 1));
+    assert!(kept.as_mut().now_or_never().is_none());
+    store.be(Mood::Well);
+    sleep(200 * MS - MS).await;
+    assert_eq!(by(limiter.take("key", 1).await), DecidedBy::Local, "it is waited for");
+    sleep(MS).await;
+    assert_eq!(by(limiter.take("key", 1).await), DecidedBy::Store);
+    assert!(!limiter.is_away());
 }
 
 #[tokio::test(start_paused = true)]

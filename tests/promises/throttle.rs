@@ -1,5 +1,6 @@
 //! What a throttle promises: how much a service gets that is overloaded, who is held back, and when that ends.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,7 +11,7 @@ use stonework::Error;
 use stonework::base::{CircuitState, Delivery, Kind, Outcome, Ratio, Rng};
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::limit::{
-    AdaptiveThrottle, AdaptiveThrottleLayer, InvalidThrottle, KeyedAdaptiveThrottle, ThrottleSettings,
+    AdaptiveThrottle, AdaptiveThrottleLayer, InvalidThrottle, KeyedAdaptiveThrottle, Sent, ThrottleSettings,
     Throttled,
 };
 use stonework::retry::{RetryLayer, RetrySettings};
@@ -167,6 +168,32 @@ async fn a_request_counts_when_it_is_sent_so_a_service_that_hangs_is_held_back_b
     sent.drain(..).for_each(|sent| sent.settle(Outcome::Success));
     assert_eq!(throttle.chance(), Ratio::ZERO);
     assert_eq!(throttle.try_send().map(drop), Ok(()));
+}
+
+/// How many are held back in five minutes, of ten in each second, by a service that takes all of them and answers so long after.
+async fn held_back_by_slow_calls(settings: ThrottleSettings, takes: Duration) -> u64 {
+    let throttle = with(settings);
+    let mut under_way = VecDeque::new();
+    for _ in 0..3_000 {
+        let now = Instant::now();
+        while under_way.front().is_some_and(|(ends, _)| *ends <= now) {
+            let (_, sent): (_, Sent) = under_way.pop_front().expect("there is one");
+            sent.settle(Outcome::Success);
+        }
+        under_way.extend(throttle.try_send().ok().map(|sent| (now + takes, sent)));
+        sleep(100 * MS).await;
+    }
+    throttle.throttled()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_back_for_being_slow_that_is_answered_within_a_stretch_of_the_window() {
+    // Any that counted as refused would be held back for.
+    let strict = || ThrottleSettings::new().multiplier(1.0);
+    assert_eq!(held_back_by_slow_calls(strict(), 5 * SECOND).await, 0);
+    assert!(held_back_by_slow_calls(strict(), 11 * SECOND).await > 0);
+    assert!(held_back_by_slow_calls(ThrottleSettings::new(), 30 * SECOND).await > 0);
+    assert_eq!(held_back_by_slow_calls(ThrottleSettings::new().window(12 * MINUTE), 30 * SECOND).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,13 +36,21 @@ pub(super) struct Limit {
     pub(super) policy: Option<(u64, Duration)>,
 }
 
+/// What an answer says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) limits: Vec<Limit>,
+    /// The limits that it names a policy of, whether it says how they stand or not.
+    pub(super) policies: Vec<Id>,
+}
+
 /// Whether there is anything to read.
 pub(super) fn is_said(headers: &HeaderMap) -> bool {
     headers.contains_key(LIMIT)
 }
 
 /// What these headers say, as far as it is about numbers of requests.
-pub(super) fn read(headers: &HeaderMap) -> Vec<Limit> {
+pub(super) fn read(headers: &HeaderMap) -> Said {
     let policies = list(headers, &POLICY);
     let limits = list(headers, &LIMIT).into_iter().filter_map(|item| {
         let policy = policies.iter().find(|policy| policy.id == item.id);
@@ -59,7 +67,8 @@ pub(super) fn read(headers: &HeaderMap) -> Vec<Limit> {
             id: item.id,
         })
     });
-    limits.collect()
+    let limits = limits.collect();
+    Said { limits, policies: policies.into_iter().map(|policy| policy.id).collect() }
 }
 
 /// Several lines are one list (RFC 9651, section 4.2).
@@ -191,7 +200,7 @@ mod tests {
                 headers.append(&name, HeaderValue::from_str(value).unwrap());
             }
         }
-        read(&headers)
+        read(&headers).limits
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -271,7 +280,7 @@ mod tests {
             assert_eq!(said(&[r#""b";r=1"#, field], &[]), [], "beside a good line: {field}");
         }
         let bytes = HeaderValue::from_bytes(b"\"\xff\";r=1").unwrap();
-        assert_eq!(read(&HeaderMap::from_iter([(LIMIT, bytes)])), []);
+        assert_eq!(read(&HeaderMap::from_iter([(LIMIT, bytes)])).limits, []);
         // A policy that cannot be read takes nothing from a limit that can.
         assert_eq!(said(&[r#""a";r=1;t=1"#], &["a;q=1"]), [limit("a", 1, Some(1), None)]);
     }

@@ -55,8 +55,7 @@ impl<Req, F: KeyOf<Req>> Gate<Req> for ServerQuota<F::Key, F> {
             Ok(()) => Entry::In(()),
             Err(NotYet { until: at, waits: true, .. }) => Entry::Wait(Box::pin(QuotaWait {
                 quotas: quotas.clone(),
-                server,
-                at,
+                turn: Turn { server, at: Some(at) },
                 latest,
                 alarm: Alarm::new(),
             })),
@@ -71,15 +70,28 @@ fn refusal(NotYet { policy, until, .. }: NotYet, now: Instant) -> Error {
     QuotaUsedUp::new(policy, until.saturating_duration_since(now)).into()
 }
 
-/// Waits until a server takes requests again. See [`ServerQuotas`].
+/// Waits until a server takes requests again. Dropped before that, it leaves its turn to the next who comes. See [`ServerQuotas`].
 #[pin_project]
 pub struct QuotaWait<K> {
     quotas: ServerQuotas<K>,
-    server: Arc<Server<K>>,
-    at: Instant,
+    turn: Turn<K>,
     latest: Instant,
     #[pin]
     alarm: Alarm,
+}
+
+struct Turn<K> {
+    server: Arc<Server<K>>,
+    /// Nothing, once it has come.
+    at: Option<Instant>,
+}
+
+impl<K> Drop for Turn<K> {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            self.server.gives_up(at);
+        }
+    }
 }
 
 impl<K: Hash + Eq + Clone> Future for QuotaWait<K> {
@@ -88,12 +100,15 @@ impl<K: Hash + Eq + Clone> Future for QuotaWait<K> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            ready!(this.alarm.as_mut().poll_until(cx, *this.at));
+            if let Some(at) = this.turn.at {
+                ready!(this.alarm.as_mut().poll_until(cx, at));
+                this.turn.at = None;
+            }
             // Others may have come first, or the server has said more meanwhile.
             let now = Instant::now();
-            match this.quotas.admit(this.server, now, *this.latest) {
+            match this.quotas.admit(&this.turn.server, now, *this.latest) {
                 Ok(()) => return Poll::Ready(Turned::silently(Ok(()))),
-                Err(NotYet { until, waits: true, .. }) => *this.at = until,
+                Err(NotYet { until, waits: true, .. }) => this.turn.at = Some(until),
                 Err(not_yet) => return Poll::Ready(Turned::silently(Err(refusal(not_yet, now)))),
             }
         }
@@ -102,6 +117,6 @@ impl<K: Hash + Eq + Clone> Future for QuotaWait<K> {
 
 impl<K> fmt::Debug for QuotaWait<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuotaWait").field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("QuotaWait").field("at", &self.turn.at).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use super::announced::{self, is_said};
+use super::announced::{self, Said, is_said};
 use super::ledger::{Heard, Ledger, NotYet};
 use crate::base::{BoundedMap, HostPort, RetryAfter, Rng, WallClock};
 
@@ -155,9 +155,9 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
         let shared = &*self.shared;
         let refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
         let refused_for = if refused { RetryAfter::of(response.headers(), shared.wall.now()) } else { None };
-        let limits = announced::read(response.headers());
+        let Said { limits, policies } = announced::read(response.headers());
         let last = server.sent.load(Relaxed);
-        let heard = Heard { limits: &limits, refused_for, number, last };
+        let heard = Heard { limits: &limits, policies: &policies, refused_for, number, last };
         let mut ledger = server.ledger();
         ledger.hear(Instant::now(), &heard, shared.longest);
         if !ledger.is_empty() {
@@ -170,6 +170,11 @@ impl<K> Server<K> {
     /// One more is sent: its number.
     pub(super) fn sent(&self) -> u64 {
         self.sent.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Who waited for its turn at this instant does so no longer.
+    pub(super) fn gives_up(&self, turn: Instant) {
+        self.ledger().leave(turn);
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

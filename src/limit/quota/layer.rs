@@ -47,13 +47,17 @@ use crate::limit::gate::{Gated, Keyed, Settings};
 /// time is over, there is as much as the policy says; without one, everything is sent until the server says more. Those that come back
 /// are told different instants, one after another, so that they do not all come at once.
 ///
+/// A limit that an answer does not name, though it names others, is forgotten when the window is over for which something was said of it:
+/// there may be none any more, and a server that names only the tightest says so again when that is the one.
+///
 /// What a server says is about itself alone, and it is not believed for longer than [a minute](ServerQuotas::longest) at a time. What is
 /// malformed, or counted in something else than requests, says nothing.
 ///
 /// *Errors:* of kind [`Overload`](crate::base::Kind::Overload) with [`QuotaUsedUp`](super::QuotaUsedUp) at the end, not sent, with the
 /// request handed back and the time to come back; else those of the inner service. *Readiness and cloning:* always ready; clones know the
 /// same.
-/// *Cancellation:* who is dropped while waiting has taken nothing.
+/// *Cancellation:* who is dropped while waiting has taken nothing, and leaves its turn to the next who comes and can wait for it; those
+/// who waited behind keep theirs.
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct ServerQuotaLayer<K = HostPort, F = ByHost> {
     quotas: Keyed<ServerQuotas<K>, F>,

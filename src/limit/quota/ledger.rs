@@ -1,5 +1,6 @@
 //! What a server has said of its limits, and what was sent since.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct Ledger {
     limits: Vec<Known>,
     /// The next who waits, waits until then.
     turn: Option<Instant>,
+    /// Or until one of these: turns of some who wait no longer.
+    left: BTreeSet<Instant>,
     /// The next who does not is told to come back then.
     told: Option<Instant>,
 }
@@ -35,6 +38,8 @@ struct Known {
     reset: Instant,
     /// The request whose answer has said so.
     heard_by: u64,
+    /// Whether no newer answer has named others and not this one.
+    is_named: bool,
     policy: Option<(u64, Duration)>,
 }
 
@@ -50,6 +55,8 @@ pub(super) struct NotYet {
 /// What an answer has said, and when it was asked for.
 pub(super) struct Heard<'a> {
     pub(super) limits: &'a [Limit],
+    /// All limits that it names a policy of.
+    pub(super) policies: &'a [Id],
     /// It was refused for having come too often, and may come again after so long.
     pub(super) refused_for: Option<Duration>,
     /// The number of the request that it answers, and of the last that was sent.
@@ -74,23 +81,41 @@ impl Ledger {
             }
             return Ok(());
         };
-        let gap = full
-            .policy
+        let (first, quota) = (full.until, full.policy);
+        let gap = quota
             .map_or(GAP, |(amount, per)| per.div_f64(amount.max(1) as f64).clamp(SHORTEST_GAP, LONGEST_GAP));
         // One after another, and not all at the instant of the reset.
         let policy = full.id.as_ref().map(|id| Arc::clone(&id.name));
-        let first = full.until;
-        let turn = self.turn.map_or(first, |turn| turn.max(first));
-        if turn <= latest {
-            self.turn = Some(turn + gap);
+        if let Some(turn) = self.take_turn(first, latest, gap) {
             return Err(NotYet { policy, until: turn, waits: true });
         }
         // Who is refused may never come. So after as many as are admitted in the time of the quota, it begins anew.
-        let spread =
-            full.policy.map_or(LONGEST_GAP, |(_, per)| per.clamp(LONGEST_GAP, longest.max(LONGEST_GAP)));
+        let spread = quota.map_or(LONGEST_GAP, |(_, per)| per.clamp(LONGEST_GAP, longest.max(LONGEST_GAP)));
         let told = self.told.filter(|told| *told >= first && *told - first <= spread).unwrap_or(first);
         self.told = Some(told + gap);
         Err(NotYet { policy, until: told, waits: false })
+    }
+
+    /// A turn from `first` to `latest`, if there is one: that of the first who has left it, or behind all others.
+    fn take_turn(&mut self, first: Instant, latest: Instant, gap: Duration) -> Option<Instant> {
+        if !self.left.is_empty() {
+            // Those before are gone.
+            self.left = self.left.split_off(&first);
+            if let Some(turn) = self.left.first().copied().filter(|turn| *turn <= latest) {
+                self.left.remove(&turn);
+                return Some(turn);
+            }
+        }
+        let turn = self.turn.map_or(first, |turn| turn.max(first));
+        (turn <= latest).then(|| {
+            self.turn = Some(turn + gap);
+            turn
+        })
+    }
+
+    /// Who waited for this turn has gone. The next who comes may have it; those behind were promised theirs.
+    pub(super) fn leave(&mut self, turn: Instant) {
+        self.left.insert(turn);
     }
 
     pub(super) fn hear(&mut self, now: Instant, heard: &Heard<'_>, longest: Duration) {
@@ -103,9 +128,11 @@ impl Ledger {
                 until: reset.min(now + longest),
                 reset,
                 heard_by: heard.number,
+                is_named: true,
                 policy: policy.map(|(amount, per)| (amount, per.min(FAR_AWAY))),
             }
         };
+        self.compare(heard);
         for limit in heard.limits {
             let used_up = limit.left == 0;
             // What a refusal says of when to come back goes before what the field says.
@@ -118,6 +145,18 @@ impl Ledger {
             if heard.limits.iter().all(|limit| limit.left > 0) {
                 self.note(known(None, 0, more_in, None));
             }
+        }
+    }
+
+    /// A limit that is named no longer, among others that are, is one that there is no more, or one of which the server says nothing for now,
+    /// as it may. So nothing is known of it but what was said of the present window.
+    fn compare(&mut self, heard: &Heard<'_>) {
+        if heard.limits.is_empty() {
+            return;
+        }
+        for known in self.limits.iter_mut().filter(|known| known.heard_by < heard.number) {
+            let Some(id) = &known.id else { continue };
+            known.is_named = heard.limits.iter().any(|limit| limit.id == *id) || heard.policies.contains(id);
         }
     }
 
@@ -135,17 +174,21 @@ impl Ledger {
 
 impl Known {
     /// When the time is over for which something was said, there is as much as the policy says; where that is not known, nothing is.
-    /// Where the server is not believed for as long as it has said, one request finds out how it is. Says whether anything is known.
+    /// Where the server is not believed for as long as it has said, one request finds out how it is; if that hears nothing of this limit, it
+    /// was not refused for it. Says whether anything is known.
     fn goes_on(&mut self, now: Instant, longest: Duration) -> bool {
         if self.until > now {
             return true;
         }
         if self.reset > now {
+            if self.left == 0 && !self.is_named {
+                return false;
+            }
             self.left = self.left.max(1);
             self.until = self.reset.min(now + longest);
             return true;
         }
-        let Some((amount, per)) = self.policy else { return false };
+        let Some((amount, per)) = self.policy.filter(|_| self.is_named) else { return false };
         self.left = amount;
         self.reset = now + per;
         self.until = self.reset.min(now + longest);
@@ -169,7 +212,7 @@ mod tests {
     }
 
     fn heard(limits: &[Limit], number: u64, last: u64) -> Heard<'_> {
-        Heard { limits, refused_for: None, number, last }
+        Heard { limits, policies: &[], refused_for: None, number, last }
     }
 
     /// Ask for one that cannot wait.
@@ -232,7 +275,8 @@ mod tests {
             (vec![limit("a", 7, 100, None)], None),
         ] {
             let (mut ledger, now) = (Ledger::default(), Instant::now());
-            let heard = Heard { limits: &limits, refused_for: Some(5 * SECOND), number: 1, last: 1 };
+            let heard =
+                Heard { limits: &limits, policies: &[], refused_for: Some(5 * SECOND), number: 1, last: 1 };
             ledger.hear(now, &heard, MINUTE);
             let NotYet { policy, until, .. } = admit(&mut ledger, now).unwrap_err();
             assert_eq!((policy.as_deref(), until), (name, now + 5 * SECOND), "{limits:?}");
@@ -283,6 +327,60 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_named_no_longer_is_forgotten_when_its_window_is_over() {
+        let others = [limit("b", 500, 60, None)];
+        let named = [Id { name: "a".into(), partition: Box::default() }];
+        for (policies, number, expected) in [
+            (&[][..], 3, 500),
+            // It does not say how that stands, but that there is one.
+            (&named[..], 3, 1),
+            // An older answer.
+            (&[][..], 1, 1),
+        ] {
+            let (mut ledger, now) = (Ledger::default(), Instant::now());
+            ledger.hear(now, &heard(&[limit("a", 0, 10, Some((1, 10)))], 2, 2), MINUTE);
+            let last = number;
+            ledger.hear(now, &Heard { limits: &others, policies, refused_for: None, number, last }, MINUTE);
+            assert_eq!(admitted(&mut ledger, now + 9 * SECOND), 0, "that was said");
+            assert_eq!(admitted(&mut ledger, now + 10 * SECOND), expected, "{policies:?} {number}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_used_up_and_of_which_the_one_that_finds_out_hears_nothing_is_forgotten() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.hear(now, &heard(&[limit("day", 0, 86_400, Some((5, 86_400)))], 1, 1), MINUTE);
+        assert_eq!(admitted(&mut ledger, now + MINUTE), 1, "it finds out");
+        ledger.hear(now + MINUTE, &heard(&[limit("b", 1_000, 1, None)], 2, 2), MINUTE);
+        assert_eq!(admitted(&mut ledger, now + MINUTE + SECOND), 0, "that was said");
+        assert_eq!(admitted(&mut ledger, now + 2 * MINUTE), 1_000);
+        assert!(ledger.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_was_left_goes_to_the_next_who_can_wait_for_it() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.hear(now, &heard(&[limit("a", 0, 10, Some((10, 10)))], 1, 1), MINUTE);
+        let wait = |ledger: &mut Ledger, latest: u32| {
+            let NotYet { until, waits, .. } = ledger.admit(now, now + latest * SECOND, MINUTE).unwrap_err();
+            waits.then(|| (until - now).as_secs())
+        };
+        assert_eq!([(); 4].map(|()| wait(&mut ledger, 60)), [10, 11, 12, 13].map(Some));
+        for left in [12, 11] {
+            ledger.leave(now + left * SECOND);
+        }
+        assert_eq!(
+            [10, 11, 60, 60].map(|latest| wait(&mut ledger, latest)),
+            [None, Some(11), Some(12), Some(14)]
+        );
+        // One that has passed is nobody's.
+        ledger.leave(now + 10 * SECOND);
+        ledger.hear(now, &heard(&[limit("a", 0, 20, Some((10, 10)))], 2, 2), MINUTE);
+        assert_eq!(wait(&mut ledger, 60), Some(20));
+        assert!(ledger.left.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nothing_grows_with_what_is_said() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         for name in 0..1_000 {
@@ -305,7 +403,7 @@ mod tests {
             let policy = policy.filter(|(q, w)| *q > 0 && *w > 0);
             let limits = [limit("a", left, more_in, policy)];
             let refused_for = refused.map(Duration::from_secs);
-            ledger.hear(now, &Heard { limits: &limits, refused_for, number, last }, MINUTE);
+            ledger.hear(now, &Heard { limits: &limits, policies: &[], refused_for, number, last }, MINUTE);
             let sent = admitted(&mut ledger, now);
             let most = left.saturating_sub(last.saturating_sub(number));
             if refused.is_none_or(|after| after > 0) && more_in > 0 {

@@ -27,6 +27,12 @@ impl InForce {
 
     #[inline]
     pub(super) fn plan(&self) -> Plan {
+        self.read().0
+    }
+
+    /// The plan, and by what [`is_still`](Self::is_still) tells whether it is the one in force.
+    #[inline]
+    pub(super) fn read(&self) -> (Plan, Version) {
         loop {
             // Whoever sees a part that is being changed sees here that it is, or was meanwhile.
             let before = self.version.load(Ordering::Acquire);
@@ -34,14 +40,22 @@ impl InForce {
             let whole = self.whole.load(Ordering::Acquire);
             let amount = self.amount.load(Ordering::Acquire);
             if is_settled(before, self.version.load(Ordering::Relaxed)) {
-                return match u32::try_from(amount) {
+                let plan = match u32::try_from(amount) {
                     Ok(0) | Err(_) => Plan::Paced(Pace { interval, whole }),
                     Ok(amount) => Plan::Strict(Window { amount, length: whole }),
                 };
+                return (plan, Version(before));
             }
             // Until whoever changes it is done.
             let _ = self.quota();
         }
+    }
+
+    /// Whether nobody has begun to change it. Asked under a lock that is taken for every change of what was spent, this holds until that is let
+    /// go of.
+    #[inline]
+    pub(super) fn is_still(&self, version: Version) -> bool {
+        self.version.load(Ordering::Acquire) == version.0
     }
 
     pub(super) fn quota(&self) -> Quota {
@@ -63,6 +77,10 @@ impl InForce {
         meanwhile(old, new);
     }
 }
+
+/// Of which change a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version(u64);
 
 struct Changed<'a> {
     version: &'a AtomicU64,
@@ -97,5 +115,14 @@ mod tests {
         assert!(!is_settled(1, 1), "somebody is at it all the time");
         assert!(!is_settled(0, 2), "somebody was at it");
         assert!(!is_settled(0, 1) && !is_settled(1, 2));
+    }
+
+    #[test]
+    fn from_when_it_begins_to_change_it_is_not_what_was_read() {
+        let in_force = InForce::new(Quota::per_hour(1));
+        let (_, version) = in_force.read();
+        assert!(in_force.is_still(version));
+        in_force.change(Quota::per_second(1), |_, _| assert!(!in_force.is_still(version)));
+        assert!(!in_force.is_still(version) && in_force.is_still(in_force.read().1));
     }
 }

@@ -130,28 +130,43 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     #[inline]
     pub(super) fn take(&self, now: u64, key: &K, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
         let shared = &*self.shared;
-        // Before any lock is held: it may have to wait for one.
-        let plan = shared.in_force.plan();
-        let taken = shared.table.with(
-            key,
-            now,
-            || shared.beginning(now),
-            |bucket, now| bucket.take(plan, now, cost, patience),
-        );
-        let taken = taken.unwrap_or_else(|| {
-            shared.overflowed.fetch_add(1, Relaxed);
-            shared.in_overflow(|bucket| bucket.take(plan, now, cost, patience))
-        });
+        let taken = loop {
+            // Before any lock is held: it may have to wait for one.
+            let (plan, version) = shared.in_force.read();
+            // Under the lock of what was spent, which a change of the plan takes: what is decided by an old one is not to be written over it.
+            let take = |bucket: &mut Bucket, now| {
+                shared.in_force.is_still(version).then(|| bucket.take(plan, now, cost, patience))
+            };
+            let taken = shared.table.with(key, now, || shared.beginning(now), take);
+            let taken = taken.unwrap_or_else(|| {
+                let taken = shared.in_overflow(|bucket| take(bucket, now));
+                shared.overflowed.fetch_add(u64::from(taken.is_some()), Relaxed);
+                taken
+            });
+            if let Some(taken) = taken {
+                break taken;
+            }
+        };
         taken.map_err(|too_much| shared.refused(too_much))
     }
 
     /// What was taken was not made use of.
     pub(super) fn give_back(&self, key: &K, paid: &Paid) {
         let shared = &*self.shared;
-        let (now, plan) = (self.since(Instant::now()), shared.in_force.plan());
-        let back = |bucket: &mut Bucket| bucket.give_back(plan, now, paid);
-        if shared.table.with(key, now, || shared.beginning(now), |bucket, _| back(bucket)).is_none() {
-            shared.in_overflow(back);
+        let now = self.since(Instant::now());
+        loop {
+            let (plan, version) = shared.in_force.read();
+            let back = |bucket: &mut Bucket| {
+                let is_still = shared.in_force.is_still(version);
+                if is_still {
+                    bucket.give_back(plan, now, paid);
+                }
+                is_still
+            };
+            let given = shared.table.with(key, now, || shared.beginning(now), |bucket, _| back(bucket));
+            if given.unwrap_or_else(|| shared.in_overflow(back)) {
+                return;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::bucket::{Bucket, Plan, TooMuch};
 use super::holes::Holes;
-use super::in_force::InForce;
+use super::in_force::{InForce, Version};
 use super::pace::{Back, Denied, Pace, nanos};
 use super::{Allowed, InvalidQuota, Paid, Policy, Quota, Reservation};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -45,7 +45,7 @@ pub(super) struct Core {
     created: Instant,
     policy: Policy,
     in_force: InForce,
-    /// When nothing is spent any more, where the quota is a pace.
+    /// When nothing is spent any more, where the quota is a pace. Every change of the quota changes it, too.
     cell: AtomicU64,
     /// Places in the queue that were given up, and whether there are any.
     holes: Mutex<Holes>,
@@ -190,9 +190,10 @@ impl RateLimiter {
 }
 
 impl Core {
+    /// More than nothing, so that there are two cells of which nothing is spent: 0 and 1.
     #[inline]
     pub(super) fn since(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.created))
+        nanos(now.saturating_duration_since(self.created)).saturating_add(1)
     }
 
     fn strict(&self) -> MutexGuard<'_, Bucket> {
@@ -202,19 +203,28 @@ impl Core {
     #[inline]
     pub(super) fn take(&self, now: u64, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
         loop {
-            let pace = match self.in_force.plan() {
+            // Before the plan: a cell that is the same when it is written is of this plan.
+            let cell = self.cell.load(Ordering::Acquire);
+            let (plan, version) = self.in_force.read();
+            let pace = match plan {
                 Plan::Paced(pace) => pace,
-                strict @ Plan::Strict(_) => return self.take_strictly(strict, now, cost, patience),
+                Plan::Strict(_) => match self.take_strictly(plan, version, now, cost, patience) {
+                    Some(taken) => return taken,
+                    None => continue,
+                },
             };
-            let cell = self.cell.load(Ordering::Relaxed);
             if cost == 0 {
                 return Ok(Allowed::free(pace, cell, now));
             }
             let after = match pace.take(cell, now, cost, patience) {
                 Ok(after) if patience == 0 => after,
-                taken => match self.in_turn(pace, taken, cell, now, cost, patience)? {
-                    Turn::Behind(after) => after,
-                    Turn::InPlaceOf(place) => return Ok(Allowed::paced(pace, place, now)),
+                taken => match self.in_turn(pace, version, taken, now, cost, patience) {
+                    Ok(Turn::Behind(after)) => after,
+                    Ok(Turn::InPlaceOf(place)) => return Ok(Allowed::paced(pace, place, now)),
+                    Err(denied) if self.cell.load(Ordering::Relaxed) == cell => {
+                        return Err(self.refused(TooMuch { denied, left: pace.left(cell, now), plan }));
+                    }
+                    Err(_) => continue,
                 },
             };
             if self.cell.compare_exchange_weak(cell, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -228,27 +238,36 @@ impl Core {
     fn in_turn(
         &self,
         pace: Pace,
+        version: Version,
         taken: Result<u64, Denied>,
-        cell: u64,
         now: u64,
         cost: u32,
         patience: u64,
-    ) -> Result<Turn, TooMuch> {
+    ) -> Result<Turn, Denied> {
         let has_to_wait = taken.map_or(true, |after| pace.wait(after, now) > 0);
         if has_to_wait && patience > 0 {
-            if let Some(place) = self.take_hole(pace, now, cost, patience) {
+            if let Some(place) = self.take_hole(pace, version, now, cost, patience) {
                 return Ok(Turn::InPlaceOf(place));
             }
         }
-        taken.map(Turn::Behind).map_err(|denied| {
-            self.refused(TooMuch { denied, left: pace.left(cell, now), plan: Plan::Paced(pace) })
-        })
+        taken.map(Turn::Behind)
     }
 
+    /// Nothing, if the plan is being changed.
     #[cold]
-    fn take_strictly(&self, plan: Plan, now: u64, cost: u32, patience: u64) -> Result<Allowed, TooMuch> {
-        let taken = self.strict().take(plan, now, cost, patience);
-        taken.map_err(|too_much| self.refused(too_much))
+    fn take_strictly(
+        &self,
+        plan: Plan,
+        version: Version,
+        now: u64,
+        cost: u32,
+        patience: u64,
+    ) -> Option<Result<Allowed, TooMuch>> {
+        let taken = {
+            let mut strict = self.strict();
+            self.in_force.is_still(version).then(|| strict.take(plan, now, cost, patience))?
+        };
+        Some(taken.map_err(|too_much| self.refused(too_much)))
     }
 
     #[cold]
@@ -260,12 +279,25 @@ impl Core {
     /// What was taken was not made use of.
     pub(super) fn give_back(&self, paid: &Paid) {
         let now = self.since(Instant::now());
-        let pace = match self.in_force.plan() {
-            Plan::Paced(pace) => pace,
-            strict @ Plan::Strict(_) => return self.strict().give_back(strict, now, paid),
+        while !self.gives_back(now, paid) {}
+    }
+
+    /// Not, if the plan is being changed.
+    fn gives_back(&self, now: u64, paid: &Paid) -> bool {
+        let (plan, version) = self.in_force.read();
+        let Plan::Paced(pace) = plan else {
+            let mut strict = self.strict();
+            let is_still = self.in_force.is_still(version);
+            if is_still {
+                strict.give_back(plan, now, paid);
+            }
+            return is_still;
         };
         // Under the lock nobody else takes off the cell, and it can only grow.
         let mut holes = self.holes();
+        if !self.in_force.is_still(version) {
+            return false;
+        }
         loop {
             let cell = self.cell.load(Ordering::Relaxed);
             match pace.give_back(cell, now, paid, &holes) {
@@ -283,6 +315,7 @@ impl Core {
             break;
         }
         self.any_holes.store(!holes.is_empty(), std::sync::atomic::Ordering::Relaxed);
+        true
     }
 
     fn holes(&self) -> MutexGuard<'_, Holes> {
@@ -291,12 +324,17 @@ impl Core {
 
     /// The place of somebody who gave it up, if it is one that can be waited for.
     #[cold]
-    fn take_hole(&self, pace: Pace, now: u64, cost: u32, patience: u64) -> Option<u64> {
+    fn take_hole(&self, pace: Pace, version: Version, now: u64, cost: u32, patience: u64) -> Option<u64> {
         if !self.any_holes.load(std::sync::atomic::Ordering::Relaxed) {
             return None;
         }
         let turn = now.saturating_add(pace.whole);
-        self.holes().take(turn, turn.saturating_add(patience), cost)
+        let mut holes = self.holes();
+        if self.in_force.is_still(version) {
+            holes.take(turn, turn.saturating_add(patience), cost)
+        } else {
+            None
+        }
     }
 
     fn peek(&self, now: u64) -> Allowed {
@@ -322,10 +360,16 @@ impl Core {
         });
     }
 
+    /// Whoever has decided by the old plan finds another cell, and decides anew.
     fn change_cell(&self, mut next: impl FnMut(u64) -> u64) {
+        let mut next = |cell| match next(cell) {
+            // Nothing is spent in either.
+            next if next <= 1 => u64::from(cell == 0),
+            next => next,
+        };
         let mut cell = self.cell.load(Ordering::Relaxed);
         while let Err(other) =
-            self.cell.compare_exchange_weak(cell, next(cell), Ordering::Relaxed, Ordering::Relaxed)
+            self.cell.compare_exchange_weak(cell, next(cell), Ordering::Release, Ordering::Relaxed)
         {
             cell = other;
         }

@@ -13,7 +13,7 @@ use super::{
     InvalidSharedLimit, KeyTooLong, MemoryStore, QuotaStore, Refill, SharedLimitSettings, Shortage, Standing,
     StoreAway, Taken, WhenAway,
 };
-use crate::base::{Alarm, BoxError, Deadline, Error, Kind, Limited, RateLimited};
+use crate::base::{Alarm, BoxError, Deadline, Error, Kind, Limited, RateLimited, scope};
 use crate::limit::Quota;
 use crate::limit::rate::Policy;
 
@@ -51,7 +51,8 @@ const MOST_QUOTAS: usize = 4;
 ///
 /// *Cost of an outage:* calls that are under way when the store goes away wait for it up to the
 /// [timeout](SharedLimitSettings::timeout); later ones do not ask it. After each [pause](SharedLimitSettings::pause) one call does, and
-/// it alone waits. No task is running meanwhile. That a store is away, or back, is logged once, with `tracing::warn!`.
+/// it alone waits. Where calls have less time than that, the store is away when it has said nothing for the timeout in all while they waited,
+/// and a call whose time runs out while it asks a store that is away says that it still is. No task is running meanwhile. That a store is away, or back, is logged once, with `tracing::warn!`.
 #[derive(Clone)]
 pub struct SharedRateLimiter {
     inner: Arc<Inner>,
@@ -187,7 +188,8 @@ impl SharedRateLimiter {
     /// # Cancellation
     ///
     /// Dropping the future gives nothing back: what the store had decided, or decides because the question is on its way, stays
-    /// spent. Nothing else remains of it; if it was the one that asks a store which was away, the next call is.
+    /// spent. Nothing else remains of it, unless its [`Deadline`] had passed, which the store was too slow for; if it was the one that asks a
+    /// store which was away, the next call is. One that is kept and not polled holds up nobody for longer than twice the timeout.
     pub async fn take(&self, key: &str, cost: u32) -> Result<SharedAllowed, Error> {
         match self.taken(key, cost).await? {
             (Taken::All(quotas), decided_by) => Ok(SharedAllowed { quotas, decided_by }),
@@ -203,7 +205,10 @@ impl SharedRateLimiter {
         let inner = &*self.inner;
         // A name has no backslash, so two names with a key each are never the same.
         let key = format!("{}\\{key}", inner.policy.name());
-        let leave = inner.presence().ask(Instant::now());
+        let now = Instant::now();
+        // Who is asked on time is done in half of that.
+        let over = Deadline::after(now, inner.settings.timeout.saturating_mul(2)).instant();
+        let leave = inner.presence().ask(now, over);
         Ok(match leave {
             Ok(leave) => match inner.ask(leave, &key, cost).await {
                 Ok(taken) => (taken, DecidedBy::Store),
@@ -262,8 +267,9 @@ impl Inner {
     }
 
     async fn ask(&self, leave: Leave, key: &str, cost: u32) -> Result<Taken, NoAnswer> {
-        let asking = Asking { inner: self, leave: Some(leave) };
-        let at = Deadline::after(Instant::now(), self.settings.timeout).instant();
+        let begun = Instant::now();
+        let mut asking = Asking { inner: self, leave: Some(leave), begun, deadline: scope::deadline() };
+        let at = Deadline::after(begun, self.settings.timeout).instant();
         let (mut alarm, mut answer) = (pin!(Alarm::new()), self.store.take(key, &self.refills, cost));
         let answer = poll_fn(|cx| alarm.as_mut().poll_limited(cx, at, |cx| answer.as_mut().poll(cx))).await;
         match answer {
@@ -308,10 +314,18 @@ struct NoAnswer;
 #[error("no answer within {0:?}")]
 struct TooLate(Duration);
 
-/// A question to the store. Dropped without an answer, it leaves the next question to the next call.
+/// What many calls say together, or the one that asks a store which was away.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer in the time that calls had")]
+struct CutOff;
+
+/// A question to the store. Dropped without an answer, it leaves the next question to the next call; but where the call had no more time,
+/// it was the store that took too long.
 struct Asking<'a> {
     inner: &'a Inner,
     leave: Option<Leave>,
+    begun: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Asking<'_> {
@@ -324,7 +338,7 @@ impl Asking<'_> {
         }
     }
 
-    fn failed(mut self, why: &(dyn std::error::Error + 'static)) {
+    fn failed(&mut self, why: &(dyn std::error::Error + 'static)) {
         let Inner { settings, policy, failures, .. } = self.inner;
         failures.fetch_add(1, Ordering::Relaxed);
         if let Some(leave) = self.leave.take() {
@@ -344,8 +358,14 @@ impl Asking<'_> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        if let Some(leave) = self.leave.take() {
-            self.inner.presence().forgotten(leave);
+        let Some(leave) = self.leave else { return };
+        let now = Instant::now();
+        let mut presence = self.inner.presence();
+        if self.deadline.is_none_or(|at| now < at) {
+            presence.forgotten(leave);
+        } else if presence.cut_off(leave, self.begun, now, self.inner.settings.timeout) {
+            drop(presence);
+            self.failed(&CutOff);
         }
     }
 }

@@ -93,7 +93,8 @@ impl SharedLimitSettings {
         self
     }
 
-    /// How long the store may take to answer, connecting included. Default: 100 ms.
+    /// How long the store may take to answer, connecting included. A call with a [`Deadline`](crate::base::Deadline) waits no longer than that
+    /// leaves, so this should be less than what callers give themselves. Default: 100 ms.
     pub const fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self

@@ -13,7 +13,8 @@ use crate::base::{Ratio, Rng, scope};
 ///
 /// **Guarantee.** A request is not sent with the chance `max(0, (requests − K · accepts) / (requests + 1))`, counted over the last two
 /// minutes, and never with more than nine tenths. Under an overload a service gets about `K` times what it takes, and nobody has to wait
-/// or be told by it. As long as it takes at least one in `K`, nothing is held back.
+/// or be told by it. As long as it takes at least one in `K`, and answers it within a [stretch](ThrottleSettings::window) of that time, which
+/// is five seconds, nothing is held back.
 ///
 /// ```
 /// use stonework::base::{Outcome, Rng};

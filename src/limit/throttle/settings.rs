@@ -48,9 +48,10 @@ impl ThrottleSettings {
         self
     }
 
-    /// How long what was counted counts. It is divided into 24 stretches, of which one after another is forgotten. It has to be longer
-    /// than nearly all calls take; and with the default multiplier, what is sent after a total overload grows about twofold in each half
-    /// of it. Default: 2 min.
+    /// How long what was counted counts. It is divided into 24 stretches, of which one after another is forgotten. Nearly all calls have to
+    /// be answered within one stretch: after one or two, those that are still under way count as refused until they are answered, and
+    /// where they are many, requests are held back that the service would take. With the default multiplier, what is sent after a total
+    /// overload grows about twofold in each half of it. Default: 2 min, so that a stretch is 5 s.
     pub const fn window(mut self, length: Duration) -> Self {
         self.window = length;
         self

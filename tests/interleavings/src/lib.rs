@@ -250,6 +250,34 @@ fn a_quota_that_is_changed_under_way_is_never_half_of_one_and_half_of_the_other(
     });
 }
 
+#[test]
+fn what_is_decided_by_the_old_quota_is_not_written_over_the_new_one() {
+    loom::model(|| {
+        let limiter = RateLimiter::new(Quota::per_hour(1)).unwrap();
+        let now = Instant::now();
+        let changing = limiter.clone();
+        let change = thread::spawn(move || changing.set_quota(Quota::per_second(10)).is_ok());
+        assert!(limiter.try_take_at(now, 1).is_ok());
+        assert!(change.join().unwrap());
+        // By the old quota, the next would have to wait for an hour.
+        let later = now + Duration::from_millis(200);
+        assert!(limiter.try_take_at(later, 1).is_ok());
+    });
+}
+
+#[test]
+fn what_is_decided_in_the_old_window_counts_in_the_new_quota() {
+    loom::model(|| {
+        let limiter = RateLimiter::new(Quota::per_hour(1).strict()).unwrap();
+        let now = Instant::now();
+        let changing = limiter.clone();
+        let change = thread::spawn(move || changing.set_quota(Quota::per_hour(1)).is_ok());
+        assert!(limiter.try_take_at(now, 1).is_ok());
+        assert!(change.join().unwrap());
+        assert!(limiter.try_take_at(now, 1).is_err(), "what was spent stays spent");
+    });
+}
+
 /// A service that waits until there is room, and what its task would be woken by.
 struct Waits {
     service: Gated<Nothing, Concurrency<ConcurrencyLimiter>, Plain>,
