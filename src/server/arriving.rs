@@ -109,7 +109,8 @@ impl Body for Arriving {
         match frame {
             // After this it says that it is at its end, too.
             Some(Err(_)) => drop(this.open.take()),
-            _ if this.body.is_end_stream() => {
+            // What comes in chunks is over with nothing but this.
+            _ if frame.is_none() || this.body.is_end_stream() => {
                 if let Some(mut open) = this.open.take() {
                     open.whole = true;
                 }
