@@ -62,6 +62,15 @@ pub enum InvalidServer {
     /// No limit can have this quota.
     #[error("`rate_limit`: {0}")]
     RateLimit(#[source] InvalidQuota),
+    /// It is more than there may be.
+    #[error("`{field}` is too large: at most {most}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// The name of the setting.
+        field: &'static str,
+        /// As much as it may be.
+        most: usize,
+    },
     /// It says nothing without another one, which is off.
     #[error("`{field}` says nothing where `{other}` is off")]
     #[non_exhaustive]

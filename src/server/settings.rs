@@ -7,6 +7,10 @@ use crate::base::{TIMEOUT_MS, TrustedPeers};
 use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
+/// An [`http::HeaderMap`] holds 24 576 fields and then panics, and handlers may add some. Far beyond that hyper panics at any head, since it makes
+/// room for as many as there may be.
+const MOST_HEADERS: usize = 24_000;
+
 /// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
 /// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
 ///
@@ -269,7 +273,8 @@ impl ServerSettings {
     }
 
     /// How many fields the head of a request may have over HTTP/1; one with more is answered with 431. Over HTTP/2 their
-    /// [size](Self::max_head_size) alone counts. Default: 100.
+    /// [size](Self::max_head_size) alone counts. Default: 100; at most 24 000, since an
+    /// [`http::HeaderMap`] holds few more.
     pub const fn max_headers(mut self, most: usize) -> Self {
         self.max_headers = most;
         self
@@ -430,6 +435,9 @@ impl ServerSettings {
                     None => InvalidServer::Zero { field },
                 });
             }
+        }
+        if self.max_headers > MOST_HEADERS {
+            return Err(InvalidServer::TooLarge { field: "max_headers", most: MOST_HEADERS });
         }
         if let Some(concurrency) = &self.concurrency {
             concurrency.check().map_err(InvalidServer::Concurrency)?;
