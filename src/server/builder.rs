@@ -276,8 +276,10 @@ impl ServerBuilder {
         open.await.map_err(|source: Reason| BindError { addr: shown, source })
     }
 
-    /// Listen at this path of the file system. A socket that a killed server left there is replaced; the file is removed
-    /// when the server is dropped or stops. Who may connect is a matter of the permissions of its directory.
+    /// Listen at this path of the file system. A socket that a killed server left there is replaced: one of which the system says that nobody
+    /// listens, so not that of a server that is busy, and not what a link leads to. Of two servers that find it at the same moment the later one
+    /// wins, so start one. The file is removed when the server is dropped or stops, unless another one stands there by then. Nothing is waited
+    /// for. Who may connect is a matter of the permissions of its directory.
     ///
     /// # Errors
     ///

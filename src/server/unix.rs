@@ -1,11 +1,14 @@
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream as Probe;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Listener;
+use crate::base::NOBODY;
 
 /// A Unix socket in the file system, which goes when this is dropped.
 ///
@@ -21,6 +24,14 @@ use super::Listener;
 pub struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
+    file: Option<File>,
+}
+
+/// Which file it is, whatever stands at its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct File {
+    device: u64,
+    inode: u64,
 }
 
 impl UnixSocket {
@@ -33,7 +44,7 @@ impl UnixSocket {
             }
             bound => bound?,
         };
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), file: socket(path) })
     }
 
     /// Where it is.
@@ -43,10 +54,24 @@ impl UnixSocket {
     }
 }
 
+/// The socket that stands there. What a link leads to does not stand there.
+fn socket(path: &Path) -> Option<File> {
+    let file = std::fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
+    Some(File { device: file.dev(), inode: file.ino() })
+}
+
+/// Nobody listens, and it is still the same file after that was seen.
 fn is_abandoned(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    is_socket && Probe::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    let file = socket(path);
+    file.is_some() && refuses(path) && socket(path) == file
+}
+
+/// Whether the system says at once that nobody listens there. It says nothing at once of a server whose queue is full, and waiting would take
+/// the thread from all who share it.
+fn refuses(path: &Path) -> bool {
+    let connecting = pin!(UnixStream::connect(path));
+    let said = connecting.poll(&mut Context::from_waker(NOBODY));
+    matches!(said, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 impl Listener for UnixSocket {
@@ -59,6 +84,9 @@ impl Listener for UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        // Another server may have taken the path meanwhile. No file of that one's is the same while this one is open.
+        if self.file.is_some() && socket(&self.path) == self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }

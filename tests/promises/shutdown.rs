@@ -411,6 +411,62 @@ async fn a_unix_socket_is_served_and_one_that_was_left_behind_is_replaced() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+/// What `bind_unix` comes to in another thread, which would be lost with it if it waited.
+#[cfg(unix)]
+async fn binds(path: std::path::PathBuf) -> Option<Result<(), std::io::ErrorKind>> {
+    let (runtime, (say, said)) = (tokio::runtime::Handle::current(), tokio::sync::oneshot::channel());
+    std::thread::spawn(move || {
+        let _inside = runtime.enter();
+        let bound = Server::builder().bind_unix(path).map(drop);
+        let _ = say.send(bound.map_err(|error| std::io::Error::from(error).kind()));
+    });
+    timeout(PATIENCE, said).await.ok().map(|said| said.expect("no panic"))
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_socket_of_a_server_that_lives_is_left_alone_however_busy_it_is() {
+    use std::io::ErrorKind::{AddrInUse, WouldBlock};
+    use tokio::net::{UnixSocket, UnixStream};
+
+    let directory = std::env::temp_dir().join(format!("stonework-busy-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (path, link) = (directory.join("socket"), directory.join("link"));
+    // It accepts nobody, and its queue is full.
+    let busy = UnixSocket::new_stream().unwrap();
+    busy.bind(&path).unwrap();
+    let busy = busy.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    let refused = loop {
+        match timeout(PATIENCE, UnixStream::connect(&path)).await.unwrap() {
+            Ok(one) => waiting.push(one),
+            Err(error) => break error.kind(),
+        }
+        assert!(waiting.len() < 100, "it is never full");
+    };
+    // Some systems say of a full queue that nobody listens, and then it cannot be known.
+    if refused == WouldBlock {
+        assert_eq!(binds(path.clone()).await, Some(Err(AddrInUse)));
+        assert!(path.exists());
+    }
+
+    // What is abandoned, and is only linked to from here, is not replaced either.
+    drop((busy, waiting));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_eq!(binds(link.clone()).await, Some(Err(AddrInUse)));
+    assert!(link.is_symlink());
+
+    // Nor is what another one has put in the place of its own removed in the end.
+    let server = Server::builder().bind_unix(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let other = Server::builder().bind_unix(&path).unwrap();
+    drop(server);
+    assert!(path.exists());
+    drop(other);
+    assert!(!path.exists());
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_signal_begins_the_shutdown_and_the_next_one_skips_ahead() {
