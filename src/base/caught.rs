@@ -46,6 +46,10 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// The work panicked, or its runtime was shut down before it had ended. It stands at the end of the chain of an [`Error`] of kind
 /// [`Other`](Kind::Other), of which [`Problem`](super::Problem) makes 500. Example: [`Detach`](super::Detach).
+///
+/// An answer that a [`Server`] makes for a handler that panicked has it among its extensions, for what observes it.
+///
+/// [`Server`]: ../server/struct.Server.html
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the work did not come to its end")]
 #[non_exhaustive]

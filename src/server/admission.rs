@@ -1,13 +1,14 @@
-//! What stands before the service, outermost first: what a request is called, what becomes of it, who is asking, how long it may take, and
-//! whether it may come in.
+//! What stands before the service, outermost first: what a request is called, what becomes of it, what is answered for a service that fails, who
+//! is asking, how long it may take, and whether it may come in.
 
 use std::sync::Arc;
 
-use http::{Request, StatusCode};
+use http::Request;
 use tower_layer::Layer;
 
 use super::ServerSettings;
 use super::inside::{Inside, Within};
+use super::instead::Instead;
 use crate::base::body::Body;
 use crate::base::{Answer, ByClient, Network, Priority, Problem, Ratio, Rng, X_REQUEST_ID};
 use crate::limit::{
@@ -21,7 +22,7 @@ type ByNetwork = Keyed<KeyedRateLimiter<Network>, ByClient>;
 
 /// A service behind all of it.
 pub(super) type Admitted<S> =
-    Received<ClientAddressService<ReceiveDeadline<Counted<Within<S>>, Answer<Problem>>>>;
+    Received<Instead<ClientAddressService<ReceiveDeadline<Counted<Within<S>>, Answer<Problem>>>>>;
 type Counted<S> = Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ByPriority>, Answer<Problem>>;
 type ByPriority = Prioritized<ConcurrencyLimiter, PriorityOf>;
 /// How much a request matters.
@@ -88,7 +89,7 @@ impl Admission {
         let service = self.inside.around(service);
         let counted = self.concurrency.layer(self.rate.layer(service));
         let service = self.address.layer(self.deadline.layer(counted));
-        Received::with(service, self.received.clone())
+        Received::with(Instead::of(service), self.received.clone())
     }
 }
 
@@ -105,8 +106,6 @@ fn received(settings: &ServerSettings, tls: bool, rng: &Rng) -> Option<Arc<Parts
         #[cfg(not(feature = "metrics"))]
         metrics: false,
         scheme: Some(if tls { "https" } else { "http" }),
-        // That is what a client of this server is answered.
-        panics: Some(StatusCode::INTERNAL_SERVER_ERROR),
     };
     parts.does_anything().then(|| Arc::new(parts))
 }

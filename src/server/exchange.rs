@@ -18,7 +18,7 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, Error, Event, Kind, Problem, Refuse, ServerPhase, message};
+use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, message};
 
 /// What is known of a request from its beginning.
 pub(super) struct Exchange {
@@ -34,8 +34,7 @@ impl Exchange {
     /// What a request is, and the request as the service sees it.
     pub(super) fn of(connection: &Arc<Shared>, request: Request<Incoming>) -> (Self, Request<Body>) {
         let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
-        // There is no gRPC over HTTP/1.
-        let asked = if http1 { Asked::of_method(request.method()) } else { Asked::of(&request) };
+        let asked = asked_of(&request);
         let (request, arrival) = arrived(request, asked, connection);
         let in_flight = InFlight::begin(Arc::clone(connection), !http1, arrival.is_some());
         (Self { head, http1, asked, arrival, in_flight: Some(in_flight) }, request)
@@ -54,12 +53,11 @@ impl Exchange {
     }
 
     pub(super) fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
-        let (in_flight, parting) = self.end();
-        // What a handler makes of a body that breaks off is some error of its own; the client is told what it was.
-        if is_general(response.status()) && self.arrival.as_ref().is_some_and(Arrival::is_late) {
-            let refusal = refusal(self.asked, &Error::new(Kind::Body, BodyTooSlow), in_flight);
-            return Parting { last: self.http1, ..parting }.told(refusal);
-        }
+        let (in_flight, mut parting) = self.end();
+        // The rest of a body that did not come in time may come yet, and would be taken for a request.
+        parting.last |= self.http1
+            && response.status() == StatusCode::REQUEST_TIMEOUT
+            && self.arrival.as_ref().is_some_and(Arrival::is_late);
         let response = response.map(|body| InPieces::new(body, !self.http1));
         parting.told(outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Service))
     }
@@ -75,6 +73,7 @@ impl Exchange {
         self.end().0.settle(BodyEnd::Failed);
     }
 
+    /// What gives requests their names panicked; a service that does is answered for inside of it.
     pub(super) fn panicked<B: Sent>(&mut self, panic: &(dyn Any + Send)) -> Response<Outgoing<B>> {
         let (in_flight, parting) = self.end();
         report(in_flight.connection(), panic);
@@ -102,6 +101,12 @@ impl Parting {
     }
 }
 
+/// How the answer to a request is read.
+pub(super) fn asked_of<B>(request: &Request<B>) -> Asked {
+    // There is no gRPC over HTTP/1.
+    if request.version() < Version::HTTP_2 { Asked::of_method(request.method()) } else { Asked::of(request) }
+}
+
 /// The request as the service sees it, and what becomes of its body, if it has one.
 fn arrived(
     request: Request<Incoming>,
@@ -121,12 +126,10 @@ fn arrived(
     let extensions = request.extensions_mut();
     extensions.insert(connection.peer);
     extensions.insert(Shutdown { connection: Arc::clone(connection) });
+    if let Some(arrival) = arrival.clone() {
+        extensions.insert(arrival);
+    }
     (request, arrival)
-}
-
-/// It says nothing but that something went wrong.
-fn is_general(status: StatusCode) -> bool {
-    status == StatusCode::BAD_REQUEST || status == StatusCode::INTERNAL_SERVER_ERROR
 }
 
 fn outgoing<B>(
@@ -179,7 +182,7 @@ where
     response.map(|bytes| Outgoing::Own(Held::bytes(bytes)))
 }
 
-fn report(connection: &Shared, panic: &(dyn Any + Send)) {
+pub(super) fn report(connection: &Shared, panic: &(dyn Any + Send)) {
     let message = message(panic);
     tracing::error!(panic = message, "a handler panicked");
     connection.control.tell(|| Event::HandlerPanicked { message: message.into() });

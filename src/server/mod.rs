@@ -146,6 +146,7 @@ mod greeting;
 #[cfg(feature = "tls")]
 mod handshake;
 mod inside;
+mod instead;
 mod listener;
 mod outgoing;
 mod pace;

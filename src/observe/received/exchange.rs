@@ -12,7 +12,7 @@ use super::record::{Ended, Record};
 use super::{log, span};
 use crate::base::body::{BodyEnd, Guard};
 use crate::base::context::{self, Context, Known};
-use crate::base::{GrpcStatus, Route};
+use crate::base::{GrpcStatus, Panicked, Route};
 use crate::observe::attributes::error_type;
 
 /// A request that a server was sent, until its answer is over: the [guard](crate::base::body::Guard) of its body. See the [module](crate::observe).
@@ -22,6 +22,9 @@ pub struct Exchange {
     /// Nothing, if nobody is to be told of the end.
     watch: Option<Box<Watch>>,
 }
+
+/// What it is called if something panicked.
+const PANIC: &str = "panic";
 
 struct Watch {
     parts: Arc<Parts>,
@@ -62,6 +65,10 @@ impl Exchange {
     pub(super) fn answered<B>(&mut self, response: &Response<B>) {
         if let Some(watch) = &mut self.watch {
             watch.record.status = Some(response.status());
+            // Somebody inside answers for a service that did.
+            if response.extensions().get::<Panicked>().is_some() {
+                watch.record.error = Some(PANIC);
+            }
             if watch.record.grpc {
                 let said = GrpcStatus::of(response.headers());
                 watch.record.grpc_status = said.or_else(|| GrpcStatus::of_http(response.status()));
@@ -84,6 +91,7 @@ impl Exchange {
         let Some(mut watch) = self.watch.take() else { return };
         let context = self.known.as_deref();
         let record = &mut watch.record;
+        let ended = if record.error.is_some() { Ended::Failed } else { ended };
         if let Some(context) = context {
             record.client = context.client.get().copied().unwrap_or(record.client);
             record.route = record.route.take().or_else(|| context.route.get().cloned());
@@ -137,8 +145,7 @@ impl Drop for Exchange {
             return self.end(Ended::Aborted);
         }
         if let Some(watch) = &mut self.watch {
-            watch.record.error = Some("panic");
-            watch.record.status = watch.record.status.or(watch.parts.panics);
+            watch.record.error = Some(PANIC);
         }
         self.end(Ended::Failed);
     }

@@ -1,4 +1,4 @@
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 
 use crate::base::{Ratio, Rng, TrustedPeers};
 
@@ -12,8 +12,6 @@ pub(crate) struct Parts {
     pub(crate) metrics: bool,
     /// What requests come over, where it is known.
     pub(crate) scheme: Option<&'static str>,
-    /// What a client is answered when the service panics, where something outside answers.
-    pub(crate) panics: Option<StatusCode>,
 }
 
 #[derive(Clone, Debug)]
