@@ -17,7 +17,7 @@ use super::bounds::{Sent, Served};
 use super::control::Control;
 use super::greeting::{greeting, is_http2};
 use super::pace::{self, Act, LAST_WORDS, Limits};
-use super::shared::Shared;
+use super::shared::{Shared, Unsent};
 use super::tasks::Tasks;
 use super::timer::Timer;
 use super::wire::{Socket, Wire};
@@ -35,6 +35,7 @@ where
     B: Sent,
 {
     let connection = Arc::clone(wire.shared());
+    let _unsent = Unsent(Arc::clone(&connection));
     let settings = &connection.control.settings;
     // When it was accepted, or the handshake was over.
     let start = connection.pulse.idle_since();
@@ -156,9 +157,8 @@ where
     let connection = Arc::clone(wire.shared());
     connection.pulse.speaks_http2();
     let shared = Arc::clone(&connection);
-    let settings = &connection.control.settings;
-    let tasks = Tasks::new(settings.stall_timeout);
-    let _owner = tasks.owner(Arc::clone(&connection.control.leavers));
+    let tasks = Tasks::new(Arc::clone(&connection));
+    let _owner = tasks.owner();
     let handler = service_fn(move |request| answer_later(service.clone(), &shared, request));
     let session = http2_builder(&connection.control, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
@@ -257,6 +257,8 @@ where
                 finish(session.as_mut());
                 continue;
             }
+            // Before the look: what ends from here on is not missed.
+            connection.pulse.wakes(cx.waker());
             let facts = connection.pulse.facts(closing, connection.old_at);
             let due = pace::next(&facts, &limits);
             let Some(act) = ready!(timer.as_mut().poll_due(cx, due)) else { continue };

@@ -28,7 +28,7 @@ pub(super) struct Control {
     pub(super) crowd: Arc<Crowd>,
     /// Work that is waited for, too.
     pub(super) detached: Vec<Detach>,
-    pub(super) leavers: Arc<Leavers>,
+    pub(super) leavers: Leavers,
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
     pub(super) asked: watch::Sender<u32>,
@@ -59,7 +59,7 @@ impl Control {
             wall,
             crowd,
             detached,
-            leavers: Arc::default(),
+            leavers: Leavers::default(),
             tls,
             asked: watch::Sender::new(0),
             phase: AtomicU8::new(ServerPhase::Serving as u8),
@@ -112,12 +112,12 @@ impl Control {
         let _ = asked.wait_for(|asked| *asked > times).await;
     }
 
-    pub(super) fn finished_one(&self) {
-        self.finished.fetch_add(1, Relaxed);
+    pub(super) fn finished(&self, requests: u64) {
+        self.finished.fetch_add(requests, Relaxed);
     }
 
-    pub(super) fn aborted_one(&self) {
-        self.aborted.fetch_add(1, Relaxed);
+    pub(super) fn aborted(&self, requests: u64) {
+        self.aborted.fetch_add(requests, Relaxed);
     }
 
     pub(super) fn counts(&self) -> (u64, u64) {

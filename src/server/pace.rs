@@ -10,7 +10,7 @@ use crate::base::CloseReason as Why;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) http2: bool,
-    /// Requests whose answers are not over.
+    /// Requests whose answers are not over, and tasks that see to them or to what they became.
     pub(super) in_flight: u32,
     /// Somebody may still read the body of a request, and its answer may be over.
     pub(super) reads: bool,

@@ -1,5 +1,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +17,8 @@ pub(super) struct Pulse {
     start: Instant,
     http2: AtomicBool,
     in_flight: AtomicU32,
+    /// Tasks beside that of the connection: over HTTP/2 what sees to a request, or to the tunnel that came of it.
+    tasks: AtomicU32,
     /// Bodies of requests that somebody may still read.
     bodies: AtomicU32,
     begun: AtomicU32,
@@ -27,6 +31,8 @@ pub(super) struct Pulse {
     taken: AtomicU64,
     /// 0: it is not.
     stalled: AtomicU64,
+    /// The task of the connection, if it waits for others.
+    waits: Mutex<Option<Waker>>,
 }
 
 impl Pulse {
@@ -36,6 +42,7 @@ impl Pulse {
             start,
             http2: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            tasks: AtomicU32::new(0),
             bodies: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             hasty: AtomicU32::new(0),
@@ -44,6 +51,7 @@ impl Pulse {
             since: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            waits: Mutex::new(None),
         }
     }
 
@@ -99,6 +107,27 @@ impl Pulse {
             self.since.store(self.now(), Relaxed);
         }
         self.in_flight.fetch_sub(1, AcqRel);
+    }
+
+    /// A task has begun that is no request's alone: it may outlive the answer.
+    pub(super) fn begin_task(&self) {
+        self.tasks.fetch_add(1, AcqRel);
+    }
+
+    /// It is gone, and all it had.
+    pub(super) fn end_task(&self) {
+        self.since.store(self.now(), Relaxed);
+        self.tasks.fetch_sub(1, AcqRel);
+        // What it sent last may have gone out before, and nobody else would have the connection look again.
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waits.into_iter().for_each(Waker::wake);
+    }
+
+    /// This task is to be woken when another one ends.
+    pub(super) fn wakes(&self, task: &Waker) {
+        if self.http2.load(Relaxed) {
+            *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+        }
     }
 
     /// The client sent something.
@@ -165,7 +194,7 @@ impl Pulse {
         let stalled = self.stalled.load(Acquire);
         Facts {
             http2: self.http2.load(Relaxed),
-            in_flight: self.in_flight.load(Acquire),
+            in_flight: self.in_flight.load(Acquire) + self.tasks.load(Acquire),
             reads: self.bodies.load(Acquire) > 0,
             in_head: self.in_head.load(Relaxed),
             since: self.at(self.since.load(Relaxed)),

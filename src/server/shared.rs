@@ -1,4 +1,7 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::panicking;
 
 use tokio::time::Instant;
 
@@ -14,11 +17,13 @@ pub(super) struct Shared {
     pub(super) peer: Peer,
     pub(super) control: Arc<Control>,
     pub(super) old_at: Option<Instant>,
+    /// Answers over HTTP/1 that are over here, and of which the system has not taken all.
+    unsent: AtomicU64,
 }
 
 impl Shared {
     pub(super) fn new(peer: Peer, control: Arc<Control>, now: Instant, old_at: Option<Instant>) -> Arc<Self> {
-        Arc::new(Self { pulse: Pulse::new(now), peer, control, old_at })
+        Arc::new(Self { pulse: Pulse::new(now), peer, control, old_at, unsent: AtomicU64::new(0) })
     }
 
     /// It has served as long as it may, whether or not that was seen already.
@@ -26,9 +31,32 @@ impl Shared {
         self.old_at.is_some_and(|at| at <= Instant::now())
     }
 
+    /// All that there was to send over HTTP/1 has been sent.
+    pub(super) fn sent_all(&self) {
+        if self.unsent.load(Relaxed) == 0 {
+            return;
+        }
+        let sent = self.unsent.swap(0, Relaxed);
+        if self.control.phase() > ServerPhase::Serving {
+            self.control.finished(sent);
+        }
+    }
+
     pub(super) fn closes(&self, why: CloseReason) {
         self.control.tell(|| Event::ConnectionClosed { why });
         tracing::debug!(?why, peer = ?self.peer.addr(), "closing a connection");
+    }
+}
+
+/// What a connection has not sent is lost with it.
+pub(super) struct Unsent(pub(super) Arc<Shared>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        let Shared { unsent, control, .. } = &*self.0;
+        if control.phase() == ServerPhase::Stopped {
+            control.aborted(unsent.swap(0, Relaxed));
+        }
     }
 }
 
@@ -62,17 +90,21 @@ impl Guard for InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let Shared { pulse, control, .. } = &*self.connection;
-        // What failed here is not the client's doing.
-        if let (Some(begun), None | Some(BodyEnd::Abandoned)) = (self.begun, self.end) {
+        let Shared { pulse, control, unsent, .. } = &*self.connection;
+        // What failed or panicked here is not the client's doing.
+        if let (Some(begun), None | Some(BodyEnd::Abandoned), false) = (self.begun, self.end, panicking()) {
             pulse.taken_back(begun);
         }
         pulse.end();
         let answered = self.end == Some(BodyEnd::Complete);
         match control.phase() {
+            // It may be large, and lie here for as long as its client likes.
+            _ if answered && self.begun.is_none() => {
+                unsent.fetch_add(1, Relaxed);
+            }
             ServerPhase::Serving => {}
-            _ if answered => control.finished_one(),
-            ServerPhase::Stopped => control.aborted_one(),
+            _ if answered => control.finished(1),
+            ServerPhase::Stopped => control.aborted(1),
             // The client left, or the answer failed.
             _ => {}
         }

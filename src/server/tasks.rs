@@ -8,27 +8,27 @@ use hyper::rt::Executor;
 use pin_project::pin_project;
 use tokio::task::JoinSet;
 
+use super::shared::Shared;
 use super::stall::Watched;
 
 /// Runs what hyper wants to run beside a connection: with HTTP/2, the handlers of its streams.
 ///
 /// The lock is held for a few instructions, by tasks of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Tasks {
     set: Arc<Mutex<JoinSet<()>>>,
-    stall_timeout: Option<Duration>,
+    connection: Arc<Shared>,
 }
 
 impl Tasks {
-    /// Each of them may wait for its client for so long.
-    pub(super) fn new(stall_timeout: Option<Duration>) -> Self {
-        Self { stall_timeout, ..Self::default() }
+    pub(super) fn new(connection: Arc<Shared>) -> Self {
+        Self { set: Arc::default(), connection }
     }
 
     /// The owner of these tasks: they end when it is dropped, with the connection. Who are still on their way out then
-    /// are among these leavers.
-    pub(super) fn owner(&self, leavers: Arc<Leavers>) -> Owner {
-        Owner { tasks: self.clone(), leavers }
+    /// are among the leavers of the server.
+    pub(super) fn owner(&self) -> Owner {
+        Owner(self.clone())
     }
 }
 
@@ -41,24 +41,47 @@ where
         // Those that have ended would be kept until the connection ends.
         reap(&mut tasks);
         // A limit beyond what a clock can count is none.
-        let limit = self.stall_timeout.unwrap_or(Duration::MAX);
-        tasks.spawn(Stream(Watched::new(work, limit)));
+        let limit = self.connection.control.settings.stall_timeout.unwrap_or(Duration::MAX);
+        let at_work = AtWork::begin(Arc::clone(&self.connection));
+        tasks.spawn(Stream { work: Watched::new(work, limit), _at_work: at_work });
     }
 }
 
 /// What a task does. An `async` block would hold the work twice: as what it was given, and as what it waits for.
 #[pin_project]
-struct Stream<F>(#[pin] Watched<F>);
+struct Stream<F> {
+    // Before the rest, so that it is gone when it is no longer at work.
+    #[pin]
+    work: Watched<F>,
+    _at_work: AtWork,
+}
 
 impl<F: Future> Future for Stream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().0.poll(cx).map(|output| {
+        self.project().work.poll(cx).map(|output| {
             if output.is_none() {
                 tracing::debug!("a client took nothing of its answer for too long");
             }
         })
+    }
+}
+
+/// The connection has something to do for as long as this is kept: the answer that a task was given may not be taken yet, and a tunnel begins
+/// where the answer is over.
+struct AtWork(Arc<Shared>);
+
+impl AtWork {
+    fn begin(connection: Arc<Shared>) -> Self {
+        connection.pulse.begin_task();
+        Self(connection)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.pulse.end_task();
     }
 }
 
@@ -73,17 +96,15 @@ fn reap(tasks: &mut JoinSet<()>) {
 
 /// See [`Tasks::owner`]. Not every clone of `Tasks` may own them: each task has one itself.
 #[derive(Debug)]
-pub(super) struct Owner {
-    tasks: Tasks,
-    leavers: Arc<Leavers>,
-}
+pub(super) struct Owner(Tasks);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut tasks = mem::take(&mut *self.tasks.set.lock().unwrap_or_else(PoisonError::into_inner));
+        let Tasks { set, connection } = &self.0;
+        let mut tasks = mem::take(&mut *set.lock().unwrap_or_else(PoisonError::into_inner));
         reap(&mut tasks);
         tasks.abort_all();
-        self.leavers.take(tasks);
+        connection.control.leavers.take(tasks);
     }
 }
 
@@ -118,23 +139,31 @@ mod tests {
     use std::future::pending;
 
     use tokio::sync::oneshot;
+    use tokio::time::Instant;
 
+    use super::super::ServerSettings;
+    use super::super::control::Control;
     use super::*;
+    use crate::base::{Observe, Peer};
 
     #[tokio::test]
     async fn tasks_end_with_their_owner_although_each_of_them_could_start_more() {
-        let tasks = Tasks::default();
-        let leavers = Arc::new(Leavers::default());
-        let owner = tasks.owner(Arc::clone(&leavers));
+        let control = Control::new(ServerSettings::new(), None, Observe::default(), None, Vec::new(), None);
+        let connection = Shared::new(Peer::default(), Arc::clone(&control), Instant::now(), None);
+        let at_work = || connection.pulse.facts(None, None).in_flight;
+        let tasks = Tasks::new(Arc::clone(&connection));
+        let owner = tasks.owner();
         let (alive, gone) = oneshot::channel::<()>();
         let more = tasks.clone();
         tasks.execute(async move {
             let _kept = (alive, more);
             pending::<()>().await;
         });
+        assert_eq!(at_work(), 1);
         drop((tasks, owner));
-        leavers.gone().await;
+        control.leavers.gone().await;
         assert!(gone.await.is_err(), "the task was dropped, and with it the sender");
-        assert!(leavers.0.lock().unwrap().is_empty());
+        assert!(control.leavers.0.lock().unwrap().is_empty());
+        assert_eq!(at_work(), 0);
     }
 }
