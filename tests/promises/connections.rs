@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +20,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tower::service_fn;
+use tower::{Service, service_fn};
 
 use crate::support::SECOND;
 
 /// Connections within the process.
+#[derive(Debug)]
 struct InMemory(mpsc::UnboundedReceiver<(DuplexStream, SocketAddr)>);
 
 impl Listener for InMemory {
@@ -42,23 +44,31 @@ pub(crate) struct Running {
     connect: mpsc::UnboundedSender<(DuplexStream, SocketAddr)>,
     pub(crate) handle: ServerHandle,
     told: Recorder,
-    report: JoinHandle<ShutdownReport>,
+    pub(crate) report: JoinHandle<ShutdownReport>,
 }
 
 /// What the socket of a client holds before somebody reads it.
 const SOCKET: usize = 4 * 1024;
 
 impl Running {
-    fn start(settings: ServerSettings) -> Self {
+    pub(crate) fn start(settings: ServerSettings) -> Self {
         Self::run(Server::builder().settings(settings))
     }
 
     pub(crate) fn run(builder: ServerBuilder) -> Self {
+        Self::serve(builder, service_fn(handler))
+    }
+
+    pub(crate) fn serve<S>(builder: ServerBuilder, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+        S: Clone + Send + 'static,
+    {
         let (connect, connections) = mpsc::unbounded_channel();
         let told = Recorder::new();
         let server = builder.observer(told.clone()).listen(InMemory(connections)).unwrap();
         let handle = server.handle();
-        let report = tokio::spawn(server.serve(service_fn(handler)));
+        let report = tokio::spawn(server.serve(service));
         Self { connect, handle, told, report }
     }
 
@@ -72,7 +82,7 @@ impl Running {
         client
     }
 
-    async fn h2(&self) -> h2::client::SendRequest<Bytes> {
+    pub(crate) async fn h2(&self) -> h2::client::SendRequest<Bytes> {
         let mut builder = h2::client::Builder::new();
         // As clients do: one stream cannot use up what all of them may send.
         builder.initial_connection_window_size(1024 * 1024);
@@ -181,7 +191,7 @@ pub(crate) async fn ask(
 }
 
 /// What is left to read, and when the connection was closed.
-async fn read_to_end(client: &mut DuplexStream, since: Instant) -> (String, Duration) {
+pub(crate) async fn read_to_end(client: &mut DuplexStream, since: Instant) -> (String, Duration) {
     let mut read = Vec::new();
     let _ = client.read_to_end(&mut read).await;
     (String::from_utf8(read).unwrap(), since.elapsed())
@@ -692,6 +702,24 @@ async fn a_head_that_is_too_large_is_answered_with_431() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_may_have_as_many_fields_as_one_can_hold_and_a_limit_beyond_that_is_refused() {
+    const MOST: usize = 24_000;
+    for more in [MOST + 1, usize::MAX] {
+        let builder = Server::builder().settings(ServerSettings::new().max_headers(more));
+        let refused = builder.listen(InMemory(mpsc::unbounded_channel().1)).unwrap_err();
+        assert_eq!(refused.to_string(), format!("`max_headers` is too large: at most {MOST}"));
+    }
+    let server = Running::start(ServerSettings::new().max_headers(MOST).max_head_size(1024 * 1024));
+    for (fields, status) in [(MOST, "200"), (MOST + 1, "431")] {
+        let others: String = (1..fields).map(|number| format!("a{number}: x\r\n")).collect();
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n{others}\r\n");
+        let end = if status == "200" { "hello" } else { "\r\n\r\n" };
+        let answer = ask(&mut server.connect(), request.as_bytes(), end).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     let server = Running::start(ServerSettings::new());
     let mut other = server.connect();
@@ -722,20 +750,26 @@ async fn what_fails_at_the_server_is_no_flood_of_its_client() {
     let (connect, connections) = mpsc::unbounded_channel();
     let server = Server::builder().listen(InMemory(connections)).unwrap();
     let failing = service_fn(|request: Request<Body>| async move {
-        if request.uri().path() == "/body" {
-            let broken = futures_util::stream::iter([Err::<http_body::Frame<Bytes>, _>("broken")]);
-            return Ok(Response::new(Body::new(StreamBody::new(broken))));
-        }
-        Err::<Response<Body>, _>("no answer")
+        let panics = match request.uri().path() {
+            "/body" => false,
+            "/panic" => true,
+            _ => return Err("no answer"),
+        };
+        let broken = futures_util::stream::poll_fn(move |_| {
+            assert!(!panics, "on purpose");
+            Poll::Ready(Some(Err::<http_body::Frame<Bytes>, _>("broken")))
+        });
+        Ok(Response::new(Body::new(StreamBody::new(broken))))
     });
     let _serving = tokio::spawn(server.serve(failing));
     let (client, socket) = duplex(SOCKET);
     connect.send((socket, "192.0.2.1:1".parse().unwrap())).unwrap();
     let (mut send, connection) = h2::client::handshake(client).await.unwrap();
     tokio::spawn(connection);
-    for number in 0..300 {
+    // Five hundred of one kind would be enough for a flood.
+    for number in 0..750 {
         send = send.ready().await.unwrap_or_else(|error| panic!("closed after {number}: {error}"));
-        let path = if number % 2 == 0 { "/" } else { "/body" };
+        let path = ["/", "/body", "/panic", "/panic", "/panic", "/panic"][number % 6];
         let request = Request::get(format!("http://x{path}")).body(()).unwrap();
         let (answer, _) = send.send_request(request, true).unwrap();
         match answer.await {

@@ -52,6 +52,7 @@ mod resume;
 mod retry;
 mod review_limits;
 mod server;
+mod server_ends;
 mod server_in_memory;
 mod server_quota;
 mod shared_limit;
