@@ -117,7 +117,9 @@ impl Pulse {
     /// It is gone, and all it had.
     pub(super) fn end_task(&self) {
         self.since.store(self.now(), Relaxed);
-        self.tasks.fetch_sub(1, AcqRel);
+        if self.tasks.fetch_sub(1, AcqRel) > 1 {
+            return;
+        }
         // What it sent last may have gone out before, and nobody else would have the connection look again.
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
         waits.into_iter().for_each(Waker::wake);

@@ -188,8 +188,9 @@ async fn a_shutdown_ends_in_time_and_everybody_gets_what_was_begun() {
 
         let report = soon(server.report).await.unwrap();
         assert_eq!((report.aborted, report.connections_aborted, report.upgraded), (0, 0, 0));
-        // The probe, the late one, the stream of events and the upload.
-        assert_eq!(report.finished, 4, "{report:?}");
+        // The probe, the late one, the stream of events and the upload; and the one that lay idle then, if its client had read the answer before
+        // its server saw that it was sent.
+        assert!((4..=5).contains(&report.finished), "{report:?}");
         assert!(report.took < PATIENCE, "{report:?}");
     }
 }
