@@ -90,8 +90,8 @@
 //! [`Peer`](crate::base::Peer), [`ClientAddress`](crate::base::ClientAddress), [`RequestId`](crate::base::RequestId),
 //! [`TraceContext`](crate::base::TraceContext) and [`Shutdown`] are extensions of each request; axum takes them as `Extension<Peer>`. Upgrades, such
 //! as to a WebSocket, are handed on; the upgraded connection belongs to its handler alone, but it counts as a connection, and a
-//! shutdown waits for it. The content of an answer to HEAD, or with the status 204 or 304, is not sent, over HTTP/2 either. A
-//! handler that panics is answered for with 500, and told of; a panic in the body of an answer, which has begun, ends its connection
+//! shutdown waits for it. Over HTTP/2 what becomes of CONNECT is a stream beside others: their connection is not idle while there is one. The content of an answer to HEAD, or with the status 204 or 304, is not sent, over HTTP/2 either. A
+//! handler that panics is answered for with 500, which has the names that the request was given, and told of; a panic in the body of an answer, which has begun, ends its connection
 //! (HTTP/1) or its stream (HTTP/2) and is logged. A service that fails instead of answering loses its connection or its stream, too;
 //! layers in the mode `.answer()` answer instead.
 //!

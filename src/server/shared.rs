@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::control::Control;
 use super::pulse::Pulse;
+use super::tasks;
 use crate::base::body::{BodyEnd, Guard};
 use crate::base::{CloseReason, Event, Peer, ServerPhase};
 
@@ -33,12 +34,19 @@ impl Shared {
 
     /// All that there was to send over HTTP/1 has been sent.
     pub(super) fn sent_all(&self) {
-        if self.unsent.load(Relaxed) == 0 {
-            return;
+        if self.unsent.load(Relaxed) > 0 {
+            self.count(self.unsent.swap(0, Relaxed), true);
         }
-        let sent = self.unsent.swap(0, Relaxed);
-        if self.control.phase() > ServerPhase::Serving {
-            self.control.finished(sent);
+    }
+
+    /// So many answers are over, and were sent or will not be.
+    pub(super) fn count(&self, answers: u64, sent: bool) {
+        match self.control.phase() {
+            ServerPhase::Serving => {}
+            _ if sent => self.control.finished(answers),
+            ServerPhase::Stopped => self.control.aborted(answers),
+            // The client took none of it for too long, or left.
+            _ => {}
         }
     }
 
@@ -53,10 +61,7 @@ pub(super) struct Unsent(pub(super) Arc<Shared>);
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        let Shared { unsent, control, .. } = &*self.0;
-        if control.phase() == ServerPhase::Stopped {
-            control.aborted(unsent.swap(0, Relaxed));
-        }
+        self.0.count(self.0.unsent.swap(0, Relaxed), false);
     }
 }
 
@@ -96,17 +101,16 @@ impl Drop for InFlight {
             pulse.taken_back(begun);
         }
         pulse.end();
-        let answered = self.end == Some(BodyEnd::Complete);
-        match control.phase() {
-            // It may be large, and lie here for as long as its client likes.
-            _ if answered && self.begun.is_none() => {
-                unsent.fetch_add(1, Relaxed);
+        if self.end != Some(BodyEnd::Complete) {
+            // Before that, the client left or the answer failed.
+            if control.phase() == ServerPhase::Stopped {
+                control.aborted(1);
             }
-            ServerPhase::Serving => {}
-            _ if answered => control.finished(1),
-            ServerPhase::Stopped => control.aborted(1),
-            // The client left, or the answer failed.
-            _ => {}
+        } else if self.begun.is_some() {
+            tasks::answered();
+        } else {
+            // It may be large, and lie here for as long as its client likes.
+            unsent.fetch_add(1, Relaxed);
         }
     }
 }

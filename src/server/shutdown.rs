@@ -103,8 +103,8 @@ impl fmt::Debug for Shutdown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Requests that were answered in full since the shutdown began. Over HTTP/1 an answer is when the system has taken the last of it; over
-    /// HTTP/2 when its connection has, which may have up to 16 KiB of it that wait for the client.
+    /// Requests that were answered in full since the shutdown began: the system has taken the last of the answer; over HTTP/2 all but up to 16 KiB,
+    /// which may wait for the client in its connection.
     pub finished: u64,
     /// Requests that were cut off at the end of the drain, or whose answers were. Each may have done some of its work.
     pub aborted: u64,

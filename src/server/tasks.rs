@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,7 @@ where
         // A limit beyond what a clock can count is none.
         let limit = self.connection.control.settings.stall_timeout.unwrap_or(Duration::MAX);
         let at_work = AtWork::begin(Arc::clone(&self.connection));
-        tasks.spawn(Stream { work: Watched::new(work, limit), _at_work: at_work });
+        tasks.spawn(Stream { work: Watched::new(work, limit), at_work });
     }
 }
 
@@ -53,14 +54,18 @@ struct Stream<F> {
     // Before the rest, so that it is gone when it is no longer at work.
     #[pin]
     work: Watched<F>,
-    _at_work: AtWork,
+    at_work: AtWork,
 }
 
 impl<F: Future> Future for Stream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().work.poll(cx).map(|output| {
+        let this = self.project();
+        let polled = this.work.poll(cx);
+        this.at_work.answered |= ANSWERED.take();
+        polled.map(|output| {
+            this.at_work.done = output.is_some();
             if output.is_none() {
                 tracing::debug!("a client took nothing of its answer for too long");
             }
@@ -70,18 +75,38 @@ impl<F: Future> Future for Stream<F> {
 
 /// The connection has something to do for as long as this is kept: the answer that a task was given may not be taken yet, and a tunnel begins
 /// where the answer is over.
-struct AtWork(Arc<Shared>);
+struct AtWork {
+    connection: Arc<Shared>,
+    /// The answer is over, but for what the task still has of it.
+    answered: bool,
+    /// The task came to its end.
+    done: bool,
+}
+
+thread_local! {
+    /// The answer of the task that is polled, or was dropped just now, was over.
+    static ANSWERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The task that runs here has given the last of its answer, which is sent when the task ends.
+pub(super) fn answered() {
+    ANSWERED.set(true);
+}
 
 impl AtWork {
     fn begin(connection: Arc<Shared>) -> Self {
         connection.pulse.begin_task();
-        Self(connection)
+        Self { connection, answered: false, done: false }
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.pulse.end_task();
+        // Taken in any case: the next one that is dropped here is another one's.
+        if ANSWERED.take() || self.answered {
+            self.connection.count(1, self.done);
+        }
+        self.connection.pulse.end_task();
     }
 }
 

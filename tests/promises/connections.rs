@@ -767,7 +767,7 @@ async fn what_fails_at_the_server_is_no_flood_of_its_client() {
     let (mut send, connection) = h2::client::handshake(client).await.unwrap();
     tokio::spawn(connection);
     // Five hundred of one kind would be enough for a flood.
-    for number in 0..750 {
+    for number in 0..900 {
         send = send.ready().await.unwrap_or_else(|error| panic!("closed after {number}: {error}"));
         let path = ["/", "/body", "/panic", "/panic", "/panic", "/panic"][number % 6];
         let request = Request::get(format!("http://x{path}")).body(()).unwrap();
