@@ -340,6 +340,7 @@ const INSERTS: &[(&str, &str)] = &[
         "server/exchange.rs",
         "who is at the other end and how to hear of the end, as handlers of any framework can take them",
     ),
+    ("server/instead.rs", "an extension of the response, where a handler panicked, for what observes it"),
 ];
 
 fn assert_none(bad: &Complaints) {
