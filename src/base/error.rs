@@ -143,7 +143,7 @@ impl Error {
         self
     }
 
-    fn set_delivery(&mut self, delivery: Delivery) {
+    pub(crate) fn set_delivery(&mut self, delivery: Delivery) {
         self.0.delivery = delivery;
         if matches!(delivery, Delivery::Unknown | Delivery::Answered) {
             *self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner) = None;

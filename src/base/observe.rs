@@ -299,8 +299,8 @@ pub enum Event {
         /// Why.
         why: KeyedFault,
     },
-    /// A keyed request was taken for lost while it was being done, since its store had not heard of it for too long. Whoever asks again may find it
-    /// done by somebody else, or that nobody knows.
+    /// A keyed request was taken for lost while it was being done, since its store had not heard of it for too long, or has forgotten it. Whoever
+    /// asks again may find it done by somebody else, or that nobody knows; where nobody else has asked by then, its own answer.
     #[non_exhaustive]
     KeyedLost {},
     /// A pool has closed an object.

@@ -185,6 +185,9 @@ where
                 if let Some((request, charge)) = self.progress.start() {
                     let answer = self.progress.within(before, || service.call(request));
                     self.others.push(Some(Other { answer: Box::pin(answer), charge }));
+                } else {
+                    // With what it has reserved, of which nobody makes use.
+                    self.service = None;
                 }
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use http::Request;
 use super::layer::Shared;
 use crate::base::body::{Kept, Replay};
 use crate::base::nesting::{self, Identity};
-use crate::base::{Call, Safety, write_attempt};
+use crate::base::{Call, Error, Safety, write_attempt};
 
 /// What was decided about a request that may be sent twice, before it was first sent.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Plan<B> {
     pub(super) number: u32,
     /// Whether the caller asked for the number of attempts.
     pub(super) tells_attempts: bool,
+    /// How many attempts the caller asked for, if that is counted here and not below.
+    asked: Option<u32>,
     copy: Option<Kept<B>>,
 }
 
@@ -56,13 +58,23 @@ impl<B: Replay> Plan<B> {
         let number = call.attempt().max(outside.attempt);
         let delay = shared.hedge.delay();
         let tells_attempts = call.wants_attempts();
-        let mut plan = Self { safety, allowed: 1, delay, left_to_retry, number, tells_attempts, copy: None };
+        let mut plan = Self {
+            safety,
+            allowed: 1,
+            delay,
+            left_to_retry,
+            number,
+            tells_attempts,
+            asked: None,
+            copy: None,
+        };
         // Nothing is known that would be a reason to send it twice: the call is only measured.
         let is_of_use = delay.is_some() || !left_to_retry;
         if is_of_use && request.body_mut().record(settings.replay_cap) {
             if asked.is_some() {
                 // They are counted here. Layers below that counted them again would multiply them.
                 Call::edit(request.extensions_mut(), Call::never_retry);
+                plan.asked = asked;
             }
             plan.copy = Kept::of(request);
             plan.allowed = if plan.copy.is_some() { allowed } else { 1 };
@@ -83,6 +95,15 @@ impl<B: Replay> Plan<B> {
             write_attempt(request.headers_mut(), name, attempt);
         }
         Some(request)
+    }
+}
+
+impl<B: 'static> Plan<B> {
+    /// What was written into the request that came back unsent with this error holds for this call alone.
+    pub(super) fn give_back(&self, error: &mut Error) {
+        if let Some((asked, request)) = self.asked.zip(error.request_mut::<Request<B>>()) {
+            Call::edit(request.extensions_mut(), |call| call.attempts(asked));
+        }
     }
 }
 

@@ -323,7 +323,12 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
         self.note_first(false);
         self.plan.release();
         self.charge = None;
-        if self.sent <= 1 && !self.plan.tells_attempts {
+        // One that a circuit refused counts as none, and those before it were made all the same.
+        let is_one = if result.is_ok() { self.sent <= 1 } else { self.begun() <= 1 };
+        if is_one && !self.plan.tells_attempts {
+            if let Err(error) = result {
+                self.plan.give_back(error);
+            }
             return;
         }
         if self.under_way > 0 {

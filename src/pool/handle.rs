@@ -96,7 +96,8 @@ impl<M: Manage> Pool<M> {
     /// # Errors
     ///
     /// Not sent, all of them: of kind [`Timeout`](crate::base::Kind::Timeout), with [`PoolExhausted`](super::PoolExhausted) in its chain, at
-    /// the end of the [wait](PoolSettings::wait_timeout) or at the [deadline](Deadline) in scope; of kind
+    /// the end of the [wait](PoolSettings::wait_timeout) or at the [deadline](Deadline) in scope, or before, if it is so short that two that lay
+    /// idle said nothing in what there was to ask them; of kind
     /// [`Overload`](crate::base::Kind::Overload), if too many wait; of kind [`Connect`](crate::base::Kind::Connect), with
     /// [`ConnectFailed`] in its chain, if nothing can be connected and nothing is in use that could come back; and [`PoolClosed`]. Who comes
     /// after such a failure waits until somebody may [try again](PoolSettings::backoff), and is told how that ended.
@@ -253,7 +254,7 @@ impl<M: Manage> Pool<M> {
         match checked {
             _ if *failed_checks < 2 => Ok(false),
             // A caller in a hurry says nothing of the others.
-            Err(_) if limit < TELLING => Err(self.in_vain(since)),
+            Err(_) if half == Some(limit) && limit < TELLING => Err(self.in_vain(since)),
             _ => {
                 // They have lain idle for longer.
                 core.change(|state, chores| state.sweep(|_| Some(PoolClose::Checked), chores));

@@ -142,8 +142,11 @@ impl<B: Replay> Copies<B> {
         settings: &RetrySettings,
     ) -> Option<Request<B>> {
         let returned = *self.returned.take()?;
-        let mut request = self.kept.take().and_then(Kept::into_request).unwrap_or(returned);
-        if attempt > 1 {
+        // Nothing was done to the copy.
+        let copy = self.kept.take().and_then(Kept::into_request);
+        let is_copy = copy.is_some();
+        let mut request = copy.unwrap_or(returned);
+        if attempt > 1 && !is_copy {
             Call::edit(request.extensions_mut(), |call| {
                 let call = call.after(plan.outside - 1);
                 if self.wants_new_connection { call.over_new_connection(false) } else { call }
@@ -152,7 +155,7 @@ impl<B: Replay> Copies<B> {
                 erase_attempt(request.headers_mut(), name);
             }
         }
-        if plan.role == Role::PartOfRetry {
+        if plan.role == Role::PartOfRetry && !is_copy {
             announce(&mut request, settings, plan.outside);
         }
         if let Some(asked) = plan.asked {

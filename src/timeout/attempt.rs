@@ -39,9 +39,8 @@ impl Readiness {
     /// Whether whoever waited has gone: the wait was over, and nobody came back for as long as the limit, or for a second if
     /// that is longer. Then this poll begins a wait of its own; tower's buffer does so when a caller gave up.
     fn was_abandoned(&self, limit: Duration) -> bool {
-        let (Self::Waiting { at, .. } | Self::Took { at, .. } | Self::RanOut { at, .. }) = self else {
-            return false;
-        };
+        // What ran out has said that it is ready, which is not taken back.
+        let (Self::Waiting { at, .. } | Self::Took { at, .. }) = self else { return false };
         at.elapsed() >= limit.max(Duration::from_secs(1))
     }
 }

@@ -111,7 +111,7 @@ where
             if let StateProjection::Waiting(waiting) = this.state.as_mut().project() {
                 match waiting.call(cx, at) {
                     Poll::Ready(Ok(answer)) => this.state.set(State::Called { answer }),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(this.limit.mode.fail(error))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(unready(&this.limit.mode, error))),
                     Poll::Pending => {}
                 }
             }
@@ -124,7 +124,7 @@ where
                 },
                 StateProjection::Broken { error } => {
                     let error = error.take().expect("a future is polled until it is ready");
-                    return Poll::Ready(Err(this.limit.mode.fail(error)));
+                    return Poll::Ready(Err(unready(&this.limit.mode, error)));
                 }
                 // The first two were answered above.
                 StateProjection::Refused { .. } | StateProjection::Spent | StateProjection::Waiting(_) => {}
@@ -166,6 +166,15 @@ impl<S: Service<Req>, Req, M> fmt::Debug for ResponseFuture<S, Req, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").field("deadline", &self.limit.at()).finish_non_exhaustive()
     }
+}
+
+/// The service broke before it was called.
+fn unready<Req, Res, E, M: Mode<Req, Res, E>>(mode: &M, error: E) -> M::Error {
+    let mut error = mode.fail(error);
+    if let Some(ours) = M::ours(&mut error) {
+        ours.set_delivery(Delivery::NotSent);
+    }
+    error
 }
 
 /// What both futures of this module know of their limit.

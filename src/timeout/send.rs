@@ -59,8 +59,9 @@ where
                 Note::Keep => {}
                 Note::Write(value) => {
                     let name = header.name();
+                    let more = request.headers().get_all(&name).iter().skip(1).cloned().collect();
                     let before = request.headers_mut().insert(name.clone(), value);
-                    written = Some(Written { name, before });
+                    written = Some(Written { name, before, more });
                 }
                 Note::Spent => {
                     // What it reserved when it became ready is not kept for a call that may never come.
@@ -79,16 +80,21 @@ where
 /// What was written into a request, which takes it back should that come back unsent: it holds for this attempt alone.
 struct Written {
     name: HeaderName,
-    /// What its caller had written there.
+    /// What its caller had written there, line by line.
     before: Option<HeaderValue>,
+    more: Vec<HeaderValue>,
 }
 
 impl Written {
     fn undo(self, headers: &mut HeaderMap) {
-        match self.before {
-            Some(value) => headers.insert(self.name, value),
-            None => headers.remove(self.name),
+        let Some(value) = self.before else {
+            headers.remove(self.name);
+            return;
         };
+        headers.insert(self.name.clone(), value);
+        for value in self.more {
+            headers.append(self.name.clone(), value);
+        }
     }
 }
 

@@ -811,8 +811,8 @@ async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_us
             Err::<Response<Content>, _>(Error::new(Kind::Connect, "refused").with_request(request))
         });
         let large = Content::from(vec![1u8; 100_000]);
-        for content in [Content::from("small"), large] {
-            let mut request = Request::post("/").body(content).unwrap();
+        for (content, is_copied) in [(Content::from("small"), true), (large, false)] {
+            let mut request = Request::post("/").header("stonework-attempt", "4").body(content).unwrap();
             if let Some(attempts) = attempts {
                 Call::edit(request.extensions_mut(), |call| call.attempts(attempts));
             }
@@ -820,6 +820,8 @@ async fn a_request_that_never_left_is_the_callers_again_when_all_attempts_are_us
             assert_eq!((error.attempts(), error.delivery()), (attempts.unwrap_or(3), Delivery::NotSent));
             let returned = error.take_request::<Request<Content>>().expect("it comes back");
             assert_eq!(returned.body().clone().into_inner(), request.body().clone().into_inner());
+            // Its caller's own, where there is a copy as it was.
+            assert_eq!(returned.headers().contains_key("stonework-attempt"), is_copied);
             let returned = RetryLayer::new().layer(handing_back).oneshot(returned).await.unwrap_err();
             assert_eq!(returned.attempts(), attempts.unwrap_or(3), "and means what it meant");
         }

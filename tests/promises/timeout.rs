@@ -134,15 +134,49 @@ async fn a_wait_that_was_given_up_is_not_charged_to_the_next_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_whose_end_nobody_made_use_of_is_not_charged_to_the_next_attempt() {
-    // Ready in time, and not in time, for a call that never came.
-    for (readies, phase_then) in [(9 * SECOND / 10, Phase::Response), (60 * SECOND, Phase::Readiness)] {
-        let hang = Backend::steps([Step::Hang]).stall_ready(1, readies);
-        let mut service = AttemptTimeoutLayer::new(SECOND).layer(hang);
-        ServiceExt::<Request<crate::support::Content>>::ready(&mut service).await.unwrap();
+    // Ready in time, for a call that never came.
+    let hang = Backend::steps([Step::Hang]).stall_ready(1, 9 * SECOND / 10);
+    let mut service = AttemptTimeoutLayer::new(SECOND).layer(hang);
+    ServiceExt::<Request<crate::support::Content>>::ready(&mut service).await.unwrap();
+    sleep(20 * SECOND).await;
+    let (result, took) =
+        timed(async { service.ready().await.unwrap().call(request(Method::GET)).await }).await;
+    assert_eq!((phase(&result.unwrap_err()), took), (Some(Phase::Response), SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_are_never_ready_do_not_wait_for_each_other_for_ever() {
+    let hangs = || Backend::steps([Step::Hang]).stall_ready(1, 3_600 * SECOND);
+    let [mut one, mut other] = [(); 2].map(|()| AttemptTimeoutLayer::new(2 * SECOND).layer(hangs()));
+    // As a service of services does. What was ready is so still.
+    let both = std::future::poll_fn(|cx| {
+        let one = Service::<Request<crate::support::Content>>::poll_ready(&mut one, cx);
+        let other = Service::<Request<crate::support::Content>>::poll_ready(&mut other, cx);
+        if one.is_ready() && other.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let ((), took) = timed(both).await;
+    assert_eq!(took, 2 * SECOND);
+    let begun = Instant::now();
+    let in_turn = async {
+        ServiceExt::<Request<crate::support::Content>>::ready(&mut one).await.unwrap();
         sleep(20 * SECOND).await;
-        let (result, took) =
-            timed(async { service.ready().await.unwrap().call(request(Method::GET)).await }).await;
-        assert_eq!((phase(&result.unwrap_err()), took), (Some(phase_then), SECOND));
+        ServiceExt::<Request<crate::support::Content>>::ready(&mut other).await.unwrap();
+        ServiceExt::<Request<crate::support::Content>>::ready(&mut one).await.unwrap();
+    };
+    in_turn.await;
+    assert_eq!(begun.elapsed(), 20 * SECOND);
+    assert_eq!(phase(&one.call(request(Method::GET)).await.unwrap_err()), Some(Phase::Readiness));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_reached_a_service_that_broke_before_it_was_called_was_not_sent() {
+    for stalled in [false, true] {
+        let backend = Backend::steps([]).fail_ready(1, "out of file descriptors".into());
+        let backend = if stalled { backend.stall_ready(1, SECOND / 2) } else { backend };
+        let service = TimeoutLayer::new(SECOND).layer(backend);
+        let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+        assert!(format!("{error:#}").contains("out of file descriptors"));
+        assert_eq!(error.delivery(), Delivery::NotSent, "stalled: {stalled}");
     }
 }
 

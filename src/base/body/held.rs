@@ -1,6 +1,7 @@
 //! A response body that keeps something until it is used up.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -213,7 +214,11 @@ impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
         if guard.guard.is_none() {
             return body.poll_frame(cx);
         }
-        let polled = ready!(guard.scoped(|| body.as_mut().poll_frame(cx)));
+        // A body that panics has come to no good end.
+        let dropped = mem::replace(&mut guard.dropped, BodyEnd::Abandoned);
+        let polled = guard.scoped(|| body.as_mut().poll_frame(cx));
+        guard.dropped = dropped;
+        let polled = ready!(polled);
         match &polled {
             None => guard.settle(BodyEnd::Complete),
             Some(Err(_)) => guard.settle(BodyEnd::Failed),

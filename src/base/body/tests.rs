@@ -393,11 +393,14 @@ fn the_frame_after_which_the_body_says_that_it_is_at_its_end_completes_it() {
 
 #[test]
 fn a_body_that_panics_is_abandoned() {
-    let (log, panics) = (Log::default(), Scripted(|_: &mut Context<'_>| panic!("the body panics")));
-    let mut body = Held::new(panics, log.clone(), HoldUntil::End);
-    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut body))).is_err());
-    drop(body);
-    assert_eq!(log.lines(), ["in", "Abandoned"]);
+    // Also where all of its data has come.
+    for until in [HoldUntil::End, HoldUntil::Trailers(Some(0))] {
+        let (log, panics) = (Log::default(), Scripted(|_: &mut Context<'_>| panic!("the body panics")));
+        let mut body = Held::new(panics, log.clone(), until);
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut body))).is_err());
+        drop(body);
+        assert_eq!(log.lines(), ["in", "Abandoned"]);
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What fails, and what servers say about coming back.
 
-use http::Method;
+use http::{Method, Request};
 use stonework::base::{Attempts, ClassifyGrpc, Delivery, Error, Kind};
 use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::testing::Step;
 use tower::{Layer, ServiceExt};
 
 use super::{MS, after, fixed, get, over, status};
-use crate::support::{Backend, answer, answered, request, timed, with_header};
+use crate::support::{Backend, Content, answer, answered, request, timed, with_header};
 
 #[tokio::test(start_paused = true)]
 async fn a_fast_failure_does_not_win_while_another_attempt_may_still_succeed() {
@@ -83,6 +83,12 @@ async fn a_failure_that_was_not_sent_is_so_only_if_no_attempt_was() {
     let backend = Backend::steps([Step::FailAfter(120 * MS, "lost".into()), unsent()]);
     let error = get(&over(&backend, fixed())).await.unwrap_err();
     assert_eq!(error.delivery(), Delivery::Unknown);
+    // One that a circuit refused was none, but the one before it was.
+    let open = || Step::Fail(Error::new(Kind::CircuitOpen, "open").without_retry().into());
+    let backend = Backend::steps([Step::Fail("lost".into()), open()]);
+    let mut error = get(&over(&backend, fixed())).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery(), error.attempts()), (Kind::CircuitOpen, Delivery::Unknown, 1));
+    assert!(error.take_request::<Request<Content>>().is_none());
     // One that is dropped may have been received.
     let invalid = Step::FailAfter(10 * MS, Error::new(Kind::Invalid, "no").into());
     let backend = Backend::steps([Step::Hang, invalid]);
