@@ -14,7 +14,7 @@ use super::fate::End;
 use super::{
     Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway, WhenAway,
 };
-use crate::base::{BoxError, Deadline, Detach, Observe, Place, Rng, deadline, spawn};
+use crate::base::{BoxError, Deadline, Detach, Event, Observe, Place, Rng, deadline, spawn};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
 const SOON: Duration = Duration::from_millis(20);
@@ -113,11 +113,19 @@ impl<S: Store> Core<S> {
     /// Writes what became of the work, and tries for as long as a lease lasts: then somebody else may have looked.
     /// What the store answered, or `None` if it did not.
     async fn settle_at_last(&self, claim: &Claim, end: &End) -> Option<Held> {
+        self.at_last(claim, || self.settle(claim, end)).await
+    }
+
+    /// Asks until the store answers, for as long as a lease lasts.
+    async fn at_last<T, F>(&self, claim: &Claim, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreAway>>,
+    {
         let until = Deadline::within(claim.lease()).instant();
         let mut times = 0;
         loop {
-            if let Ok(held) = self.settle(claim, end).await {
-                return Some(held);
+            if let Ok(answer) = ask().await {
+                return Some(answer);
             }
             let pause = grown(times);
             if Instant::now() + pause >= until {
@@ -126,6 +134,25 @@ impl<S: Store> Core<S> {
             }
             sleep(pause).await;
             times += 1;
+        }
+    }
+
+    /// Writes what became of the work, also where the store has forgotten meanwhile that it was begun: whoever asks again must not have it
+    /// done again.
+    async fn write_down(&self, claim: &Claim, fingerprint: Fingerprint, end: &End) {
+        let is_lost = self.settle_at_last(claim, end).await == Some(Held::Lost);
+        if !is_lost || *end == End::Release {
+            return;
+        }
+        // What was not begun here has been told of.
+        if claim.fence() > 0 {
+            self.observe.note(|| Event::KeyedLost {});
+        }
+        let (scope, again) = (claim.scope(), self.claim(fingerprint));
+        // Somebody else may have taken it over.
+        let begun = self.at_last(claim, || self.begin(scope, &again)).await;
+        if let Some(Begun::Run { fence }) = begun {
+            self.settle_at_last(&again.won(scope, fence), end).await;
         }
     }
 
@@ -151,6 +178,7 @@ fn grown(times: u32) -> Duration {
 pub(super) struct Open<S: Store> {
     core: Arc<Core<S>>,
     claim: Claim,
+    fingerprint: Fingerprint,
     /// What is to be written; `None`, as long as it is not known whether it was claimed.
     end: Option<End>,
     place: Option<Place>,
@@ -159,7 +187,8 @@ pub(super) struct Open<S: Store> {
 impl<S: Store> Open<S> {
     /// One that is about to be made.
     pub(super) fn asked(core: &Arc<Core<S>>, scope: Scope, claim: &NewClaim, place: Place) -> Self {
-        Self { core: Arc::clone(core), claim: claim.won(scope, 0), end: None, place: Some(place) }
+        let (fingerprint, place) = (claim.fingerprint, Some(place));
+        Self { core: Arc::clone(core), claim: claim.won(scope, 0), fingerprint, end: None, place }
     }
 
     /// It is theirs. If this is dropped from here on, nobody knows how far it came.
@@ -199,9 +228,10 @@ impl<S: Store> Drop for Open<S> {
             return;
         }
         let (core, claim, end) = (Arc::clone(&self.core), self.claim, self.end.take());
+        let fingerprint = self.fingerprint;
         let work = async move {
             let Some(end) = end else { return core.give_back(&claim, place).await };
-            core.settle_at_last(&claim, &end).await;
+            core.write_down(&claim, fingerprint, &end).await;
             drop(place);
         };
         drop(spawn(deadline::detached(work)));

@@ -24,10 +24,14 @@ use crate::base::{GrpcStatus, Pushback, says_grpc};
 /// |---|---|
 /// | 2xx, 3xx, 4xx but those below | `Store` |
 /// | 409, 425, 429; 503 with `Retry-After` | `Release` |
-/// | of gRPC: 8, 10; 14 with a time to come back (`grpc-retry-pushback-ms`) | `Release`, if nothing was sent before |
+/// | of gRPC: 8, 10 or 14 with a time to come back (`grpc-retry-pushback-ms`) | `Release`, if nothing was sent before |
 /// | of gRPC: 1, 2, 4, 13, 15; 8, 10 and 14 otherwise | as those in the last line |
 /// | of gRPC: any other | `Store` |
 /// | 408, any other status, an error, a panic, a body that breaks off | begun, and not known how far: `Indeterminate`, or `Release` with [`AfterCrash::Rerun`] |
+///
+/// **A handler that has done something already, and then passes on what somebody else has answered, says `Store` or `Indeterminate`**: what
+/// the other one refused "for now" looks like its own refusal. So it is with `?` over a client of tonic, which takes even the time to come
+/// back along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "complete: it was done, it was not, or nobody knows")]
 pub enum Disposition {
@@ -96,8 +100,8 @@ fn grpc_status(head: &HeaderMap, said: &HeaderMap) -> Option<GrpcStatus> {
 /// As of the status of HTTP that stands for the same.
 fn of_grpc(status: GrpcStatus, said: &HeaderMap) -> Option<Disposition> {
     match status {
-        GrpcStatus::ResourceExhausted | GrpcStatus::Aborted => Some(Disposition::Release),
-        GrpcStatus::Unavailable => {
+        // Without a time to come back each may be what a handler passes on of a failure on its way.
+        GrpcStatus::ResourceExhausted | GrpcStatus::Aborted | GrpcStatus::Unavailable => {
             matches!(Pushback::of(said), Some(Pushback::After(_))).then_some(Disposition::Release)
         }
         // A handler that is cut off ends with the first of them, or the third.
@@ -132,9 +136,8 @@ mod tests {
             for pushback in [None, Some("25"), Some("-1")] {
                 let said = grpc(code, pushback);
                 let expected = match code {
-                    8 | 10 => Some(Disposition::Release),
-                    14 if pushback == Some("25") => Some(Disposition::Release),
-                    1 | 2 | 4 | 13 | 14 | 15 | 17 => None,
+                    8 | 10 | 14 if pushback == Some("25") => Some(Disposition::Release),
+                    1 | 2 | 4 | 8 | 10 | 13 | 14 | 15 | 17 => None,
                     _ => Some(Disposition::Store),
                 };
                 let mut head = said.clone();

@@ -20,7 +20,7 @@ use super::{
 use crate::base::body::{Body, BodyTooLarge};
 use crate::base::{
     Caught, Deadline, Error, Event, IDEMPOTENCY_REPLAYED, KeyedFault, KeyedRefused, Kind, Panicked, Place,
-    Principal, deadline, message, spawn,
+    Principal, deadline, message, says_grpc, spawn,
 };
 
 /// How a keyed request is answered: or why it is not done here.
@@ -391,7 +391,9 @@ where
             (KeyedBody::whole(data, trailers), end)
         }
         Gathered::TooLarge { read, rest } => {
-            (KeyedBody::goes_on(read, rest), Some(End::Finally(Final::TooLarge)))
+            // What a call of gRPC ends with is known at its end.
+            let is_known = told.is_some() || !says_grpc(&head.headers);
+            (KeyedBody::goes_on(read, rest), is_known.then_some(End::Finally(Final::TooLarge)))
         }
         Gathered::BrokeOff { read, error } => (KeyedBody::breaks_off(read, error), None),
     };

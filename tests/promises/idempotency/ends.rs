@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use stonework::Body;
-use stonework::base::{BoxError, Detach};
+use stonework::base::{BoxError, Detach, Event};
 use stonework::idempotency::{
     AfterCrash, Begun, Claim, Disposition, Final, Held, IdempotencyLayer, IdempotencySettings, MemoryStore,
     NewClaim, Scope, Store,
@@ -26,6 +26,7 @@ struct Forgetful(Arc<ForgetfulState>);
 struct ForgetfulState {
     store: Mutex<MemoryStore>,
     begins_nothing: AtomicBool,
+    ends_nothing: AtomicBool,
 }
 
 impl Forgetful {
@@ -51,6 +52,9 @@ impl Store for Forgetful {
     }
 
     async fn complete(&self, claim: &Claim, end: &Final) -> Result<Held, BoxError> {
+        if self.0.ends_nothing.load(SeqCst) {
+            return Err("no route to host".into());
+        }
         self.store().complete(claim, end).await
     }
 
@@ -129,6 +133,32 @@ async fn what_is_done_is_answered_though_its_store_has_forgotten_it_and_then_goe
     let (first, ()) = tokio::join!(ask(&service, keyed("a")), goes);
     assert_eq!(first.status, 200, "whoever is sent away comes back, and has it done again");
     assert_eq!(ask(&service, keyed("b")).await.status, 503);
+    // It is back in time, and knows nothing.
+    store.0.begins_nothing.store(false, SeqCst);
+    sleep(2 * SECOND).await;
+    let again = ask(&service, keyed("a")).await;
+    assert_eq!((again.replayed(), &again.body[..], shop.seen().count()), (true, &b"number 1"[..], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_kept_though_its_store_goes_away_and_has_forgotten_it_when_it_is_back() {
+    let (shop, store, events) = (slow(SECOND), Forgetful::default(), Recorder::new());
+    let layer = IdempotencyLayer::new(store.clone()).observer(events.clone());
+    let service = layer.layer(shop.clone());
+    let goes = async {
+        sleep(SECOND / 2).await;
+        store.0.ends_nothing.store(true, SeqCst);
+        sleep(SECOND).await;
+        store.forget();
+        store.0.ends_nothing.store(false, SeqCst);
+    };
+    let (first, ()) = tokio::join!(ask(&service, keyed("a")), goes);
+    assert_eq!(first.status, 200);
+    sleep(2 * SECOND).await;
+    let again = ask(&service, keyed("a")).await;
+    assert_eq!((again.replayed(), &again.body[..], shop.seen().count()), (true, &b"number 1"[..], 1));
+    assert!(matches!(events.events()[..], [Event::KeyedLost { .. }, Event::KeyedReplayed { .. }]));
+    assert_eq!(layer.detached().running(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,8 +235,10 @@ async fn what_a_call_of_grpc_ended_with_is_read_where_it_stands() {
             (0, None, stored),
             (3, None, stored),
             (9, Some(25), stored),
-            (8, None, released),
-            (10, None, released),
+            (8, Some(25), released),
+            (8, None, unknown),
+            (10, Some(25), released),
+            (10, None, unknown),
             (14, Some(25), released),
             (14, Some(-1), unknown),
             (14, None, unknown),
@@ -221,7 +253,10 @@ async fn what_a_call_of_grpc_ended_with_is_read_where_it_stands() {
         }
     }
     assert_eq!(twice(|| grpc(0, None, true, Some("a message"))).await, stored);
-    assert_eq!(twice(|| grpc(10, None, true, Some("a message"))).await, unknown, "it had begun");
+    assert_eq!(twice(|| grpc(10, Some(25), true, Some("a message"))).await, unknown, "it had begun");
+    // More than is kept, before its end is known.
+    let large: &str = "x".repeat(2 << 20).leak();
+    assert_eq!(twice(move || grpc(13, None, true, Some(large))).await, unknown);
     let told = || {
         let mut answer = grpc(13, None, true, None);
         answer.extensions_mut().insert(Disposition::Store);
