@@ -41,6 +41,7 @@ const GUESSES_AT_ONCE: usize = 2;
 /// How long a login waits for its turn: less than the deadline, so that it is told that there is too much to do.
 const GUESS_TURN: Duration = Duration::from_secs(3);
 /// How many guesses come to their end though their client has gone: one that has begun cannot be stopped, and keeps its turn until it is over.
+/// Those that still wait for their turn are among them, for as long as [`GUESS_TURN`]; others are told to come back.
 const GUESSES_UNDER_WAY: usize = 32;
 
 /// What handlers know. Nothing of it is about a user or a request: two instances that share the database and the key are one shop.

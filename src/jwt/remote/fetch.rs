@@ -19,6 +19,9 @@ use crate::jwt::KeySet;
 /// How long the address of the keys is believed without asking the issuer for it again.
 const BELIEVED: Duration = Duration::from_secs(86_400);
 
+/// How long it is believed once the issuer could not be asked: until then no fetch waits for that again.
+const DOUBTED: Duration = Duration::from_secs(3_600);
+
 /// Where keys come from.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -98,7 +101,13 @@ where
                 Ok(jwks)
             }
             // Where they were before is better than nowhere.
-            Err(error) => known.map(|known| known.jwks).ok_or(error),
+            Err(error) => {
+                let mut found = known.ok_or(error)?;
+                found.until = Instant::now() + DOUBTED;
+                let jwks = found.jwks.clone();
+                self.source = Source::Issuer { issuer, plain, found: Some(found) };
+                Ok(jwks)
+            }
         }
     }
 

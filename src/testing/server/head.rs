@@ -51,7 +51,9 @@ fn parse(raw: Bytes) -> Result<Head, String> {
         return Err(format!("not HTTP/1: {first:?}"));
     }
     let method = method.parse().map_err(|_| format!("not a method: {first:?}"))?;
-    let target = target.to_owned();
+    // As it was sent; elsewhere characters are bytes.
+    let target: Vec<u8> = target.chars().filter_map(|char| u8::try_from(char).ok()).collect();
+    let target = String::from_utf8_lossy(&target).into_owned();
 
     let mut headers = HeaderMap::new();
     for line in lines.take_while(|line| !line.is_empty()) {

@@ -261,6 +261,10 @@ async fn a_document_that_hangs_takes_no_time_from_keys_that_answer() {
     sleep(25 * HOUR).await;
     assert!(verifier.verify(&long(&new, "new")).await.is_ok());
     assert_eq!(keys.health(), HealthState::Pass);
+    // Nor from whoever brings a token of a key that was made just now.
+    let newest = Signer::ed25519();
+    provider.publish([named(&newest, "newest")]);
+    assert!(verifier.verify(&long(&newest, "newest")).await.is_ok());
 }
 
 /// Whoever is told, and falls.
