@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::time::Instant;
 
 use super::{Key, KeySet};
-use crate::base::{Event, Observe, Observer};
+use crate::base::{Event, Observe, Observer, scope};
 
 /// When to come back while there are no keys, if nobody says.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -157,7 +157,7 @@ impl Keys {
     /// Those in use. Nothing, if there are none yet, or no more.
     #[must_use]
     pub fn current(&self) -> Option<KeySet> {
-        self.load().usable(Instant::now()).ok().cloned()
+        self.load().usable(scope::now()).ok().cloned()
     }
 
     /// What there is now.
@@ -191,6 +191,6 @@ impl From<Key> for Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("state", &self.load().usable(Instant::now())).finish_non_exhaustive()
+        f.debug_struct("Keys").field("state", &self.load().usable(scope::now())).finish_non_exhaustive()
     }
 }

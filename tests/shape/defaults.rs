@@ -373,6 +373,7 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         }
         "client `max_waiting`" => client.clone().max_waiting(value.parse().ok()?) == client,
         "client `pool_timeout`" => client.clone().pool_timeout(time(value)?) == client,
+        "client `http2_keep_alive`" => client.clone().http2_keep_alive(time(value)?) == client,
         "client `idle_timeout`" => client.clone().idle_timeout(time(value)?) == client,
         "client `max_idle_per_host`" => client.clone().max_idle_per_host(value.parse().ok()?) == client,
         "client `max_response_body`" => client.clone().max_response_body(bytes(value)?) == client,
