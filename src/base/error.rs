@@ -269,7 +269,7 @@ impl Error {
     }
 
     /// The same, while it stays with the error: whoever added something to it takes that back.
-    #[cfg(any(feature = "oauth", feature = "timeout"))]
+    #[cfg(any(feature = "hedge", feature = "oauth", feature = "timeout"))]
     pub(crate) fn request_mut<R: 'static>(&mut self) -> Option<&mut R> {
         self.0.request.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()?.downcast_mut()
     }
