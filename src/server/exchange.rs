@@ -18,7 +18,7 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, message};
+use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, X_REQUEST_ID, message};
 
 /// What is known of a request from its beginning.
 pub(super) struct Exchange {
@@ -49,7 +49,7 @@ impl Exchange {
                 || connection.is_old()
                 || self.arrival.as_ref().is_some_and(Arrival::is_not_wanted));
         let date = connection.control.wall.as_ref().map(|wall| fmt_http_date(wall.now()));
-        (in_flight, Parting { last, date })
+        (in_flight, Parting { last, date, http1: self.http1 })
     }
 
     pub(super) fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
@@ -87,6 +87,7 @@ struct Parting {
     last: bool,
     /// Where the clock is not the system's, hyper does not say it.
     date: Option<String>,
+    http1: bool,
 }
 
 impl Parting {
@@ -96,6 +97,13 @@ impl Parting {
         }
         if let Some(Ok(date)) = self.date.map(HeaderValue::try_from) {
             response.headers_mut().entry(DATE).or_insert(date);
+        }
+        if !self.http1
+            && let Some(id) = response.headers_mut().get_mut(X_REQUEST_ID)
+        {
+            // No two answers have the same. In the table of HTTP/2 (RFC 7541, section 6.2) it would take the place of what comes again, and
+            // to be called sensitive is what keeps it out.
+            id.set_sensitive(true);
         }
         response
     }

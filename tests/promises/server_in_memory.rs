@@ -15,6 +15,7 @@ use stonework::client::{Client, ClientSettings};
 use stonework::connect::{Connector, Target, connect_fn};
 use stonework::health::Health;
 use stonework::server::{Server, ServerSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
@@ -147,4 +148,75 @@ async fn a_service_that_is_late_is_waited_for_and_one_that_breaks_or_panics_cost
         drop(client);
         assert_eq!(serving.await.unwrap().connections_aborted, 0);
     }
+}
+
+/// The first byte of each field of a block of them, which says what becomes of the field (RFC 7541, section 6).
+fn written(mut block: &[u8]) -> Vec<u8> {
+    let mut written = Vec::new();
+    while let Some(first) = block.first().copied() {
+        written.push(first);
+        if first & 0x80 != 0 {
+            integer(&mut block, 7);
+            continue;
+        }
+        let name = integer(&mut block, if first & 0x40 != 0 { 6 } else { 4 });
+        for _ in 0..if name == 0 { 2 } else { 1 } {
+            let length = integer(&mut block, 7);
+            block = &block[length..];
+        }
+    }
+    written
+}
+
+/// With so many bits of its first byte (RFC 7541, section 5.1).
+fn integer(block: &mut &[u8], bits: u32) -> usize {
+    let mut next = || block.split_off_first().copied().map(usize::from).expect("one more byte");
+    let most = (1 << bits) - 1;
+    let mut number = next() & most;
+    if number == most {
+        for shift in (0..).step_by(7) {
+            let byte = next();
+            number += (byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+    }
+    number
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_the_name_of_a_request_is_not_put_in_the_table_in_place_of_what_comes_again() {
+    // GET http://x/, after settings that change nothing.
+    const ASKED: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x";
+    const HEADERS: u8 = 1;
+    let (connect, connections) = mpsc::channel(1);
+    let server = Server::builder()
+        .settings(ServerSettings::new().lame_duck(Duration::ZERO))
+        .listen(connections)
+        .unwrap();
+    let stop = server.handle();
+    let serving = tokio::spawn(server.serve(tower::service_fn(|_: Request<Body>| async {
+        let answer = Response::builder().header("x-shop", "books");
+        Ok::<_, Infallible>(answer.body(Body::from("hello")).unwrap())
+    })));
+    let (mut client, far) = tokio::io::duplex(65536);
+    connect.send(far).await.unwrap();
+    client.write_all(ASKED).await.unwrap();
+    let block = loop {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]).try_into().unwrap()];
+        client.read_exact(&mut payload).await.unwrap();
+        if head[3] == HEADERS {
+            break payload;
+        }
+    };
+    let written = written(&block);
+    // Two have a name that is in no table: what the service says comes again, the name of the request does not.
+    assert_eq!(written.iter().filter(|first| **first == 0x40).count(), 1, "{written:x?}");
+    assert_eq!(written.iter().filter(|first| **first == 0x10).count(), 1, "{written:x?}");
+    stop.shut_down();
+    drop(client);
+    serving.await.unwrap();
 }
