@@ -54,6 +54,11 @@ impl Exchange {
         Self { known: Some(Arc::new(context)), watch }
     }
 
+    /// Whether somebody is to be told of the end.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Do this on behalf of the request.
     pub(super) fn inside<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let _known = context::enter(&mut self.known);

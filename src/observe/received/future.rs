@@ -51,10 +51,12 @@ where
                     response.headers_mut().insert(name, value);
                 }
                 let until = match &mut exchange {
-                    Some(exchange) => {
+                    Some(exchange) if exchange.is_watched() => {
                         exchange.answered(&response);
                         HoldUntil::of_response(*this.without_body, &response)
                     }
+                    // Its body has the names in scope, and nobody asks when it was over.
+                    Some(_) => HoldUntil::End,
                     None => HoldUntil::Head,
                 };
                 Ok(response.map(|body| Held::new(body, exchange, until)))
