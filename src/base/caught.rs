@@ -38,6 +38,32 @@ pub(crate) fn caught<R>(step: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(step))
 }
 
+/// The same for a step with what lies there. If it panics, that is dropped while it does, so that what it holds can see that.
+#[inline]
+pub(crate) fn caught_with<T, R>(place: &mut Option<T>, step: impl FnOnce(&mut T) -> R) -> Result<R, Panic> {
+    caught(|| {
+        // Within, since it is to be dropped before the panic is caught.
+        let mut left = Left { place, whole: false };
+        let done = step(left.place.as_mut().expect("what is stepped with lies there"));
+        left.whole = true;
+        done
+    })
+}
+
+/// Empties the place, unless what lies there came to the end of its step.
+struct Left<'a, T> {
+    place: &'a mut Option<T>,
+    whole: bool,
+}
+
+impl<T> Drop for Left<'_, T> {
+    fn drop(&mut self) {
+        if !self.whole {
+            *self.place = None;
+        }
+    }
+}
+
 /// What it said, if it said something.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();

@@ -166,7 +166,7 @@ pub(crate) use self::bounded_map::BoundedMap;
 #[cfg(feature = "retry")]
 pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
-pub(crate) use self::caught::{Caught, Panic, caught, message};
+pub(crate) use self::caught::{Caught, Panic, caught, caught_with, message};
 pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};

@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::outgoing::Outgoing;
 use super::shared::Shared;
 use crate::Body;
-use crate::base::{BoxError, NOBODY, Panic, caught};
+use crate::base::{BoxError, NOBODY, Panic, caught_with};
 use crate::health::HealthService;
 
 /// One request through a clone of the service that is made ready for it: at once, in the task of the connection, which has nothing else to
@@ -26,18 +26,18 @@ where
     B: Sent,
 {
     let (exchange, request) = Exchange::of(connection, request);
-    let begun = |state| Answering { state: Some(state), exchange };
+    let begun = |state| Answering { state, exchange };
     if let Some(health) = connection.control.probed(&request) {
         return begun(State::Health(Box::pin(health.service().call(request))));
     }
     // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
     let mut nobody = Context::from_waker(NOBODY);
-    let mut waiting = Waiting { service, request: Some(request) };
-    begun(match caught(|| (waiting.begin(&mut nobody), waiting)) {
-        Ok((Poll::Ready(Ok(answer)), _)) => State::Called(answer),
-        Ok((Poll::Ready(Err(error)), _)) => State::Broken(error.into()),
-        Ok((Poll::Pending, waiting)) => State::Waiting(Box::new(waiting)),
-        Err(panic) => State::Panicked(panic),
+    let mut waiting = Some(Waiting { service, request: Some(request) });
+    begun(match caught_with(&mut waiting, |waiting| waiting.begin(&mut nobody)) {
+        Ok(Poll::Ready(Ok(answer))) => State::Called(Some(answer)),
+        Ok(Poll::Ready(Err(error))) => State::Broken(Some(error.into())),
+        Ok(Poll::Pending) => State::Waiting(waiting.map(Box::new)),
+        Err(panic) => State::Panicked(Some(panic)),
     })
 }
 
@@ -54,29 +54,29 @@ where
     let (exchange, request) = Exchange::of(connection, request);
     let state = match connection.control.probed(&request) {
         Some(health) => State::Health(Box::pin(health.service().call(request))),
-        None => State::Waiting(Box::new(Waiting { service, request: Some(request) })),
+        None => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
     };
-    Answering { state: Some(state), exchange }
+    Answering { state, exchange }
 }
 
 /// A request that is being answered.
 pub(super) struct Answering<S, F> {
     // Before the rest, so that what is dropped in there is gone when the request is no longer in flight.
-    // Nothing, when it was answered.
-    state: Option<State<S, F>>,
+    state: State<S, F>,
     exchange: Exchange,
 }
 
+/// Each holds nothing when the request was answered.
 enum State<S, F> {
     Health(Called<HealthService>),
     /// Waits for the service; then calls it, and is `Called`.
-    Waiting(Box<Waiting<S>>),
+    Waiting(Option<Box<Waiting<S>>>),
     /// The service said that it is broken.
-    Broken(BoxError),
+    Broken(Option<BoxError>),
     /// In a box: it is large, and hyper moves what it is given.
-    Called(Pin<Box<F>>),
+    Called(Option<Pin<Box<F>>>),
     /// In its `call`.
-    Panicked(Panic),
+    Panicked(Option<Panic>),
 }
 
 /// The answer to come, once the service is ready.
@@ -108,46 +108,41 @@ where
     type Output = Result<Response<Outgoing<B>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const ONCE: &str = "a future is polled until it is ready";
         let Self { state, exchange } = self.get_mut();
-        let mut now = state.take().expect("a future is polled until it is ready");
         let answered = loop {
-            // What panics is dropped while it does, so that what it holds can see that.
-            now = match now {
-                State::Called(mut answer) => match caught(|| (answer.as_mut().poll(cx), answer)) {
-                    Ok((Poll::Ready(answered), _)) => break Ok(answered.map_err(Into::into)),
-                    Ok((Poll::Pending, answer)) => {
-                        *state = Some(State::Called(answer));
-                        return Poll::Pending;
+            match state {
+                State::Called(place) => match caught_with(place, |answer| answer.as_mut().poll(cx)) {
+                    Ok(Poll::Ready(answered)) => {
+                        *place = None;
+                        break answered.map_err(Into::into);
                     }
-                    Err(panic) => break Err(panic),
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Err(panic) => return Poll::Ready(Ok(exchange.panicked(&*panic))),
                 },
-                State::Waiting(mut waiting) => match caught(|| (waiting.begin(cx), waiting)) {
-                    Ok((Poll::Ready(Ok(answer)), _)) => State::Called(answer),
-                    Ok((Poll::Ready(Err(error)), _)) => break Ok(Err(error.into())),
-                    Ok((Poll::Pending, waiting)) => {
-                        *state = Some(State::Waiting(waiting));
-                        return Poll::Pending;
-                    }
-                    Err(panic) => break Err(panic),
+                State::Waiting(place) => match caught_with(place, |waiting| waiting.begin(cx)) {
+                    Ok(Poll::Ready(Ok(answer))) => *state = State::Called(Some(answer)),
+                    Ok(Poll::Ready(Err(error))) => *state = State::Broken(Some(error.into())),
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Err(panic) => *state = State::Panicked(Some(panic)),
                 },
-                State::Broken(error) => break Ok(Err(error)),
-                State::Panicked(panic) => break Err(panic),
-                State::Health(mut answer) => {
-                    let Poll::Ready(Ok(response)) = answer.as_mut().poll(cx) else {
-                        *state = Some(State::Health(answer));
-                        return Poll::Pending;
-                    };
+                State::Broken(error) => break Err(error.take().expect(ONCE)),
+                State::Panicked(panic) => {
+                    let panic = panic.take().expect(ONCE);
+                    return Poll::Ready(Ok(exchange.panicked(&*panic)));
+                }
+                State::Health(answer) => {
+                    let response = ready!(answer.as_mut().poll(cx)).unwrap_or_else(|never| match never {});
                     return Poll::Ready(Ok(exchange.probed(response.map(Body::new))));
                 }
-            };
+            }
         };
         Poll::Ready(match answered {
-            Ok(Ok(response)) => Ok(exchange.answered(response)),
-            Ok(Err(error)) => {
+            Ok(response) => Ok(exchange.answered(response)),
+            Err(error) => {
                 exchange.failed();
                 Err(error)
             }
-            Err(panic) => Ok(exchange.panicked(&*panic)),
         })
     }
 }
