@@ -107,7 +107,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// By the [network](ClientAddress::network) of the client: a limit for each.
+/// By the [network](ClientAddress::network) of the client: a limit for each. Clients of whom nothing is known share one.
 ///
 /// ```
 /// use stonework::base::{ByClient, Network};

@@ -299,14 +299,15 @@ impl Error {
         self.kind() == Kind::Overload
     }
 
-    /// A circuit breaker refused the call; the request was not sent. [`retry_after`](Self::retry_after) says how long the
-    /// circuit stays open.
+    /// A circuit breaker refused the call, or its last attempt; that one was not sent. What became of attempts before it,
+    /// [`delivery`](Self::delivery) says. [`retry_after`](Self::retry_after) says how long the circuit stays open.
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
         self.kind() == Kind::CircuitOpen
     }
 
-    /// No connection could be made; the request was not sent.
+    /// No connection could be made for the call, or for its last attempt; that one was not sent. What became of attempts
+    /// before it, [`delivery`](Self::delivery) says.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         self.kind() == Kind::Connect

@@ -17,7 +17,7 @@ use crate::base::{Error, Kind};
 /// assert!(error.is_circuit_open() && error.cause::<CircuitOpen>().is_some());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many calls before this one failed, so it was not sent")]
+#[error("too many calls before this one failed, so this attempt was not sent")]
 pub struct CircuitOpen {
     retry_after: Option<Duration>,
 }

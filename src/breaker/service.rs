@@ -22,13 +22,21 @@ impl<S> BreakerService<S> {
     /// Guards `inner` by this circuit.
     ///
     /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
     /// use stonework::breaker::{Breaker, BreakerService};
-    /// use tower::service_fn;
+    /// use tower::{ServiceExt, service_fn};
     ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), stonework::base::Error> {
     /// let breaker = Breaker::default();
-    /// let service = BreakerService::new(service_fn(|text: String| async { Ok::<_, std::io::Error>(text) }), breaker.clone());
-    /// # let _ = service;
+    /// let inner = service_fn(|request: Request<Full<Bytes>>| async { Ok::<_, std::io::Error>(Response::new(request.into_body())) });
+    /// let service = BreakerService::new(inner, breaker.clone());
+    /// assert!(service.oneshot(Request::new(Full::from("hello"))).await?.status().is_success());
+    /// # Ok(()) }
     /// ```
+    ///
+    /// What is not HTTP needs [another mode](BreakerLayer::plain) and a judge.
     #[must_use]
     pub fn new(inner: S, breaker: Breaker) -> Self {
         Self::with(inner, BreakerLayer::from(breaker))

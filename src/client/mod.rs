@@ -203,6 +203,9 @@
 //! | the response body is too large, ended early, cannot be decoded, or is no text or JSON | `Body` | `Answered` |
 //! | [`error_for_status`](Response::error_for_status) | `Overload` or `Other`, with [`Status`] | `Answered` |
 //!
+//! The kind is that of the last attempt; how far the request got is that of the attempt that got furthest, so a call whose last attempt met an
+//! open circuit is `Unknown` or `Answered` where one before it was.
+//!
 //! A connection that the peer closes just as a request is sent on it fails as `Unknown`: nobody here can tell whether
 //! the request was processed. A GET is then sent again, on its own; a POST without a key is not.
 //! A response that arrives while the request body is still being sent is the answer; the rest of the body is dropped

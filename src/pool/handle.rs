@@ -195,7 +195,7 @@ impl<M: Manage> Pool<M> {
         Ok(Pooled::new(entry, Arc::clone(core)))
     }
 
-    /// Do something with an object, and put it back. If the work panics or is dropped, the object is closed, unless its manager says
+    /// Do something with an object, and put it back, also where what comes of the work is an error. If the work panics or is dropped, the object is closed, unless its manager says
     /// that it is [clean](Manage::is_clean).
     ///
     /// # Errors

@@ -111,7 +111,7 @@ pub enum InvalidServer {
 /// # }
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr}")]
+#[error("{} {addr}", source.told())]
 pub struct BindError {
     pub(super) addr: String,
     #[source]
@@ -124,6 +124,15 @@ pub(super) enum Reason {
     Io(#[from] io::Error),
     #[error(transparent)]
     Settings(#[from] InvalidServer),
+}
+
+impl Reason {
+    const fn told(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "cannot listen on",
+            Self::Settings(_) => "a server cannot be as its settings say, on",
+        }
+    }
 }
 
 impl BindError {

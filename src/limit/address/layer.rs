@@ -32,6 +32,35 @@ use super::{ClientAddressService, TrustedProxies};
 /// # }
 /// ```
 ///
+/// Below `axum::serve`, the peer is what axum knows of the connection:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::net::SocketAddr;
+///
+/// use axum::extract::{ConnectInfo, Request};
+/// use axum::{Extension, Router, middleware::map_request, routing::get};
+/// use stonework::base::{ClientAddress, Peer};
+/// use stonework::limit::{ClientAddressLayer, TrustedProxies};
+///
+/// async fn peer(ConnectInfo(addr): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+///     request.extensions_mut().insert(Peer::from(addr));
+///     request
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/", get(|Extension(client): Extension<ClientAddress>| async move { client.to_string() }))
+///     .layer(ClientAddressLayer::new(TrustedProxies::none()))
+///     .layer(map_request(peer));
+/// // axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+/// # use tower::ServiceExt;
+/// # let mut request = Request::new(axum::body::Body::empty());
+/// # request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 4711))));
+/// # let answer = app.oneshot(request).await.unwrap().into_body();
+/// # assert_eq!(axum::body::to_bytes(answer, 100).await.unwrap(), "192.0.2.7");
+/// # }
+/// ```
+///
 /// *Errors:* those of the inner service. *Panics:* never of itself. *Cancellation:* dropping a future drops the call inside,
 /// whose future it is. *Readiness and cloning:* those of the inner service.
 #[derive(Clone, Debug)]
