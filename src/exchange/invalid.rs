@@ -56,8 +56,8 @@ pub enum InvalidRequest {
     /// The scheme is `https`, and the crate was built without the feature `tls`.
     #[error("the URI asks for TLS, which needs the feature `tls`")]
     Tls,
-    /// The URI cannot be parsed.
-    #[error("the URI is not valid")]
+    /// The URI cannot be parsed, or is too long.
+    #[error("the URI is too long, or not one that begins with a scheme and a host, as `http://host/path` does")]
     Uri,
     /// The URI carries a user name or a password.
     #[error("the URI carries user information; credentials belong in the header `authorization`")]
