@@ -57,7 +57,9 @@ pub enum InvalidRequest {
     #[error("the URI asks for TLS, which needs the feature `tls`")]
     Tls,
     /// The URI cannot be parsed, or is too long.
-    #[error("the URI is too long, or not one that begins with a scheme and a host, as `http://host/path` does")]
+    #[error(
+        "the URI is too long, or not one that begins with a scheme and a host, as `http://host/path` does"
+    )]
     Uri,
     /// The URI carries a user name or a password.
     #[error("the URI carries user information; credentials belong in the header `authorization`")]

@@ -23,6 +23,8 @@ pub(in crate::client) struct Wired {
     /// There until this is dropped.
     body: Option<Incoming>,
     rest: Option<Rest>,
+    /// It came to its end, and says so from then on: where the rest of the request is taken back then, its stream forgets that.
+    over: bool,
 }
 
 /// What is to be done at the end.
@@ -35,7 +37,7 @@ pub(super) struct Rest {
 
 impl Wired {
     pub(super) fn new(body: Incoming, rest: Option<Rest>) -> Self {
-        let mut wired = Self { body: Some(body), rest };
+        let mut wired = Self { body: Some(body), rest, over: false };
         if wired.is_end_stream() {
             wired.ended();
         }
@@ -43,6 +45,7 @@ impl Wired {
     }
 
     fn ended(&mut self) {
+        self.over = true;
         if let Some(Rest { mut lease, upload, idle }) = self.rest.take() {
             // An answer may come before all of the request was sent. Nobody would know when the rest has been.
             if upload.is_out() {
@@ -69,6 +72,9 @@ impl http_body::Body for Wired {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {
@@ -80,7 +86,7 @@ impl http_body::Body for Wired {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.over || self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::{HeaderMap, Request, Response};
-use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
 use stonework::base::{Backoff, BoxError, Delivery, Event, Kind};
 use stonework::client::{Client, ClientSettings, RequestBodyFailed};
@@ -475,6 +475,32 @@ async fn what_is_left_of_a_request_goes_with_its_answer_and_the_server_is_told()
         let reason = timeout(SECOND, told.recv()).await.expect("it is told at once").unwrap();
         assert_eq!((reason, watch.upgrade()), (Some(Reason::CANCEL), None), "{whole}, {read}");
         assert_eq!((net.dialed(), net.open()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_over_stays_so_though_the_rest_of_its_request_is_taken_back() {
+    for text in ["", "x"] {
+        let net = Net::new(TURN, move |_, peer| {
+            serve(peer, 10, move |_request, mut respond| async move {
+                let mut answer = respond.send_response(Response::new(()), text.is_empty()).unwrap();
+                if !text.is_empty() {
+                    answer.send_data(text.into(), true).unwrap();
+                }
+                pending::<()>().await;
+            })
+        });
+        let client = net.client(settings());
+        let (body, _watch) = endless();
+        let mut answer = client.post(URI).body(body).send().await.unwrap().into_body();
+        if !text.is_empty() {
+            let piece = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(piece, text);
+        }
+        // Meanwhile the stream is reset.
+        sleep(SECOND).await;
+        assert!(answer.is_end_stream());
+        assert!(answer.frame().await.is_none());
     }
 }
 
