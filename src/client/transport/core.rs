@@ -141,13 +141,15 @@ impl Core {
         self.starving.store(total.starving.len(), Ordering::Relaxed);
     }
 
-    /// This host found no room. It is asked again when there is some, which is made by closing a connection that lies idle elsewhere.
+    /// This host found no room. It is asked again when there is some.
     pub(super) fn starve(&self, host: &Arc<Host>) {
-        {
-            let mut total = self.total();
-            total.starving.push_back(Arc::downgrade(host));
-            self.starving.store(total.starving.len(), Ordering::Relaxed);
-        }
+        let mut total = self.total();
+        total.starving.push_back(Arc::downgrade(host));
+        self.starving.store(total.starving.len(), Ordering::Relaxed);
+    }
+
+    /// For this host, by closing a connection that lies idle elsewhere.
+    pub(super) fn make_room(&self, host: &Arc<Host>) {
         let others: Vec<_> =
             self.hosts().by_key.values().filter(|other| !Arc::ptr_eq(other, host)).map(Arc::clone).collect();
         let oldest =

@@ -232,19 +232,27 @@ impl Host {
     }
 
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Chores) -> R) -> R {
-        let mut chores = Chores::default();
-        let result = {
-            let mut state = self.state();
-            let result = change(&mut state, &mut chores);
-            state.stop_starving(&mut chores);
-            result
-        };
+        let (result, chores) = self.settle(change);
         self.do_chores(chores);
         result
     }
 
+    /// What is to be done is done without the lock, but for the queue of those that starve: it has to agree with what is known here.
+    fn settle<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Chores) -> R) -> (R, Chores) {
+        let mut chores = Chores::default();
+        let mut state = self.state();
+        let result = change(&mut state, &mut chores);
+        if chores.starves {
+            self.core.starve(self);
+        }
+        if state.stop_starving() {
+            self.core.stop_starving(self);
+        }
+        (result, chores)
+    }
+
     fn do_chores(self: &Arc<Self>, chores: Chores) {
-        let Chores { dials, hands, close, starves, stops_starving, lies_idle } = chores;
+        let Chores { dials, hands, close, starves, lies_idle } = chores;
         for (hand, connection) in hands {
             // Where nobody waits any more, the connection goes back, and to the next.
             let _ = hand.send(Ok(self.lease(connection)));
@@ -260,11 +268,8 @@ impl Host {
             let dialing = Dialing::new(Arc::clone(self), progress);
             drop(runtime.spawn(dial(dialing)));
         }
-        if stops_starving {
-            self.core.stop_starving(self);
-        }
         if starves {
-            self.core.starve(self);
+            self.core.make_room(self);
         }
     }
 
@@ -276,5 +281,33 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::base::{Observe, Rng};
+    use crate::client::ClientSettings;
+    use crate::connect::{Connector, connect_fn};
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_while_the_last_one_before_it_leaves_is_served_when_there_is_room() {
+        let never = connect_fn(|_: Target| std::future::pending::<std::io::Result<DuplexStream>>());
+        let connector = Connector::builder().transport(never).build().expect("a connector");
+        let settings = ClientSettings::new().max_connections(1);
+        let core = Arc::new(Core::new(settings, connector, Observe::default(), Rng::seeded(1)));
+        assert!(core.take(), "a connection to somebody else");
+        let host = core.host(&Request::get("http://a.test/").body(()).expect("a request"), None);
+        let Ok(Asked::Waits(_left)) = host.ask(Wish::Any, || false) else { panic!("there is no room") };
+        let (_, chores) = host.settle(|state, _| state.waiting.clear());
+        let Ok(Asked::Waits(_waits)) = host.ask(Wish::Any, || false) else { panic!("there is no room") };
+        host.do_chores(chores);
+        assert_eq!(core.stats().dialing, 0);
+        core.give_back();
+        assert_eq!(core.stats().dialing, 1);
     }
 }

@@ -69,7 +69,6 @@ pub(super) struct Chores {
     pub(super) hands: Vec<(oneshot::Sender<Handed>, Connection)>,
     pub(super) close: Vec<Connection>,
     pub(super) starves: bool,
-    pub(super) stops_starving: bool,
     pub(super) lies_idle: bool,
 }
 
@@ -233,12 +232,9 @@ impl State {
         }
     }
 
-    /// Nobody waits for room any more.
-    pub(super) fn stop_starving(&mut self, chores: &mut Chores) {
-        if self.starving && self.waiting.is_empty() {
-            self.starving = false;
-            chores.stops_starving = true;
-        }
+    /// Whether it was waiting for room, and nobody does any more.
+    pub(super) fn stop_starving(&mut self) -> bool {
+        self.waiting.is_empty() && mem::take(&mut self.starving)
     }
 
     pub(super) fn place_of(&self, ticket: u64) -> Option<usize> {
