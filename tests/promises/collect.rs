@@ -55,14 +55,17 @@ async fn a_post_whose_answer_breaks_off_is_not_repeated_and_its_error_says_that_
 
 #[tokio::test(start_paused = true)]
 async fn what_a_head_says_about_trying_again_holds_also_if_its_body_breaks_off() {
-    for (name, value, attempts, after) in [
-        ("retry-after", "7", 2, 7 * SECOND),
-        ("grpc-retry-pushback-ms", "9000", 2, 9 * SECOND),
-        ("grpc-retry-pushback-ms", "-1", 1, Duration::ZERO),
-        (DO_NOT_RETRY.as_str(), "1", 1, Duration::ZERO),
+    for (status, name, value, attempts, after) in [
+        (503, "retry-after", "7", 2, 7 * SECOND),
+        // Of an answer that is none to a failure it says nothing about when to ask again.
+        (200, "retry-after", "7", 2, Duration::ZERO),
+        (503, "grpc-retry-pushback-ms", "9000", 2, 9 * SECOND),
+        (200, "grpc-retry-pushback-ms", "9000", 2, 9 * SECOND),
+        (503, "grpc-retry-pushback-ms", "-1", 1, Duration::ZERO),
+        (503, DO_NOT_RETRY.as_str(), "1", 1, Duration::ZERO),
     ] {
         let backend = Streaming::steps([
-            Step::Answer(pieces([data("half"), broken()]).with(503, [(name, value)])),
+            Step::Answer(pieces([data("half"), broken()]).with(status, [(name, value)])),
             Step::Answer(pieces([data("whole")]).with(200, [])),
         ]);
         let seen = backend.seen();

@@ -4,7 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, Response, response};
+use http::{Response, response};
 use http_body::Body;
 use pin_project::pin_project;
 
@@ -80,7 +80,7 @@ where
                         },
                         Poll::Ready(None) => Some(true),
                         Poll::Ready(Some(Err(error))) => {
-                            let error = advised(broken(error.into()), &head.headers);
+                            let error = advised(broken(error.into()), head);
                             *response = None;
                             return Poll::Ready(Err(error));
                         }
@@ -88,7 +88,7 @@ where
                         // arrived.
                         Poll::Pending if scope::expired() => {
                             let late = Error::from(Elapsed::before_deadline(Phase::Response));
-                            let late = advised(late, &head.headers);
+                            let late = advised(late, head);
                             return Poll::Ready(Err(late.with_delivery(Delivery::Answered)));
                         }
                         Poll::Pending => return Poll::Pending,
@@ -127,12 +127,15 @@ fn broken(error: BoxError) -> Error {
 }
 
 /// What the head said about trying again holds without its body, too.
-fn advised(error: Error, head: &HeaderMap) -> Error {
-    let delay = match Pushback::of(head) {
+fn advised(error: Error, head: &response::Parts) -> Error {
+    let headers = &head.headers;
+    let delay = match Pushback::of(headers) {
         Some(Pushback::Stop) => return error.without_retry(),
         Some(Pushback::After(delay)) => Some(delay),
-        None if head.contains_key(DO_NOT_RETRY) => return error.without_retry(),
-        None => RetryAfter::of(head, WallClock::system().now()),
+        None if headers.contains_key(DO_NOT_RETRY) => return error.without_retry(),
+        // Where all went well, it is not about this request.
+        None if head.status.is_success() => None,
+        None => RetryAfter::of(headers, WallClock::system().now()),
     };
     match delay {
         Some(delay) => error.with_retry_after(delay),
