@@ -87,6 +87,8 @@ mod ratio;
 pub(crate) mod redis;
 mod refuse;
 mod request_id;
+#[cfg(any(feature = "client", feature = "server"))]
+mod reset_early;
 mod retry_after;
 mod rng;
 mod route;
@@ -143,6 +145,8 @@ pub use priority::Priority;
 pub use ratio::{InvalidRatio, Ratio};
 pub use refuse::{Asked, Problem, Refuse};
 pub use request_id::{InvalidRequestId, RequestId, X_REQUEST_ID};
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) use reset_early::ResetEarly;
 pub use retry_after::{Pushback, RetryAfter};
 pub use rng::Rng;
 #[cfg(feature = "limit")]

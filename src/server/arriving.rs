@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use pin_project::pin_project;
 
 use super::shared::Shared;
-use crate::base::{BoxError, Delivery, Elapsed, Error, Kind};
+use crate::base::{BoxError, Delivery, Elapsed, Error, Kind, ResetEarly};
 use crate::timeout::{BodyLimits, TimedBody};
 
 /// The body of a request as it comes in, within its limits of time.
@@ -19,6 +19,7 @@ pub(super) struct Arriving {
     body: TimedBody<Incoming>,
     arrival: Arrival,
     begun: bool,
+    http2: bool,
     /// Until there is nothing more to read.
     open: Option<Open>,
 }
@@ -79,6 +80,7 @@ impl Arriving {
     /// `may_pause`: the client may be silent for as long as it likes. `awaited`: it waits to be told to send it.
     pub(super) fn new(
         body: Incoming,
+        http2: bool,
         may_pause: bool,
         awaited: bool,
         connection: &Arc<Shared>,
@@ -88,7 +90,7 @@ impl Arriving {
         let body = TimedBody::within(body, &limits, Delivery::Unknown);
         connection.pulse.begin_body();
         let open = Some(Open { connection: Arc::clone(connection), whole: false });
-        (Self { body, arrival: arrival.clone(), begun: false, open }, arrival)
+        (Self { body, arrival: arrival.clone(), begun: false, http2, open }, arrival)
     }
 }
 
@@ -105,7 +107,13 @@ impl Body for Arriving {
             *this.begun = true;
             this.arrival.note(BEGUN);
         }
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
+            // Told once: nobody waits for more of it then.
+            None if *this.http2 && this.open.is_some() && !this.body.is_end_stream() => {
+                Some(Err(ResetEarly.into()))
+            }
+            frame => frame,
+        };
         match frame {
             // After this it says that it is at its end, too.
             Some(Err(_)) => drop(this.open.take()),

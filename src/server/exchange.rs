@@ -122,12 +122,13 @@ fn arrived(
     connection: &Arc<Shared>,
 ) -> (Request<Body>, Option<Arrival>) {
     let mut arrival = None;
+    let http2 = request.version() == Version::HTTP_2;
     let awaited = request.headers().contains_key(EXPECT);
     let mut request = request.map(|body| {
         if body.is_end_stream() {
             return Body::empty();
         }
-        let (body, arriving) = Arriving::new(body, asked.grpc, awaited, connection);
+        let (body, arriving) = Arriving::new(body, http2, asked.grpc, awaited, connection);
         arrival = Some(arriving);
         Body::new(body)
     });

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
-use stonework::base::{CloseReason, Event, Observer, Peer, ServerPhase};
+use stonework::base::{CloseReason, Error, Event, Kind, Observer, Peer, ServerPhase};
 use stonework::health::{Health, Impact};
 use stonework::server::{Listener, Server, ServerBuilder, ServerHandle, ServerSettings, ShutdownReport};
 use stonework::testing::Recorder;
@@ -743,6 +743,39 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     assert!(sent < 1_000, "it was never closed: {sent}");
     assert_eq!(server.closed(), [CloseReason::Flood]);
     ask(&mut other, &get("/"), "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_body_that_is_reset_before_its_end_is_not_whole_though_that_is_called_no_error() {
+    let (connect, connections) = mpsc::unbounded_channel();
+    let server = Server::builder().listen(InMemory(connections)).unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let reading = service_fn(move |request: Request<Body>| {
+        let tell = tell.clone();
+        async move {
+            let read = request.into_body().collect().await;
+            let read = read.map_err(|error| Error::wrap(error).kind());
+            tell.send(read.map(|read| read.to_bytes())).unwrap();
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    });
+    tokio::spawn(server.serve(reading));
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    connect.send((far, SocketAddr::from(([127, 0, 0, 1], 1)))).unwrap();
+    let (mut send, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    for (whole, expected) in [(false, Err(Kind::Body)), (true, Ok(Bytes::from("he")))] {
+        let (answer, mut body) =
+            send.send_request(Request::post("http://x/").body(()).unwrap(), false).unwrap();
+        body.send_data("he".into(), whole).unwrap();
+        tokio::task::yield_now().await;
+        if !whole {
+            body.send_reset(h2::Reason::NO_ERROR);
+        }
+        assert_eq!(told.recv().await, Some(expected));
+        drop(answer);
+        send = send.ready().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

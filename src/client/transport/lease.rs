@@ -39,6 +39,11 @@ impl Lease {
         self.connection.as_mut().expect("it is there until this is dropped")
     }
 
+    /// Whether others send requests over it, too.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(self.connection, Some(Connection::Http2(_)))
+    }
+
     /// The request is handed to the connection.
     pub(super) fn begin(&mut self) {
         let reads = match self.connection() {

@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::connection::Connection;
 use super::lease::Lease;
 use super::upload::Watch;
+use crate::base::{BoxError, ResetEarly};
 
 /// How much of an answer that nobody reads to its end is read so that its connection can be used again, and for how long: more would
 /// cost more than a new connection.
@@ -56,6 +56,11 @@ impl Wired {
         }
     }
 
+    /// Whether a body of which nothing more comes was sent to its end. Over HTTP/1.1 hyper knows.
+    fn is_whole(&self) -> bool {
+        self.is_end_stream() || !self.rest.as_ref().is_some_and(|rest| rest.lease.is_shared())
+    }
+
     /// Nothing more is heard of it.
     fn cut_off(&mut self) {
         if let Some(rest) = self.rest.take() {
@@ -66,17 +71,20 @@ impl Wired {
 
 impl http_body::Body for Wired {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.over {
             return Poll::Ready(None);
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
+        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            None if !self.is_whole() => Some(Err(ResetEarly.into())),
+            frame => frame.map(|frame| frame.map_err(BoxError::from)),
+        };
         match &frame {
             Some(Ok(_)) if !self.is_end_stream() => {}
             Some(Ok(_)) | None => self.ended(),
@@ -96,8 +104,8 @@ impl http_body::Body for Wired {
 
 impl Drop for Wired {
     fn drop(&mut self) {
-        let (Some(mut rest), Some(body)) = (self.rest.take(), self.body.take()) else { return };
-        let shared = matches!(rest.lease.connection(), Connection::Http2(_));
+        let (Some(rest), Some(body)) = (self.rest.take(), self.body.take()) else { return };
+        let shared = rest.lease.is_shared();
         let short = body.size_hint().upper().is_none_or(|most| most <= DRAIN_BYTES);
         let kept = rest.idle.is_some() && rest.upload.is_out() && !rest.lease.host.core.is_closed();
         if shared || !short || !kept {

@@ -504,6 +504,54 @@ async fn an_answer_that_is_over_stays_so_though_the_rest_of_its_request_is_taken
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_reset_before_its_end_is_not_whole_though_that_is_called_no_error() {
+    for (data, length, whole) in [
+        ("he", None, false),
+        ("he", Some(5), false),
+        ("", None, false),
+        ("hello", None, true),
+        ("hello", Some(5), true),
+    ] {
+        let tried = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&tried);
+        let net = Net::new(TURN, move |_, peer| {
+            let tried = Arc::clone(&counts);
+            serve(peer, 10, move |_request, mut respond| {
+                tried.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    let head = Response::builder();
+                    let head =
+                        if let Some(length) = length { head.header("content-length", length) } else { head };
+                    let mut answer = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                    answer.send_data(data.into(), whole).unwrap();
+                    // It goes out; nothing of it has been read.
+                    sleep(TURN).await;
+                    answer.send_reset(Reason::NO_ERROR);
+                }
+            })
+        });
+        let client = net.client(settings());
+        // Whether or not all of the request was sent.
+        for waits in [false, true] {
+            let call = client.post(URI);
+            let call = if waits { call.body(endless().0) } else { call };
+            let answer = call.send().await.unwrap();
+            sleep(SECOND).await;
+            let read = answer.text().await;
+            let Err(error) = read else {
+                assert_eq!((read.unwrap(), whole), (data.to_owned(), true), "{length:?}, {waits}");
+                continue;
+            };
+            assert!(!whole, "{data}, {length:?}, {waits}: {error:?}");
+            assert_eq!(told(&error), (Kind::Body, Delivery::Answered), "{data}, {length:?}, {waits}");
+            let why = "the stream was reset before the end of the body";
+            assert!(format!("{error:#}").ends_with(why), "{error:#}");
+        }
+        assert_eq!((tried.swap(0, Ordering::SeqCst), net.dialed()), (2, 1));
+    }
+}
+
 // ───────────────────────────────────────────────────────────────────────────── silence
 
 /// Answers once, and then neither says nor takes anything.
