@@ -245,7 +245,6 @@ const EXPOSED: &[(&str, &str, &str)] = &[
     ("client/transport/dial.rs", "Executor", "a private type implements it for hyper"),
     ("client/transport/sender.rs", "http1::", "a private type hands requests to a connection of hyper"),
     ("client/transport/sender.rs", "http2::", "as above"),
-    ("client/transport/wired.rs", "hyper::Error", "a private type passes on hyper's own"),
     ("client/transport/wire.rs", "AsyncRead", "a private type implements it for hyper"),
     ("client/transport/wire.rs", "AsyncWrite", "a private type implements it for hyper"),
     ("connect/stream.rs", "AsyncRead", "what a connection is on tokio; decision 0010"),
