@@ -412,6 +412,11 @@ fn unsafe_code_is_forbidden() {
 }
 
 #[test]
+fn a_table_of_settings_says_what_it_is() {
+    over(&library(), rules::tables_have_names);
+}
+
+#[test]
 fn every_module_stands_behind_a_feature_of_its_own_name() {
     over(&[Source::new("lib.rs", &read("src/lib.rs"))], |lib| rules::gated(lib, &read("Cargo.toml"), ALWAYS));
 }

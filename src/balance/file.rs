@@ -6,7 +6,7 @@ use super::{BalancerSettings, InvalidBalancer, OutlierSettings, Pick, WhenUnheal
 use crate::base::{Backoff, Ratio, human::Human, or_off::OrOff};
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of balancer settings")]
 pub(super) struct Fields {
     backoff: Backoff,
     #[serde(with = "crate::base::human::plain")]
@@ -80,7 +80,7 @@ impl TryFrom<Fields> for BalancerSettings {
 }
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of settings for outliers")]
 pub(super) struct Outliers {
     #[serde(with = "crate::base::human::plain")]
     base_ejection: Duration,

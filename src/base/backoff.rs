@@ -262,7 +262,7 @@ pub enum InvalidBackoff {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of backoff settings")]
 struct Fields {
     #[serde(with = "super::human::plain")]
     base: Duration,

@@ -31,7 +31,7 @@ const TOKEN: i64 = 1_000_000;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, expecting = "a table of budget settings"))]
 pub struct BudgetSettings {
     reserve: u32,
     floor_per_second: u32,

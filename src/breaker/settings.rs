@@ -281,7 +281,7 @@ pub enum InvalidBreaker {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of circuit breaker settings")]
 struct Fields {
     consecutive_failures: OrOff<u32>,
     failure_rate: OrOff<Ratio>,

@@ -14,7 +14,7 @@ use crate::retry::{ResumeSettings, RetrySettings};
 use crate::timeout::BodyLimits;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of client settings")]
 pub(super) struct Fields {
     attempt_timeout: OrOff<Human>,
     #[cfg(feature = "oauth")]

@@ -7,7 +7,7 @@ use super::{InvalidConnector, TcpSettings};
 use crate::base::{human::Human, or_off::OrOff};
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of connector settings")]
 pub(super) struct Fields {
     #[serde(with = "crate::base::human::plain")]
     attempt_delay: Duration,

@@ -8,7 +8,7 @@ use super::settings::{IdempotencySettings, WhenAway};
 use super::{AfterCrash, InvalidIdempotency};
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of idempotency settings")]
 pub(super) struct Fields {
     after_crash: AfterCrash,
     fingerprint_headers: Vec<String>,

@@ -137,7 +137,7 @@ impl Default for IntrospectSettings {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of introspection settings")]
 struct Fields {
     cache: crate::base::or_off::OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]

@@ -166,7 +166,7 @@ impl Default for JwtSettings {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of JWT settings")]
 struct Fields {
     cache: crate::base::or_off::OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]

@@ -119,7 +119,7 @@ impl Default for TokenSettings {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of OAuth settings")]
 struct Fields {
     backoff: Backoff,
     #[serde(with = "crate::base::human::plain")]

@@ -6,7 +6,7 @@ use super::{InvalidPool, PoolSettings};
 use crate::base::{Backoff, human::Human, or_off::OrOff};
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of pool settings")]
 pub(super) struct Fields {
     backoff: Backoff,
     check_after: OrOff<Human>,

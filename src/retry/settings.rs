@@ -227,7 +227,7 @@ pub enum InvalidRetry {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, expecting = "a table of costs"))]
 #[must_use = "costs do nothing until settings are given them"]
 pub struct RetryCosts {
     pub(super) failure: u32,

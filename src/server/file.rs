@@ -8,7 +8,7 @@ use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of server settings")]
 pub(super) struct Fields {
     access_log: bool,
     age_grace: OrOff<Human>,

@@ -172,6 +172,15 @@ pub(crate) fn forbids_unsafe(lib: &Source) -> Complaints {
     }
 }
 
+/// Whoever writes something else where a table belongs is told what belongs there, and not the name of a type that nobody sees.
+pub(crate) fn tables_have_names(file: &Source) -> Complaints {
+    let code = source::without_comments(&file.text, Quotes::Keep);
+    let nameless = |row: &&str| row.contains("deny_unknown_fields") && !row.contains("expecting = \"");
+    let rows = code.lines().enumerate().filter(|(_, row)| nameless(row));
+    rows.map(|(row, _)| format!("{}:{}: a table of settings does not say what it is", file.path, row + 1))
+        .collect()
+}
+
 // ───────────────────────────────────────────────────────────────────────────── modules and their front pages
 
 /// Every module of `lib.rs` that users see, with the features that its `cfg` names.
@@ -710,6 +719,17 @@ mod tests {
     fn a_root_that_allows_unsafe_code_is_seen() {
         assert_eq!(bad("lib.rs", "// #![forbid(unsafe_code)]\n#![deny(unsafe_code)]", forbids_unsafe), 1);
         assert_eq!(bad("lib.rs", "#![forbid(unsafe_code)]", forbids_unsafe), 0);
+    }
+
+    #[test]
+    fn a_table_that_does_not_say_what_it_is_is_seen() {
+        for (attribute, expected) in [
+            ("#[serde(deny_unknown_fields, default)]", 1),
+            ("#[cfg_attr(feature = \"serde\", serde(deny_unknown_fields))]", 1),
+            ("#[serde(deny_unknown_fields, expecting = \"a table of hosts\")]", 0),
+        ] {
+            assert_eq!(bad("pool/file.rs", attribute, tables_have_names), expected, "{attribute}");
+        }
     }
 
     #[test]

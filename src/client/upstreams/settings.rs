@@ -24,7 +24,10 @@ use crate::client::{ClientSettings, InvalidClient};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "serde",
+    serde(deny_unknown_fields, default, expecting = "a table of upstream settings")
+)]
 #[must_use = "settings do nothing until a client is built from them"]
 pub struct UpstreamSettings {
     pub(super) balancer: BalancerSettings,

@@ -6,7 +6,7 @@ use super::DiscoverySettings;
 use crate::connect::InvalidConnector;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of discovery settings")]
 pub(super) struct Fields {
     #[serde(with = "crate::base::human::plain")]
     interval: Duration,

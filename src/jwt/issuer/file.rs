@@ -7,7 +7,7 @@ use crate::base::{human::Human, or_off::OrOff};
 use crate::jwt::InvalidJwt;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of issuer settings")]
 pub(super) struct Fields {
     #[serde(with = "crate::base::human::plain")]
     max_age: Duration,

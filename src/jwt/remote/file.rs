@@ -7,7 +7,7 @@ use crate::base::Backoff;
 use crate::jwt::InvalidJwt;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of settings for fetched keys")]
 pub(super) struct Fields {
     backoff: Backoff,
     #[serde(with = "crate::base::human::plain")]

@@ -63,7 +63,10 @@ pub enum Algorithm {
 /// `initial`, `max` and `min`, in the place of the number of a fixed limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(default, deny_unknown_fields, expecting = "a table of settings for adaptive limits")
+)]
 #[must_use = "settings do nothing until a limiter is made from them"]
 pub struct AdaptiveSettings {
     pub(super) algorithm: Algorithm,

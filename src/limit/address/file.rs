@@ -12,7 +12,7 @@ use super::{ForwardingHeader, InvalidProxies, TrustedProxies};
 const NONE: &str = "none";
 
 #[derive(Default, serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of `hops` or `networks`")]
 struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     hops: Option<u32>,

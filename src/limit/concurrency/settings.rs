@@ -128,7 +128,7 @@ pub enum InvalidConcurrency {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of a `limit` and a `queue`")]
 struct Fields {
     limit: Limit,
     #[serde(default, skip_serializing_if = "Option::is_none")]

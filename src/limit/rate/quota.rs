@@ -149,7 +149,7 @@ pub enum InvalidQuota {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a quota: a table of an `amount` and a `per`")]
 struct Fields {
     amount: u32,
     #[serde(with = "crate::base::human::plain")]

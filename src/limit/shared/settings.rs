@@ -124,7 +124,7 @@ impl Default for SharedLimitSettings {
 
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of settings for shared limits")]
 struct Fields {
     #[serde(with = "crate::base::human::plain")]
     pause: Duration,

@@ -51,7 +51,11 @@ pub struct BodyLimits {
 
 /// At least so many bytes in so much time of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields, expecting = "a rate: a table of `bytes` and a `per`")
+)]
 pub(super) struct MinRate {
     pub(super) bytes: u64,
     #[cfg_attr(feature = "serde", serde(with = "crate::base::human::plain"))]
