@@ -100,7 +100,7 @@ fn received(settings: &ServerSettings, tls: bool, rng: &Rng) -> Option<Arc<Parts
         request_id: settings.request_id_from.clone().map(naming),
         trace: settings.trace_from.clone().map(tracing),
         span: settings.request_span,
-        log: settings.access_log.then(Log::default),
+        log: settings.access_log.then_some(Log { paths: settings.access_log_paths }),
         #[cfg(feature = "metrics")]
         metrics: settings.metrics,
         #[cfg(not(feature = "metrics"))]

@@ -17,6 +17,7 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
     // Destructured, so that a new setting cannot be forgotten here.
     let ServerSettings {
         access_log,
+        access_log_paths,
         age_grace,
         concurrency: _, // the limiter itself is asked, which may be another
         deadline,
@@ -101,7 +102,7 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
     }
     let observes: &[(bool, &str)] = &[
         (*request_span, "a span"),
-        (*access_log, "a line"),
+        (*access_log, if *access_log_paths { "a line with its path" } else { "a line" }),
         #[cfg(feature = "metrics")]
         (*metrics, "metrics"),
     ];

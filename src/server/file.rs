@@ -11,6 +11,7 @@ use crate::timeout::BodyLimits;
 #[serde(deny_unknown_fields, default, expecting = "a table of server settings")]
 pub(super) struct Fields {
     access_log: bool,
+    access_log_paths: bool,
     age_grace: OrOff<Human>,
     concurrency: OrOff<ConcurrencySettings>,
     deadline: OrOff<Human>,
@@ -71,6 +72,7 @@ impl From<ServerSettings> for Fields {
         let limit = |limit: Option<Duration>| limit.map(Human).into();
         Self {
             access_log: settings.access_log,
+            access_log_paths: settings.access_log_paths,
             age_grace: limit(settings.age_grace),
             concurrency: settings.concurrency.into(),
             deadline: limit(settings.deadline),
@@ -119,6 +121,7 @@ impl TryFrom<Fields> for ServerSettings {
         let limit = |limit: OrOff<Human>| limit.into_option().map(|human| human.0);
         let settings = Self {
             access_log: fields.access_log,
+            access_log_paths: fields.access_log_paths,
             age_grace: limit(fields.age_grace),
             concurrency: fields.concurrency.into_option(),
             deadline: limit(fields.deadline),

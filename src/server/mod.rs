@@ -72,7 +72,7 @@
 //! |---|---|---|
 //! | health | answers [probes](ServerBuilder::health), whatever comes below, a full server included | off |
 //! | names | gives it a [request id](ServerSettings::request_id_from) and a [place in a trace](ServerSettings::trace_from), both in scope for clients in the handler | on |
-//! | observe | [a span](ServerSettings::request_span), [a line](ServerSettings::access_log), `metrics` | off |
+//! | observe | [a span](ServerSettings::request_span), [a line](ServerSettings::access_log), perhaps [with its path](ServerSettings::access_log_paths), `metrics` | off |
 //! | address | finds out [who asks](ServerSettings::trusted_proxies) | the peer |
 //! | deadline | refuses it or ends it on [time](ServerSettings::deadline): the server's, or that of a [caller](ServerSettings::deadline_from) who says less | callers' |
 //! | in flight | [limits](ServerSettings::concurrency) how many there are at once | 16 384 |

@@ -37,6 +37,7 @@ const MOST_HEADERS: usize = 24_000;
 #[must_use = "settings do nothing until a server is made from them"]
 pub struct ServerSettings {
     pub(super) access_log: bool,
+    pub(super) access_log_paths: bool,
     pub(super) age_grace: Option<Duration>,
     pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) deadline: Option<Duration>,
@@ -82,6 +83,7 @@ impl ServerSettings {
     pub const fn new() -> Self {
         Self {
             access_log: false,
+            access_log_paths: false,
             age_grace: None,
             concurrency: Some(ConcurrencySettings::new(16_384)),
             deadline: None,
@@ -134,6 +136,13 @@ impl ServerSettings {
     pub const fn access_log(mut self) -> Self {
         self.access_log = true;
         self
+    }
+
+    /// Write a line for each request, with its path, and without its query: see [`AccessLogLayer::paths`](crate::observe::AccessLogLayer::paths).
+    /// Default: off, since what stands in a path may be a secret.
+    pub const fn access_log_paths(mut self) -> Self {
+        self.access_log_paths = true;
+        self.access_log()
     }
 
     /// How long requests may go on, and answers be read, on a connection that has reached its [age](Self::max_age).
@@ -444,6 +453,9 @@ impl ServerSettings {
         }
         if self.overload_queue && self.queue_timeout.is_some() {
             return Err(InvalidServer::Both { field: "queue_timeout", other: "overload_queue" });
+        }
+        if self.access_log_paths && !self.access_log {
+            return Err(InvalidServer::Without { field: "access_log_paths", other: "access_log" });
         }
         if self.concurrency.is_none() && self.overload_queue {
             return Err(InvalidServer::Without { field: "overload_queue", other: "concurrency" });

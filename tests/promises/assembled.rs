@@ -560,6 +560,12 @@ async fn a_request_that_brings_neither_name_nor_trace_gets_one_number_as_both() 
 
 #[test]
 fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_addresses() {
+    for paths in [false, true] {
+        lines_of_a_server(paths);
+    }
+}
+
+fn lines_of_a_server(paths: bool) {
     let lines = Lines::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     crate::support::subscriber::with_default(lines.clone(), || {
@@ -579,7 +585,8 @@ fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_ad
                     }
                 }
             });
-            let builder = Server::builder().settings(settings().access_log()).rng(Rng::seeded(1));
+            let settings = if paths { settings().access_log_paths() } else { settings().access_log() };
+            let builder = Server::builder().settings(settings).rng(Rng::seeded(1));
             let server = Running::start(builder.health(Health::builder().build().unwrap()), service).await;
             for http2 in [false, true] {
                 let wire = ClientSettings::new();
@@ -591,7 +598,7 @@ fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_ad
                     status
                 };
                 for _ in 0..5 {
-                    assert_eq!(get("/").await, 200);
+                    assert_eq!(get("/menu?token=secret").await, 200);
                 }
                 assert_eq!(get("/panics").await, StatusCode::INTERNAL_SERVER_ERROR);
                 assert_eq!(get("/livez").await, 200);
@@ -619,6 +626,9 @@ fn the_lines_of_a_server_are_as_many_as_its_requests_and_have_their_names_and_ad
     let names: HashSet<_> = field(&lines, "request_id").into_iter().flatten().collect();
     assert_eq!(names.len(), 14);
     assert!(field(&lines, "client.address").iter().all(|client| *client == Some("127.0.0.1")));
+    let with = |path| field(&lines, "url.path").iter().filter(|field| **field == path).count();
+    let counts = [Some("/menu"), Some("/panics"), Some("/slow"), None].map(with);
+    assert_eq!(counts, if paths { [10, 2, 2, 0] } else { [0, 0, 0, 14] });
     assert!(field(&lines, "url.scheme").iter().all(|scheme| *scheme == Some("http")));
 }
 
@@ -665,6 +675,7 @@ fn a_whole_server_and_a_whole_client_stand_in_a_file() {
         ("request_id_from = \"some\"", "some"),
         ("trace_from = [\"10.1.2.3/8\"]", "10.1.2.3/8"),
         ("principal_rate_limit = { amount = 0, per = \"1s\" }", "`amount`"),
+        ("access_log_paths = true", "`access_log_paths` says nothing where `access_log` is off"),
     ] {
         let refused = toml::from_str::<ServerSettings>(text).unwrap_err().to_string();
         assert!(refused.contains(named), "{text}: {refused}");

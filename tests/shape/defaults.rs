@@ -408,6 +408,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
             value == "everybody" && server.clone().trace_from(TrustedPeers::everybody()) == server
         }
         "server `access_log`" => value == "off" && server.clone().access_log() != server,
+        "server `access_log_paths`" => {
+            value == "off" && server.clone().access_log_paths() != server.clone().access_log()
+        }
         "server `request_span`" => value == "off" && server.clone().request_span() != server,
         "server `metrics`" => value == "off" && server.clone().metrics() != server,
         "server `deadline`" => value == "off" && format!("{server:?}").contains("deadline: None"),
