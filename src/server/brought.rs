@@ -194,7 +194,8 @@ impl ServerBuilder {
                 return Err(InvalidServer::NotBrought { field, setter });
             }
         }
-        brought.0.into_iter().try_for_each(|one| (one.make)(self))
+        brought.0.into_iter().try_for_each(|one| (one.make)(self))?;
+        self.check_senders()
     }
 }
 

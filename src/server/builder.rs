@@ -126,7 +126,7 @@ impl ServerBuilder {
     }
 
     /// Limit the rate of each sender with this limiter, in place of one of the server's own. The settings'
-    /// [`principal_rate_limit`](ServerSettings::principal_rate_limit) is then of no account.
+    /// [`principal_rate_limit`](ServerSettings::principal_rate_limit) is then of no account. As there, something has to know the senders.
     pub fn principal_rate_limiter(mut self, limiter: KeyedRateLimiter<PrincipalKey>) -> Self {
         self.principals = Some(limiter);
         self
@@ -335,6 +335,17 @@ impl ServerBuilder {
     {
         self.detached.push(layer.detached().clone());
         self.inside.put(Place::Idempotency, "idempotency: keyed requests are done once".to_owned(), layer);
+    }
+
+    /// A limit for each sender is one for all of them where nobody knows them.
+    pub(super) fn check_senders(&self) -> Result<(), InvalidServer> {
+        let field = match (&self.principals, &self.settings.principal_rate_limit) {
+            _ if self.inside.has(Place::Tokens) => return Ok(()),
+            (Some(_), _) => "principal_rate_limiter",
+            (None, Some(_)) => "principal_rate_limit",
+            (None, None) => return Ok(()),
+        };
+        Err(InvalidServer::NoSenders { field })
     }
 
     /// What the settings say of what stands inside. They were checked.

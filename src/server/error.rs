@@ -56,6 +56,13 @@ pub enum InvalidServer {
         /// The setter of the [builder](super::ServerBuilder) that was not called, or not last.
         setter: &'static str,
     },
+    /// There is a limit for each sender, and nothing in the server finds out who sends: all of them would have one limit.
+    #[error("`{field}` has nobody to tell senders apart by: set `jwt` or `introspect`, too")]
+    #[non_exhaustive]
+    NoSenders {
+        /// The name of the setting.
+        field: &'static str,
+    },
     /// No limit can have this quota.
     #[error("`principal_rate_limit`: {0}")]
     PrincipalRateLimit(#[source] InvalidQuota),

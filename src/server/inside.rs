@@ -28,10 +28,6 @@ type Wrap = dyn Fn(Boxed) -> Boxed + Send + Sync;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     BodySize,
-    #[cfg_attr(
-        not(any(feature = "jwt", feature = "jwt-rust-crypto")),
-        expect(dead_code, reason = "of one feature")
-    )]
     Tokens,
     PrincipalRate,
     #[cfg_attr(not(feature = "idempotency"), expect(dead_code, reason = "of one feature"))]
@@ -67,6 +63,10 @@ impl Inside {
             boxed(layer.layer(inner.map_request(bare)))
         };
         self.put_wrap(Place::BodySize, format!("request size: up to {bytes} bytes"), Arc::new(wrap));
+    }
+
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.layers.iter().any(|(other, ..)| *other == place)
     }
 
     /// A line for each.

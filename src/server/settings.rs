@@ -332,8 +332,9 @@ impl ServerSettings {
         self
     }
 
-    /// How much each sender may ask for, by what its token says of it; more is answered with 429. All of whom nothing is known are one, so it
-    /// takes something that knows: [`jwt`](../struct.ServerBuilder.html#method.jwt). Default: off.
+    /// How much each sender may ask for, by what its token says of it; more is answered with 429. All of whom nothing is known are one, so a
+    /// server is not built without something that knows: [`jwt`](../struct.ServerBuilder.html#method.jwt) or
+    /// [`introspect`](../struct.ServerBuilder.html#method.introspect). Default: off.
     pub const fn principal_rate_limit(mut self, quota: Quota) -> Self {
         self.principal_rate_limit = Some(quota);
         self

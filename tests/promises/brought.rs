@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use stonework::Body;
-use stonework::base::ClientAuth;
+use stonework::base::{ClientAuth, PrincipalKey};
 use stonework::client::{Client, ClientSettings, InvalidClient};
 use stonework::idempotency::{IdempotencyLayer, IdempotencySettings, InvalidIdempotency, MemoryStore};
 use stonework::jwt::{
     Algorithm, IntrospectLayer, IntrospectSettings, Introspector, InvalidJwt, JwtLayer, JwtSettings, Key,
     Verifier,
 };
+use stonework::limit::{KeyedRateLimiter, Quota};
 use stonework::oauth::{BearerLayer, InvalidOauth, TokenSettings, TokenSource};
 use stonework::server::{InvalidServer, Server, ServerBuilder, ServerSettings};
 use stonework::testing::{ScriptedServer, respond};
@@ -136,6 +137,20 @@ async fn a_file_that_names_what_the_program_does_not_bring_is_refused_by_the_nam
             matches!(refused, InvalidClient::NotBrought { field: "bearer", setter: "bearer_with", .. }),
             "{refused:?}"
         );
+    }
+    // Nobody would tell senders apart.
+    let limiter = || KeyedRateLimiter::<PrincipalKey>::new(Quota::per_second(1)).unwrap();
+    for (text, builder, field) in [
+        ("principal_rate_limit = { amount = 1, per = '1s' }", Server::builder(), "principal_rate_limit"),
+        ("", Server::builder().principal_rate_limiter(limiter()), "principal_rate_limiter"),
+    ] {
+        let of_nobody = refused(builder.settings(server(text))).await;
+        assert!(
+            matches!(of_nobody, Some(InvalidServer::NoSenders { field: its, .. }) if its == field),
+            "{of_nobody:?}"
+        );
+        let knows = Server::builder().principal_rate_limiter(limiter()).settings(server(text));
+        assert_eq!(refused(knows.introspect_with(introspector)).await, None);
     }
     // Where the file says nothing, nothing has to be brought.
     assert_eq!(refused(Server::builder().settings(server(""))).await, None);
