@@ -92,7 +92,7 @@ impl fmt::Display for EndpointState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndpointReason {
-    /// It can be reached.
+    /// It could be reached, or nothing finds out whether it can.
     Connected,
     /// It could not be reached.
     ConnectFailed,
@@ -115,7 +115,7 @@ pub enum EndpointReason {
 impl fmt::Display for EndpointReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Connected => "it can be reached",
+            Self::Connected => "nothing speaks against it",
             Self::ConnectFailed => "it could not be reached",
             Self::ConsecutiveFailures => "too many failures in a row",
             Self::FailureShare => "too many failures",
