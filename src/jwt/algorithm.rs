@@ -20,7 +20,6 @@ macro_rules! algorithms {
         }
 
         impl Algorithm {
-            #[cfg(test)]
             pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// By its name in a header, capitals and small letters as they are there.
@@ -102,6 +101,10 @@ pub(super) struct Algorithms(u32);
 impl Algorithms {
     pub(super) const fn has(self, algorithm: Algorithm) -> bool {
         self.0 & (1 << algorithm as u32) != 0
+    }
+
+    pub(super) fn each(self) -> impl Iterator<Item = Algorithm> {
+        Algorithm::ALL.iter().copied().filter(move |algorithm| self.has(*algorithm))
     }
 
     pub(super) const fn is_empty(self) -> bool {

@@ -323,6 +323,9 @@ impl<T> VerifierBuilder<Complete, T> {
         if algorithms.is_empty() {
             return Err(InvalidJwt::Empty { field: "algorithms" });
         }
+        if trusted.keys().any(|keys| keys.are_useless(algorithms)) {
+            return Err(InvalidJwt::Useless { field: "keys" });
+        }
         for (field, texts) in [("issuer", &issuers), ("audience", &audiences)] {
             if texts.as_ref().is_some_and(|texts| texts.is_empty() || texts.iter().any(String::is_empty)) {
                 return Err(InvalidJwt::Empty { field });

@@ -61,6 +61,14 @@ pub enum InvalidJwt {
         /// The name of the field.
         field: &'static str,
     },
+    /// No key is for an algorithm that is allowed, and nobody else has these [`Keys`](super::Keys), who could replace them: each token
+    /// would be refused.
+    #[error("`{field}` has no key for any of the algorithms that are allowed")]
+    #[non_exhaustive]
+    Useless {
+        /// The name of the field.
+        field: &'static str,
+    },
 }
 
 /// Nobody can say whether a token is good: there are no keys yet, or nobody answers whether it was revoked. It stands at the end of the

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio::time::Instant;
 
+use super::algorithm::Algorithms;
 use super::{Key, KeySet};
 use crate::base::{Event, Observe, Observer, scope};
 
@@ -161,6 +162,13 @@ impl Keys {
     }
 
     /// What there is now.
+    /// Nobody can replace them any more, and none is for one of these: each token would be refused, for ever.
+    pub(super) fn are_useless(&self, algorithms: Algorithms) -> bool {
+        let nobody_else = self.unknown.is_none() && Arc::strong_count(&self.state) == 1;
+        let set = self.current().filter(|_| nobody_else);
+        set.is_some_and(|set| !set.keys().any(|key| algorithms.each().any(|algorithm| key.fits(algorithm))))
+    }
+
     pub(super) fn load(&self) -> Guard<Arc<State>> {
         self.state.load()
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stonework::Body;
 use stonework::base::{KeyFault, TokenFault};
 use stonework::jwt::{
-    Algorithm, Backend, InvalidJwt, Issuer, IssuerSettings, JwtSettings, KeySet, NotSigned, RemoteKeys,
+    Algorithm, Backend, InvalidJwt, Issuer, IssuerSettings, JwtSettings, KeySet, Keys, NotSigned, RemoteKeys,
     SigningKey, Verifier,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -218,7 +218,8 @@ async fn a_key_that_was_kept_outlives_a_restart_and_one_that_is_handed_in_signs_
     sleep(1_000 * HOUR).await;
     assert_eq!(again.key_ids(), [key().id()]);
     again.add_key(SigningKey::generate(Algorithm::Es256).unwrap());
-    let es = Verifier::builder().keys(key().public().clone()).algorithms([Algorithm::Es256]);
+    let ours = Keys::new(key().public().clone());
+    let es = Verifier::builder().keys(ours.clone()).algorithms([Algorithm::Es256]);
     let es = es.issuer(ISSUER).audience(AUDIENCE).clock(noon()).build().unwrap();
     sleep(HOUR - SECOND).await;
     assert_eq!(fault(es.verify(&again.sign(&for_us()).unwrap()).await), TokenFault::Algorithm);

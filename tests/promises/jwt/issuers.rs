@@ -1,10 +1,12 @@
 //! Several issuers, each with keys of its own.
 
 use stonework::base::TokenFault;
-use stonework::jwt::{Algorithm, CannotTell, InvalidJwt, JwtSettings, Key, Keys, RemoteKeys, Verifier};
+use stonework::jwt::{
+    Algorithm, CannotTell, InvalidJwt, JwtSettings, Key, KeySet, Keys, RemoteKeys, Verifier,
+};
 
 use super::provider::{Does, Provider, named, token_of};
-use super::tokens::{ED25519, Signer};
+use super::tokens::{ED25519, RSA, Signer};
 use super::{AUDIENCE, ISSUER, NOON, fault, noon};
 
 const PARTNER: &str = "https://partner.example";
@@ -99,6 +101,27 @@ async fn issuers_fail_each_on_their_own() {
     partner.does(Does::Answer(200));
     their_keys.wait_ready().await;
     assert!(verifier.verify(&token_of(&ED25519, "a", &claims_of(PARTNER))).await.is_ok());
+}
+
+#[test]
+fn keys_that_fit_no_algorithm_are_refused_unless_somebody_can_replace_them() {
+    let one = || ED25519.key(Algorithm::EdDsa);
+    let of = |keys: Keys| {
+        let builder = Verifier::builder().keys(keys).algorithms([Algorithm::Es256, Algorithm::Rs256]);
+        builder.any_issuer().any_audience().build().map(drop)
+    };
+    let each = |keys: Keys| {
+        let builder = Verifier::builder().issuers_with_keys([(ISSUER, Keys::pending()), (PARTNER, keys)]);
+        builder.algorithms([Algorithm::Es256, Algorithm::Rs256]).any_audience().build().map(drop)
+    };
+    for refused in [of(one().into()), each(one().into()), of(KeySet::default().into())] {
+        assert!(matches!(refused, Err(InvalidJwt::Useless { field: "keys", .. })), "{refused:?}");
+    }
+    let ours = Keys::new(one());
+    let both = KeySet::new([one(), RSA.key(Algorithm::Rs256)]).unwrap();
+    for made in [of(ours.clone()), each(ours.clone()), of(both.into()), of(Keys::pending())] {
+        assert!(made.is_ok(), "{made:?}");
+    }
 }
 
 #[test]
