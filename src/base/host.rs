@@ -104,7 +104,9 @@ impl Clone for HostPort {
 
 impl PartialEq for HostPort {
     fn eq(&self, other: &Self) -> bool {
-        self.port == other.port && self.host().eq_ignore_ascii_case(other.host())
+        let (host, other_host) = (self.host(), other.host());
+        // Most often as it is, which is compared in one go.
+        self.port == other.port && (host == other_host || host.eq_ignore_ascii_case(other_host))
     }
 }
 

@@ -39,7 +39,8 @@ pub(crate) fn sendable<B: Body>(request: &Request<B>, tls: bool) -> Result<(), I
 /// `http` takes any text for a port, and says that there is none if it is no port: the request would go to port 80.
 fn is_port_wrong(authority: &Authority, host: &str) -> bool {
     // An empty port is the default one (RFC 3986, section 3.2.3).
-    authority.as_str().len() > host.len() + ":".len() && authority.port().is_none()
+    let port = authority.as_str().get(host.len() + ":".len()..).unwrap_or_default();
+    !port.is_empty() && port.parse::<u16>().is_err()
 }
 
 /// RFC 9110, section 8.6: a sender must not forward a length that it knows to be incorrect. The peer would wait for
