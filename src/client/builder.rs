@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
-use tower::ServiceExt;
 use tower::util::{Either, option_layer};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,6 +15,7 @@ use super::restraint::Restraint;
 use super::service::{Parts, Resuming};
 use super::stacks::InLanes;
 use super::transport::Transport;
+use super::unified::Unified;
 #[cfg(feature = "balance")]
 use super::upstreams::PerEndpoint;
 use super::{Client, ClientSettings, InvalidClient};
@@ -29,7 +29,7 @@ use crate::connect::Connector;
 use crate::hedge::HedgeLayer;
 use crate::limit::{KeyedAdaptiveThrottle, KeyedConcurrencyLimiter, KeyedRateLimiter, ServerQuotas};
 use crate::observe::{PropagateLayer, Propagation, SpanLayer};
-use crate::retry::{CollectLayer, Collected, ResumeLayer, RetryLayer, RetrySettings};
+use crate::retry::{CollectLayer, ResumeLayer, RetryLayer, RetrySettings};
 use crate::timeout::{AttemptTimeoutLayer, SendDeadlineLayer, TimeoutLayer};
 
 /// Builds a [`Client`]. The order of the setters does not matter: the stack is always the same.
@@ -408,7 +408,7 @@ impl ClientBuilder {
         // Inside of the limit on an attempt, which is what the server has; outside of the circuit, which is not to blame for a call without time.
         let header = settings.deadline_header.clone();
         let tell = SendDeadlineLayer::by_kind(header.clone().unwrap_or(TIMEOUT_MS)).when(header.is_some());
-        let one = attempt.layer(tell.layer(collect.layer(wire).map_response(collected as fn(_) -> _)));
+        let one = attempt.layer(tell.layer(Unified(collect.layer(wire))));
         // Outside of the limit on an attempt: who waits for a token does not wait for the server.
         let one = auth.around(one);
         let named = |layer: PropagateLayer| match &rng {
@@ -430,7 +430,7 @@ impl ClientBuilder {
         // Outside of the limit on the call, or a span whose call ran out of time would say that it was dropped.
         let begins = named(PropagateLayer::call()).when(settings.propagation == Propagation::Begin);
         let calls = begins.layer(SpanLayer::call().layer(whole.layer(calls)));
-        let stack: Resuming = resume.layer(calls).map_response(resumed as fn(_) -> _);
+        let stack: Resuming = Unified(resume.layer(calls));
         #[cfg(feature = "decompression")]
         let stack = super::decode::Decode::new(stack, settings.decompression);
         let shared_budget = shared.is_some();
@@ -452,14 +452,6 @@ impl ClientBuilder {
         };
         Ok(Client::of(stack, parts))
     }
-}
-
-fn collected(response: Response<Collected<Body>>) -> Response<Body> {
-    response.map(Body::from)
-}
-
-fn resumed<B: Into<Body>>(response: Response<B>) -> Response<Body> {
-    response.map(Into::into)
 }
 
 impl fmt::Debug for ClientBuilder {

@@ -248,6 +248,7 @@ mod settings;
 mod stacks;
 mod told;
 mod transport;
+mod unified;
 mod unreadable;
 #[cfg(feature = "balance")]
 mod upstreams;

@@ -1,17 +1,15 @@
 //! What belongs to one host, or to one of its endpoints: how its answers are read, limits, a circuit.
 
-use http::Response;
-use tower::util::MapResponse;
 use tower_layer::Layer;
 
 use super::ClientSettings;
 use super::builder::Judge;
-use super::limits::{LimitedBody, Limits};
+use super::limits::Limits;
 use super::service::Guarded;
-use super::transport::{Transport, Wired};
-use crate::base::body::{Body, Held};
-use crate::breaker::{Breakers, BreakersLayer, Judging};
-use crate::timeout::{BodyLimits, ResponseBodyTimeoutLayer, TimedBody};
+use super::transport::Transport;
+use super::unified::Unified;
+use crate::breaker::{Breakers, BreakersLayer};
+use crate::timeout::{BodyLimits, ResponseBodyTimeoutLayer};
 
 #[derive(Clone)]
 pub(super) struct PerHost {
@@ -34,18 +32,10 @@ impl PerHost {
     /// `key` says which host a request belongs to.
     pub(super) fn around<K: Clone>(&self, transport: Transport, key: K) -> Guarded<K> {
         let wire = ResponseBodyTimeoutLayer::new(self.body).layer(transport);
-        let wire = MapResponse::new(self.limits.around(key.clone(), wire), boxed as fn(_) -> _);
+        let wire = Unified(self.limits.around(key.clone(), wire));
         let breakers = self.breakers.clone();
         let on = breakers.is_some();
         let breaker = BreakersLayer::keyed(breakers.unwrap_or_default(), key).when(on);
-        MapResponse::new(breaker.classify(self.classify.clone()).layer(wire), guarded as fn(_) -> _)
+        Unified(breaker.classify(self.classify.clone()).layer(wire))
     }
-}
-
-fn guarded(response: Response<Held<Body, Option<Judging<Judge>>>>) -> Response<Body> {
-    response.map(Body::new)
-}
-
-fn boxed(response: Response<LimitedBody<TimedBody<Wired>>>) -> Response<Body> {
-    response.map(Body::new)
 }

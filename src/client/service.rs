@@ -5,49 +5,46 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Uri};
-use tower::util::{Either, MapResponse};
+use tower::util::Either;
 use tower_service::Service;
 
 use super::auth::Auth;
 use super::builder::Judge;
 use super::instead::Boxed;
-use super::limits::{Limited, LimitedBody, Limits};
+use super::limits::{Limited, Limits};
 use super::redirect::Redirect;
 use super::restraint::Restraint;
 use super::stacks::{InLanes, Stacks};
-use super::transport::{Transport, Wired};
+use super::transport::Transport;
+use super::unified::Unified;
 use super::{ClientBuilder, ClientSettings, ConnectionStats, RequestBuilder, Response, explain};
-use crate::base::body::{Body, Held};
+use crate::base::body::Body;
 use crate::base::{BoxError, ByHost, Error, HostPort, WallClock};
-use crate::breaker::{Breakers, BreakersService, Judging};
+use crate::breaker::{Breakers, BreakersService};
 use crate::exchange::{InvalidRequest, sendable};
 use crate::hedge::{Hedge, HedgeService};
 use crate::observe::{Propagate, Spanned};
-use crate::retry::{Collect, Collected, Resume, Resumed, Retry};
-use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, SendDeadline, TimedBody, Timeout};
+use crate::retry::{Collect, Resume, Retry};
+use crate::timeout::{AttemptTimeout, ResponseBodyTimeout, SendDeadline, Timeout};
 
 /// Outermost, so that all below, what resumes a download among it, deals with the bytes that were sent.
 #[cfg(feature = "decompression")]
 pub(super) type Stack = super::decode::Decode<Resuming>;
 #[cfg(not(feature = "decompression"))]
 pub(super) type Stack = Resuming;
-pub(super) type Resuming = Unified<Resume<Spans>, Resumed<Spans, Body, Body>>;
+pub(super) type Resuming = Unified<Resume<Spans>>;
 type Spans = Propagate<Spanned<Timeout<Either<Boxed, Calls>>>>;
 pub(super) type Calls = Redirect<Either<Retry<Attempts, Judge>, Attempts>>;
 /// Cheap to copy, since a retry keeps a copy for each call that it may have to repeat.
 type Attempts = InLanes<Either<HedgeService<Attempt, Judge>, Attempt>>;
 type Attempt = Propagate<Spanned<Either<Boxed, Timed>>>;
-pub(super) type Timed =
-    AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Balanced>>, Collected<Body>>>>;
+pub(super) type Timed = AttemptTimeout<SendDeadline<Unified<Collect<Either<Boxed, Balanced>>>>>;
 #[cfg(feature = "balance")]
 pub(super) type Balanced = Either<super::upstreams::ToUpstreams, Guarded>;
 #[cfg(not(feature = "balance"))]
 pub(super) type Balanced = Guarded;
-pub(super) type Guarded<K = ByHost> =
-    Unified<BreakersService<Wire<K>, HostPort, K, Judge>, Held<Body, Option<Judging<Judge>>>>;
-type Wire<K> = Unified<Limited<ResponseBodyTimeout<Transport>, K>, LimitedBody<TimedBody<Wired>>>;
-/// Brings the response body back into one type, so that a classifier and a caller can name it.
-type Unified<S, B> = MapResponse<S, fn(http::Response<B>) -> http::Response<Body>>;
+pub(super) type Guarded<K = ByHost> = Unified<BreakersService<Wire<K>, HostPort, K, Judge>>;
+type Wire<K> = Unified<Limited<ResponseBodyTimeout<Transport>, K>>;
 
 /// An HTTP client: a pool of connections below, and above it what keeps a call safe and on time. See the
 /// [module](super).

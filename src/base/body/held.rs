@@ -197,6 +197,20 @@ impl<B, G: Guard> Held<B, G> {
     }
 }
 
+impl<B, G: Guard> Held<B, Option<G>> {
+    /// The body inside, where nothing is kept.
+    #[cfg(feature = "client")]
+    pub(crate) fn into_free(self) -> Result<B, Self> {
+        match self.kind {
+            Kind::Inner { body, mut guard, .. } if !matches!(guard.guard, Some(Some(_))) => {
+                guard.guard = None;
+                Ok(body)
+            }
+            kind => Err(Self { kind }),
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes>, G: Guard> Body for Held<B, G> {
     type Data = Bytes;
     type Error = B::Error;

@@ -52,13 +52,16 @@ where
         if let Some((asked, found)) = asked.as_mut().zip(EndedAt::take(&mut head.extensions)) {
             asked.head = found;
         }
+        let Some(asked) = asked else {
+            return Poll::Ready(Ok(Response::from_parts(head, Resumed::passed(body))));
+        };
         let known = Representation::of(head.status, &head.headers)
             // Its rest would be asked of the service that it stands in for.
             .filter(|_| !StandsIn::is_told(&head.extensions))
             // A body of another length than its head says is not the one that the head speaks of.
             .filter(|known| body.size_hint().exact().is_none_or(|size| size == known.length));
-        let body = match asked.zip(known) {
-            Some((asked, known)) => Resumed::watched(body, asked, known),
+        let body = match known {
+            Some(known) => Resumed::watched(body, asked, known),
             None => Resumed::passed(body),
         };
         Poll::Ready(Ok(Response::from_parts(head, body)))
