@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use stonework::Body;
 use stonework::client::ClientSettings;
+use stonework::observe::Propagation;
 use stonework::timeout::BodyLimits;
 use tokio::net::TcpStream;
 
@@ -204,6 +205,9 @@ impl Stonework {
                 .without_attempt_timeout()
                 .without_breaker()
                 .without_deadline()
+                .without_deadline_header()
+                .without_redirects()
+                .propagation(Propagation::Off)
                 .without_retry();
         }
         if http == Http::Two {
