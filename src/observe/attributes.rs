@@ -4,6 +4,7 @@
 use std::any::{Any, type_name};
 
 use http::{Method, Request, StatusCode};
+use tracing::level_filters::LevelFilter;
 use tracing::{Span, debug_span, field};
 
 use crate::base::{BoxError, Call, Error, Kind, TraceContext};
@@ -16,7 +17,10 @@ pub(super) enum About {
 }
 
 pub(super) fn open<B>(about: About, request: &Request<B>) -> Span {
-    // The values are read only if somebody wants the span.
+    // Without this the values are read for the `log` crate, where that is switched on, also if nobody listens to that either.
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return Span::none();
+    }
     match about {
         About::Call => debug_span!(
             target: "stonework",

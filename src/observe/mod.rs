@@ -30,7 +30,8 @@
 //! | `otel.kind` | both | `client` |
 //! | `otel.status_code` | both | `ERROR` where there is an `error.type`; else absent |
 //!
-//! Their target is `stonework` and their level `DEBUG`.
+//! Their target is `stonework` and their level `DEBUG`. They are for subscribers of [`tracing`]: where there is none, the `log`
+//! crate is told of events, and not of spans.
 //!
 //! Events of layers below, and of the service, are inside the span. A subscriber that exports to OpenTelemetry gives each
 //! attempt a span identifier of its own.
