@@ -86,3 +86,33 @@ impl From<Panicked> for Error {
         Self::new(Kind::Other, panicked)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    const CALM: u8 = 1;
+    const PANICKING: u8 = 2;
+
+    struct Sees(Arc<AtomicU8>);
+
+    impl Drop for Sees {
+        fn drop(&mut self) {
+            self.0.store(if std::thread::panicking() { PANICKING } else { CALM }, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_panics_is_gone_and_has_seen_that_it_did() {
+        for panics in [true, false] {
+            let seen = Arc::new(AtomicU8::new(0));
+            let mut place = Some(Sees(Arc::clone(&seen)));
+            let done = caught_with(&mut place, |_| assert!(!panics, "on purpose"));
+            assert_eq!((done.is_err(), place.is_none()), (panics, panics));
+            assert_eq!(seen.load(Ordering::Relaxed), if panics { PANICKING } else { 0 });
+        }
+    }
+}

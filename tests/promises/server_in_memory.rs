@@ -150,6 +150,33 @@ async fn a_service_that_is_late_is_waited_for_and_one_that_breaks_or_panics_cost
     }
 }
 
+/// Says whether it was dropped while its thread panicked.
+struct Sees(mpsc::UnboundedSender<bool>);
+
+impl Drop for Sees {
+    fn drop(&mut self) {
+        self.0.send(std::thread::panicking()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_holds_sees_that_it_panicked() {
+    for http2 in [false, true] {
+        let (connect, connections) = mpsc::channel(1);
+        let server = Server::builder().listen(connections).unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        // No block of statements, which drops what it holds of itself.
+        tokio::spawn(server.serve(tower::service_fn(move |_: Request<Body>| {
+            let held = Sees(tell.clone());
+            std::future::poll_fn(move |_| -> Poll<Result<Response<Body>, Infallible>> {
+                panic!("on purpose, with {:?}", &raw const held)
+            })
+        })));
+        let answer = client(connect, http2).get("http://a.test/").send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), told.recv().await), (500, Some(true)), "http2: {http2}");
+    }
+}
+
 /// The first byte of each field of a block of them, which says what becomes of the field (RFC 7541, section 6).
 fn written(mut block: &[u8]) -> Vec<u8> {
     let mut written = Vec::new();

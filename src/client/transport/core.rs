@@ -227,3 +227,31 @@ impl fmt::Debug for Core {
         f.debug_struct("Core").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_nobody_has_to_do_with_are_forgotten_and_no_others() {
+        let core = Core::new(ClientSettings::new(), Connector::new(), Observe::default(), Rng::seeded(1));
+        let core = Arc::new(core);
+        let host = |number: usize| {
+            let uri = format!("http://h{number}.test/");
+            core.host(&Request::get(uri).body(()).expect("a request"), None)
+        };
+        let used: Vec<_> = (0..100).map(host).collect();
+        assert_eq!(core.stats().hosts, 100);
+        for number in 0..10_000 {
+            drop(host(number));
+        }
+        let hosts = core.stats().hosts;
+        assert!((100..=200).contains(&hosts), "{hosts}");
+        assert!(used.iter().enumerate().all(|(number, used)| Arc::ptr_eq(used, &host(number))));
+        drop(used);
+        for number in 0..1_000 {
+            drop(host(number));
+        }
+        assert!(core.stats().hosts <= FEW, "{}", core.stats().hosts);
+    }
+}

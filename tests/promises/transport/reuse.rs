@@ -37,6 +37,22 @@ fn always(answer: &'static str) -> Net {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lies_idle_is_closed_with_its_client() {
+    let net = always("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    let client = net.client(plain());
+    let other = client.clone();
+    let answer = client.get(URI).send().await.unwrap().into_body();
+    assert_eq!(http_body::Body::size_hint(&answer).exact(), Some(5));
+    assert_eq!(answer.collect().await.unwrap().to_bytes(), "hello");
+    drop(client);
+    sleep(TURN).await;
+    assert_eq!(net.open(), 1);
+    drop(other);
+    sleep(TURN).await;
+    assert_eq!(net.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_lies_idle_for_too_long_is_closed_when_it_is_time() {
     let net = Net::new(Duration::ZERO, |_, peer| answer_each(peer, Duration::ZERO));
     let client = net.client(plain());
