@@ -44,7 +44,8 @@ where
         // A limit beyond what a clock can count is none.
         let limit = self.connection.control.settings.stall_timeout.unwrap_or(Duration::MAX);
         let at_work = AtWork::begin(Arc::clone(&self.connection));
-        tasks.spawn(Stream { work: Watched::new(work, limit), at_work });
+        // What a stream is about is large, and would be moved many times on its way to where it runs.
+        tasks.spawn(Box::pin(Stream { work: Watched::new(work, limit), at_work }));
     }
 }
 

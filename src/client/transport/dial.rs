@@ -282,10 +282,12 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
+        // What waits for an answer is as large as what drives a connection, and is moved ten times on its way to where it runs.
+        let task = Box::pin(task);
         {
             let mut first = self.lock();
             if !first.came {
-                *first = First { came: true, task: Some(Box::pin(task)) };
+                *first = First { came: true, task: Some(task) };
                 return;
             }
         }
