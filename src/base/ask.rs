@@ -11,8 +11,11 @@ use tower_service::Service;
 
 use super::body::{Body, collect_up_to};
 use super::call::Call;
+use super::client_auth::ClientAuth;
+use super::clock::WallClock;
 use super::error::{BoxError, Error};
 use super::kind::{Delivery, Kind};
+use super::rng::Rng;
 
 /// Any service, whatever its type; and how much of an answer is read.
 #[derive(Clone)]
@@ -33,12 +36,40 @@ impl Ask {
         Self(Arc::new(move |request| Box::pin(ask(service.clone(), request, most))))
     }
 
-    /// Send a form, and wait for the whole answer. It asks for something and changes nothing, so a retry below may repeat it.
-    pub(crate) fn form(&self, to: http::Uri, form: String, authorization: Option<HeaderValue>) -> Asking {
+    /// Send a form, with a proof of who sends it, and wait for the whole answer. It asks for something and changes nothing, so it may be
+    /// repeated: by a retry below, or, where a proof is good for one request, here and once, with another.
+    pub(crate) async fn form(
+        &self,
+        to: &http::Uri,
+        form: &str,
+        Prover { auth, clock, rng }: Prover<'_>,
+    ) -> Result<Response<Bytes>, NotAsked> {
+        let once = auth.proves_once();
+        let mut again = once;
+        loop {
+            let mut form = form.to_owned();
+            let proof = auth.prove(&mut form, clock.now(), rng.unique_id()).map_err(NotAsked::NotSigned)?;
+            let answer = self.send(to.clone(), form, proof, !once).await;
+            if !again || !is_worth_another(&answer) {
+                return answer.map_err(NotAsked::Failed);
+            }
+            again = false;
+        }
+    }
+
+    fn send(
+        &self,
+        to: http::Uri,
+        form: String,
+        authorization: Option<HeaderValue>,
+        may_be_repeated: bool,
+    ) -> Asking {
         let mut request = Request::new(Body::from(form));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = to;
-        Call::edit(request.extensions_mut(), Call::dangerously_assume_idempotent);
+        if may_be_repeated {
+            Call::edit(request.extensions_mut(), Call::dangerously_assume_idempotent);
+        }
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -47,6 +78,34 @@ impl Ask {
             headers.insert(header::AUTHORIZATION, value);
         }
         (self.0)(request)
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Prover<'a> {
+    pub(crate) auth: &'a ClientAuth,
+    pub(crate) clock: &'a WallClock,
+    pub(crate) rng: &'a Rng,
+}
+
+/// Why there is no answer.
+pub(crate) enum NotAsked {
+    /// There is no proof.
+    NotSigned(BoxError),
+    Failed(Error),
+}
+
+/// Whether it came to nothing by chance, and nobody said when to come back.
+fn is_worth_another(answer: &Result<Response<Bytes>, Error>) -> bool {
+    match answer {
+        Ok(answer) => {
+            answer.status().is_server_error() && !answer.headers().contains_key(header::RETRY_AFTER)
+        }
+        Err(error) => {
+            let by_chance = matches!(error.kind(), Kind::Timeout | Kind::Transport);
+            by_chance && error.retry_after().is_none() && !error.forbids_retry()
+        }
     }
 }
 

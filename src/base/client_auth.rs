@@ -98,10 +98,17 @@ impl ClientAuth {
     }
 
     /// With a key: `private_key_jwt` (RFC 7523, section 2.2). Each request has a token of its own, which is good for a minute. `audience` is
-    /// whom it is for: the issuer, or the address that is called, as the server wants it (RFC 7523, section 3).
+    /// whom it is for: the issuer, or the address that is called, as the server wants it (RFC 7523, section 3). A server may take each token
+    /// once, so a retry below does not repeat such a request once it may have been received; one that comes to nothing by chance is made once
+    /// more with another token.
     #[must_use]
     pub fn private_key(id: &str, audience: &str, key: impl Sign + 'static) -> Self {
         Self { id: id.into(), proof: Proof::Key { audience: audience.into(), key: Arc::new(key) } }
+    }
+
+    /// Whether a proof is good for one request alone: a server may refuse the second one (RFC 7523, section 3).
+    pub(crate) const fn proves_once(&self) -> bool {
+        matches!(self.proof, Proof::Key { .. })
     }
 
     /// Add to a form what has to stand there; the value of `Authorization`, if it has to stand in the head. `unique` is like no other.

@@ -135,6 +135,8 @@ pub use key::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, IdempotencyKey, InvalidKey,
 pub use keyed::{KeyedFault, KeyedRefused};
 pub use kind::{Delivery, Kind};
 pub use limited::RateLimited;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "timeout"))]
+pub(crate) use mode::unready;
 pub use mode::{Answer, Hold, Http, InScope, Mode, Plain};
 pub use observe::{CallId, Ending, Event, Observer, Skip};
 pub use outcome::{Classify, ClassifyHttp, Outcome};
@@ -163,7 +165,7 @@ pub use wire::{InvalidTimeout, TIMEOUT_MS, TimeoutHeader};
 #[cfg(any(feature = "balance", feature = "breaker"))]
 pub(crate) use self::anchor::{Anchor, Anchored};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "oauth"))]
-pub(crate) use self::ask::Ask;
+pub(crate) use self::ask::{Ask, NotAsked, Prover};
 #[cfg(feature = "connect")]
 pub(crate) use self::basic::basic;
 pub(crate) use self::bounded_map::BoundedMap;

@@ -74,6 +74,16 @@ pub trait Mode<Req, Res, E>: sealed::Sealed {
     fn refuse(&self, asked: Asked, error: Error) -> Result<Self::Response, Self::Error>;
 }
 
+/// Pass on an error of a service that broke before it was called.
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "timeout"))]
+pub(crate) fn unready<Req, Res, E, M: Mode<Req, Res, E>>(mode: &M, error: E) -> M::Error {
+    let mut error = mode.fail(error);
+    if let Some(ours) = M::ours(&mut error) {
+        ours.set_delivery(Delivery::NotSent);
+    }
+    error
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "that nobody else can name it is its purpose")]
     pub trait Sealed {}

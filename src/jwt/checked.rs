@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use crate::base::{Asked, Error, Mode, NOBODY, take};
+use crate::base::{Asked, Error, Mode, NOBODY, take, unready};
 
 /// A call whose sender was asked what they may do. See [`RequireLayer`](super::RequireLayer).
 #[pin_project]
@@ -88,7 +88,7 @@ where
                 }
                 StateProjection::Admitted { service, request } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
-                        return Poll::Ready(Err(this.mode.fail(error)));
+                        return Poll::Ready(Err(unready(this.mode, error)));
                     }
                     // `Admitted` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");
@@ -97,7 +97,7 @@ where
                 }
                 StateProjection::Broken { error } => {
                     let error = error.take().expect("a future is polled until it is ready");
-                    return Poll::Ready(Err(this.mode.fail(error)));
+                    return Poll::Ready(Err(unready(this.mode, error)));
                 }
                 StateProjection::Refused { error } => {
                     let error = error.take().expect("a future is polled until it is ready");

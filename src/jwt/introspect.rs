@@ -14,8 +14,8 @@ use super::cache::Cache;
 use super::gate::{Started, Waiting};
 use super::{Backend, CannotTell, IntrospectSettings, IntrospectorBuilder};
 use crate::base::{
-    Ask, ClientAuth, Deadline, Error, Event, Kind, Observe, RetryAfter, Rng, TokenFault, TokenRefused,
-    WallClock, form,
+    Ask, ClientAuth, Deadline, Error, Event, Kind, NotAsked, Observe, Prover, RetryAfter, Rng, TokenFault,
+    TokenRefused, WallClock, form,
 };
 
 /// When to come back if nobody says whether a token is good; and how long a server is left alone that is away.
@@ -83,6 +83,8 @@ pub(super) struct Questions {
     under_way: HashMap<Hash, Asking>,
     /// Until then nobody is asked.
     away: Option<Instant>,
+    /// When it answered last, whatever it said.
+    answered: Option<Instant>,
 }
 
 /// What those have who wait for an answer.
@@ -215,25 +217,33 @@ impl Shared {
         self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
-    async fn find_out(&self, token: &str) -> Told {
+    async fn find_out(&self, token: &str, asked_at: Instant) -> Told {
         let mut text = String::new();
         form::add(&mut text, "token", token);
         form::add(&mut text, "token_type_hint", "access_token");
         let unknown = Err(Unsure::Unknown(PAUSE));
-        let proof = self.auth.prove(&mut text, self.clock.now(), self.rng.unique_id());
-        let Ok(authorization) = proof else { return unknown };
-        let response = match self.ask.form(self.endpoint.clone(), text, authorization).await {
+        let prover = Prover { auth: &self.auth, clock: &self.clock, rng: &self.rng };
+        let response = match self.ask.form(&self.endpoint, &text, prover).await {
             Ok(response) => response,
-            Err(error) => {
+            Err(NotAsked::NotSigned(_)) => return unknown,
+            Err(NotAsked::Failed(error)) => {
                 tracing::debug!(%error, "nobody says whether a token is good");
-                // It did answer, and what it says of this token is too much, or broke off.
-                return if error.kind() == Kind::Body { unknown } else { self.is_away(error.retry_after()) };
+                return match error.retry_after() {
+                    // It did answer, and what it says of this token is too much, or broke off.
+                    _ if error.kind() == Kind::Body => {
+                        self.questions().answered = Some(Instant::now());
+                        unknown
+                    }
+                    None => self.is_silent(asked_at),
+                    advice => self.is_away(advice),
+                };
             }
         };
         let status = response.status();
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             return self.is_away(RetryAfter::of(response.headers(), self.clock.now()));
         }
+        self.questions().answered = Some(Instant::now());
         active::read(status, response.body(), &self.terms, self.since_1970()).map_err(|doubt| match doubt {
             Doubt::Fault(fault) => Unsure::Refused(fault),
             Doubt::Unreadable => {
@@ -241,6 +251,12 @@ impl Shared {
                 Unsure::Unknown(PAUSE)
             }
         })
+    }
+
+    /// It did not answer what it was asked then. If it has answered others since, that is the matter of this token.
+    fn is_silent(&self, asked_at: Instant) -> Told {
+        let answers = self.questions().answered.is_some_and(|answered| answered > asked_at);
+        if answers { Err(Unsure::Unknown(PAUSE)) } else { self.is_away(None) }
     }
 
     /// It is left alone for a moment, so that each token does not cost a time-out. What one token alone brings about, such as an answer that
@@ -269,9 +285,9 @@ impl Question {
         // The server may judge as soon as it is asked, however late its answer comes.
         let asked_at = Instant::now();
         let limit = Deadline::after(asked_at, self.shared.settings.timeout);
-        let told = match limit.bound(self.shared.find_out(&self.token)).await {
+        let told = match limit.bound(self.shared.find_out(&self.token, asked_at)).await {
             Ok(told) => told,
-            Err(_) => self.shared.is_away(None),
+            Err(_) => self.shared.is_silent(asked_at),
         };
         if let (Ok(found), Some(cache)) = (&told, &self.shared.cache) {
             cache.insert(self.hash, found.clone(), asked_at);

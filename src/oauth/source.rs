@@ -13,7 +13,7 @@ use super::answer::{self, Granted};
 use super::cached::{Begin, Cached, Ended, Look};
 use super::error::NoToken;
 use super::{AccessToken, TokenSettings, TokenSourceBuilder};
-use crate::base::{Ask, ClientAuth, Deadline, Error, Kind, RetryAfter, Rng, WallClock};
+use crate::base::{Ask, ClientAuth, Deadline, Error, Kind, NotAsked, Prover, RetryAfter, Rng, WallClock};
 
 /// Gets tokens for this client, and keeps the last one: a handle, whose clones share it. See the [module](super), where an example stands.
 ///
@@ -183,18 +183,16 @@ impl Shared {
 
     /// Ask, and say what was answered, and when to come back if that was said.
     async fn fetch(&self) -> (Result<Granted, NoToken>, Option<Duration>) {
-        let mut form = self.grant.clone();
-        let proof = self.auth.prove(&mut form, self.clock.now(), self.rng.unique_id());
-        let authorization = match proof {
-            Ok(authorization) => authorization,
-            Err(error) => return (Err(NoToken::not_signed(Error::new(Kind::Other, error))), None),
-        };
-        match self.ask.form(self.endpoint.clone(), form, authorization).await {
+        let prover = Prover { auth: &self.auth, clock: &self.clock, rng: &self.rng };
+        match self.ask.form(&self.endpoint, &self.grant, prover).await {
             Ok(response) => {
                 let advice = RetryAfter::of(response.headers(), self.clock.now());
                 (answer::read(response.status(), response.body()), advice)
             }
-            Err(error) => {
+            Err(NotAsked::NotSigned(error)) => {
+                (Err(NoToken::not_signed(Error::new(Kind::Other, error))), None)
+            }
+            Err(NotAsked::Failed(error)) => {
                 let advice = error.retry_after();
                 (Err(NoToken::failed(error)), advice)
             }

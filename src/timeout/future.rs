@@ -7,7 +7,9 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::base::{Alarm, Asked, Deadline, Delivery, Elapsed, Error, Mode, NOBODY, Phase, Then, scope, take};
+use crate::base::{
+    Alarm, Asked, Deadline, Delivery, Elapsed, Error, Mode, NOBODY, Phase, Then, scope, take, unready,
+};
 
 /// The call, limited as a whole. See the [module](super).
 #[pin_project]
@@ -166,15 +168,6 @@ impl<S: Service<Req>, Req, M> fmt::Debug for ResponseFuture<S, Req, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").field("deadline", &self.limit.at()).finish_non_exhaustive()
     }
-}
-
-/// The service broke before it was called.
-fn unready<Req, Res, E, M: Mode<Req, Res, E>>(mode: &M, error: E) -> M::Error {
-    let mut error = mode.fail(error);
-    if let Some(ours) = M::ours(&mut error) {
-        ours.set_delivery(Delivery::NotSent);
-    }
-    error
 }
 
 /// What both futures of this module know of their limit.

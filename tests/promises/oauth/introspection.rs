@@ -231,6 +231,25 @@ async fn what_one_token_alone_brings_about_locks_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_about_which_nothing_is_heard_locks_nobody_out_while_others_are_answered() {
+    for others in [true, false] {
+        let provider = Provider::new(Says::Never);
+        let introspector = introspector(&provider);
+        let slow = introspector.clone();
+        let slow = tokio::spawn(async move { unknown(slow.check("slow").await) });
+        sleep(4 * SECOND).await;
+        provider.says(active(""));
+        if others {
+            assert!(introspector.check("a").await.is_ok());
+        }
+        slow.await.unwrap();
+        let asked = provider.asked();
+        assert_eq!(introspector.check("b").await.is_ok(), others);
+        assert_eq!(provider.asked(), asked + usize::from(others), "it is left alone if it answers nobody");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_remembered_and_what_is_asked_at_once_is_bounded() {
     let provider = Provider::new(active(""));
     let introspector = introspector(&provider);

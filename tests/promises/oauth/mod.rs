@@ -74,6 +74,10 @@ impl Provider {
         self.0.lock().unwrap().asked.len()
     }
 
+    fn forms(&self) -> Vec<String> {
+        self.0.lock().unwrap().asked.iter().map(|asked| asked.form.clone()).collect()
+    }
+
     fn last(&self) -> Asked {
         self.0.lock().unwrap().asked.last().expect("it was asked").clone()
     }

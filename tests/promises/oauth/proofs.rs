@@ -99,6 +99,38 @@ async fn a_key_signs_a_token_for_each_request_which_is_good_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_to_nothing_by_chance_is_asked_once_more_with_another_proof() {
+    use stonework::retry::RetryLayer;
+    use tower::Layer;
+
+    let pair = || Ed25519KeyPair::generate().unwrap();
+    let key = || ClientAuth::private_key("orders", "https://id.example", Ed25519(pair()));
+    let broken = || Says::Status(502, None, String::new());
+    let busy = || Says::Status(503, Some(("retry-after", "3600")), String::new());
+    for (auth, first, then, asked, is_good) in [
+        (key(), broken(), Says::Same("t"), 2, true),
+        // Not a third time, also where a retry stands below: it would send the same proof again.
+        (key(), broken(), broken(), 2, false),
+        (key(), busy(), Says::Same("t"), 1, false),
+        // What proves itself again and again is for the retry.
+        (ClientAuth::body("orders", SECRET), broken(), Says::Same("t"), 2, true),
+        (ClientAuth::body("orders", SECRET), broken(), broken(), 3, false),
+    ] {
+        let provider = Provider::new(first);
+        provider.takes(SECOND);
+        let below = RetryLayer::new().layer(provider.clone());
+        let source = TokenSource::builder(ENDPOINT, auth).rng(Rng::seeded(1)).build(below).unwrap();
+        let asks = tokio::spawn(async move { source.token().await.is_ok() });
+        sleep(SECOND / 2).await;
+        provider.says(then);
+        assert_eq!((asks.await.unwrap(), provider.asked()), (is_good, asked));
+        let forms: std::collections::HashSet<_> = provider.forms().into_iter().collect();
+        let proofs = if provider.last().form.contains("client_assertion") { asked } else { 1 };
+        assert_eq!(forms.len(), proofs);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_of_an_issuer_signs_as_well_and_says_its_name() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
         let key = SigningKey::generate(algorithm).unwrap();
