@@ -32,7 +32,9 @@ const WORDS: [&str; 10] = [
 ];
 
 pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<Granted, NoToken> {
-    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+    // The last two say that this request came too slowly, or too early, and nothing of who asks.
+    let may_pass = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
+    if may_pass.contains(&status) || status.is_server_error() {
         return Err(NoToken::Unavailable { status });
     }
     let members = serde_json::from_slice::<Members>(body);
@@ -249,6 +251,8 @@ mod tests {
             (204, "", "the server gives no token: status 204"),
             (503, r#"{"error":"invalid_client"}"#, "the server gives no token now: status 503"),
             (429, "", "the server gives no token now: status 429"),
+            (408, "", "the server gives no token now: status 408"),
+            (425, "", "the server gives no token now: status 425"),
         ] {
             assert_eq!(refused(status, body), expected);
         }

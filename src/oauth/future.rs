@@ -35,8 +35,8 @@ struct Plan<B> {
 enum State<B, R, F> {
     /// Waits for a token; then is `Readying`, or ends.
     Waiting { coming: Coming, request: Option<Request<B>> },
-    /// Waits for the service; then calls it, and is `Called`.
-    Readying { request: Option<Request<B>> },
+    /// Waits for the service; then calls it, and is `Called`. `answered`: with 401, when it was sent before.
+    Readying { request: Option<Request<B>>, answered: bool },
     /// Waits for the answer; then ends, or is `Renewing`.
     Called {
         #[pin]
@@ -52,6 +52,7 @@ impl<S, B, R> BearerFuture<S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
+    B: Send + 'static,
 {
     /// The service was found to be ready.
     pub(super) fn called(mut service: S, request: Request<B>) -> Self {
@@ -96,8 +97,10 @@ where
         // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
         let state = match service.poll_ready(&mut Context::from_waker(NOBODY)) {
             Poll::Ready(Ok(())) => State::Called { answer: service.call(request) },
-            Poll::Ready(Err(error)) => State::Over { error: Some(Error::wrap(error)) },
-            Poll::Pending => State::Readying { request: Some(request) },
+            Poll::Ready(Err(error)) => {
+                State::Over { error: Some(unready(error, request, plan.is_some(), false)) }
+            }
+            Poll::Pending => State::Readying { request: Some(request), answered: false },
         };
         Self { state, service, plan }
     }
@@ -130,20 +133,22 @@ where
                             if let Some(plan) = this.plan {
                                 plan.token = Some(token);
                             }
-                            State::Readying { request: Some(request) }
+                            State::Readying { request: Some(request), answered: false }
                         }
                         Err(error) => return Poll::Ready(Err(error.with_request(request))),
                     }
                 }
-                StateProjection::Readying { request } => {
-                    match this.service.poll_ready(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::wrap(error))),
-                        Poll::Pending if scope::expired() => return Poll::Ready(Err(late())),
+                StateProjection::Readying { request, answered } => {
+                    let ready = match this.service.poll_ready(cx) {
+                        Poll::Ready(ready) => ready.map_err(Into::into),
+                        Poll::Pending if scope::expired() => Err(late().into()),
                         Poll::Pending => return Poll::Pending,
-                    }
+                    };
                     // `Readying` is left in the very step that takes the request.
                     let request = request.take().expect("a request is handed on once");
+                    if let Err(error) = ready {
+                        return Poll::Ready(Err(unready(error, request, this.plan.is_some(), *answered)));
+                    }
                     State::Called { answer: this.service.call(request) }
                 }
                 StateProjection::Called { answer } => {
@@ -166,7 +171,7 @@ where
                             Some(request) => {
                                 // Before anything else is begun: a page that nobody reads, and its connection.
                                 drop(answer);
-                                State::Readying { request: Some(request) }
+                                State::Readying { request: Some(request), answered: true }
                             }
                             None => return Poll::Ready(Ok(answer)),
                         },
@@ -180,7 +185,7 @@ where
                         Poll::Pending => return Poll::Pending,
                     };
                     match request {
-                        Some(request) => State::Readying { request: Some(request) },
+                        Some(request) => State::Readying { request: Some(request), answered: true },
                         None => {
                             // `Renewing` ends with the answer that it has.
                             let answer = answer.take().expect("an answer is handed on once");
@@ -223,6 +228,21 @@ fn bared<B: Send + 'static>(mut error: Error) -> Error {
         request.headers_mut().remove(header::AUTHORIZATION);
     }
     error
+}
+
+/// The service was never ready for it. Where nothing was sent before, it goes back as its caller wrote it.
+fn unready<B: Send + 'static>(
+    error: impl Into<BoxError>,
+    request: Request<B>,
+    is_ours: bool,
+    answered: bool,
+) -> Error {
+    let error = Error::wrap(error);
+    if answered {
+        return error.with_delivery(Delivery::Answered);
+    }
+    let error = error.with_delivery(Delivery::NotSent).with_request(request);
+    if is_ours { bared::<B>(error) } else { error }
 }
 
 /// The deadline passed before anything was sent.

@@ -38,7 +38,7 @@ pub(super) enum State<S, Req, F, E, P, T> {
     Waiting(Pin<Box<Waiting<S, Req, P, T>>>),
     /// The service said that it is broken.
     Broken {
-        error: Option<E>,
+        failed: Option<Box<(E, Req)>>,
     },
     /// Waits for the answer.
     Called {
@@ -74,8 +74,8 @@ impl<S: Service<Req> + Clone, Req, P, T, M> GatedFuture<S, Req, P, T, M> {
 
     /// The service failed to become ready.
     #[cold]
-    pub(super) const fn broken(error: S::Error, call: Call<M>) -> Self {
-        Self { state: State::Broken { error: Some(error) }, call }
+    pub(super) fn broken(error: S::Error, request: Req, call: Call<M>) -> Self {
+        Self { state: State::Broken { failed: Some(Box::new((error, request))) }, call }
     }
 
     pub(super) fn waiting(inner: &mut S, request: Req, turn: T, call: Call<M>) -> Self {
@@ -181,9 +181,9 @@ where
                     }
                     return Poll::Ready(refused);
                 }
-                StateProjection::Broken { error } => {
-                    let error = error.take().expect("a future is polled until it is ready");
-                    return Poll::Ready(Err(this.call.mode.err(error)));
+                StateProjection::Broken { failed } => {
+                    let (error, request) = *failed.take().expect("a future is polled until it is ready");
+                    return Poll::Ready(Err(this.call.mode.unready(error, request)));
                 }
                 StateProjection::Waiting(waiting) => {
                     let mut waiting = waiting.as_mut().project();
@@ -206,7 +206,8 @@ where
                         }
                     }
                     if let Err(error) = ready!(waiting.service.poll_ready(cx)) {
-                        let error = this.call.mode.err(error);
+                        let request = waiting.request.take().expect("a request waits once");
+                        let error = this.call.mode.unready(error, request);
                         // Now, and not when somebody lets go of this future.
                         if let Some(mut pass) = waiting.pass.take() {
                             pass.saw(Seen::in_error(M::judged(&error)));

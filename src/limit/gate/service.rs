@@ -125,7 +125,7 @@ where
                         Poll::Ready(Err(error)) => {
                             // It is not to be asked again.
                             drop(take(inner));
-                            return GatedFuture::broken(error, call);
+                            return GatedFuture::broken(error, request, call);
                         }
                         Poll::Pending => return GatedFuture::admitted(inner, request, pass, call),
                     }

@@ -395,3 +395,50 @@ async fn a_second_request_waits_for_the_service_as_the_first_did() {
     drop((call, client));
     ledger.assert_settled();
 }
+
+/// Is ready so many times, and then broken, at once or after a moment.
+#[derive(Clone)]
+struct Breaks {
+    ready: usize,
+    late: bool,
+    api: Api,
+}
+
+impl Service<Request<Body>> for Breaks {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.ready > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if std::mem::take(&mut self.late) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Err("out of handles".into()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.ready -= 1;
+        let answer = self.api.call(request);
+        Box::pin(async move { answer.await.map_err(Into::into) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_which_the_service_is_never_ready_comes_back_as_it_was() {
+    for (ready, late) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (provider, api) = (Provider::hourly(), Api::default());
+        // The first token is refused: there is an answer, and no more a request.
+        api.refuse("t1");
+        let service = BearerLayer::new(provider.source(), [API]).unwrap().layer(Breaks { ready, late, api });
+        let mut error = service.oneshot(request("https://api.example/orders")).await.map(drop).unwrap_err();
+        let delivery = if ready == 0 { Delivery::NotSent } else { Delivery::Answered };
+        assert_eq!((error.kind(), error.delivery()), (Kind::Other, delivery), "{ready}, {late}");
+        let back = error.take_request::<Request<Body>>();
+        assert_eq!(back.is_some(), ready == 0, "{ready}, {late}");
+        assert!(back.is_none_or(|request| !request.headers().contains_key("authorization")));
+    }
+}
