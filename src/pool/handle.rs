@@ -136,7 +136,17 @@ impl<M: Manage> Pool<M> {
             let good = match waited {
                 // Somebody put it back just now, or connected it.
                 Some(_) => lost.is_young(now) && lost.is_usable(),
-                None => lost.is_usable() && self.is_good(&mut lost, since, now, &mut failed_checks).await?,
+                None if !lost.is_usable() => false,
+                None if !self.is_asked(&lost, now) => true,
+                None => {
+                    let left = self.end_of_wait(since).map(|end| end.remaining(now));
+                    if left == Some(Duration::ZERO) {
+                        // Whoever has no time to ask says nothing of what it would have asked.
+                        lost.put();
+                        return Err(self.in_vain(since));
+                    }
+                    self.is_good(&mut lost, since, left, now, &mut failed_checks).await?
+                }
             };
             if good {
                 let entry = lost.keep().used(now, core.settings.idle_timeout);
@@ -227,23 +237,27 @@ impl<M: Manage> Pool<M> {
         refused.map_or(Ok(()), |entry| Err(entry.object))
     }
 
-    /// Whether one that lay idle is still good, as far as the pool's manager can tell. If nobody has used it for a while, it is asked.
+    /// Whether nobody has used it for so long that it is asked.
+    fn is_asked(&self, lost: &Lost<'_, M>, now: Instant) -> bool {
+        let after = self.core().settings.check_after;
+        let idle = lost.entry.as_ref().map(|entry| now.saturating_duration_since(entry.used));
+        after.is_some_and(|after| idle.is_some_and(|idle| idle >= after))
+    }
+
+    /// Whether one that lay idle is still good, as far as the pool's manager can tell to a caller who has so much time `left`.
     async fn is_good(
         &self,
         lost: &mut Lost<'_, M>,
         since: Instant,
+        left: Option<Duration>,
         now: Instant,
         failed_checks: &mut u32,
     ) -> Result<bool, Error> {
         let core = self.core();
         let Some(entry) = lost.entry.as_mut() else { return Ok(false) };
-        let idle = now.saturating_duration_since(entry.used);
-        if core.settings.check_after.is_none_or(|after| idle < after) {
-            return Ok(true);
-        }
         lost.why = PoolClose::Checked;
         // One that says nothing leaves its caller the time for another.
-        let half = self.end_of_wait(since).map(|end| end.remaining(now) / 2);
+        let half = left.map(|left| left / 2);
         let limit =
             half.map_or(core.settings.connect_timeout, |half| half.min(core.settings.connect_timeout));
         let checked = Deadline::after(now, limit).bound(core.manager.check(&mut entry.object)).await;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use stonework::base::PoolClose;
+use stonework::base::{Deadline, PoolClose};
 use stonework::pool::{Manage, Pool, Pooled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +12,22 @@ use tokio::time::{sleep, timeout};
 
 use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, up_to};
 use crate::support::{SECOND, timed};
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_without_time_closes_nothing_that_it_cannot_ask() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(3).check_after(SECOND));
+    let held = [pool.get().await.unwrap(), pool.get().await.unwrap(), pool.get().await.unwrap()];
+    held.into_iter().for_each(Pooled::put_back);
+    sleep(2 * SECOND).await;
+    for _ in 0..5 {
+        let ended = Deadline::within(Duration::ZERO).bound(pool.get()).await;
+        assert!(!matches!(ended, Ok(Ok(_))));
+    }
+    assert_eq!((plant.counts().checks, pool.stats().idle()), (0, 3));
+    let _held = [pool.get().await.unwrap(), pool.get().await.unwrap(), pool.get().await.unwrap()];
+    assert_eq!((plant.counts().checks, plant.counts().dials), (3, 3));
+}
 
 #[tokio::test(start_paused = true)]
 async fn only_what_nobody_has_used_for_a_while_is_asked() {
