@@ -103,7 +103,7 @@ faults! {
         /// Its modulus has less than 2048 bits (RFC 7518, section 3.3).
         RsaTooShort = "its modulus has less than 2048 bits",
         /// The secret is shorter than the hash of its algorithm (RFC 7518, section 3.2).
-        SecretTooShort = "the secret is shorter than the hash",
+        SecretTooShort = "the secret is shorter than the hash of its algorithm (HS256: 32 bytes, HS384: 48, HS512: 64)",
         /// It is a secret in a set of keys that others may read.
         SecretInSet = "a set of public keys holds no secrets",
         /// There are more keys than a set may have.

@@ -74,7 +74,7 @@ impl fmt::Display for ConnectionsExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, everywhere, max, open, waiting, elapsed: _ } = self;
         let to = if *everywhere { " to all hosts" } else { "" };
-        write!(f, "no connection to {host} was free: {open} of {max}{to} open, {waiting} requests waiting")
+        write!(f, "no connection to {host} was free: {open} of {max}{to} open, requests waiting: {waiting}")
     }
 }
 

@@ -254,7 +254,8 @@ impl ClientSettings {
     /// After how much silence a connection over HTTP/2 is asked whether it is still there, also while nobody uses it (a PING; RFC 9113, section
     /// 6.7). One that has not answered within 10 s is closed. Default: 20 s. A connection that is made for a call of gRPC is asked no more
     /// often than every 310 s, and only while calls are under way: its servers close the connections of clients that ask more often than
-    /// every 5 min, unless they are told otherwise (gRFC A8).
+    /// every 5 min, unless they are told otherwise (gRFC A8). What decides is the request that it is made for: to a server of gRPC that
+    /// answers other requests, too, make this longer, or ask it with a client of its own.
     pub const fn http2_keep_alive(mut self, interval: Duration) -> Self {
         self.http2_keep_alive = Some(interval);
         self

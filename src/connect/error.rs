@@ -45,7 +45,7 @@ pub enum ConnectError {
         host: Box<str>,
     },
     /// No address of the host could be reached.
-    #[error("no connection to {target}; {tried} tried, of which {address} tells the most")]
+    #[error("no connection to {target} at {address}{}", others(*.tried))]
     #[non_exhaustive]
     Unreachable {
         /// The host, or the proxy.
@@ -116,6 +116,15 @@ impl std::error::Error for ResolverSaid {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // Of the shared one only what it was made from: it is no call of its own.
         self.0.source()
+    }
+}
+
+/// The address that is named has failed in the way that tells the most.
+fn others(tried: usize) -> String {
+    match tried {
+        0 | 1 => String::new(),
+        2 => ", and at another address".to_owned(),
+        _ => format!(", and at {} other addresses", tried - 1),
     }
 }
 

@@ -99,10 +99,12 @@ impl Trail {
             kept.take_over();
             kept.fork()
         };
+        // Before anything says that it was followed.
+        let body = body?;
         step.take(&mut self.head);
         self.followed += 1;
         let mut request = copy(&self.head).map(|()| Body::empty());
-        *request.body_mut() = body?;
+        *request.body_mut() = body;
         Some(request)
     }
 
@@ -179,5 +181,20 @@ mod tests {
         assert_eq!(next.into_body().collect_up_to(usize::MAX).await.unwrap().len(), MOST / 4 * 10);
         assert!(trail.next(&redirect(307)).unwrap().is_none(), "now it is gone");
         assert!(trail.next(&redirect(303)).unwrap().is_some(), "and not needed");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_outgrown_what_is_kept_leaves_the_trail_as_it_was() {
+        let pieces = (0..10).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; MOST / 4]))));
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(pieces.collect::<Vec<_>>())));
+        let mut request = Request::put("http://host/here").body(body).unwrap();
+        let mut trail = Trail::of(&mut request, 10, false);
+        // Whoever sends it has come so far since it was looked at.
+        let terms = Terms { followed: 0, limit: 10, has_body: true };
+        let response = redirect(307);
+        let step = next(&trail.head, terms, response.status(), response.headers()).unwrap().unwrap();
+        request.into_body().collect_up_to(usize::MAX).await.unwrap();
+        assert!(trail.take(step).is_none());
+        assert_eq!((trail.followed, trail.head.uri().path()), (0, "/here"));
     }
 }

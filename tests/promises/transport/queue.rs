@@ -105,7 +105,7 @@ async fn where_all_connections_are_taken_the_error_says_that_and_not_that_the_ho
         let error = client.get(format!("http://{host}.test/")).send().await.unwrap_err();
         let exhausted = error.cause::<ConnectionsExhausted>().unwrap();
         assert_eq!((exhausted.is_everywhere(), exhausted.open(), exhausted.max()), (everywhere, open, max));
-        let said = format!("no connection to {host}.test:80 was free: {said}, 1 requests waiting");
+        let said = format!("no connection to {host}.test:80 was free: {said}, requests waiting: 1");
         assert_eq!(exhausted.to_string(), said);
     }
 }
