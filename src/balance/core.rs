@@ -246,7 +246,8 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
         let news = self.set_untold(members);
-        // Whoever hears of it may set others.
+        // Whoever hears of it may set others, and so may who is told what an inspection has found.
+        self.inspection.look(self);
         self.tell(news);
     }
 
@@ -265,9 +266,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
             Endpoint::new(id, service, Arc::downgrade(self))
         };
         let made = new.into_iter().map(make).collect();
-        let news = self.change_untold(|fleet| fleet.set(members, made));
-        self.inspection.look(self);
-        news
+        self.change_untold(|fleet| fleet.set(members, made))
     }
 
     /// The endpoints that there are.

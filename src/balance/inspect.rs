@@ -52,8 +52,8 @@ pub trait Inspect: Send + 'static {
     /// Whatever says why not.
     fn check(&self) -> Result<(), BoxError>;
 
-    /// Begin. What is returned is called with the endpoints that there are, all of them: at once, and again whenever there are others. It is called
-    /// with a lock held, so it must not block, nor change who the endpoints are. It is dropped when the balancer ends, and the looking is to end with it.
+    /// Begin. What is returned is called with the endpoints that there are, all of them: at once, and again whenever there are others; one
+    /// call after the other, and the newest list last. It must not block. It is dropped when the balancer ends, and the looking is to end with it.
     fn begin(self, found: Found) -> impl Fn(Vec<EndpointId>) + Send + Sync + 'static;
 }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Found {
 }
 
 /// Hears of the endpoints that there are.
-type Look = Box<dyn Fn(Vec<EndpointId>) + Send + Sync>;
+type Look = Arc<dyn Fn(Vec<EndpointId>) + Send + Sync>;
 
 /// Who looks at the endpoints of a balancer, if anybody does.
 pub(super) struct Inspection(Mutex<State>);
@@ -96,7 +96,13 @@ enum State {
     Nobody,
     /// There was no runtime yet.
     Waits(Box<dyn Begin>),
-    Looks(Look),
+    Looks {
+        look: Look,
+        /// Somebody is telling it.
+        busy: bool,
+        /// What is being told is old by now.
+        stale: bool,
+    },
 }
 
 impl Inspection {
@@ -111,18 +117,57 @@ impl Inspection {
             return;
         }
         *state = match std::mem::take(&mut *state) {
-            State::Waits(inspect) => State::Looks(inspect.begin(Found::by(Arc::downgrade(core)))),
+            State::Waits(inspect) => {
+                let look = inspect.begin(Found::by(Arc::downgrade(core)));
+                State::Looks { look, busy: false, stale: false }
+            }
             other => other,
         };
-        if let State::Looks(look) = &*state {
-            // Of whoever comes last, the list is the newest.
+        let State::Looks { look, busy, stale } = &mut *state else { return };
+        *stale = *busy;
+        if std::mem::replace(busy, true) {
+            return;
+        }
+        let look = Arc::clone(look);
+        drop(state);
+        // With no lock held: it may find something at once, and whoever hears of that may set another list. Of all lists the newest is
+        // told last.
+        let telling = Telling(self);
+        loop {
             look(core.members());
+            if !telling.is_stale() {
+                return;
+            }
         }
     }
 
     /// Whether it is still to begin.
     pub(super) fn waits(&self) -> bool {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Waits(_))
+    }
+}
+
+/// The list is being told. It can be told again when this is gone, also if that panics.
+struct Telling<'a>(&'a Inspection);
+
+impl Telling<'_> {
+    /// Whether there is another list by now. If not, this is over.
+    fn is_stale(&self) -> bool {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Looks { busy, stale, .. } = &mut *state else { return false };
+        *busy = *stale;
+        std::mem::take(stale)
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let State::Looks { busy, stale, .. } = &mut *state {
+                (*busy, *stale) = (false, false);
+            }
+        }
     }
 }
 
@@ -138,6 +183,6 @@ impl<I: Inspect> Begin for I {
     }
 
     fn begin(self: Box<Self>, found: Found) -> Look {
-        Box::new(Inspect::begin(*self, found))
+        Arc::new(Inspect::begin(*self, found))
     }
 }

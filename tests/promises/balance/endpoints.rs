@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
+use stonework::balance::{Found, Inspect};
 use stonework::base::EndpointReason::{ConnectFailed, Connected, Removed, TimeOver};
-use stonework::base::EndpointState::{Backoff, Connecting, Draining, Ready};
-use stonework::base::{Backoff as Pause, Event, Fitness, Jitter, Observer};
+use stonework::base::EndpointState::{Backoff, Connecting, Draining, Ejected, Ready};
+use stonework::base::{Backoff as Pause, BoxError, EndpointId, Event, Fitness, Jitter, Observer};
 use stonework::testing::Recorder;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
@@ -213,14 +214,14 @@ async fn what_is_known_of_an_endpoint_is_told_with_its_tier_and_how_long_its_cal
     assert!(took.abs_diff(20 * SECOND / 1_000) < SECOND / 1_000, "{took:?}");
 }
 
-/// Has another one there when "a" is removed.
+/// Has another one there when "a" is removed, or "b" left out.
 #[derive(Clone, Default)]
 struct Reserve(Arc<OnceLock<stonework::balance::Balancer<AtPeer>>>);
 
 impl Observer for Reserve {
     fn observe(&self, event: &Event) {
-        if matches!(event, Event::EndpointChanged { endpoint, to: Draining, .. } if endpoint.as_str() == "a")
-        {
+        let Event::EndpointChanged { endpoint, to, .. } = event else { return };
+        if matches!((endpoint.as_str(), to), ("a", Draining) | ("b", Ejected)) {
             self.0.get().expect("it is there").set(["reserve"]);
         }
     }
@@ -235,6 +236,41 @@ fn whoever_hears_of_a_change_of_the_list_may_bring_another_one() {
     // Whoever waits for itself would wait for ever.
     std::thread::spawn(move || {
         balancer.set(["b"]);
+        let stats = balancer.stats();
+        let names = stats.endpoints().iter().map(|one| one.id().to_string());
+        tell.send(names.collect::<Vec<_>>()).unwrap();
+    });
+    assert_eq!(done.recv_timeout(PATIENCE).expect("an end"), ["reserve"]);
+}
+
+/// Finds at once that all but one are unfit.
+struct Strict;
+
+impl Inspect for Strict {
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn begin(self, found: Found) -> impl Fn(Vec<EndpointId>) + Send + Sync + 'static {
+        move |members| {
+            for member in members.iter().filter(|member| member.to_string() != "reserve") {
+                found.tell(member, Fitness::Unfit);
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_hears_at_once_what_an_inspection_has_found_may_bring_another_list() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (tell, done) = std::sync::mpsc::channel();
+    // Whoever waits for itself would wait for ever.
+    std::thread::spawn(move || {
+        let _entered = runtime.enter();
+        let (peers, reserve) = (Peers::default(), Reserve::default());
+        let balancer = peers.named(&["a"]).observer(reserve.clone()).inspect(Strict).build().unwrap();
+        assert!(reserve.0.set(balancer.clone()).is_ok());
+        balancer.set(["a", "b"]);
         let stats = balancer.stats();
         let names = stats.endpoints().iter().map(|one| one.id().to_string());
         tell.send(names.collect::<Vec<_>>()).unwrap();
