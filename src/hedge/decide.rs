@@ -117,6 +117,11 @@ impl Course {
         self.waits(now);
     }
 
+    /// One that had begun, and waited for the service, was not sent and is not to be now.
+    pub(super) const fn take_back(&mut self) {
+        self.begun -= 1;
+    }
+
     /// There will be no other.
     pub(super) const fn stop(&mut self) {
         self.stopped = true;

@@ -89,7 +89,7 @@ where
                 Poll::Ready(result) => {
                     let mut result = result.map_err(Error::wrap);
                     this.first.set(None);
-                    match hedged.progress.settle(0, None, &mut result) {
+                    match hedged.settle(0, None, &mut result) {
                         Settled::Result => {
                             hedged.drop_others();
                             return Poll::Ready(result);
@@ -149,6 +149,22 @@ where
     C: Classify<Response<ResBody>>,
     ResBody: Body,
 {
+    /// An attempt has ended. One that waits for the service may be none from then on.
+    fn settle(
+        &mut self,
+        before: u32,
+        charge: Option<Charge>,
+        result: &mut Result<S::Response, Error>,
+    ) -> Settled {
+        let readied = self.is_readying;
+        let settled = self.progress.settle(before, charge, result, &mut self.is_readying);
+        if readied && !self.is_readying {
+            // With what it has reserved, of which nobody makes use.
+            self.service = None;
+        }
+        settled
+    }
+
     /// Whether nothing is under way beside the first.
     fn is_alone(&self) -> bool {
         !self.is_readying && self.others.iter().all(Option::is_none)
@@ -164,7 +180,7 @@ where
             };
             let mut result = result.map_err(Error::wrap);
             let charge = self.others[at].take().map(|other| other.charge);
-            match self.progress.settle(before, charge, &mut result) {
+            match self.settle(before, charge, &mut result) {
                 Settled::Result => return Some(result),
                 settled => self.keep(&settled, result),
             }
@@ -196,7 +212,7 @@ where
                 self.progress.unready();
                 self.others.push(None);
                 let mut result = Err(Error::wrap(error).with_delivery(Delivery::NotSent));
-                match self.progress.settle(before, None, &mut result) {
+                match self.settle(before, None, &mut result) {
                     Settled::Result => return Poll::Ready(Some(result)),
                     settled => self.keep(&settled, result),
                 }

@@ -244,13 +244,15 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
         self.under_way += 1;
     }
 
-    /// An attempt has ended, before which so many were begun. If this is the result of the call, it is completed in its place.
+    /// An attempt has ended, before which so many were begun. If this is the result of the call, it is completed in its place. `readying`:
+    /// another one waits for the service, until a server says that it is not to come, or not yet.
     #[inline]
     pub(super) fn settle<R>(
         &mut self,
         before: u32,
         charge: Option<Charge>,
         result: &mut Result<Response<R>, Error>,
+        readying: &mut bool,
     ) -> Settled
     where
         C: Classify<Response<R>>,
@@ -269,7 +271,12 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
             self.finish(result);
             return Settled::Result;
         }
+        let speaks_of_it = ended.in_progress || !matches!(ended.advice, Advice::None);
+        if speaks_of_it && std::mem::take(readying) {
+            self.course.take_back();
+        }
         if let Some(why) = self.course.failed(&ended, Instant::now()) {
+            self.charge = None;
             self.shared().observe.note(|| Event::HedgeSkipped { why });
         }
         if ended.in_progress { Settled::LeastOfAll } else { Settled::Failure }
@@ -325,11 +332,13 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
         self.charge = None;
         // One that a circuit refused counts as none, and those before it were made all the same.
         let is_one = if result.is_ok() { self.sent <= 1 } else { self.begun() <= 1 };
-        if is_one && !self.plan.tells_attempts {
+        if is_one {
             if let Err(error) = result {
                 self.plan.give_back(error);
             }
-            return;
+            if !self.plan.tells_attempts {
+                return;
+            }
         }
         if self.under_way > 0 {
             // They are dropped now, and may have been received.
@@ -338,8 +347,10 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
         match result {
             Ok(response) => Attempts::tell(response.extensions_mut(), self.sent),
             Err(error) => {
-                // If it came back it is that of the last attempt, and not as its caller wrote it.
-                drop(error.take_request::<Request<B>>());
+                if !is_one {
+                    // If it came back it is that of the last attempt, and not as its caller wrote it.
+                    drop(error.take_request::<Request<B>>());
+                }
                 error.sum_up(None::<()>, self.delivery, self.sent);
             }
         }

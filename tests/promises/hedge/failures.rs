@@ -1,7 +1,8 @@
 //! What fails, and what servers say about coming back.
 
 use http::{Method, Request};
-use stonework::base::{Attempts, ClassifyGrpc, Delivery, Error, Kind};
+use stonework::Call;
+use stonework::base::{Attempts, Budget, ClassifyGrpc, Delivery, Error, Kind};
 use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::testing::Step;
 use tower::{Layer, ServiceExt};
@@ -142,6 +143,52 @@ async fn the_next_attempt_begins_when_grpc_says_it_does() {
     }
 }
 
+/// The second attempt waits for the service from 100 ms on, for 200 ms, and the first one is answered at 150.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_of_the_next_attempt_holds_for_one_that_waits_for_the_service() {
+    for (header, value, sent, refunded, took) in [
+        (None, "", Some(300), 0, 310),
+        (Some("grpc-retry-pushback-ms"), "-1", None, 1, 150),
+        (Some("stonework-do-not-retry"), "1", None, 1, 150),
+        (Some("retry-after"), "61", None, 1, 150),
+        (Some("grpc-retry-pushback-ms"), "500", Some(650), 0, 660),
+    ] {
+        let first = match header {
+            Some(header) => with_header(answer(503), header, value),
+            None => answer(503),
+        };
+        let backend = Backend::steps([Step::AnswerAfter(150 * MS, first), after(10, 200)]);
+        let backend = backend.stall_ready(2, 200 * MS);
+        let (seen, budget) = (backend.seen(), Budget::default());
+        let service = HedgeLayer::from(fixed()).budget(budget.clone()).layer(backend);
+        let (answer, all) = timed(status(&service)).await;
+        let times = seen.times();
+        let second = times.get(1).map(|at| (*at - times[0]).as_millis());
+        assert_eq!((second, all), (sent, took * MS), "{header:?}: {value}");
+        assert_eq!(answer, if sent.is_some() { 200 } else { 503 }, "{header:?}: {value}");
+        let stats = budget.stats();
+        assert_eq!((stats.granted, stats.refunded), (1, refunded), "{header:?}: {value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_came_back_from_the_only_attempt_is_there_whoever_counts_attempts() {
+    for (counts, further) in [(false, false), (true, false), (true, true)] {
+        let unsent = |_: usize, request: &Request<Content>| {
+            let back = Request::put("/").body(request.body().clone()).unwrap();
+            Step::Fail(Error::new(Kind::Connect, "refused").with_request(back).into())
+        };
+        let mut sent = Request::put("/").body(Content::from("content")).unwrap();
+        if counts {
+            Call::edit(sent.extensions_mut(), Call::tell_attempts);
+        }
+        let service = over(&Backend::script(unsent), fixed().replay_cap(if further { 100 } else { 1 }));
+        let mut error = service.oneshot(sent).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (Kind::Connect, Delivery::NotSent));
+        assert_eq!(error.take_request::<Request<Content>>().is_some(), !further, "{counts}, {further}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_to_become_ready_for_the_second_does_not_fail_the_first() {
     let backend = Backend::steps([after(150, 200)]).fail_ready(2, "out of handles".into());
@@ -151,7 +198,7 @@ async fn a_service_that_fails_to_become_ready_for_the_second_does_not_fail_the_f
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_at_first_costs_nothing_to_be_sent() {
-    use stonework::base::{Budget, BudgetSettings, Ratio};
+    use stonework::base::{BudgetSettings, Ratio};
     let none = BudgetSettings::default().reserve(0).floor_per_second(0).ratio(Ratio::ZERO);
     let unsent = Step::Fail(Error::new(Kind::Connect, "refused").into());
     let service =
