@@ -92,7 +92,8 @@ impl HickoryResolver {
         let addresses = found.answers().iter().filter_map(|record| record.data.ip_addr());
         // An alias on the way there may end earlier than the address.
         let ttl = found.answers().iter().map(|record| record.ttl).min();
-        Ok(Resolved { addresses: addresses.collect(), ttl: ttl.map(|secs| Duration::from_secs(secs.into())) })
+        let ttl = ttl.map(|secs| Duration::from_secs(secs.into()));
+        Ok(Resolved { ttl, ..Resolved::new(addresses) })
     }
 }
 
@@ -165,7 +166,7 @@ fn put_together<E>(said: [Option<Result<Resolved, E>>; 2]) -> Result<Resolved, E
     match failed {
         Some(error) if whole.addresses.is_empty() => Err(error),
         // So that it is asked for again as soon as may be.
-        _ if !is_whole => Ok(whole.with_ttl(Duration::ZERO)),
+        _ if !is_whole => Ok(whole.with_ttl(Duration::ZERO).in_part()),
         _ => Ok(whole),
     }
 }
@@ -203,10 +204,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_family_waits_for_the_other_for_50_ms_and_for_a_failure_as_long_as_it_takes() {
-        let both_of =
-            |ttl: Duration| Resolved { addresses: [v6().addresses, v4().addresses].concat(), ttl: Some(ttl) };
+        let both_of = |ttl: Duration| Resolved::new([v6().addresses, v4().addresses].concat()).with_ttl(ttl);
         let none = || Resolved::new([]);
-        let part = |found: Resolved| found.with_ttl(Duration::ZERO);
+        let part = |found: Resolved| found.with_ttl(Duration::ZERO).in_part();
         for (one, other, expected, took) in [
             ((10 * MS, Ok(v6())), (30 * MS, Ok(v4())), Ok(both_of(5000 * MS)), 30 * MS),
             ((59 * MS, Ok(v6())), (10 * MS, Ok(v4())), Ok(both_of(5000 * MS)), 59 * MS),

@@ -40,19 +40,29 @@ pub struct Resolved {
     pub addresses: Vec<IpAddr>,
     /// How long they are good for, if the resolver knows.
     pub ttl: Option<Duration>,
+    /// Some of those who were asked have not answered, or failed: there may be other addresses. Whoever follows a name takes none away for
+    /// what is said by a part.
+    pub partial: bool,
 }
 
 impl Resolved {
     /// These addresses, for nobody knows how long.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        Self { addresses: addresses.into_iter().collect(), ttl: None }
+        Self { addresses: addresses.into_iter().collect(), ttl: None, partial: false }
     }
 
     /// They are good for so long.
     #[must_use]
     pub const fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// There may be others: see [`partial`](Self#structfield.partial).
+    #[must_use]
+    pub const fn in_part(mut self) -> Self {
+        self.partial = true;
         self
     }
 }

@@ -21,7 +21,8 @@ use crate::connect::{ConnectError, InvalidConnector, Resolve, Resolved, Target};
 ///
 /// It is the discovery of a `Balancer`, with the features `client` and `balance`: each address is a member, as `10.0.0.7:8080`. A name
 /// that is not found, has no address or cannot be looked up changes nothing: the last good addresses stay in use, the balancer says so in
-/// an event, and the name is looked up again after a pause.
+/// an event, and the name is looked up again after a pause. If only a part of those who were asked answers, as the name servers of one
+/// family of addresses, what they say is added, and nothing is taken away.
 ///
 /// Unlike a [`Connector`](crate::connect::Connector), which asks when there is something to connect, it asks all the time, so that new
 /// addresses get their share while all the old ones work.

@@ -46,6 +46,10 @@ impl Schedule {
         let DiscoverySettings { interval, max_interval, min_interval, .. } = self.settings;
         self.failures = 0;
         self.wait(found.ttl.unwrap_or(interval).min(max_interval).max(min_interval), now, rng);
+        if found.partial {
+            // Of those that are missing nobody has said that they are gone.
+            found.addresses.extend(&self.known);
+        }
         // Name servers answer in another order each time.
         found.addresses.sort_unstable();
         found.addresses.dedup();
@@ -117,6 +121,18 @@ mod tests {
         assert_eq!(news(&[2, 3]).as_deref(), Some("23"));
         schedule.failed(now, &rng);
         assert_eq!(schedule.found(set(&[3, 2]), now, &rng), None, "as before the failure");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_by_a_part_adds_addresses_and_takes_none_away() {
+        let (now, rng) = (Instant::now(), Rng::seeded(1));
+        let mut schedule = Schedule::new(DiscoverySettings::new());
+        let mut news = |found: Resolved| schedule.found(found, now, &rng).map(<[IpAddr]>::to_vec);
+        assert_eq!(news(set(&[1]).in_part()), Some(set(&[1]).addresses), "better than none");
+        assert_eq!(news(set(&[1, 2])), Some(set(&[1, 2]).addresses));
+        assert_eq!(news(set(&[2]).in_part()), None);
+        assert_eq!(news(set(&[3]).in_part()), Some(set(&[1, 2, 3]).addresses));
+        assert_eq!(news(set(&[3])), Some(set(&[3]).addresses), "all have said so");
     }
 
     #[tokio::test(start_paused = true)]
