@@ -172,7 +172,8 @@ impl ServerBuilder {
     }
 
     /// Do keyed requests once. It stands around the service, inside of everything else; what it has begun and whose client has gone is
-    /// [waited for](Self::detach). Default: keys are of no account.
+    /// [waited for](Self::detach), and closed when this server stops, whoever else has a clone of the layer: a server that goes on has one of
+    /// its own, over the same store. Default: keys are of no account.
     ///
     /// ```
     /// use stonework::idempotency::{IdempotencyLayer, MemoryStore};

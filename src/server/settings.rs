@@ -384,7 +384,7 @@ impl ServerSettings {
     }
 
     /// How long a client may take nothing of what there is for it. Over HTTP/1 its connection is closed then, over HTTP/2 its
-    /// request cut off. Default: 30 s.
+    /// request cut off; there, what it takes counts in pieces of 16 KiB, so that less than one in that time is nothing. Default: 30 s.
     pub const fn stall_timeout(mut self, limit: Duration) -> Self {
         self.stall_timeout = Some(limit);
         self

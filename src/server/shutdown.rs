@@ -103,8 +103,8 @@ impl fmt::Debug for Shutdown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Requests that were answered in full since the shutdown began: the system has taken the last of the answer; over HTTP/2 all but up to 16 KiB,
-    /// which may wait for the client in its connection.
+    /// Requests that were answered in full since the shutdown began: the system has taken the last of the answer. Over HTTP/2 its connection
+    /// has taken it, in which up to 400 KiB of what the client has made room for may wait for the system.
     pub finished: u64,
     /// Requests that were cut off at the end of the drain, or whose answers were. Each may have done some of its work.
     pub aborted: u64,
