@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::answering::{answer, answer_later};
 use super::bounds::{Sent, Served};
 use super::control::Control;
-use super::greeting::{greeting, is_http2};
+use super::greeting::{greeting, is_http2, next_bytes};
 use super::pace::{self, Act, LAST_WORDS, Limits};
 use super::shared::{Shared, Unsent};
 use super::tasks::Tasks;
@@ -41,12 +41,13 @@ where
     let start = connection.pulse.idle_since();
     let mut limit = (start.checked_add(settings.header_read_timeout), CloseReason::Head);
     let mut patient_until = start + FIRST_REQUEST;
+    let mut is_first = true;
     loop {
-        let Some(first) = first_bytes(&mut wire, limit, patient_until).await else {
+        let Some(first) = first_bytes(&mut wire, is_first, limit, patient_until).await else {
             return wire.say_goodbye().await;
         };
         let wire_again = wire.again(first);
-        if is_http2(wire_again.first()) {
+        if is_first && is_http2(wire_again.first()) {
             return Box::pin(serve_http2(wire_again, service)).await;
         }
         // Boxed, so that a connection that waits takes no more than the wait.
@@ -57,12 +58,14 @@ where
         let idle_since = connection.pulse.idle_since();
         limit = (idle_since.checked_add(settings.keep_alive_timeout), CloseReason::Idle);
         patient_until = start;
+        is_first = false;
     }
 }
 
 /// What the client says next; nothing, if that is nothing. Of a server that stops, it is waited for until then.
 async fn first_bytes<T: Socket>(
     wire: &mut Wire<T>,
+    is_first: bool,
     limit: (Option<Instant>, CloseReason),
     patient_until: Instant,
 ) -> Option<Bytes> {
@@ -72,7 +75,8 @@ async fn first_bytes<T: Socket>(
         if old.0.is_some_and(|at| limit.0.is_none_or(|limit| at < limit)) { old } else { limit };
     let greeting: io::Result<Bytes> = tokio::select! {
         biased;
-        greeting = greeting(wire) => greeting,
+        // Of whoever has sent a request it is known what it speaks, and a head that has begun has its own limit of time.
+        greeting = async { if is_first { greeting(wire).await } else { next_bytes(wire).await } } => greeting,
         () = until(limit) => {
             connection.closes(why);
             return None;

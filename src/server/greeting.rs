@@ -23,6 +23,13 @@ pub(super) async fn greeting(client: &mut (impl AsyncRead + Unpin)) -> io::Resul
     Ok(Bytes::copy_from_slice(&first[..read]))
 }
 
+/// What a client says next, however little that is. Nothing, if it leaves.
+pub(super) async fn next_bytes(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let mut next = [0; PREFACE.len()];
+    let read = client.read(&mut next).await?;
+    Ok(Bytes::copy_from_slice(&next[..read]))
+}
+
 /// Whether that is how an HTTP/2 client begins.
 pub(super) fn is_http2(greeting: &[u8]) -> bool {
     greeting == PREFACE

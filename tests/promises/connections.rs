@@ -720,6 +720,26 @@ async fn a_head_may_have_as_many_fields_as_one_can_hold_and_a_limit_beyond_that_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_later_request_that_has_begun_is_one_however_little_of_it_has_come() {
+    let head = "OST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    // It begins just before its connection has been idle for too long, or before the server stops.
+    for stops in [false, true] {
+        let server = Running::start(ServerSettings::new().lame_duck(Duration::ZERO));
+        let mut client = server.connect();
+        ask(&mut client, &get("/"), "hello").await;
+        sleep(if stops { SECOND * 2 } else { SECOND * 75 - SECOND / 10 }).await;
+        client.write_all(b"P").await.unwrap();
+        sleep(SECOND / 100).await;
+        if stops {
+            server.handle.shut_down();
+        }
+        sleep(SECOND).await;
+        let answer = ask(&mut client, head.as_bytes(), "hello").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{stops}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     let server = Running::start(ServerSettings::new());
     let mut other = server.connect();
