@@ -246,9 +246,9 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
         let news = self.set_untold(members);
-        // Whoever hears of it may set others, and so may who is told what an inspection has found.
-        self.inspection.look(self);
+        // With no lock held: whoever hears of it, or of what is found at once, may set others. That they are there is told first.
         self.tell(news);
+        self.inspection.look(self);
     }
 
     fn set_untold(self: &Arc<Self>, members: Vec<Member>) -> Vec<News> {
