@@ -1,7 +1,5 @@
 //! What is not sent, since its server would not take it: the settings that say so, and the layers.
 
-use http::Response;
-use tower::ServiceExt;
 use tower::util::{Either, option_layer};
 use tower_layer::Layer;
 
@@ -9,7 +7,7 @@ use super::ClientSettings;
 use super::builder::Judge;
 use super::instead::Boxed;
 use super::service::Balanced;
-use crate::base::body::{Body, Held};
+use super::unified::Unified;
 use crate::base::{Rng, WallClock};
 use crate::limit::{
     AdaptiveThrottleLayer, KeyedAdaptiveThrottle, ServerQuotaLayer, ServerQuotas, ThrottleSettings,
@@ -55,7 +53,7 @@ impl Restraint {
             }
         });
         let service = match quotas {
-            Some(quotas) => Either::Left(quotas.layer(service).map_response(boxed)),
+            Some(quotas) => Either::Left(Unified(quotas.layer(service))),
             None => Either::Right(service),
         };
         let throttle = self.throttle.clone().map(AdaptiveThrottleLayer::from);
@@ -92,10 +90,6 @@ impl ClientSettings {
     }
 }
 
-fn boxed(response: Response<Held<Body, ()>>) -> Response<Body> {
-    response.map(Body::new)
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -103,6 +97,7 @@ mod tests {
 
     use super::super::service::{Guarded, Timed};
     use super::*;
+    use crate::base::body::Body;
 
     /// How large the future of a call is.
     const fn size<S: Service<Request<Body>>>() -> usize {

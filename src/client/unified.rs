@@ -45,6 +45,12 @@ impl Erase for Held<Body, Option<Judging<Judge>>> {
     }
 }
 
+impl Erase for Held<Body, ()> {
+    fn erase(self) -> Body {
+        Body::new(self)
+    }
+}
+
 impl Erase for Collected<Body> {
     fn erase(self) -> Body {
         self.into()
