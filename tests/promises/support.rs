@@ -23,6 +23,30 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) type Content = Full<Bytes>;
 pub(crate) type Backend = Scripted<Request<Content>, Response<Content>>;
 
+/// Never ready: broken at once, or after a moment.
+#[derive(Clone)]
+pub(crate) struct Broken {
+    pub(crate) late: bool,
+}
+
+impl<Req> Service<Req> for Broken {
+    type Response = Response<Content>;
+    type Error = std::io::Error;
+    type Future = std::future::Pending<Result<Response<Content>, std::io::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        if std::mem::take(&mut self.late) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(std::io::Error::other("out of handles")))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        unreachable!("it was never ready")
+    }
+}
+
 /// Counts how often it was cloned.
 pub(crate) struct Counted {
     inner: Backend,

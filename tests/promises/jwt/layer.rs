@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use stonework::base::{ByPrincipal, Error, Event, Principal, TokenFault, TokenRefused};
+use stonework::base::{ByPrincipal, Delivery, Error, Event, Kind, Principal, TokenFault, TokenRefused};
 use stonework::jwt::{Algorithm, Claims, JwtLayer, Keys, RequireLayer, Verifier};
 use stonework::limit::{KeyedRateLimiter, Quota, RateLimitLayer};
 use stonework::testing::Recorder;
@@ -16,6 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::tokens::{ALGORITHMS, ED25519, SECRET, Signer, plain};
 use super::{AUDIENCE, ISSUER, NOON, claims, noon, verifier};
+use crate::support::Broken;
 
 fn es() -> Verifier {
     verifier(ED25519.key(Algorithm::EdDsa))
@@ -294,4 +295,14 @@ async fn a_call_that_is_dropped_while_somebody_is_asked_about_its_token_leaves_n
     let call = JwtLayer::new(verifier).plain().layer(inner).oneshot(request.body(()).unwrap());
     assert!(tokio::time::timeout(Duration::from_secs(60), call).await.is_err());
     assert_eq!(std::sync::Arc::strong_count(&asked), 1);
+}
+
+#[tokio::test]
+async fn what_is_never_ready_below_was_not_sent() {
+    for late in [false, true] {
+        let service = JwtLayer::new(es()).layer(Broken { late });
+        let request = Request::get("/").header("authorization", format!("Bearer {}", alice("")));
+        let error = service.oneshot(request.body(()).unwrap()).await.map(drop).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (Kind::Other, Delivery::NotSent), "late: {late}");
+    }
 }
