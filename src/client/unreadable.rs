@@ -59,18 +59,21 @@ impl std::error::Error for NotText {}
 
 /// A body is not the JSON that was asked for: see [`json`](super::Response::json).
 ///
-/// It says where, and not what stands there. To see that in development, read [`bytes`](super::Response::bytes) and
-/// parse them yourself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// It says where and what the type asks for, and not what stands there. To see that in development, read
+/// [`bytes`](super::Response::bytes) and parse them yourself.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotJson {
     line: usize,
     column: usize,
     syntax: bool,
+    asked: Option<Box<str>>,
 }
 
 impl NotJson {
     pub(super) fn of(error: &serde_json::Error) -> Self {
-        Self { line: error.line(), column: error.column(), syntax: !error.is_data() }
+        let syntax = !error.is_data();
+        let asked = if syntax { None } else { asked(&error.to_string()).map(Box::from) };
+        Self { line: error.line(), column: error.column(), syntax, asked }
     }
 
     /// The line, counted from 1.
@@ -90,13 +93,82 @@ impl NotJson {
     pub const fn is_syntax(&self) -> bool {
         self.syntax
     }
+
+    /// What the type that was to be read asks for and did not get, if that is known: ``missing field `id` `` or `expected u32`.
+    #[must_use]
+    pub fn asked(&self) -> Option<&str> {
+        self.asked.as_deref()
+    }
+}
+
+/// The part of what serde says that is of the type: what stands in the body is somebody's data.
+fn asked(message: &str) -> Option<&str> {
+    const FOUND: [&str; 5] =
+        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
+    const EXPECTED: &str = ", expected ";
+    // Where it stands is said apart.
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    if message.starts_with("missing field `") {
+        return Some(message);
+    }
+    // What was found comes first, and may say anything.
+    let at = message.rfind(EXPECTED).filter(|_| FOUND.iter().any(|found| message.starts_with(found)))?;
+    Some(&message[at + ", ".len()..])
 }
 
 impl fmt::Display for NotJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.syntax { "is not JSON" } else { "is JSON of another shape" };
-        write!(f, "the body {what}, at line {}, column {}", self.line, self.column)
+        write!(f, "the body {what}, at line {}, column {}", self.line, self.column)?;
+        self.asked.iter().try_for_each(|asked| write!(f, ": {asked}"))
     }
 }
 
 impl std::error::Error for NotJson {}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Order {
+        id: u32,
+        state: Option<State>,
+        pair: Option<(u8, u8)>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum State {
+        Open,
+        Closed,
+    }
+
+    #[test]
+    fn what_the_type_asks_for_is_told_and_what_stands_there_is_not() {
+        let at = |json: &str| NotJson::of(&serde_json::from_str::<Order>(json).unwrap_err());
+        for (json, asked) in [
+            ("{}", Some("missing field `id`")),
+            (r#"{"id": "secret"}"#, Some("expected u32")),
+            (r#"{"id": ", expected secret at line 7"}"#, Some("expected u32")),
+            (r#"{"id": -7}"#, Some("expected u32")),
+            (r#"{"id": 7, "state": "secret"}"#, Some("expected `open` or `closed`")),
+            (r#"{"id": 7, "pair": [7]}"#, Some("expected a tuple of size 2")),
+            (r#"{"secret": 7}"#, Some("expected one of `id`, `state`, `pair`")),
+            (r#"{"id": 7, "id": 7}"#, None),
+            (r#"{"id" "secret"}"#, None),
+        ] {
+            let error = at(json);
+            assert_eq!((error.asked(), error.line()), (asked, 1), "{json}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{json}");
+        }
+        assert_eq!(
+            at("{}").to_string(),
+            "the body is JSON of another shape, at line 1, column 2: missing field `id`"
+        );
+    }
+}
