@@ -1,9 +1,10 @@
 //! Work that goes on when nobody waits for it any more.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -59,19 +60,31 @@ struct Shared {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     running: usize,
+    /// The same by the age in which it began. An age ends when a server stops and others go on.
+    ages: BTreeMap<u64, usize>,
+    age: u64,
+    /// How many servers there are that wait for it when they stop.
+    servers: usize,
     closed: bool,
-    /// Those who wait until nothing runs.
+    /// Those who wait until nothing runs, or nothing of an age.
     waiters: Waiters,
+}
+
+impl State {
+    /// How much runs that began in this age or before.
+    fn until(&self, age: u64) -> usize {
+        self.ages.range(..=age).map(|(_, running)| running).sum()
+    }
 }
 
 impl Detach {
     /// So much at once, at most.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let state = State { running: 0, closed: false, waiters: Waiters::new() };
-        Self { shared: Arc::new(Shared { most, state: Mutex::new(state) }) }
+        Self { shared: Arc::new(Shared { most, state: Mutex::new(State::default()) }) }
     }
 
     /// Run `work` as a task. Nothing of it has run when this returns, and dropping what it returns leaves it running.
@@ -97,8 +110,10 @@ impl Detach {
             return Err(DetachFull);
         }
         state.running += 1;
+        let age = state.age;
+        *state.ages.entry(age).or_default() += 1;
         drop(state);
-        Ok(Place { shared: Arc::clone(&self.shared) })
+        Ok(Place { shared: Arc::clone(&self.shared), age })
     }
 
     /// How much there is at this moment.
@@ -116,8 +131,64 @@ impl Detach {
     ///
     /// *Cancellation:* may be dropped at any time.
     pub async fn ended(&self) {
-        let mut waiting = Waiting { shared: &self.shared, number: None };
+        self.ended_until(u64::MAX).await;
+    }
+
+    /// The same of what began in this age or before.
+    async fn ended_until(&self, age: u64) {
+        let mut waiting = Waiting { shared: &self.shared, age, number: None };
         poll_fn(|cx| waiting.poll(cx)).await;
+    }
+
+    /// The share of a server, which waits for it when it stops.
+    #[cfg(feature = "server")]
+    pub(crate) fn share(&self) -> Share {
+        self.shared.state().servers += 1;
+        Share { of: self.clone(), stopped: OnceLock::new() }
+    }
+}
+
+/// See [`Detach::share`]. Several servers can have one each.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: Detach,
+    /// The age that ended when the server stopped.
+    stopped: OnceLock<u64>,
+}
+
+#[cfg(feature = "server")]
+impl Share {
+    /// The server takes no more calls: if it is the last, nobody does. May be said more than once.
+    pub(crate) fn stop(&self) -> u64 {
+        *self.stopped.get_or_init(|| {
+            let mut state = self.of.shared.state();
+            state.servers -= 1;
+            state.closed |= state.servers == 0;
+            state.age += 1;
+            state.age - 1
+        })
+    }
+
+    /// [Stops](Self::stop), and waits until nothing runs that began before: what comes from other servers may keep on coming.
+    pub(crate) async fn ended(&self) {
+        self.of.ended_until(self.stop()).await;
+    }
+
+    /// How much of that still runs.
+    pub(crate) fn running(&self) -> usize {
+        let until = self.stop();
+        self.of.shared.state().until(until)
+    }
+}
+
+#[cfg(feature = "server")]
+impl Drop for Share {
+    fn drop(&mut self) {
+        // One that was dropped, and did not stop, closes nothing.
+        if self.stopped.get().is_none() {
+            self.of.shared.state().servers -= 1;
+        }
     }
 }
 
@@ -140,22 +211,23 @@ impl fmt::Debug for Detach {
     }
 }
 
-/// One of those who wait until nothing runs.
+/// One of those who wait until nothing runs that began in an age or before.
 struct Waiting<'a> {
     shared: &'a Shared,
+    age: u64,
     number: Option<u64>,
 }
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.state();
-        if state.running == 0 {
+        if state.until(self.age) == 0 {
             return Poll::Ready(());
         }
         let other = match self.number {
             Some(number) => match state.waiters.stay(number, cx.waker()) {
                 (true, other) => other,
-                // It was called, and something new runs.
+                // It was called, and something else runs.
                 (false, _) => {
                     state.waiters.wait(number, cx.waker());
                     None
@@ -182,6 +254,7 @@ impl Drop for Waiting<'_> {
 /// A place among what may run at once. It is free again when this is dropped.
 pub(crate) struct Place {
     shared: Arc<Shared>,
+    age: u64,
 }
 
 impl Place {
@@ -217,8 +290,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.running -= 1;
+        let of_its_age = state.ages.get_mut(&self.age).map_or(0, |running| {
+            *running -= 1;
+            *running
+        });
         let mut called: Vec<Waker> = Vec::new();
-        if state.running == 0 {
+        if of_its_age == 0 {
+            state.ages.remove(&self.age);
             called.extend(std::iter::from_fn(|| state.waiters.call()).map(|(_, waker)| waker));
         }
         drop(state);
@@ -309,6 +387,26 @@ mod tests {
         });
         let seen = spawned.await.unwrap().unwrap();
         assert_eq!(seen.await.unwrap(), Some(limit));
+    }
+
+    #[cfg(feature = "server")]
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_waits_for_what_began_before_and_the_last_one_closes_it() {
+        let (detach, second) = (Detach::new(9), Duration::from_secs(1));
+        let (one, other, dropped) = (detach.share(), detach.share(), detach.share());
+        drop(detach.spawn(tokio::time::sleep(second)).unwrap());
+        assert_eq!(one.stop(), one.stop(), "it stops once");
+        drop(detach.spawn(tokio::time::sleep(60 * second)).expect("others go on"));
+        let before = tokio::time::Instant::now();
+        assert_eq!((one.running(), detach.running()), (1, 2));
+        one.ended().await;
+        assert_eq!((before.elapsed(), one.running(), detach.running()), (second, 0, 1));
+        drop((one, dropped));
+        assert!(detach.spawn(async {}).is_ok(), "who was dropped closes nothing");
+        assert_eq!(other.running(), 2);
+        assert!(detach.spawn(async {}).is_err(), "nobody takes calls any more");
+        other.ended().await;
+        assert_eq!((before.elapsed(), detach.running()), (60 * second, 0));
     }
 
     #[tokio::test]

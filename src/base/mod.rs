@@ -173,6 +173,8 @@ pub(crate) use self::bounded_map::BoundedMap;
 pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;
 pub(crate) use self::caught::{Caught, Panic, caught, caught_with, message};
+#[cfg(feature = "server")]
+pub(crate) use self::detach::Share as DetachShare;
 pub(crate) use self::detach::{Place, spawn};
 pub(crate) use self::endpoint::Tried;
 pub(crate) use self::hop::{erase_attempt, forbid_retry, read_attempt, says_grpc, write_attempt};

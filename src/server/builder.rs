@@ -68,9 +68,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Wait for this work, too, when the server stops: what goes on when its clients have gone. It is closed when the last connection
-    /// is, and has the rest of the [drain](ServerSettings::drain_timeout) to end; what has not ended then is counted in the
-    /// [`ShutdownReport`](super::ShutdownReport), and left running. May be called several times. Default: none.
+    /// Wait for this work, too, when the server stops: what goes on when its clients have gone. What began until the last connection
+    /// was closed has the rest of the [drain](ServerSettings::drain_timeout) to end; what has not ended then is counted in the
+    /// [`ShutdownReport`](super::ShutdownReport), and left running. Several servers may wait for the same; it is closed when the last of them
+    /// stops. May be called several times. Default: none.
     ///
     /// ```
     /// use stonework::base::Detach;
@@ -172,8 +173,7 @@ impl ServerBuilder {
     }
 
     /// Do keyed requests once. It stands around the service, inside of everything else; what it has begun and whose client has gone is
-    /// [waited for](Self::detach), and closed when this server stops, whoever else has a clone of the layer: a server that goes on has one of
-    /// its own, over the same store. Default: keys are of no account.
+    /// [waited for](Self::detach). Servers may share a layer. Default: keys are of no account.
     ///
     /// ```
     /// use stonework::idempotency::{IdempotencyLayer, MemoryStore};

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::ServerSettings;
 use super::crowd::Crowd;
 use super::tasks::Leavers;
-use crate::base::{Detach, Event, Observe, ServerPhase, WallClock};
+use crate::base::{Detach, DetachShare, Event, Observe, ServerPhase, WallClock};
 use crate::health::{self, Health};
 
 /// How connections are secured, if they are.
@@ -27,7 +27,7 @@ pub(super) struct Control {
     pub(super) wall: Option<WallClock>,
     pub(super) crowd: Arc<Crowd>,
     /// Work that is waited for, too.
-    pub(super) detached: Vec<Detach>,
+    pub(super) detached: Vec<DetachShare>,
     pub(super) leavers: Leavers,
     pub(super) tls: MaybeTls,
     /// How often somebody asked for a shutdown.
@@ -51,6 +51,7 @@ impl Control {
         detached: Vec<Detach>,
         tls: MaybeTls,
     ) -> Arc<Self> {
+        let detached = detached.iter().map(Detach::share).collect();
         let crowd = Crowd::new(settings.max_connections, settings.max_connections_per_address);
         Arc::new(Self {
             settings,

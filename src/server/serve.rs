@@ -25,7 +25,7 @@ use super::signals::Signals;
 use super::wire::{Plain, Wire};
 use super::{BindError, Listener, Servable, ServerBuilder, ServerHandle, Serving, ShutdownReport};
 use crate::Body;
-use crate::base::{BoxError, CloseReason, Detach, Peer, Rng, ServerPhase};
+use crate::base::{BoxError, CloseReason, DetachShare, Peer, Rng, ServerPhase};
 
 /// Somewhere to listen, and how what comes will be served. See the [module](super).
 #[derive(Debug)]
@@ -218,7 +218,9 @@ where
             }
             control.crowd.empty().await;
             for detach in &control.detached {
-                detach.close();
+                detach.stop();
+            }
+            for detach in &control.detached {
                 detach.ended().await;
             }
         };
@@ -240,8 +242,7 @@ where
         control.leavers.gone().await;
         let (finished, aborted) = control.counts();
         let upgraded = control.crowd.count();
-        control.detached.iter().for_each(Detach::close);
-        let detached = control.detached.iter().map(Detach::running).sum();
+        let detached = control.detached.iter().map(DetachShare::running).sum();
         let took = begun.elapsed();
         ShutdownReport { finished, aborted, connections_aborted, detached, upgraded, took }
     }

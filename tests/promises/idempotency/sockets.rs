@@ -463,6 +463,26 @@ async fn detached_routes_of_a_router_come_to_their_end_and_others_are_dropped_wi
 }
 
 #[tokio::test]
+async fn servers_that_share_what_is_detached_stop_one_by_one() {
+    let detach = Detach::new(9);
+    let router = Router::new()
+        .route("/", post(|| async { "charged" }))
+        .layer(DetachLayer::new(detach.clone()).answer());
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let server = Server::builder().detach(detach.clone()).bind("127.0.0.1:0").await.unwrap();
+        servers.push((server.local_addr(), server.handle(), tokio::spawn(server.serve(router.clone()))));
+    }
+    let ask = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    while let Some((addr, handle, serving)) = servers.pop() {
+        assert!(answer(addr, ask).await.ends_with("charged"), "{} others go on", servers.len());
+        handle.shut_down();
+        assert_eq!(soon(serving).await.unwrap().detached, 0);
+    }
+    assert!(detach.spawn(async {}).is_err(), "nobody takes calls any more");
+}
+
+#[tokio::test]
 async fn a_client_that_stays_is_answered_by_detached_work_as_by_any_other() {
     let shop = Shop::default();
     shop.open();
