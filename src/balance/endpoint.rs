@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::core::Core;
-use super::load::Load;
+use super::load::{Latency, Load};
 use super::record::Record;
 use super::rendezvous;
 use crate::base::EndpointId;
@@ -12,11 +12,13 @@ use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// One endpoint, from when it comes until its last call has ended.
 ///
-/// What each call writes comes first, beside the count of references, so that a core that has a call there waits for few cache lines.
+/// What each call writes comes first, beside the count of references: they are 32 bytes, which mostly lie in one cache line, for which a
+/// core waits that has a call there after another one.
 #[repr(C)]
 pub(super) struct Endpoint<S> {
     pub(super) load: Load,
     pub(super) record: Record,
+    pub(super) latency: Latency,
     /// As that of its [life](super::life::Life), for those who do not hold the lock.
     epoch: AtomicU64,
     /// That in which what calls cost there was forgotten for the last time.
@@ -47,6 +49,7 @@ impl<S> Endpoint<S> {
             number,
             service,
             load: Load::new(),
+            latency: Latency::new(),
             record: Record::new(),
             core,
             news: Notify::new(),
@@ -79,7 +82,7 @@ impl<S> Endpoint<S> {
     pub(super) fn forget(&self) {
         self.known_since.store(self.epoch(), Ordering::Relaxed);
         self.from_before.store(self.load.in_flight(), Ordering::Relaxed);
-        self.load.forget();
+        self.latency.forget();
     }
 
     /// Whether a call is under way that will tell what calls cost there now.
@@ -100,7 +103,7 @@ impl<S> Endpoint<S> {
         /// Eleven days in microseconds: more than any other, and one that waits for its first answer is asked by nobody else.
         const UNKNOWN: f64 = 1e12;
         let calls = self.load.in_flight() as f64 / share;
-        match self.load.cost(now, decay) {
+        match self.latency.cost(now, decay) {
             Some(cost) => cost * (calls + 1.0),
             None if self.is_asked() => UNKNOWN * (calls + 1.0),
             None => 0.0,

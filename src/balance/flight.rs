@@ -44,14 +44,14 @@ impl<S: Clone + Send + Sync + 'static> Flight<S> {
         let took = now.saturating_duration_since(self.since);
         let (ticks, settings) = (core.ticks(now), &core.settings);
         match outcome {
-            Outcome::Success => self.endpoint.load.took(took, ticks, settings.decay),
+            Outcome::Success => self.endpoint.latency.took(took, ticks, settings.decay),
             // Whoever fails at once is not the fastest, and nor is whoever says that it has too much to do.
             Outcome::Failure => {
                 let before = self.endpoint.record.streak();
-                self.endpoint.load.failed(took, before, settings.penalty, ticks);
+                self.endpoint.latency.failed(took, before, settings.penalty, ticks);
             }
-            Outcome::Overload => self.endpoint.load.took_at_least(took.max(settings.penalty), ticks),
-            Outcome::Neutral => self.endpoint.load.took_at_least(took, ticks),
+            Outcome::Overload => self.endpoint.latency.took_at_least(took.max(settings.penalty), ticks),
+            Outcome::Neutral => self.endpoint.latency.took_at_least(took, ticks),
         }
     }
 

@@ -93,7 +93,7 @@ impl<S: Clone + Send + Sync + 'static> Balancer<S> {
                 tier: entry.member.tier,
                 calls: entry.endpoint.load.calls(),
                 in_flight: entry.endpoint.load.in_flight(),
-                latency: entry.endpoint.load.latency(ticks, decay),
+                latency: entry.endpoint.latency.time(ticks, decay),
             });
             stats.collect()
         });

@@ -3,53 +3,63 @@ use std::time::Duration;
 use super::ewma::Ewma;
 use crate::base::sync::{AtomicU64, Ordering};
 
-/// What an endpoint has to do, and how long that takes it. All of it is read by whoever picks one, and none waits for another.
+/// What an endpoint has to do. It is read by whoever picks one, and written twice by each call.
+///
+/// One number, so that nobody ever sees more ended than begun: in the upper 40 bits the calls so far, below those that are under way.
 #[derive(Debug)]
-pub(super) struct Load {
-    begun: AtomicU64,
-    ended: AtomicU64,
-    cost: AtomicU64,
-}
+pub(super) struct Load(AtomicU64);
 
 impl Load {
+    /// More are never under way: their futures would not fit into memory.
+    const UNDER_WAY: u32 = 24;
+    const ONE_MORE: u64 = 1 << Self::UNDER_WAY;
+
     pub(super) fn new() -> Self {
-        Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0), cost: AtomicU64::new(Ewma::NONE.0) }
+        Self(AtomicU64::new(0))
     }
 
     pub(super) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(Self::ONE_MORE + 1, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) {
-        // Whoever sees this sees the call begun, too.
-        self.ended.fetch_add(1, Ordering::Release);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Calls so far.
     pub(super) fn calls(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) >> Self::UNDER_WAY
     }
 
     /// Calls under way.
     pub(super) fn in_flight(&self) -> u64 {
-        let ended = self.ended.load(Ordering::Acquire);
-        self.calls().saturating_sub(ended)
+        self.0.load(Ordering::Relaxed) & (Self::ONE_MORE - 1)
+    }
+}
+
+/// How long calls take an endpoint. All of it is read by whoever picks one, and none waits for another.
+#[derive(Debug)]
+pub(super) struct Latency(AtomicU64);
+
+impl Latency {
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(Ewma::NONE.0))
     }
 
     /// What a call costs, in microseconds; nothing if none has ended yet.
     pub(super) fn cost(&self, now: u32, decay: Duration) -> Option<f64> {
-        Ewma(self.cost.load(Ordering::Relaxed)).at(now, decay)
+        Ewma(self.0.load(Ordering::Relaxed)).at(now, decay)
     }
 
     /// The same, in time.
-    pub(super) fn latency(&self, now: u32, decay: Duration) -> Option<Duration> {
+    pub(super) fn time(&self, now: u32, decay: Duration) -> Option<Duration> {
         let micros = self.cost(now, decay)?;
         Some(Duration::try_from_secs_f64(micros / 1e6).unwrap_or(Duration::MAX))
     }
 
     /// Nothing is known of it any more.
     pub(super) fn forget(&self) {
-        self.cost.store(Ewma::NONE.0, Ordering::Relaxed);
+        self.0.store(Ewma::NONE.0, Ordering::Relaxed);
     }
 
     /// A call took so long.
@@ -68,14 +78,14 @@ impl Load {
     }
 
     fn change(&self, change: impl Fn(Ewma) -> Ewma) {
-        let mut cost = self.cost.load(Ordering::Relaxed);
+        let mut cost = self.0.load(Ordering::Relaxed);
         loop {
             let changed = change(Ewma(cost)).0;
             if changed == cost {
                 // Nobody else's copy of it need be thrown away.
                 return;
             }
-            match self.cost.compare_exchange_weak(cost, changed, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(cost, changed, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(other) => cost = other,
             }
@@ -88,17 +98,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn calls_are_counted_from_their_beginning_and_are_under_way_until_their_end() {
+        let load = Load::new();
+        let counts = || (load.calls(), load.in_flight());
+        for begun in 1..4 {
+            load.begin();
+            assert_eq!(counts(), (begun, begun));
+        }
+        for left in [2, 1, 0] {
+            load.end();
+            assert_eq!(counts(), (3, left));
+        }
+    }
+
+    #[test]
     fn calls_that_end_fail_or_are_given_up_are_told_in_what_a_call_costs_until_that_is_forgotten() {
-        let (load, ms, decay) = (Load::new(), Duration::from_millis(1), Duration::from_secs(10));
-        let known = || load.latency(0, decay);
+        let (latency, ms, decay) = (Latency::new(), Duration::from_millis(1), Duration::from_secs(10));
+        let known = || latency.time(0, decay);
         assert_eq!(known(), None);
-        load.took(20 * ms, 0, decay);
+        latency.took(20 * ms, 0, decay);
         assert_eq!(known(), Some(20 * ms));
-        load.took_at_least(50 * ms, 0);
+        latency.took_at_least(50 * ms, 0);
         assert_eq!(known(), Some(50 * ms));
-        load.failed(100 * ms, 3, 1_000 * ms, 0);
+        latency.failed(100 * ms, 3, 1_000 * ms, 0);
         assert_eq!(known(), Some(3_000 * ms), "three before it, of a second each");
-        load.forget();
+        latency.forget();
         assert_eq!(known(), None);
     }
 }

@@ -3,11 +3,12 @@ use crate::base::sync::{AtomicU64, Ordering};
 
 /// How the calls to an endpoint went, for whoever looks for outliers.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Record {
+    /// Of this interval: successes above all calls, 32 bits each. Each call writes it: see [`Endpoint`](super::endpoint::Endpoint).
+    interval: AtomicU64,
     /// Failures since the last success.
     streak: AtomicU64,
-    /// Of this interval: successes above all calls, 32 bits each.
-    interval: AtomicU64,
 }
 
 impl Record {

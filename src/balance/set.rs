@@ -202,7 +202,7 @@ impl<S> Look for Moment<'_, S> {
     }
 
     fn latency(&self, at: usize) -> Option<Duration> {
-        self.endpoint(at).load.latency(self.with.ticks, self.with.settings.decay)
+        self.endpoint(at).latency.time(self.with.ticks, self.with.settings.decay)
     }
 }
 
