@@ -339,7 +339,7 @@ mod tests {
     use std::future::pending;
 
     use super::*;
-    use crate::base::Deadline;
+    use crate::base::{Deadline, NOBODY};
 
     #[tokio::test(start_paused = true)]
     async fn there_is_never_more_than_there_may_be_and_a_place_is_free_when_its_work_is_gone() {
@@ -366,6 +366,10 @@ mod tests {
             tokio::spawn(async move { detach.ended().await })
         });
         others[0].abort();
+        let mut left = Box::pin(detach.ended());
+        assert!(left.as_mut().poll(&mut Context::from_waker(NOBODY)).is_pending());
+        drop(left);
+        assert_eq!(detach.shared.state().waiters.len(), 0, "who waits no longer has no place");
         detach.close();
         let before = tokio::time::Instant::now();
         ended.ended().await;

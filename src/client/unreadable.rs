@@ -163,12 +163,22 @@ mod tests {
             (r#"{"id" "secret"}"#, None),
         ] {
             let error = at(json);
-            assert_eq!((error.asked(), error.line()), (asked, 1), "{json}");
+            assert_eq!(
+                (error.asked(), error.line(), error.is_syntax()),
+                (asked, 1, json.contains("\" \"")),
+                "{json}"
+            );
             assert!(!format!("{error} {error:?}").contains("secret"), "{json}");
         }
         assert_eq!(
             at("{}").to_string(),
             "the body is JSON of another shape, at line 1, column 2: missing field `id`"
         );
+    }
+
+    #[test]
+    fn what_is_said_has_the_status_and_the_place() {
+        assert_eq!(Status::new(StatusCode::NOT_FOUND).to_string(), "the server answered 404 Not Found");
+        assert_eq!(NotText::new(4).to_string(), "the body is not UTF-8 after byte 4");
     }
 }
