@@ -106,7 +106,7 @@ impl Health {
     /// To wait for changes of the [status](Self::status).
     #[must_use]
     pub fn watch(&self) -> HealthWatch {
-        HealthWatch::new(self.state().subscribe())
+        HealthWatch::new(Arc::downgrade(&self.shared.state), self.state().subscribe())
     }
 
     /// A service that answers probes, and 404 to all else.

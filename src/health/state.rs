@@ -81,25 +81,34 @@ impl State {
         self.tally().readiness(Instant::now())
     }
 
+    /// Everything, with liveness as it is now.
     pub(super) fn status(&self) -> HealthStatus {
-        // Asked before the lock is taken: it is user code.
-        let live = self.is_live();
-        HealthStatus { live, ..self.tally().status(Instant::now()) }
+        self.look();
+        self.tally().status(Instant::now())
     }
 
     /// The checks of these kinds, with liveness as it is now.
     pub(super) fn report(&self, wanted: impl Fn(CheckKind) -> bool) -> HealthReport {
-        let alive: Vec<_> = self.alive.iter().map(asked).collect();
+        self.look();
         let (now, tally) = (Instant::now(), self.tally());
-        let mut checks: Vec<_> = tally.checks(now, wanted).collect();
-        let liveness = checks.iter_mut().filter(|check| check.kind == CheckKind::Liveness);
-        for (check, verdict) in liveness.zip(&alive) {
-            check.state = verdict.state();
-            check.output = verdict.output().map(Into::into);
+        let checks = tally.checks(now, wanted).collect();
+        HealthReport { status: tally.status(now), state: tally.readiness(now), checks }
+    }
+
+    /// Asks the liveness checks, and keeps what they say: whoever is told of it, and waits for changes, is told when it is so no longer.
+    fn look(&self) {
+        for check in 0..self.alive.len() {
+            // With no lock held: it is user code.
+            self.record(check, self.ask(check));
         }
-        let live = alive.iter().all(|verdict| verdict.state().is_good());
-        let status = HealthStatus { live, ..tally.status(now) };
-        HealthReport { status, state: tally.readiness(now), checks }
+    }
+
+    /// Tells whoever waits for changes that a result is too old to count, if nobody was told yet, and says when the next one will be, unless
+    /// there is another by then.
+    pub(super) fn note_stale(&self) -> Option<Instant> {
+        let (now, tally) = (Instant::now(), self.tally());
+        self.tell(tally.status(now), false, false);
+        tally.stale_from(now)
     }
 
     pub(super) fn record(&self, check: usize, verdict: Verdict) {

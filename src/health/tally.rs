@@ -141,6 +141,11 @@ impl Tally {
         }
     }
 
+    /// When the first result that counts now will not any more.
+    pub(super) fn stale_from(&self, now: Instant) -> Option<Instant> {
+        self.checks.iter().filter_map(|known| known.stale_from(self.ttl)).filter(|at| *at > now).min()
+    }
+
     /// Every check of which `wanted` says so.
     pub(super) fn checks(
         &self,
@@ -165,8 +170,13 @@ impl Tally {
 impl Known {
     /// Its result is too old to count. Who has started has started, and what is live is asked anew each time.
     fn is_stale(&self, ttl: Duration, now: Instant) -> bool {
-        matches!(self.kind, CheckKind::Readiness(_))
-            && self.at.is_some_and(|at| now.saturating_duration_since(at) > ttl)
+        self.stale_from(ttl).is_some_and(|from| from <= now)
+    }
+
+    /// The first moment at which it is.
+    fn stale_from(&self, ttl: Duration) -> Option<Instant> {
+        let can_be = matches!(self.kind, CheckKind::Readiness(_));
+        self.at.filter(|_| can_be)?.checked_add(ttl)?.checked_add(Duration::from_nanos(1))
     }
 
     fn state_at(&self, ttl: Duration, now: Instant) -> HealthState {

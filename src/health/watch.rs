@@ -1,10 +1,13 @@
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use super::HealthStatus;
-use super::state::Told;
+use super::state::{State, Told};
 
 /// Tells of changes, the last of them if there were several. See [`Health::watch`](super::Health::watch).
 ///
@@ -22,19 +25,25 @@ use super::state::Told;
 /// assert_eq!(watch.changed().await, None);
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HealthWatch {
+    state: Weak<State>,
     receiver: watch::Receiver<Told>,
 }
 
 impl HealthWatch {
-    pub(super) const fn new(receiver: watch::Receiver<Told>) -> Self {
-        Self { receiver }
+    pub(super) const fn new(state: Weak<State>, receiver: watch::Receiver<Told>) -> Self {
+        Self { state, receiver }
     }
 
     /// Waits for a change since the watch was made or this was last asked; `None` when there will be no more.
     ///
-    /// Liveness is asked about for this once in an [interval](super::HealthSettings::interval).
+    /// Liveness is asked about for this once in an [interval](super::HealthSettings::interval). That a result is [too
+    /// old](super::HealthSettings::ttl) to count is a change, too.
+    ///
+    /// # Panics
+    ///
+    /// If there is a check of readiness, outside a Tokio runtime with timers.
     ///
     /// # Cancellation
     ///
@@ -44,8 +53,24 @@ impl HealthWatch {
     }
 
     async fn told(&mut self) -> Option<Told> {
-        self.receiver.changed().await.ok()?;
+        loop {
+            // Whoever runs the checks may be what has stopped. No longer than for this look: it keeps nothing running.
+            let Some(stale_from) = self.state.upgrade().and_then(|state| state.note_stale()) else {
+                self.receiver.changed().await.ok()?;
+                break;
+            };
+            if let Ok(changed) = timeout_at(stale_from, self.receiver.changed()).await {
+                changed.ok()?;
+                break;
+            }
+        }
         Some(*self.receiver.borrow_and_update())
+    }
+}
+
+impl fmt::Debug for HealthWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthWatch").field("status", &self.receiver.borrow().status).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@ use std::future::{Future, Ready, pending, ready};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -181,15 +181,22 @@ async fn a_result_that_is_too_old_counts_as_failed() {
         .build()
         .unwrap();
     assert!(in_time(health.wait_ready()).await);
+    let mut watch = pin!(health.watch());
+    let mut watched = || pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(watched().is_pending());
     // The clock moves on, and the task that runs the checks does not get its turn.
     let stall = |time| {
         let moved = pin!(tokio::time::advance(time)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(moved.is_pending());
     };
     stall(28 * SECOND);
-    assert!(health.ready());
+    assert!(health.ready() && watched().is_pending());
     stall(3 * SECOND);
     assert!(!health.ready());
+    assert!(
+        matches!(watched(), Poll::Ready(Some(status)) if !status.ready),
+        "who waits for changes hears of it"
+    );
     let report = health.report();
     assert!(report.checks.iter().all(|check| check.is_stale && check.state == HealthState::Fail));
     assert!(report.status.live && report.status.started);
@@ -615,6 +622,25 @@ async fn a_grpc_client_that_sends_nothing_is_not_waited_for_longer_than_five_sec
     let (response, elapsed) = timed(in_time(health.service().oneshot(grpc("Check", silent)))).await;
     let status = GrpcStatus::of(response.unwrap().headers());
     assert_eq!((status, elapsed), (Some(GrpcStatus::DeadlineExceeded), 5 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_what_lives_is_told_of_each_change_of_what_was_told_first() {
+    for first in [true, false] {
+        let switch = Switch::new(!first);
+        let seen = switch.clone();
+        let health = Health::builder().liveness("it", move || seen.ask()).build().unwrap();
+        // Asked about in passing.
+        sleep(SECOND).await;
+        switch.set(first);
+        let request = grpc("Watch", Content::from(&b"\0\0\0\0\x0a\x0a\x08liveness"[..]));
+        let mut body = health.service().oneshot(request).await.unwrap().into_body();
+        for serving in [first, !first, first] {
+            switch.set(serving);
+            let frame = in_time(body.frame()).await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(frame[..], [0, 0, 0, 0, 2, 8, if serving { 1 } else { 2 }], "at first {first}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
