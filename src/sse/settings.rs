@@ -63,8 +63,13 @@ impl EventSourceSettings {
     }
 
     /// How long nothing may come: no head after a request, and no bytes of a stream, of which comments count too, as servers send them to be
-    /// heard. Then the connection is given up, and the stream is asked for again. Default: 60 s.
+    /// heard. Then the connection is given up, and the stream is asked for again. Only the time counts in which somebody waits. Default: 60 s.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero: no stream would ever come.
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        assert!(!limit.is_zero(), "an idle timeout of zero leaves no time for anything to come");
         self.idle_timeout = limit;
         self
     }
@@ -76,7 +81,12 @@ impl EventSourceSettings {
     }
 
     /// How many bytes of a stream an event may have, with the names of its fields. Default: 1 MiB.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0: every event would be too large.
     pub const fn max_event(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "an event has at least a byte");
         self.max_event = bytes;
         self
     }
@@ -101,6 +111,12 @@ pub enum InvalidEventSource {
     /// `attempts` is 0.
     #[error("`attempts` counts the first attempt, so it is at least 1; for no limit, say \"off\"")]
     Attempts,
+    /// This field is 0, with which no event could ever come.
+    #[error("`{field}` is zero, with which no event would ever come")]
+    Zero {
+        /// Which.
+        field: &'static str,
+    },
 }
 
 #[cfg(feature = "serde")]
@@ -142,6 +158,11 @@ impl TryFrom<Fields> for EventSourceSettings {
         let attempts = attempts.into_option();
         if attempts == Some(0) {
             return Err(InvalidEventSource::Attempts);
+        }
+        for (field, is_zero) in [("idle_timeout", idle_timeout.is_zero()), ("max_event", max_event == 0)] {
+            if is_zero {
+                return Err(InvalidEventSource::Zero { field });
+            }
         }
         Ok(Self { attempts, idle_timeout, max_backoff, max_event, reconnect_after })
     }

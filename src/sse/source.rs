@@ -23,15 +23,18 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A stream of events that is asked for again when it breaks off. See the [module](super).
 #[must_use = "nothing is asked for until `next`"]
 pub struct EventSource<S: Service<Request<Body>>, B> {
+    /// Each request goes through a clone of it.
     service: S,
     uri: Uri,
     headers: HeaderMap,
     settings: EventSourceSettings,
     parser: EventParser,
-    state: State<S::Future, B>,
+    state: State<S, S::Future, B>,
     alarm: Pin<Box<Alarm>>,
     /// When it is too late for whatever is waited for.
     until: Instant,
+    /// Since when nobody has waited.
+    unheard: Option<Instant>,
     /// Attempts in a row that brought no stream.
     failures: u32,
     asked: u64,
@@ -39,9 +42,9 @@ pub struct EventSource<S: Service<Request<Body>>, B> {
     wall: WallClock,
 }
 
-enum State<F, B> {
+enum State<S, F, B> {
     Pausing,
-    Readying,
+    Readying(S),
     Asking(Pin<Box<F>>),
     Reading { body: Pin<Box<B>>, piece: Bytes },
     Over,
@@ -49,7 +52,7 @@ enum State<F, B> {
 
 impl<S, B> EventSource<S, B>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>> + Clone,
     B: http_body::Body<Error: Into<BoxError>>,
 {
     /// Of what is there. Nothing is asked for before the first [`next`](Self::next).
@@ -69,6 +72,7 @@ where
             state: State::Pausing,
             alarm: Box::pin(Alarm::new()),
             until: Instant::now(),
+            unheard: None,
             failures: 0,
             asked: 0,
             rng: Rng::from_entropy(),
@@ -135,15 +139,23 @@ where
     /// # Cancellation
     ///
     /// The future may be dropped at any time, in `select!` for instance: what it has begun is gone on with by the next one. While nobody
-    /// waits for an event, nothing is read, and a server that sends more is held back.
+    /// waits for an event, nothing is read, a server that sends more is held back, and silence is of no account.
     pub async fn next(&mut self) -> Option<Result<ServerEvent, Error>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        let waits = Waits(self);
+        poll_fn(|cx| waits.0.poll_next(cx)).await
     }
 
-    /// The same as a poll, for streams of one's own.
+    /// The same as a poll, for streams of one's own. A poll that is pending is taken to be waited for until the next one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ServerEvent, Error>>> {
+        if let Some(since) = self.unheard.take().filter(|_| !matches!(self.state, State::Pausing)) {
+            self.until = Deadline::after(self.until, since.elapsed()).instant();
+        }
         // A stream outlives the call that asks for it, so no deadline of that call is its own.
-        scope::poll(None, || self.poll_outliving(cx))
+        let polled = scope::poll(None, || self.poll_outliving(cx));
+        if polled.is_ready() {
+            self.rest_unheard();
+        }
+        polled
     }
 
     fn poll_outliving(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ServerEvent, Error>>> {
@@ -191,11 +203,11 @@ where
         let silence = |phase| Error::from(Elapsed::new(phase, self.settings.idle_timeout));
         let broken = match &self.state {
             State::Pausing => {
-                self.state = State::Readying;
+                self.state = State::Readying(self.service.clone());
                 self.hear();
                 return Poll::Ready(Ok(None));
             }
-            State::Readying => Broken::Later(silence(Phase::Readiness).with_delivery(Delivery::NotSent)),
+            State::Readying(_) => Broken::Later(silence(Phase::Readiness).with_delivery(Delivery::NotSent)),
             State::Asking(_) => Broken::Later(silence(Phase::Response)),
             State::Reading { .. } => Broken::Stream(Some(silence(Phase::BodyIdle))),
             State::Over => Broken::Over,
@@ -207,13 +219,14 @@ where
         match &mut self.state {
             State::Over => Poll::Ready(Err(Broken::Over)),
             State::Pausing => Poll::Pending,
-            State::Readying => {
-                ready!(self.service.poll_ready(cx)).map_err(|error| judged(Error::wrap(error)))?;
-                let request = self.request().map_err(Broken::Never)?;
+            State::Readying(service) => {
+                // One that fails has come to its end, and so has what it reserved: the next attempt has another.
+                ready!(service.poll_ready(cx)).map_err(|error| judged(Error::wrap(error)))?;
+                let request = request(&self.uri, &self.headers, &self.parser).map_err(Broken::Never)?;
+                self.state = State::Asking(Box::pin(service.call(request)));
                 self.asked += 1;
                 self.hear();
                 self.parser.begin_again();
-                self.state = State::Asking(Box::pin(self.service.call(request)));
                 Poll::Ready(Ok(None))
             }
             State::Asking(answer) => {
@@ -261,22 +274,6 @@ where
         }
     }
 
-    fn request(&self) -> Result<Request<Body>, Error> {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        let id = self.parser.last_event_id();
-        if !id.is_empty() {
-            // One that cannot be said is not left out: the stream would begin anew, and its events come twice.
-            let id =
-                HeaderValue::from_bytes(id.as_bytes()).map_err(|error| Error::new(Kind::Invalid, error))?;
-            request.headers_mut().insert(LAST_EVENT_ID, id);
-        }
-        // A stream has no end that one could wait for.
-        Call::edit(request.extensions_mut(), |call| call.collect_within(0));
-        Ok(request)
-    }
-
     /// Ask again, after a pause.
     fn rest(&mut self, retry_after: Option<Duration>) {
         let pause = pause(self.reconnect_after(), self.failures, self.settings.max_backoff, &self.rng);
@@ -287,6 +284,38 @@ where
     /// Something was heard, or is waited for from now on.
     fn hear(&mut self) {
         self.until = Deadline::within(self.settings.idle_timeout).instant();
+    }
+}
+
+/// Asks for what comes behind the last event.
+fn request(uri: &Uri, headers: &HeaderMap, parser: &EventParser) -> Result<Request<Body>, Error> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers.clone();
+    let id = parser.last_event_id();
+    if !id.is_empty() {
+        // One that cannot be said is not left out: the stream would begin anew, and its events come twice.
+        let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|error| Error::new(Kind::Invalid, error))?;
+        request.headers_mut().insert(LAST_EVENT_ID, id);
+    }
+    // A stream has no end that one could wait for.
+    Call::edit(request.extensions_mut(), |call| call.collect_within(0));
+    Ok(request)
+}
+
+/// Somebody waits for the next event, until this is dropped.
+struct Waits<'a, S: Service<Request<Body>>, B>(&'a mut EventSource<S, B>);
+
+impl<S: Service<Request<Body>>, B> Drop for Waits<'_, S, B> {
+    fn drop(&mut self) {
+        self.0.rest_unheard();
+    }
+}
+
+impl<S: Service<Request<Body>>, B> EventSource<S, B> {
+    /// Nobody waits: what the server says meanwhile, or does not say, is not heard, and is no silence.
+    fn rest_unheard(&mut self) {
+        self.unheard.get_or_insert_with(Instant::now);
     }
 }
 
@@ -316,7 +345,7 @@ impl<S: Service<Request<Body>>, B> fmt::Debug for EventSource<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Pausing => "pausing",
-            State::Readying => "waiting for readiness",
+            State::Readying(_) => "waiting for readiness",
             State::Asking(_) => "asking",
             State::Reading { .. } => "reading",
             State::Over => "over",

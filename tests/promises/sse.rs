@@ -73,7 +73,7 @@ fn every(pause: Duration, piece: &'static str) -> Body {
 
 fn source<S>(service: S) -> EventSource<S, Body>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Error>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Error> + Clone,
 {
     EventSource::new(service, Uri::from_static("http://feed.test/")).rng(Rng::seeded(1))
 }
@@ -84,7 +84,7 @@ fn told(event: &ServerEvent) -> (&str, &str, &str) {
 
 async fn data<S>(source: &mut EventSource<S, Body>) -> Option<String>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Error>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Error> + Clone,
 {
     source.next().await.map(|event| event.expect("an event").into_data())
 }
@@ -398,4 +398,56 @@ async fn the_service_is_made_ready_for_each_request_and_a_source_that_is_dropped
     drop(source);
     assert_eq!((ledger.in_flight(), ledger.dropped()), (0, 1), "in flight, dropped");
     ledger.assert_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_readiness_failed_is_not_asked_again() {
+    let script = Scripted::<Request<Body>, _>::steps([Step::Answer(response(
+        200,
+        "text/event-stream",
+        "data: it\n\n".into(),
+    ))]);
+    let strict =
+        Strict::new(script).fail_readiness_at(1, || BoxError::from(Error::new(Kind::Connect, "no route")));
+    let ledger = strict.ledger();
+    let mut source =
+        EventSource::<_, Body>::new(strict, Uri::from_static("http://feed.test/")).rng(Rng::seeded(1));
+    assert_eq!(source.next().await.expect("no end").expect("no error").data(), "it");
+    drop(source);
+    ledger.assert_settled();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_silence_counts_in_which_somebody_waits() {
+    let service = service_fn(|_: Request<Body>| async {
+        Ok::<_, Error>(response(200, "text/event-stream", every(SECOND, "data: a\n\n")))
+    });
+    let mut events = source(service);
+    // Whoever works for longer than a stream may be silent loses nothing of it.
+    for _ in 0..5 {
+        assert_eq!(data(&mut events).await.as_deref(), Some("a"));
+        sleep(61 * SECOND).await;
+    }
+    assert_eq!(events.requests(), 1);
+
+    let service = service_fn(|_: Request<Body>| async {
+        Ok::<_, Error>(response(200, "text/event-stream", every(1000 * SECOND, ": quiet\n")))
+    });
+    let mut events = source(service);
+    // Who looks elsewhere now and then has waited for as long as they did, and no longer.
+    for waited in 1..=7 {
+        assert!(timeout(10 * SECOND, events.next()).await.is_err());
+        assert_eq!(events.requests(), if waited < 7 { 1 } else { 2 }, "after {waited} times 10 s");
+        sleep(100 * SECOND).await;
+    }
+}
+
+#[test]
+fn limits_with_which_no_event_would_ever_come_are_refused_by_name() {
+    for (text, field) in
+        [(r#"{"idle_timeout": "0s"}"#, "`idle_timeout`"), (r#"{"max_event": 0}"#, "`max_event`")]
+    {
+        let refused = serde_json::from_str::<EventSourceSettings>(text).unwrap_err().to_string();
+        assert!(refused.contains(field), "{refused}");
+    }
 }
