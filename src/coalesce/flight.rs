@@ -55,6 +55,8 @@ struct State<B> {
     /// Who waits, the one who began it first; with a waker, if it was asked since the last news.
     members: BTreeMap<u64, Option<Waker>>,
     last: u64,
+    /// A retry inside gave up: what it has done is not begun again by those outside.
+    spent: bool,
     stage: Stage<B>,
 }
 
@@ -127,6 +129,7 @@ impl<B> Group<B> {
             state: Mutex::new(State {
                 members: BTreeMap::from([(0, None)]),
                 last: 0,
+                spent: false,
                 stage: Stage::Running { work: Some(work(Weak::clone(flight))), missed: false },
             }),
         });
@@ -221,8 +224,11 @@ impl<B: Send + 'static> Member<B> {
             // It is a part of no single caller's time: who has less of it leaves, and the others wait on.
             let entered = nesting::enter(Nesting::part_of(self.flight.attempt));
             let polled = scope::poll(None, || driven.as_mut().poll(&mut Context::from_waker(&waker)));
-            drop(entered);
+            let spent = entered.leave().spent;
             guard.0 = None;
+            if spent {
+                self.flight.state().spent = true;
+            }
             match polled {
                 Poll::Ready(end) => {
                     drop(work);
@@ -242,7 +248,16 @@ impl<B: Send + 'static> Member<B> {
     }
 
     /// It is over. What is there for this one?
-    fn take(&self, mut state: MutexGuard<'_, State<B>>) -> Got<B> {
+    fn take(&self, state: MutexGuard<'_, State<B>>) -> Got<B> {
+        let spent = state.spent;
+        let got = self.taken(state);
+        if spent && matches!(got, Got::Answer(_)) {
+            nesting::tell_spent();
+        }
+        got
+    }
+
+    fn taken(&self, mut state: MutexGuard<'_, State<B>>) -> Got<B> {
         state.members.remove(&self.number);
         let is_last = state.members.is_empty();
         let Stage::Done { end, owner } = &mut state.stage else { return Got::Nothing };

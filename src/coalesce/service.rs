@@ -11,7 +11,7 @@ use super::decide::Key;
 use super::flight::Group;
 use super::work::work;
 use super::{CoalesceFuture, CoalesceSettings, Coalesced};
-use crate::base::{BoxError, Error};
+use crate::base::{BoxError, Error, context};
 
 /// Makes one call of several that ask for the same at the same time. See the [module](super).
 pub struct CoalesceService<S> {
@@ -67,7 +67,8 @@ where
         let mut own = Some((service, request));
         let member = group.join(key, left_out, |flight| {
             let (service, request) = own.take().expect("it is begun once");
-            Box::pin(work(service, request, max_body, flight))
+            // In the name of the first, whoever drives it.
+            Box::pin(context::carry(work(service, request, max_body, flight)))
         });
         CoalesceFuture::joined(member, own)
     }

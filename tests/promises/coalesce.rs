@@ -13,8 +13,9 @@ use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use stonework::base::body::Body;
-use stonework::base::{Deadline, Delivery, Error, Kind, Rng};
+use stonework::base::{Deadline, Delivery, Error, Kind, RequestId, Rng};
 use stonework::coalesce::{CoalesceLayer, CoalesceSettings, Coalesced, SharedCallFailed};
+use stonework::observe::RequestIdLayer;
 use stonework::testing::Step;
 use stonework::timeout::TimeoutLayer;
 use tokio::time::{Instant, sleep};
@@ -212,6 +213,24 @@ async fn when_the_one_who_began_leaves_the_others_go_on_with_the_same_call() {
     assert_eq!((seen.in_flight(), seen.abandoned()), (0, 1));
     service.oneshot(get()).await.unwrap();
     assert_eq!(seen.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_call_has_the_name_of_the_one_who_began_it_whoever_drives_it() {
+    let backend = service_fn(|_: Request<Content>| async {
+        let name = RequestId::current();
+        sleep(SECOND).await;
+        assert!(name.is_some());
+        assert_eq!(RequestId::current(), name);
+        Ok::<_, Error>(says("the answer"))
+    });
+    let service = RequestIdLayer::new().layer(CoalesceLayer::new().layer(backend));
+    let begins = tokio::spawn(service.clone().oneshot(get()));
+    sleep(100 * MS).await;
+    let follows = tokio::spawn(service.oneshot(get()));
+    sleep(100 * MS).await;
+    begins.abort();
+    assert_eq!(read(follows.await.unwrap().unwrap()).await, "the answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,13 @@
 //! Any stack of retries, handlers and hops: without failures of its own in between, a dead leaf sees three attempts; with
 //! them, each retry adds two at most. Attempts never multiply.
 
-use crate::support::{Content, SECOND, answer, request};
-use http::{Method, Request, Response};
+use crate::support::{Content, SECOND, answer};
+use http::{Request, Response};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use stonework::base::{Backoff, BoxError, Delivery, Error, Jitter, Kind};
+use stonework::coalesce::CoalesceLayer;
 use stonework::retry::{HopLayer, Policy, RetryLayer, RetrySettings, retry};
 use stonework::timeout::{AttemptTimeoutLayer, TimeoutLayer};
 use tower::util::BoxCloneSyncService;
@@ -23,6 +24,7 @@ enum Level {
     Wire,
     Timeout,
     Attempt,
+    Coalesce,
 }
 
 fn quick() -> RetrySettings {
@@ -99,14 +101,21 @@ fn add(level: Level, n: usize, inner: Boxed, own: Arc<Mutex<Vec<bool>>>) -> Boxe
         Level::Attempt => BoxCloneSyncService::new(
             AttemptTimeoutLayer::new(1000 * SECOND).layer(inner).map_err(BoxError::from),
         ),
+        Level::Coalesce => BoxCloneSyncService::new(
+            CoalesceLayer::new()
+                .layer(inner)
+                .map_response(|r| r.map(|_| Content::default()))
+                .map_err(BoxError::from),
+        ),
     }
 }
 
 /// Any levels, but that no plain `retry()` stands before a wire: it sees neither requests nor responses, so it can
 /// neither write the header nor read the mark.
 fn levels() -> impl Strategy<Value = Vec<Level>> {
-    use Level::{Alone, Attempt, Handler, Hop, Retry, Timeout, Wire};
-    let level = prop::sample::select(vec![Retry, Retry, Alone, Handler, Hop, Wire, Timeout, Attempt]);
+    use Level::{Alone, Attempt, Coalesce, Handler, Hop, Retry, Timeout, Wire};
+    let level =
+        prop::sample::select(vec![Retry, Retry, Alone, Handler, Hop, Wire, Timeout, Attempt, Coalesce]);
     prop::collection::vec(level, 1..9).prop_map(|mut levels| {
         if levels.iter().any(|level| matches!(level, Alone)) {
             levels.iter_mut().filter(|level| matches!(level, Wire)).for_each(|level| *level = Hop);
@@ -115,33 +124,49 @@ fn levels() -> impl Strategy<Value = Vec<Level>> {
     })
 }
 
+/// How often the leaf is called, which fails in this way.
+fn calls(levels: &[Level], own: Vec<bool>, kind: u8) -> u32 {
+    let rt = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let count = Arc::new(AtomicU32::new(0));
+    let c = Arc::clone(&count);
+    let leaf: Boxed = BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
+        c.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match kind {
+                0 => Ok(answer(503)),
+                1 => Err(BoxError::from(Error::new(Kind::Transport, "x"))),
+                2 => Err(BoxError::from(Error::new(Kind::Connect, "x"))),
+                _ => Err(BoxError::from(Error::new(Kind::Transport, "x").with_delivery(Delivery::NotSent))),
+            }
+        }
+    }));
+    let own = Arc::new(Mutex::new(own));
+    rt.block_on(async {
+        let add = |inner, (n, level): (usize, &Level)| add(*level, n, inner, Arc::clone(&own));
+        let stack = levels.iter().enumerate().rev().fold(leaf, add);
+        let request = Request::get("http://a.test/").body(Content::default()).unwrap();
+        let _ = stack.oneshot(request).await;
+    });
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_a_retry_inside_of_a_shared_call_gave_up_on_is_not_begun_again() {
+    for kind in 0..3 {
+        assert_eq!(calls(&[Level::Alone, Level::Coalesce, Level::Retry], Vec::new(), kind), 3, "{kind}");
+    }
+}
+
 proptest! {
     #[test]
     fn attempts_add_and_do_not_multiply(
         levels in levels(),
         own in prop::collection::vec(any::<bool>(), 0..8),
-        kind in 0..4,
+        kind in 0..4_u8,
     ) {
-        let rt = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let own_failures = own.contains(&true);
-        let count = Arc::new(AtomicU32::new(0));
-        let c = Arc::clone(&count);
-        let leaf: Boxed = BoxCloneSyncService::new(service_fn(move |_: Request<Content>| {
-            c.fetch_add(1, Ordering::Relaxed);
-            async move { match kind {
-                0 => Ok(answer(503)),
-                1 => Err(BoxError::from(Error::new(Kind::Transport, "x"))),
-                2 => Err(BoxError::from(Error::new(Kind::Connect, "x"))),
-                _ => Err(BoxError::from(Error::new(Kind::Transport, "x").with_delivery(Delivery::NotSent))),
-            } }
-        }));
-        let own = Arc::new(Mutex::new(own));
-        rt.block_on(async {
-            let stack = levels.iter().enumerate().rev().fold(leaf, |inner, (n, l)| add(*l, n, inner, Arc::clone(&own)));
-            let _ = stack.oneshot(request(Method::GET)).await;
-        });
+        let n = calls(&levels, own, kind);
         let retries = levels.iter().filter(|l| matches!(l, Level::Retry | Level::Alone)).count() as u32;
-        let n = count.load(Ordering::Relaxed);
         let bound = 1 + 2 * retries;
         let bound = if own_failures { bound } else { 3.min(bound) };
         // What never left is replayed once beside each attempt.
