@@ -1,24 +1,27 @@
 //! What a layer and its services share: the store, and how it is asked.
 
+use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fate::End;
 use super::{
-    Begun, Claim, Fingerprint, Held, IdempotencySettings, NewClaim, Owner, Scope, Store, StoreAway, WhenAway,
+    Begun, Claim, Fingerprint, Held, IdempotencySettings, InvalidEntry, NewClaim, Owner, Scope, Store,
+    StoreAway, StoreFull, WhenAway,
 };
 use crate::base::{BoxError, Deadline, Detach, Event, Observe, Place, Rng, deadline, spawn};
 
 /// How soon it is looked again, at first and at last, for what is in flight, and for a store that was away.
 const SOON: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) struct Core<S> {
     pub(super) store: S,
@@ -31,6 +34,8 @@ pub(super) struct Core<S> {
     pub(super) rng: Rng,
     /// Whether the last question was not answered.
     pub(super) away: AtomicBool,
+    /// When it was last logged that the store refuses a key.
+    pub(super) refused: Mutex<Option<Instant>>,
 }
 
 impl<S: Store> Core<S> {
@@ -51,7 +56,8 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// The store has so long. That it does not answer, and that it does again, is logged once.
+    /// The store has so long. That it does not answer, and that it does again, is logged once; that it refuses a key, which its clients can
+    /// bring about as often as they like, once in a minute.
     async fn ask<T>(
         &self,
         what: &'static str,
@@ -64,6 +70,10 @@ impl<S: Store> Core<S> {
                 }
                 return Ok(answer);
             }
+            Ok(Err(error)) if is_of_the_key(&*error) => {
+                self.tell_refused(&*error, what);
+                return Err(StoreAway);
+            }
             Ok(Err(error)) => error,
             Err(elapsed) => elapsed.into(),
         };
@@ -75,13 +85,27 @@ impl<S: Store> Core<S> {
         Err(StoreAway)
     }
 
+    fn tell_refused(&self, error: &(dyn StdError + Send + Sync), what: &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if refused.is_none_or(|at| now.saturating_duration_since(at) >= MINUTE) {
+            *refused = Some(now);
+            tracing::warn!(%error, what, "the store of the idempotency keys refuses a key");
+        } else {
+            tracing::trace!(%error, what, "the store of the idempotency keys refuses a key");
+        }
+    }
+
     /// Lets the store know that the work goes on, until it is lost. It never ends.
     pub(super) async fn keep(&self, claim: &Claim) {
+        let (mut due, mut missed) = (Deadline::within(claim.lease() / 3).instant(), 0);
         loop {
-            sleep(claim.lease() / 3).await;
+            sleep_until(due).await;
+            let asked = Instant::now();
             match self.ask("renew", self.store.renew(claim)).await {
-                // The next one may come in time.
-                Ok(Held::Yes) | Err(StoreAway) => {}
+                Ok(Held::Yes) => (due, missed) = (Deadline::after(asked, claim.lease() / 3).instant(), 0),
+                // As soon as it answers again: until then the rest of the lease goes by.
+                Err(StoreAway) => (due, missed) = (Deadline::within(grown(missed)).instant(), missed + 1),
                 // The handler has ended it itself.
                 Ok(Held::Ended) => break,
                 Ok(Held::Lost) => {
@@ -167,6 +191,18 @@ impl<S: Store> Core<S> {
         sleep(self.settings.store_timeout.min(claim.lease())).await;
         self.settle_at_last(claim, &End::Release).await;
     }
+}
+
+/// Whether the store has answered, and only this key is refused.
+fn is_of_the_key(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<StoreFull>() || error.is::<InvalidEntry>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn grown(times: u32) -> Duration {
@@ -278,6 +314,7 @@ mod tests {
             observe: Observe::default(),
             rng: Rng::seeded(1),
             away: AtomicBool::new(false),
+            refused: Mutex::default(),
         }
     }
 

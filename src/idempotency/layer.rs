@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use http::Request;
 use tower_layer::Layer;
@@ -32,6 +32,7 @@ impl<S: Store> IdempotencyLayer<S> {
             observe: Observe::default(),
             rng: Rng::from_entropy(),
             away: AtomicBool::new(false),
+            refused: Mutex::default(),
         };
         Self { core: Arc::new(core), route: ByPath, refuse: Problem, on: true }
     }
@@ -94,7 +95,7 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
     where
         S: Clone,
     {
-        let Core { store, settings, detach, late, detached, observe, rng, away: _ } = &*self.core;
+        let Core { store, settings, detach, late, detached, observe, rng, away: _, refused: _ } = &*self.core;
         let mut core = Core {
             store: store.clone(),
             settings: settings.clone(),
@@ -104,6 +105,7 @@ impl<S, F, R> IdempotencyLayer<S, F, R> {
             observe: observe.clone(),
             rng: rng.clone(),
             away: AtomicBool::new(false),
+            refused: Mutex::default(),
         };
         change(&mut core);
         self.core = Arc::new(core);

@@ -149,6 +149,20 @@ async fn a_renewal_that_is_missed_is_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_renewals_in_a_row_may_be_missed() {
+    let (shop, store) = (slow(60 * SECOND), Moody::default());
+    let service = over(&shop, store.clone());
+    let running = tokio::spawn(service.clone().oneshot(keyed("a")));
+    // Over the renewals after 10 s and 20 s.
+    for (mood, seconds) in [(Mood::Well, 9), (Mood::Hangs, 16), (Mood::Well, 6)] {
+        store.be(mood);
+        sleep(seconds * SECOND).await;
+    }
+    assert_eq!(ask(&service, keyed("a")).await.problem(), "InFlight", "after 31 s");
+    assert_eq!(running.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_taken_for_lost_changes_nothing_any_more_and_all_are_told_the_same() {
     let (shop, store) = (slow(100 * SECOND), Moody::default());
     // It cannot reach the store, which others can.

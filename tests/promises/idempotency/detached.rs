@@ -155,3 +155,23 @@ async fn an_outage_of_the_store_is_logged_once_and_its_end_once() {
     assert_eq!(count("level: Level(Warn)"), 1, "{text}");
     assert_eq!(count("answers again"), 1, "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_a_store_is_full_is_logged_once_in_a_minute_and_is_no_outage() {
+    let log = Everything::default();
+    let _log = crate::support::subscriber::set_default(log.clone());
+    let (shop, store) = (slow(Duration::ZERO), MemoryStore::new().keys(1));
+    let service = over(&shop, store);
+    assert_eq!(ask(&service, keyed("kept")).await.status, 200);
+    for minute in 1..=2 {
+        for number in 0..100 {
+            // Also where others are answered in between.
+            assert_eq!(ask(&service, keyed(&format!("{minute}-{number}"))).await.status, 503);
+            assert_eq!(ask(&service, keyed("kept")).await.status, 200);
+        }
+        let text = log.text();
+        assert_eq!(text.matches("level: Level(Warn)").count(), minute, "{text}");
+        assert_eq!(text.matches("answers again").count(), 0, "{text}");
+        sleep(61 * SECOND).await;
+    }
+}
