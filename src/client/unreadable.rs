@@ -133,8 +133,8 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[serde(deny_unknown_fields, expecting = "an order")]
+    #[expect(dead_code, reason = "it is only read")]
     struct Order {
         id: u32,
         state: Option<State>,
