@@ -81,8 +81,8 @@
 //! began it. *Not for:* requests other than GET, which must not be repeated on a guess.
 //! *Errors:* an [`Error`](crate::Error), with [`NotAStream`] or [`EventTooLarge`] in its chain, or what the service failed with last.
 //! *Panics:* outside a Tokio runtime with timers; when the service does. *Cancellation:* [`next`](EventSource::next) may be dropped at any
-//! time; nothing is lost. Dropping the source closes the stream. *Readiness and cloning:* one service, waited for before each request; a
-//! source is not cloned. *Costs:* a box for each connection.
+//! time; nothing is lost. Dropping the source closes the stream. *Readiness and cloning:* each request goes through a clone of the service, which is
+//! waited for; a source is not cloned. *Costs:* a box for each connection.
 //!
 //! [`EventParser`] is its deciding part alone, for bytes that come from elsewhere.
 
