@@ -68,6 +68,8 @@ struct State {
     age: u64,
     /// How many servers there are that wait for it when they stop.
     servers: usize,
+    /// The last of them has stopped, and nobody takes calls until there is another.
+    stopped: bool,
     closed: bool,
     /// Those who wait until nothing runs, or nothing of an age.
     waiters: Waiters,
@@ -106,7 +108,7 @@ impl Detach {
     /// A place for work that is to be spawned later.
     pub(crate) fn reserve(&self) -> Result<Place, DetachFull> {
         let mut state = self.shared.state();
-        if state.closed || state.running >= self.shared.most {
+        if state.closed || state.stopped || state.running >= self.shared.most {
             return Err(DetachFull);
         }
         state.running += 1;
@@ -143,7 +145,10 @@ impl Detach {
     /// The share of a server, which waits for it when it stops.
     #[cfg(feature = "server")]
     pub(crate) fn share(&self) -> Share {
-        self.shared.state().servers += 1;
+        let mut state = self.shared.state();
+        state.servers += 1;
+        state.stopped = false;
+        drop(state);
         Share { of: self.clone(), stopped: OnceLock::new() }
     }
 }
@@ -164,7 +169,7 @@ impl Share {
         *self.stopped.get_or_init(|| {
             let mut state = self.of.shared.state();
             state.servers -= 1;
-            state.closed |= state.servers == 0;
+            state.stopped = state.servers == 0;
             state.age += 1;
             state.age - 1
         })
@@ -411,6 +416,11 @@ mod tests {
         assert!(detach.spawn(async {}).is_err(), "nobody takes calls any more");
         other.ended().await;
         assert_eq!((before.elapsed(), detach.running()), (60 * second, 0));
+        let next = detach.share();
+        assert!(detach.spawn(async {}).is_ok(), "there is one that takes calls again");
+        detach.close();
+        drop((other, next, detach.share()));
+        assert!(detach.spawn(async {}).is_err(), "what was closed stays so");
     }
 
     #[tokio::test]

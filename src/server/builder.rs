@@ -70,8 +70,8 @@ impl ServerBuilder {
 
     /// Wait for this work, too, when the server stops: what goes on when its clients have gone. What began until the last connection
     /// was closed has the rest of the [drain](ServerSettings::drain_timeout) to end; what has not ended then is counted in the
-    /// [`ShutdownReport`](super::ShutdownReport), and left running. Several servers may wait for the same; it is closed when the last of them
-    /// stops. May be called several times. Default: none.
+    /// [`ShutdownReport`](super::ShutdownReport), and left running. Several servers may wait for the same; when the last of them
+    /// stops it takes no more, until there is another. May be called several times. Default: none.
     ///
     /// ```
     /// use stonework::base::Detach;
