@@ -234,7 +234,11 @@ mod tests {
         let mut tally = tally(2, 1, CheckKind::Readiness(Impact::Hard));
         let (now, ttl) = (Instant::now(), Duration::from_secs(30));
         assert_eq!(tally.readiness(now), HealthState::Fail);
+        assert_eq!(tally.stale_from(now), None, "there is no result yet");
         assert!(!tally.record(0, Verdict::pass(), now).was_stale);
+        let stale_from = now + ttl + Duration::from_nanos(1);
+        assert_eq!(tally.stale_from(now + ttl), Some(stale_from));
+        assert_eq!(tally.stale_from(stale_from), None, "it is too old already");
         assert_eq!(tally.readiness(now + ttl), HealthState::Pass);
         assert_eq!(tally.readiness(now + ttl + Duration::from_nanos(1)), HealthState::Fail);
         assert!(tally.record(0, Verdict::pass(), now + 2 * ttl).was_stale);

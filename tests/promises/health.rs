@@ -205,6 +205,25 @@ async fn a_result_that_is_too_old_counts_as_failed() {
     assert_eq!(state_of(&health, "shared"), HealthState::Pass);
 }
 
+#[test]
+fn who_watches_while_the_runtime_of_the_checks_has_ended_is_told_when_their_results_are_too_old() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (of_checks, switch) = (runtime(), Switch::new(true));
+    let health = of_checks.block_on(async {
+        let health = one(Impact::Hard, &switch);
+        assert!(health.wait_ready().await);
+        health
+    });
+    drop(of_checks);
+    runtime().block_on(async {
+        tokio::time::pause();
+        let mut watch = health.watch();
+        let told = tokio::time::timeout(40 * SECOND, watch.changed()).await.expect("it is told");
+        assert!(!told.unwrap().ready);
+        assert!(tokio::time::timeout(3_600 * SECOND, watch.changed()).await.is_err(), "and told once");
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_the_last_handle_is_gone_the_task_is_gone_with_what_it_was_doing() {
     let (held, runs) = (Arc::new(()), Switch::new(true));

@@ -154,6 +154,11 @@ fn calls(levels: &[Level], own: Vec<bool>, kind: u8) -> u32 {
 fn what_a_retry_inside_of_a_shared_call_gave_up_on_is_not_begun_again() {
     for kind in 0..3 {
         assert_eq!(calls(&[Level::Alone, Level::Coalesce, Level::Retry], Vec::new(), kind), 3, "{kind}");
+        assert_eq!(
+            calls(&[Level::Alone, Level::Coalesce], Vec::new(), kind),
+            3,
+            "where there is none, {kind}"
+        );
     }
 }
 

@@ -364,6 +364,7 @@ async fn over_sockets_the_client_goes_on_where_the_stream_broke_off() {
         seen.push(event.unwrap().into_data());
     }
     assert_eq!(seen, ["a", "b", "c"]);
+    assert_eq!(source.last_event_id(), "3");
     let requests = server.seen();
     let header = |name: &str| -> Vec<_> {
         requests
@@ -439,6 +440,18 @@ async fn only_the_silence_counts_in_which_somebody_waits() {
         assert!(timeout(10 * SECOND, events.next()).await.is_err());
         assert_eq!(events.requests(), if waited < 7 { 1 } else { 2 }, "after {waited} times 10 s");
         sleep(100 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_sent_is_the_end_and_no_connection_is_not() {
+    for (kind, requests) in [(Kind::Invalid, 1), (Kind::Connect, 10)] {
+        let mut events = source(service_fn(move |_: Request<Body>| async move {
+            Err::<Response<Body>, _>(Error::new(kind, "no"))
+        }));
+        assert_eq!(events.next().await.expect("an error").unwrap_err().kind(), kind);
+        assert!(events.next().await.is_none());
+        assert_eq!(events.requests(), requests);
     }
 }
 

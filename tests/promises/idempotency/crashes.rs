@@ -150,16 +150,19 @@ async fn a_renewal_that_is_missed_is_made_up_for() {
 
 #[tokio::test(start_paused = true)]
 async fn two_renewals_in_a_row_may_be_missed() {
-    let (shop, store) = (slow(60 * SECOND), Moody::default());
-    let service = over(&shop, store.clone());
-    let running = tokio::spawn(service.clone().oneshot(keyed("a")));
-    // Over the renewals after 10 s and 20 s.
-    for (mood, seconds) in [(Mood::Well, 9), (Mood::Hangs, 16), (Mood::Well, 6)] {
-        store.be(mood);
-        sleep(seconds * SECOND).await;
+    for away in [Mood::Hangs, Mood::Fails] {
+        let (shop, store) = (slow(60 * SECOND), Moody::default());
+        let service = over(&shop, store.clone());
+        let running = tokio::spawn(service.clone().oneshot(keyed("a")));
+        // Over the renewals after 10 s and 20 s.
+        for (mood, seconds) in [(Mood::Well, 9), (away, 16), (Mood::Well, 6)] {
+            store.be(mood);
+            sleep(seconds * SECOND).await;
+        }
+        assert!(store.asked() < 30, "{}: ever less often", store.asked());
+        assert_eq!(ask(&service, keyed("a")).await.problem(), "InFlight", "after 31 s");
+        assert_eq!(running.await.unwrap().unwrap().status(), 200);
     }
-    assert_eq!(ask(&service, keyed("a")).await.problem(), "InFlight", "after 31 s");
-    assert_eq!(running.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
