@@ -65,12 +65,20 @@ where
     /// The client's, or [`NotKeys`]: in any case there are no keys to use.
     pub(super) async fn fetch(&mut self) -> Result<Fetched, Error> {
         let jwks = self.jwks().await?;
-        let fetched = self.keys(jwks).await;
-        if let (Err(_), Source::Issuer { found: Some(found), .. }) = (&fetched, &mut self.source) {
-            // They may have moved.
-            found.until = Instant::now();
+        // They may have moved, unless they turn out to be there: this may be dropped while it waits for them.
+        let until = self.found().map(|found| std::mem::replace(&mut found.until, Instant::now()));
+        let fetched = self.keys(jwks).await?;
+        if let Some((found, until)) = self.found().zip(until) {
+            found.until = until;
         }
-        fetched
+        Ok(fetched)
+    }
+
+    fn found(&mut self) -> Option<&mut Found> {
+        match &mut self.source {
+            Source::Jwks(_) => None,
+            Source::Issuer { found, .. } => found.as_mut(),
+        }
     }
 
     /// Where the keys are.

@@ -29,6 +29,8 @@ pub(crate) enum Does {
     Hang,
     /// Never says where its keys are, and answers with them.
     HangDocument,
+    /// Says where its keys are, and never answers with them.
+    HangKeys,
     Panic,
 }
 
@@ -117,7 +119,8 @@ impl Service<Request<Body>> for Provider {
                 Does::Say(text) => (200, text),
                 Does::Refuse => return Err("connection refused".into()),
                 Does::HangDocument if !is_document => (200, published),
-                Does::Hang | Does::HangDocument => std::future::pending().await,
+                Does::HangKeys if is_document => (200, published),
+                Does::Hang | Does::HangDocument | Does::HangKeys => std::future::pending().await,
                 Does::Panic => panic!("the client panics, on purpose"),
             };
             let mut answer = Response::builder().status(status);

@@ -249,6 +249,25 @@ async fn keys_that_have_moved_are_found_and_a_document_that_is_away_changes_noth
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_of_keys_that_hangs_is_asked_for_again_with_each_fetch() {
+    let provider = Provider::with(named(&ED25519, "a"));
+    provider.does(Does::HangKeys);
+    let keys = keys_of(&provider);
+    sleep(HOUR).await;
+    let (documents, sets) = provider.asked();
+    assert!(documents > 10 && documents >= sets, "{documents} documents, {sets} sets");
+    provider.does(Does::Answer(200));
+    keys.wait_ready().await;
+    // From now on they are believed to be there, until they hang again.
+    let (documents, _) = provider.asked();
+    sleep(HOUR).await;
+    assert_eq!(provider.asked().0, documents);
+    provider.does(Does::HangKeys);
+    sleep(HOUR).await;
+    assert!(provider.asked().0 > documents + 10, "{:?} after {documents}", provider.asked());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_document_that_hangs_takes_no_time_from_keys_that_answer() {
     let provider = Provider::with(named(&ED25519, "a"));
     let keys = keys_of(&provider);
