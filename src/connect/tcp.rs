@@ -2,16 +2,18 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use super::eyeballs::{order, tells};
 use super::lookups::Lookups;
 use super::race::{Failures, race};
 use super::resolve::AnyResolve;
 use super::{Connect, ConnectError, InvalidConnector, Progress, Resolve, Target, TcpSettings};
-use crate::base::{Error, Phase, Rng};
+use crate::base::{Error, Phase, Rng, scope};
 
 /// TCP to the addresses of a host, as a [`Connector`](super::Connector) has it unless it is given something else. By itself it is for
 /// whoever puts something around it: see [`Connect`].
@@ -86,16 +88,51 @@ impl Connect for Tcp {
 
     async fn connect(&self, to: &Target, progress: &Progress) -> Result<TcpStream, Error> {
         let addresses = self.addresses(to, progress).await?;
+        let hope = Hope {
+            of: &self.lookups,
+            host: to.host(),
+            since: scope::now(),
+            impatient: self.settings.attempt_delay,
+        };
         match race(&addresses, self.settings.attempt_delay, |address| self.dial(address)).await {
             Ok((address, stream)) => {
+                hope.came_true();
                 progress.set_peer(address);
                 Ok(stream)
             }
             Err(failures) => {
-                // They may not be its addresses any more.
-                self.lookups.doubt(to.host());
+                hope.is_in_vain();
                 Err(unreachable(to, failures).into())
             }
+        }
+    }
+}
+
+/// That the addresses of a name are still its own. Dropped by a caller whose time is over, they are doubted as much as if they had refused:
+/// of one that says nothing, that is all that is ever heard.
+struct Hope<'a> {
+    of: &'a Lookups,
+    host: &'a str,
+    since: Instant,
+    /// Whoever leaves before this says nothing of the addresses.
+    impatient: Duration,
+}
+
+impl Hope<'_> {
+    fn came_true(self) {
+        std::mem::forget(self);
+    }
+
+    fn is_in_vain(self) {
+        self.of.doubt(self.host);
+        self.came_true();
+    }
+}
+
+impl Drop for Hope<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= self.impatient {
+            self.of.doubt(self.host);
         }
     }
 }

@@ -127,16 +127,19 @@ async fn when_no_address_can_be_reached_the_error_says_how_many_were_tried_and_t
     );
 }
 
+/// How often it was asked for the addresses of a name.
+#[derive(Clone, Default)]
+struct Counts(Arc<AtomicUsize>);
+
+impl Resolve for Counts {
+    async fn resolve(&self, _: &str) -> Result<Resolved, Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Resolved::new([V4]).with_ttl(Duration::from_secs(60)))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_name_none_of_whose_addresses_could_be_reached_is_looked_up_again() {
-    #[derive(Clone, Default)]
-    struct Counts(Arc<AtomicUsize>);
-    impl Resolve for Counts {
-        async fn resolve(&self, _: &str) -> Result<Resolved, Error> {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            Ok(Resolved::new([V4]).with_ttl(Duration::from_secs(60)))
-        }
-    }
     let listener = TcpListener::bind((V4, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let resolver = Counts::default();
@@ -146,6 +149,30 @@ async fn a_name_none_of_whose_addresses_could_be_reached_is_looked_up_again() {
         advance(Duration::from_secs(2)).await;
         let port = if reaches { port } else { 1 };
         assert_eq!(dial(&connector, &to(port), Offer::Http1).await.is_ok(), reaches);
+        assert_eq!(resolver.0.load(Ordering::SeqCst), asked);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn addresses_that_say_nothing_are_doubted_by_whoever_had_no_more_time_for_them() {
+    // Whoever comes when nobody is accepted and the queue is full is not even refused.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind((V4, 0).into()).unwrap();
+    let silent = silent.listen(1).unwrap();
+    let address = silent.local_addr().unwrap();
+    let next = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let queue: Vec<_> = std::iter::from_fn(next).take(64).collect();
+    assert!(queue.len() < 64, "there is no end of the queue");
+
+    let resolver = Counts::default();
+    let connector = Connector::builder().resolver(resolver.clone()).build().unwrap();
+    // The first two leave before a second attempt would have begun: of the addresses they know nothing.
+    for (patience, asked) in [(100, 1), (100, 1), (300, 1), (300, 2), (300, 3)] {
+        advance(Duration::from_secs(2)).await;
+        let patience = Duration::from_millis(patience);
+        let (to, progress) = (to(address.port()), Progress::default());
+        assert!(timeout(patience, connector.dial(&to, Offer::Http1, &progress)).await.is_err());
         assert_eq!(resolver.0.load(Ordering::SeqCst), asked);
     }
 }
