@@ -40,8 +40,8 @@ pub struct Resolved {
     pub addresses: Vec<IpAddr>,
     /// How long they are good for, if the resolver knows.
     pub ttl: Option<Duration>,
-    /// Some of those who were asked have not answered, or failed: there may be other addresses. Whoever follows a name takes none away for
-    /// what is said by a part.
+    /// One family of addresses, IPv4 or IPv6, has no answer, or failed: there may be others. Whoever follows a name keeps those that were
+    /// known of a family that is not among these.
     pub partial: bool,
 }
 
@@ -59,7 +59,7 @@ impl Resolved {
         self
     }
 
-    /// There may be others: see [`partial`](Self#structfield.partial).
+    /// There may be others of another family: see [`partial`](Self#structfield.partial).
     #[must_use]
     pub const fn in_part(mut self) -> Self {
         self.partial = true;

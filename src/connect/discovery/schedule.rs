@@ -47,8 +47,11 @@ impl Schedule {
         self.failures = 0;
         self.wait(found.ttl.unwrap_or(interval).min(max_interval).max(min_interval), now, rng);
         if found.partial {
-            // Of those that are missing nobody has said that they are gone.
-            found.addresses.extend(&self.known);
+            // Of a family without an answer nobody has said that its addresses are gone. Of one with an answer they are, else there would be
+            // ever more of them.
+            let said = |ip: &IpAddr| found.addresses.iter().any(|other| other.is_ipv4() == ip.is_ipv4());
+            let unsaid: Vec<_> = self.known.iter().copied().filter(|ip| !said(ip)).collect();
+            found.addresses.extend(unsaid);
         }
         // Name servers answer in another order each time.
         found.addresses.sort_unstable();
@@ -124,15 +127,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_said_by_a_part_adds_addresses_and_takes_none_away() {
+    async fn what_one_family_says_takes_no_address_of_the_other_away() {
         let (now, rng) = (Instant::now(), Rng::seeded(1));
         let mut schedule = Schedule::new(DiscoverySettings::new());
         let mut news = |found: Resolved| schedule.found(found, now, &rng).map(<[IpAddr]>::to_vec);
+        let v6 = |last: u16| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+        let with = |last: &[u8], six: u16| [set(last).addresses, vec![v6(six)]].concat();
         assert_eq!(news(set(&[1]).in_part()), Some(set(&[1]).addresses), "better than none");
-        assert_eq!(news(set(&[1, 2])), Some(set(&[1, 2]).addresses));
-        assert_eq!(news(set(&[2]).in_part()), None);
-        assert_eq!(news(set(&[3]).in_part()), Some(set(&[1, 2, 3]).addresses));
-        assert_eq!(news(set(&[3])), Some(set(&[3]).addresses), "all have said so");
+        assert_eq!(news(Resolved::new([v6(1)]).in_part()), Some(with(&[1], 1)));
+        assert_eq!(news(set(&[1, 2]).in_part()), Some(with(&[1, 2], 1)));
+        assert_eq!(news(set(&[2]).in_part()), Some(with(&[2], 1)), "its own are gone");
+        assert_eq!(news(Resolved::new([v6(2)]).in_part()), Some(with(&[2], 2)));
+        assert_eq!(news(set(&[2])), Some(set(&[2]).addresses), "both have said so");
     }
 
     #[tokio::test(start_paused = true)]
