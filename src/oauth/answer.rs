@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Number, Value};
 
 use super::AccessToken;
 use super::error::{NoToken, Refusal};
@@ -94,7 +95,7 @@ impl<'de> Deserialize<'de> for Members {
                         }
                         _ => {
                             // Read, so that it is JSON; of what is skipped nobody knows that.
-                            map.next_value::<serde_json::Value>()?;
+                            map.next_value::<Value>()?;
                         }
                     }
                 }
@@ -125,40 +126,26 @@ struct Seconds(Duration);
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-
-        impl Visitor<'_> for Read {
-            type Value = Seconds;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of seconds")
+        // A number is not always handed on as one: see `arbitrary_precision` of serde_json, which another crate may switch on.
+        match Value::deserialize(deserializer)? {
+            Value::Number(seconds) => Ok(Self::of(&seconds)),
+            Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // What cannot be read is more than there are.
+                Ok(Self(text.parse().map_or(Duration::MAX, Duration::from_secs)))
             }
-
-            fn visit_u64<E: Error>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(seconds)))
-            }
-
-            fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(seconds.try_into().unwrap_or(0))))
-            }
-
-            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
-                let beyond = if seconds < 0.0 { Duration::ZERO } else { Duration::MAX };
-                Ok(Seconds(Duration::try_from_secs_f64(seconds).unwrap_or(beyond)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Seconds, E> {
-                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                match (digits, text.parse()) {
-                    (true, Ok(seconds)) => Ok(Seconds(Duration::from_secs(seconds))),
-                    // More than there are.
-                    (true, Err(_)) => Ok(Seconds(Duration::MAX)),
-                    (false, _) => Err(E::custom("it is no number of seconds")),
-                }
-            }
+            _ => Err(D::Error::custom("it is no number of seconds")),
         }
+    }
+}
 
-        deserializer.deserialize_any(Read)
+impl Seconds {
+    fn of(number: &Number) -> Self {
+        if let Some(seconds) = number.as_u64() {
+            return Self(Duration::from_secs(seconds));
+        }
+        let seconds = number.as_f64().unwrap_or(f64::INFINITY);
+        let beyond = if seconds < 0.0 { Duration::ZERO } else { Duration::MAX };
+        Self(Duration::try_from_secs_f64(seconds).unwrap_or(beyond))
     }
 }
 
