@@ -23,6 +23,8 @@ use super::wire::InvalidTimeout;
 pub struct Asked {
     /// The method was HEAD or CONNECT, whose answers have no body.
     pub without_body: bool,
+    /// The method was CONNECT: after a success, what was its connection is a tunnel.
+    pub connect: bool,
     /// It was a gRPC call, judged by its `content-type`.
     pub grpc: bool,
 }
@@ -36,7 +38,8 @@ impl Asked {
     /// As much of it as says when the answer is over.
     #[inline]
     pub(crate) fn of_method(method: &Method) -> Self {
-        Self { without_body: matches!(*method, Method::HEAD | Method::CONNECT), grpc: false }
+        let connect = *method == Method::CONNECT;
+        Self { without_body: connect || *method == Method::HEAD, connect, grpc: false }
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -87,7 +88,9 @@ where
                     return Poll::Ready(match answer {
                         Ok(response) => {
                             let until = this.mode.until(*this.asked, &response);
-                            Ok(this.mode.hold(response, until, InPool(object)))
+                            let head = Mo::head(&response);
+                            let is_taken = head.is_some_and(|(status, _)| switches(status, *this.asked));
+                            Ok(this.mode.hold(response, until, InPool { object, is_taken }))
                         }
                         Err(error) => {
                             object.discard();
@@ -135,22 +138,32 @@ impl<M: Manage<Object: Service<Req>>, Req, Mo> fmt::Debug for PoolFuture<M, Req,
     }
 }
 
+/// Whether the connection speaks another protocol from here on (RFC 9110, sections 9.3.6 and 15.2.2).
+fn switches(status: StatusCode, asked: Asked) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || asked.connect && status.is_success()
+}
+
 /// An object that goes back to its pool when a response body has ended. See [`PoolService`](super::PoolService).
-pub struct InPool<M: Manage>(Pooled<M>);
+pub struct InPool<M: Manage> {
+    object: Pooled<M>,
+    /// It is of no use to another caller.
+    is_taken: bool,
+}
 
 impl<M: Manage> Guard for InPool<M> {
     fn settle(self, end: BodyEnd) {
         match end {
-            BodyEnd::Complete => self.0.put_back(),
+            _ if self.is_taken => self.object.discard(),
+            BodyEnd::Complete => self.object.put_back(),
             // Its manager knows whether it is clean.
-            BodyEnd::Abandoned => drop(self.0),
-            BodyEnd::Failed => self.0.discard(),
+            BodyEnd::Abandoned => drop(self.object),
+            BodyEnd::Failed => self.object.discard(),
         }
     }
 }
 
 impl<M: Manage> fmt::Debug for InPool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InPool").field(&self.0).finish()
+        f.debug_tuple("InPool").field(&self.object).finish()
     }
 }

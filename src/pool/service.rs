@@ -11,7 +11,8 @@ use crate::base::{Answer, Hold, Http, Plain, Problem};
 /// has ended.
 ///
 /// With a response over HTTP that is the end of its body: a connection is not used again before. An object is closed after a call that
-/// failed; one whose call or body was dropped, unless its manager says that it is [clean](Manage::is_clean). It is always ready: the
+/// failed, or after which its connection speaks another protocol (101, or a success of CONNECT); one whose call or body was dropped, unless
+/// its manager says that it is [clean](Manage::is_clean). It is always ready: the
 /// wait for an object, and for that to be ready, is part of the call.
 ///
 /// ```

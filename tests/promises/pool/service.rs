@@ -105,6 +105,25 @@ async fn it_is_always_ready_and_an_object_is_held_until_the_body_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_connection_speaks_another_protocol_is_not_used_again() {
+    for (method, status, kept) in [
+        (Method::GET, 101, false),
+        (Method::CONNECT, 200, false),
+        (Method::CONNECT, 403, true),
+        (Method::HEAD, 200, true),
+        (Method::GET, 204, true),
+    ] {
+        let peers = peers(move |_| {
+            let answer = move |_| async move { Ok(Response::builder().status(status).body(Body::empty())?) };
+            BoxService::new(service_fn(answer))
+        });
+        let pool = pool(&peers, up_to(1));
+        drop(pool.service().oneshot(request(method.clone())).await.unwrap());
+        assert_eq!(pool.stats().idle() == 1, kept, "{method} {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_failed_or_broke_off_is_closed() {
     let peers = peers(|nth| match nth {
         1 => BoxService::new(service_fn(|_| async { Err("reset".into()) })),
