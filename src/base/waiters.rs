@@ -57,6 +57,12 @@ impl Waiters {
         self.waiting.pop_first()
     }
 
+    /// What wakes those who wait.
+    #[cfg(feature = "pool")]
+    pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
+        self.waiting.values()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -6,14 +6,19 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
+use super::check::{self, Checking};
 use super::dial::{self, Dialing};
 use super::entry::Entry;
-use super::keeper;
-use super::state::{Chores, Handed, State};
+use super::keeper::{self, Keeper};
+use super::slots::Slots;
+use super::state::{Check, Chores, Handed, State};
 use super::waiting::Waiting;
 use super::{Manage, PoolClosed, PoolExhausted, PoolSettings};
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::base::{Error, Event, NOBODY, Observe, PoolClose, Rng};
+use crate::base::{Error, Event, Kind, NOBODY, Observe, PoolClose, Rng};
+
+/// Why one that was connected is none.
+pub(super) const UNUSABLE: &str = "it could not be used as soon as it was connected";
 
 /// What the handles of a pool, its objects and its tasks share.
 pub(super) struct Core<M: Manage> {
@@ -32,7 +37,8 @@ pub(super) struct Core<M: Manage> {
 
 #[derive(Default)]
 struct Tasks {
-    dials: Vec<AbortHandle>,
+    /// Those that connect, and those that ask.
+    short: Vec<AbortHandle>,
     /// The one who looks at the clock, and where all of them run: objects may be dropped elsewhere.
     keeper: Option<(JoinHandle<()>, Handle)>,
     /// Nothing is begun any more.
@@ -43,6 +49,8 @@ struct Tasks {
 pub(super) enum Asked<'a, M: Manage> {
     Object(Lost<'a, M>),
     Waits(Waiting<'a, M>),
+    /// What lies idle has to be asked first, for which there is no time.
+    TooLate,
 }
 
 impl<M: Manage> Core<M> {
@@ -84,10 +92,13 @@ impl<M: Manage> Core<M> {
     }
 
     fn do_chores(self: &Arc<Self>, chores: Chores<M::Object>) {
-        let Chores { doomed, wake, dials, look } = chores;
+        let Chores { doomed, wake, dials, checks, look } = chores;
         wake.into_iter().for_each(Waker::wake);
         for _ in 0..dials {
             self.dial();
+        }
+        for check in checks {
+            self.check(check);
         }
         if look {
             self.look();
@@ -123,16 +134,21 @@ impl<M: Manage> Core<M> {
         self: &Arc<Self>,
         now: Instant,
         place: Option<u64>,
+        is_late: impl FnOnce() -> bool,
     ) -> Result<(Asked<'_, M>, u64), Error> {
+        let is_fresh = |entry: &Entry<M::Object>| entry.is_fresh(now, self.settings.check_after);
         self.change(|state, chores| {
             if state.slots.closed {
                 return Err(PoolClosed.into());
             }
             if state.waiters.len() == 0 {
-                if let Some(entry) = state.pop(now, chores) {
+                if let Some(entry) = state.pop(now, is_fresh, chores) {
                     let place = place.unwrap_or_else(|| state.waiters.number());
                     return Ok((Asked::Object(Lost::new(self, entry)), place));
                 }
+            }
+            if state.slots.idle > 0 && is_late() {
+                return Ok((Asked::TooLate, 0));
             }
             let without_a_place = state.slots.without_a_place(state.waiters.len() + 1);
             if place.is_none() && without_a_place > self.settings.max_waiting {
@@ -189,12 +205,26 @@ impl<M: Manage> Core<M> {
         let Some(runtime) = self.runtime() else { return dialing.give_up() };
         // Not under the lock: a runtime that has just ended drops it at once.
         let task = runtime.spawn(dial::connect(dialing)).abort_handle();
+        self.remember(task);
+    }
+
+    /// Ask one that lay idle whether it is still good.
+    #[cold]
+    fn check(self: &Arc<Self>, check: Check<M::Object>) {
+        let checking = Checking::new(Arc::clone(self), check);
+        let Some(runtime) = self.runtime() else { return checking.give_up() };
+        let task = runtime.spawn(check::check(checking)).abort_handle();
+        self.remember(task);
+    }
+
+    /// The pool ends with its tasks.
+    fn remember(&self, task: AbortHandle) {
         let mut tasks = self.tasks();
         if tasks.over {
             task.abort();
         } else {
-            tasks.dials.retain(|task| !task.is_finished());
-            tasks.dials.push(task);
+            tasks.short.retain(|task| !task.is_finished());
+            tasks.short.push(task);
         }
     }
 
@@ -219,12 +249,20 @@ impl<M: Manage> Core<M> {
             last => last.map(|(_, runtime)| runtime),
         };
         last.into_iter().chain(Handle::try_current().ok()).find(|runtime| {
-            let keeper = runtime.spawn(keeper::keep(Arc::downgrade(self)));
+            let keeper = runtime.spawn(keeper::keep(Keeper::new(self)));
             // A runtime that has ended ends it at once.
             let runs = !keeper.is_finished();
             tasks.keeper = runs.then(|| (keeper, runtime.clone()));
             runs
         })
+    }
+
+    /// See to it that somebody looks at the clock, if this is a place where tasks can run; and that what waits for that is begun.
+    #[cold]
+    pub(super) fn keep(self: &Arc<Self>) {
+        if self.runtime().is_some() {
+            self.change(State::begin);
+        }
     }
 
     /// Connect what is to be kept ready, if this is a place where tasks can run.
@@ -236,7 +274,8 @@ impl<M: Manage> Core<M> {
 
     /// One is there.
     pub(super) fn connected(self: &Arc<Self>, object: M::Object) {
-        let entry = Entry::new(object, Instant::now(), &self.settings, &self.rng);
+        let mut entry = Entry::new(object, Instant::now(), &self.settings, &self.rng);
+        entry.is_new = true;
         self.change(|state, chores| {
             state.slots.connected();
             state.counts.connected += 1;
@@ -249,8 +288,21 @@ impl<M: Manage> Core<M> {
 
     /// One could not be made.
     pub(super) fn failed(self: &Arc<Self>, error: Error) {
+        self.set_back(error, Slots::not_begun);
+        self.home.notify_waiters();
+    }
+
+    /// One that was made was of no use to the first who got it: there is a pause as well, else it would be made again at once, without end.
+    #[cold]
+    pub(super) fn stillborn(self: &Arc<Self>) {
+        self.set_back(Error::new(Kind::Connect, UNUSABLE), |_| ());
+    }
+
+    /// There is none, and there is a pause before the next one is made.
+    fn set_back(self: &Arc<Self>, error: Error, work: impl FnOnce(&mut Slots)) {
         let error = Arc::new(error);
         let delay = self.change(|state, chores| {
+            work(&mut state.slots);
             let hopeless = state.slots.failed();
             if state.slots.closed {
                 return None;
@@ -267,7 +319,6 @@ impl<M: Manage> Core<M> {
             state.begin(chores);
             Some(delay)
         });
-        self.home.notify_waiters();
         if let Some(again_in) = delay {
             let kind = error.kind();
             self.observe.note(|| Event::PoolConnectFailed { pool: Arc::clone(&self.name), kind, again_in });
@@ -276,18 +327,18 @@ impl<M: Manage> Core<M> {
 
     /// Hand nothing out any more, close what nobody uses, and end all tasks.
     pub(super) fn close(self: &Arc<Self>) {
-        // First the tasks: what is closed may panic.
+        // First those who wait, whom the end of what was begun for them would tell something else; and the objects last, which may panic.
+        self.change(|state, chores| {
+            state.slots.closed = true;
+            state.tell_all(|| Handed::Closed, chores);
+        });
         let over = Tasks { over: true, ..Tasks::default() };
         let tasks = std::mem::replace(&mut *self.tasks(), over);
-        tasks.dials.iter().for_each(AbortHandle::abort);
+        tasks.short.iter().for_each(AbortHandle::abort);
         if let Some((keeper, _)) = tasks.keeper {
             keeper.abort();
         }
-        self.change(|state, chores| {
-            state.slots.closed = true;
-            state.sweep(|_| Some(PoolClose::Closed), chores);
-            state.tell_all(|| Handed::Closed, chores);
-        });
+        self.change(|state, chores| state.sweep(|_| Some(PoolClose::Closed), chores));
     }
 }
 
@@ -317,6 +368,11 @@ pub(super) struct Lost<'a, M: Manage> {
 impl<'a, M: Manage> Lost<'a, M> {
     pub(super) const fn new(core: &'a Arc<Core<M>>, entry: Entry<M::Object>) -> Self {
         Self { core, entry: Some(entry), why: PoolClose::Broken }
+    }
+
+    /// Whether nobody has had it since it was connected.
+    pub(super) fn is_new(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.is_new)
     }
 
     /// Whether it is not as old yet as it may become.

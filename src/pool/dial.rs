@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Manage;
-use super::core::Core;
+use super::core::{Core, UNUSABLE};
 use crate::base::{Deadline, Error, Event, Kind};
 
 /// A place that is taken for an object that is being connected.
@@ -31,6 +31,10 @@ pub(super) async fn connect<M: Manage>(mut dialing: Dialing<M>) {
     let connected = Deadline::after(start, limit).bound(dialing.core.manager.connect()).await;
     let took = start.elapsed();
     let error = match connected {
+        Ok(Ok(object)) if !dialing.core.manager.is_usable(&object) => {
+            drop(object);
+            Error::new(Kind::Connect, UNUSABLE)
+        }
         Ok(Ok(object)) => {
             let core = &dialing.core;
             core.observe.note(|| Event::PoolConnected { pool: Arc::clone(&core.name), took });

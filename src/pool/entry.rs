@@ -8,8 +8,10 @@ use crate::base::{Deadline, PoolClose, Rng};
 /// An object with what the pool knows of it.
 pub(super) struct Entry<O> {
     pub(super) object: O,
-    /// When it was last handed out, or made.
+    /// When it was last handed out, made or found to be good.
     pub(super) used: Instant,
+    /// It was connected, and nobody has had it yet.
+    pub(super) is_new: bool,
     /// When it is too old.
     dies: Option<Instant>,
     /// When it is too old, or idle for too long if nobody uses it.
@@ -22,19 +24,25 @@ impl<O> Entry<O> {
             let own = lifetime - rng.duration_below(lifetime / 10);
             Deadline::after(now, own).instant()
         });
-        Self { object, used: now, dies, ends: None }.used(now, settings.idle_timeout)
+        Self { object, used: now, is_new: false, dies, ends: None }.used(now, settings.idle_timeout)
     }
 
     /// The same, as somebody uses it now.
     #[inline]
     pub(super) fn used(mut self, now: Instant, idle_timeout: Option<Duration>) -> Self {
-        self.used = now;
+        (self.used, self.is_new) = (now, false);
         let idle = idle_timeout.map(|limit| Deadline::after(now, limit).instant());
         self.ends = match (idle, self.dies) {
             (Some(idle), Some(dies)) => Some(idle.min(dies)),
             (one, other) => one.or(other),
         };
         self
+    }
+
+    /// Whether it was used, or found to be good, so lately that nobody has to ask it.
+    #[inline]
+    pub(super) fn is_fresh(&self, now: Instant, check_after: Option<Duration>) -> bool {
+        check_after.is_none_or(|after| now < Deadline::after(self.used, after).instant())
     }
 
     /// Whether it is as old as it may become.

@@ -14,9 +14,6 @@ use super::waiting::Waiting;
 use super::{ConnectFailed, Manage, PoolClosed, PoolSettings, PoolStats, Pooled};
 use crate::base::{Deadline, Error, PoolClose, scope};
 
-/// A check that says nothing for so long is a sign that others will not either.
-const TELLING: Duration = Duration::from_millis(100);
-
 /// A pool of connections, or of anything that is made slowly and used by one at a time. It is a handle: its clones share the pool.
 ///
 /// **Guarantee.** At no moment are there more objects than [`max`](PoolSettings::max), those that are being connected included. Who
@@ -96,19 +93,18 @@ impl<M: Manage> Pool<M> {
     /// # Errors
     ///
     /// Not sent, all of them: of kind [`Timeout`](crate::base::Kind::Timeout), with [`PoolExhausted`](super::PoolExhausted) in its chain, at
-    /// the end of the [wait](PoolSettings::wait_timeout) or at the [deadline](Deadline) in scope, or before, if it is so short that two that lay
-    /// idle said nothing in what there was to ask them; of kind
+    /// the end of the [wait](PoolSettings::wait_timeout) or at the [deadline](Deadline) in scope; of kind
     /// [`Overload`](crate::base::Kind::Overload), if too many wait; of kind [`Connect`](crate::base::Kind::Connect), with
     /// [`ConnectFailed`] in its chain, if nothing can be connected and nothing is in use that could come back; and [`PoolClosed`]. Who comes
     /// after such a failure waits until somebody may [try again](PoolSettings::backoff), and is told how that ended.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with timers; and where its manager panics when it looks at an object or asks it.
+    /// Outside a Tokio runtime with timers; and where its manager panics when it looks at an object.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future gives up the place in the queue. What was connected for it, or handed to it, goes to the next.
+    /// Dropping the future gives up the place in the queue. What was connected or asked for it, or handed to it, goes to the next.
     pub async fn get(&self) -> Result<Pooled<M>, Error> {
         let since = scope::now();
         // What is awaited within a match is kept beside all that is matched.
@@ -122,9 +118,10 @@ impl<M: Manage> Pool<M> {
     /// One that is to be asked, that comes back or that is connected. Who came before, and got one that could not be used, has a place.
     async fn get_in_turn(&self, since: Instant, mut place: Option<u64>) -> Result<Pooled<M>, Error> {
         let core = self.core();
-        let (mut now, mut failed_checks) = (since, 0);
+        let mut now = since;
         loop {
-            let (asked, number) = core.ask(now, place)?;
+            let is_late = || self.end_of_wait(since).is_some_and(|end| end.remaining(now).is_zero());
+            let (asked, number) = core.ask(now, place, is_late)?;
             let (mut lost, waited) = match asked {
                 Asked::Object(lost) => (lost, None),
                 Asked::Waits(waiting) => {
@@ -132,28 +129,18 @@ impl<M: Manage> Pool<M> {
                     now = Instant::now();
                     (lost, Some(now.saturating_duration_since(since)))
                 }
+                Asked::TooLate => return Err(self.in_vain(since)),
             };
-            let good = match waited {
-                // Somebody put it back just now, or connected it.
-                Some(_) => lost.is_young(now) && lost.is_usable(),
-                None if !lost.is_usable() => false,
-                None if !self.is_asked(&lost, now) => true,
-                None => {
-                    let left = self.end_of_wait(since).map(|end| end.remaining(now));
-                    if left == Some(Duration::ZERO) {
-                        // Whoever has no time to ask says nothing of what it would have asked.
-                        lost.put();
-                        return Err(self.in_vain(since));
-                    }
-                    self.is_good(&mut lost, since, left, now, &mut failed_checks).await?
-                }
-            };
-            if good {
+            // For one that somebody waited for, time has passed.
+            if (waited.is_none() || lost.is_young(now)) && lost.is_usable() {
                 let entry = lost.keep().used(now, core.settings.idle_timeout);
                 if let Some(waited) = waited {
                     core.change(|state, _| state.counts.waited(waited));
                 }
                 return Ok(Pooled::new(entry, Arc::clone(core)));
+            }
+            if waited.is_some() && lost.is_new() && lost.why == PoolClose::Broken {
+                core.stillborn();
             }
             // Whoever came first still is.
             (now, place) = (Instant::now(), Some(number));
@@ -188,13 +175,11 @@ impl<M: Manage> Pool<M> {
     #[inline]
     fn at_hand(&self, now: Instant, fresh: Option<Duration>) -> Result<Pooled<M>, Option<u64>> {
         let core = self.core();
-        let is_fresh = |used| fresh.is_none_or(|fresh| now < Deadline::after(used, fresh).instant());
         let taken = core.change(|state, chores| {
-            let free = !state.slots.closed && state.waiters.len() == 0;
-            if !free || !state.next_used().is_some_and(is_fresh) {
+            if state.slots.closed || state.waiters.len() > 0 {
                 return None;
             }
-            let lost = Lost::new(core, state.pop(now, chores)?);
+            let lost = Lost::new(core, state.pop(now, |entry| entry.is_fresh(now, fresh), chores)?);
             Some((lost, state.waiters.number()))
         });
         let Some((lost, number)) = taken else { return Err(None) };
@@ -237,46 +222,6 @@ impl<M: Manage> Pool<M> {
         refused.map_or(Ok(()), |entry| Err(entry.object))
     }
 
-    /// Whether nobody has used it for so long that it is asked.
-    fn is_asked(&self, lost: &Lost<'_, M>, now: Instant) -> bool {
-        let after = self.core().settings.check_after;
-        let idle = lost.entry.as_ref().map(|entry| now.saturating_duration_since(entry.used));
-        after.is_some_and(|after| idle.is_some_and(|idle| idle >= after))
-    }
-
-    /// Whether one that lay idle is still good, as far as the pool's manager can tell to a caller who has so much time `left`.
-    async fn is_good(
-        &self,
-        lost: &mut Lost<'_, M>,
-        since: Instant,
-        left: Option<Duration>,
-        now: Instant,
-        failed_checks: &mut u32,
-    ) -> Result<bool, Error> {
-        let core = self.core();
-        let Some(entry) = lost.entry.as_mut() else { return Ok(false) };
-        lost.why = PoolClose::Checked;
-        // One that says nothing leaves its caller the time for another.
-        let half = left.map(|left| left / 2);
-        let limit =
-            half.map_or(core.settings.connect_timeout, |half| half.min(core.settings.connect_timeout));
-        let checked = Deadline::after(now, limit).bound(core.manager.check(&mut entry.object)).await;
-        if matches!(checked, Ok(Ok(()))) {
-            return Ok(true);
-        }
-        *failed_checks += 1;
-        match checked {
-            _ if *failed_checks < 2 => Ok(false),
-            // A caller in a hurry says nothing of the others.
-            Err(_) if half == Some(limit) && limit < TELLING => Err(self.in_vain(since)),
-            _ => {
-                // They have lain idle for longer.
-                core.change(|state, chores| state.sweep(|_| Some(PoolClose::Checked), chores));
-                Ok(false)
-            }
-        }
-    }
-
     /// When a caller who came at `since` gives up.
     fn end_of_wait(&self, since: Instant) -> Option<Deadline> {
         match self.core().settings.wait_timeout {
@@ -287,9 +232,9 @@ impl<M: Manage> Pool<M> {
 
     #[cold]
     async fn wait<'a>(&'a self, mut waiting: Waiting<'a, M>, since: Instant) -> Result<Lost<'a, M>, Error> {
-        let turn = poll_fn(|cx: &mut Context<'_>| waiting.poll(cx));
+        let mut turn = poll_fn(|cx: &mut Context<'_>| waiting.poll(cx));
         let handed = match self.end_of_wait(since) {
-            Some(end) => end.bound(turn).await.ok(),
+            Some(end) => self.within(end, &mut turn).await,
             None => Some(turn.await),
         };
         match handed {
@@ -301,6 +246,24 @@ impl<M: Manage> Pool<M> {
                 Err(self.in_vain(since))
             }
         }
+    }
+
+    /// What a caller is handed by the end of its time. Half of it, and half of the rest, are as much as it gives to one that is being asked and
+    /// says nothing.
+    async fn within(
+        &self,
+        end: Deadline,
+        mut turn: impl Future<Output = Handed<M::Object>> + Unpin,
+    ) -> Option<Handed<M::Object>> {
+        for _ in 0..2 {
+            let now = Instant::now();
+            let half = Deadline::after(now, end.remaining(now) / 2);
+            match half.bound(&mut turn).await {
+                Ok(handed) => return Some(handed),
+                Err(_) => self.core().change(|state, chores| state.impatient(Instant::now(), chores)),
+            }
+        }
+        end.bound(turn).await.ok()
     }
 
     /// The time is over.

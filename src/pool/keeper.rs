@@ -1,16 +1,16 @@
 //! Looks after what nobody asks for: objects that are idle for too long or too old, those that are kept ready, and pauses after failures.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::Manage;
 use super::core::Core;
+use super::state::State;
 
 /// It ends with the pool, or with its runtime.
-pub(super) async fn keep<M: Manage>(core: Weak<Core<M>>) {
-    let keeper = Keeper { core };
+pub(super) async fn keep<M: Manage>(keeper: Keeper<M>) {
     loop {
         let Some(core) = keeper.core.upgrade() else { return };
         let now = Instant::now();
@@ -32,15 +32,22 @@ pub(super) async fn keep<M: Manage>(core: Weak<Core<M>>) {
     }
 }
 
-/// While it is there, somebody looks at the clock.
-struct Keeper<M: Manage> {
+/// While it is there, somebody looks at the clock: from before its task is spawned, since a runtime that ends may never poll it.
+pub(super) struct Keeper<M: Manage> {
     core: Weak<Core<M>>,
+}
+
+impl<M: Manage> Keeper<M> {
+    pub(super) fn new(core: &Arc<Core<M>>) -> Self {
+        core.state().is_kept = true;
+        Self { core: Arc::downgrade(core) }
+    }
 }
 
 impl<M: Manage> Drop for Keeper<M> {
     fn drop(&mut self) {
         if let Some(core) = self.core.upgrade() {
-            core.state().looked_at = None;
+            core.change(State::not_kept);
         }
     }
 }

@@ -40,16 +40,18 @@ pub trait Manage: Send + Sync + 'static {
     /// [limit](super::PoolSettings::connect_timeout) of the pool.
     fn connect(&self) -> impl Future<Output = Result<Self::Object, Self::Error>> + Send;
 
-    /// Whether it can still be used, as far as a look at it tells; nothing may be sent. It is asked each time before it is handed out
-    /// and when it is put back. Default: yes.
+    /// Whether it can still be used, as far as a look at it tells; nothing may be sent. It is asked when it has been connected, each time
+    /// before it is handed out and when it is put back. Default: yes.
     fn is_usable(&self, object: &Self::Object) -> bool {
         let _ = object;
         true
     }
 
     /// Whether it can still be used, for which something may be sent: asked before one is handed out that nobody has used
-    /// [for a while](super::PoolSettings::check_after), within the limit for connecting and half of the time that its caller has left, so that
-    /// one that says nothing does not take all of it. Two that fail are taken for a sign: all that lie idle are closed. Default: yes.
+    /// [for a while](super::PoolSettings::check_after). As connecting, it runs in a task of the pool, within the limit for that, and goes on
+    /// when the caller has gone. One that says nothing does not take all of a caller's time: after half of it something else is tried in its
+    /// place, and it is closed, or else 100 ms after it was asked. Two in a row that fail are taken for a sign: all that lie idle are closed.
+    /// Default: yes.
     fn check(&self, object: &mut Self::Object) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = object;
         async { Ok(()) }

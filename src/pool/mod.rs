@@ -45,18 +45,20 @@
 //!   wait and fit. When nothing can be connected, all who wait are told why; then there is a pause, and one tries at a time.
 //! * **What is used is used again.** The one that was used last is next, so that the others can be closed when they are idle for too long.
 //!   None gets too old, and those that were made together do not end together. Before it is handed out each is looked at, and asked if nobody
-//!   has used it for a while; after two that did not answer, a new one is connected, and the others that lay idle are closed.
+//!   has used it for a while; after two that did not answer, a new one is connected, and the others that lay idle are closed. That belongs to
+//!   the pool, too: a caller who gives up meanwhile costs none.
 //! * **What was in the middle of something is closed.** Only what is [put back](Pooled::put_back) is used again: a query that was given
 //!   up leaves its rows on the wire. [`Pool::with`] puts back what its work was done with.
 //!
 //! As a service, [`PoolService`], it can stand below the other layers of this crate.
 //!
-//! *Tasks:* one for each object that is being connected, and one that looks after idle ones; they end with the last handle. *Defaults:*
+//! *Tasks:* one for each object that is being connected or asked, and one that looks after idle ones; they end with the last handle. *Defaults:*
 //! [`PoolSettings::new`]. *Errors:* see [`Pool::get`]. *Panics:* one in a [`Manage`] costs the object that it was called for. Where it
-//! connects, that is a failure; elsewhere it goes on in whoever got the object, or put it back. *Cancellation:* any future may be dropped at any point; nothing is lost. *Not for:* many calls at once over one
+//! connects or asks, that is a failure; elsewhere it goes on in whoever got the object, or put it back. *Cancellation:* any future may be dropped at any point; nothing is lost. *Not for:* many calls at once over one
 //! connection, as over HTTP/2.
 
 mod builder;
+mod check;
 mod core;
 mod dial;
 mod entry;

@@ -13,6 +13,8 @@ pub(super) struct Slots {
     pub(super) open: usize,
     pub(super) idle: usize,
     pub(super) dialing: usize,
+    /// Objects that lay idle and are asked whether they are still good, while somebody may wait for that.
+    pub(super) checking: usize,
     /// Objects that are being closed. Nobody has them any more, and their places are not free yet.
     pub(super) closing: usize,
     /// How often connecting has failed since it last succeeded.
@@ -37,7 +39,8 @@ pub(super) enum Back {
 impl Slots {
     pub(super) const fn new(max: usize, min_idle: usize) -> Self {
         let (failures, pause, dial_at, closed) = (0, Duration::ZERO, None, false);
-        Self { max, min_idle, open: 0, idle: 0, dialing: 0, closing: 0, failures, pause, dial_at, closed }
+        let (open, idle, dialing, checking, closing) = (0, 0, 0, 0, 0);
+        Self { max, min_idle, open, idle, dialing, checking, closing, failures, pause, dial_at, closed }
     }
 
     pub(super) const fn in_use(&self) -> usize {
@@ -51,12 +54,17 @@ impl Slots {
 
     /// How many of those who wait have no place that could be theirs: each one is in use.
     pub(super) const fn without_a_place(&self, waiting: usize) -> usize {
-        waiting.saturating_sub(self.max.saturating_sub(self.in_use()))
+        waiting.saturating_sub(self.max.saturating_sub(self.in_use() - self.checking))
     }
 
     /// How many connections are wanted that nobody has begun.
     const fn wanted(&self, waiting: usize) -> usize {
-        (waiting + self.min_idle.saturating_sub(self.idle)).saturating_sub(self.dialing)
+        (waiting + self.min_idle.saturating_sub(self.idle)).saturating_sub(self.dialing + self.checking)
+    }
+
+    /// Whether more wait than there is anything under way for.
+    pub(super) const fn is_short_of(&self, waiting: usize) -> bool {
+        waiting > self.dialing + self.checking
     }
 
     /// Take places for as many connections as are to be begun now, for so many who wait and for those that are kept ready. As long as
@@ -113,9 +121,9 @@ impl Slots {
         self.dial_at = None;
     }
 
-    /// One could not be connected. Whether there is nothing left to hope for: nothing comes back, and nobody else connects.
+    /// One could not be connected, or not used once it was. Whether there is nothing left to hope for: nothing comes back, and nobody else
+    /// connects.
     pub(super) fn failed(&mut self) -> bool {
-        self.not_begun();
         self.failures = self.failures.saturating_add(1);
         self.open == 0
     }
@@ -154,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_asked_is_hoped_for_as_one_that_is_connected() {
+        let mut slots = Slots::new(3, 0);
+        slots.begin(1, never);
+        slots.connected();
+        slots.checking = 1;
+        assert!(slots.is_short_of(2) && !slots.is_short_of(1));
+        assert_eq!((slots.begin(1, never), slots.begin(2, never)), (0, 1));
+        assert!(!slots.is_short_of(2));
+        assert_eq!((slots.without_a_place(3), slots.without_a_place(4)), (0, 1));
+    }
+
+    #[test]
     fn as_many_are_kept_ready_as_are_to_be() {
         let mut slots = Slots::new(5, 2);
         assert_eq!(slots.begin(0, never), 2);
@@ -170,7 +190,11 @@ mod tests {
         let mut slots = Slots::new(5, 0);
         assert_eq!(slots.begin(3, || now), 3);
         slots.dial_at = Some(now + Duration::from_secs(1));
-        assert!(!slots.failed() && !slots.failed() && slots.failed(), "the last one takes the hope");
+        let mut fails = || {
+            slots.not_begun();
+            slots.failed()
+        };
+        assert!(!fails() && !fails() && fails(), "the last one takes the hope");
         assert_eq!(slots.begin(3, || now), 0);
         let later = now + Duration::from_secs(1);
         assert_eq!(slots.begin(3, || later), 1);
@@ -185,6 +209,7 @@ mod tests {
         let mut slots = Slots::new(2, 0);
         slots.begin(2, never);
         slots.connected();
+        slots.not_begun();
         slots.failed();
         slots.dial_at = Some(now);
         assert_eq!(slots.next_dial(1), Some(now));

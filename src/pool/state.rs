@@ -2,9 +2,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::PoolStats;
+use super::check::TELLING;
 use super::entry::Entry;
 use super::slots::{Back, Slots};
 use super::stats::Counts;
@@ -18,10 +20,17 @@ pub(super) struct State<O> {
     pub(super) waiters: Waiters,
     /// What those who were called have not taken yet, by their numbers.
     handed: BTreeMap<u64, Handed<O>>,
+    /// What those are told that are asked whether they are still good, when a caller has waited for that for long enough. They are numbered
+    /// in the order in which they were begun.
+    checks: BTreeMap<u64, (Instant, Arc<Notify>)>,
+    /// Checks in a row that failed.
+    failed_checks: u32,
     pub(super) last_failure: Option<Arc<Error>>,
     pub(super) counts: Counts,
     /// When somebody will look whether those that lie idle have come to their end, or a pause has.
     pub(super) looked_at: Option<Instant>,
+    /// Whether there is anybody who looks.
+    pub(super) is_kept: bool,
 }
 
 /// What a caller gets who waited.
@@ -29,6 +38,14 @@ pub(super) enum Handed<O> {
     Object(Entry<O>),
     Failed(Arc<Error>),
     Closed,
+}
+
+/// One that lay idle, and is asked whether it is still good.
+pub(super) struct Check<O> {
+    pub(super) entry: Entry<O>,
+    pub(super) number: u64,
+    /// A caller has waited for long enough.
+    pub(super) impatience: Arc<Notify>,
 }
 
 /// What is to be done once the lock is free: foreign code runs then.
@@ -39,20 +56,22 @@ pub(super) struct Chores<O> {
     pub(super) wake: Vec<Waker>,
     /// How many connections to begin; their places are taken.
     pub(super) dials: usize,
+    pub(super) checks: Vec<Check<O>>,
     /// Whether the one who looks at the clock has to.
     pub(super) look: bool,
 }
 
 impl<O> Default for Chores<O> {
     fn default() -> Self {
-        Self { doomed: Vec::new(), wake: Vec::new(), dials: 0, look: false }
+        Self { doomed: Vec::new(), wake: Vec::new(), dials: 0, checks: Vec::new(), look: false }
     }
 }
 
 impl<O> Chores<O> {
     #[inline]
     pub(super) fn any(&self) -> bool {
-        self.look || self.dials > 0 || !self.wake.is_empty() || !self.doomed.is_empty()
+        let nothing = self.wake.is_empty() && self.doomed.is_empty() && self.checks.is_empty();
+        self.look || self.dials > 0 || !nothing
     }
 }
 
@@ -63,18 +82,31 @@ impl<O> State<O> {
             idle: VecDeque::new(),
             waiters: Waiters::new(),
             handed: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            failed_checks: 0,
             last_failure: None,
             counts: Counts::default(),
             looked_at: None,
+            is_kept: false,
         }
     }
 
-    /// The one that was used last, if nobody came earlier. Those that are too old or were idle for too long are doomed.
+    /// The one that was used last, if nobody came earlier and it is fresh. Those that are too old or were idle for too long are doomed.
     #[inline]
-    pub(super) fn pop(&mut self, now: Instant, chores: &mut Chores<O>) -> Option<Entry<O>> {
+    pub(super) fn pop(
+        &mut self,
+        now: Instant,
+        is_fresh: impl Fn(&Entry<O>) -> bool,
+        chores: &mut Chores<O>,
+    ) -> Option<Entry<O>> {
         while let Some(entry) = self.idle.pop_back() {
+            let over = entry.over(now);
+            if over.is_none() && !is_fresh(&entry) {
+                self.idle.push_back(entry);
+                return None;
+            }
             self.slots.idle -= 1;
-            let Some(why) = entry.over(now) else {
+            let Some(why) = over else {
                 self.counts.handed_out += 1;
                 if self.slots.idle < self.slots.min_idle {
                     self.begin(chores);
@@ -121,11 +153,6 @@ impl<O> State<O> {
         self.handed.remove(&number)
     }
 
-    /// When the one that is next was last used.
-    pub(super) fn next_used(&self) -> Option<Instant> {
-        self.idle.back().map(|entry| entry.used)
-    }
-
     /// Tell all who wait.
     pub(super) fn tell_all(&mut self, what: impl Fn() -> Handed<O>, chores: &mut Chores<O>) {
         while let Some((number, waker)) = self.waiters.call() {
@@ -158,12 +185,89 @@ impl<O> State<O> {
         }
     }
 
-    /// Begin as many connections as are needed now.
+    /// Ask as many of those that lie idle, and begin as many connections, as are needed now.
     pub(super) fn begin(&mut self, chores: &mut Chores<O>) {
+        while self.slots.is_short_of(self.waiters.len()) {
+            let Some(entry) = self.idle.pop_back() else { break };
+            self.slots.idle -= 1;
+            match entry.over(Instant::now()) {
+                Some(why) => self.doom(entry, why, chores),
+                None => self.ask(entry, chores),
+            }
+        }
         chores.dials += self.slots.begin(self.waiters.len(), Instant::now);
         if let Some(at) = self.slots.next_dial(self.waiters.len()) {
             self.look_at(at, chores);
         }
+    }
+
+    /// Have one that lay idle asked whether it is still good, for whoever has waited longest then.
+    fn ask(&mut self, entry: Entry<O>, chores: &mut Chores<O>) {
+        let (number, impatience) = (self.waiters.number(), Arc::new(Notify::new()));
+        self.checks.insert(number, (Instant::now(), Arc::clone(&impatience)));
+        self.slots.checking = self.checks.len();
+        chores.checks.push(Check { entry, number, impatience });
+    }
+
+    /// Nobody hopes for the answer to this check any more, or it is there.
+    fn forget_check(&mut self, number: u64) {
+        self.checks.remove(&number);
+        self.slots.checking = self.checks.len();
+    }
+
+    /// A caller has given the oldest check enough of its time: something else is begun in its place, at once or when that has ended.
+    pub(super) fn impatient(&mut self, now: Instant, chores: &mut Chores<O>) {
+        let Some((number, (began, check))) = self.checks.first_key_value() else { return };
+        check.notify_one();
+        if now.saturating_duration_since(*began) < TELLING {
+            self.forget_check(*number);
+            self.begin(chores);
+        }
+    }
+
+    /// It is still good.
+    pub(super) fn passed(&mut self, number: u64, mut entry: Entry<O>, now: Instant, chores: &mut Chores<O>) {
+        self.forget_check(number);
+        self.failed_checks = 0;
+        (entry.used, entry.is_new) = (now, false);
+        self.put(entry, chores);
+        self.begin(chores);
+    }
+
+    /// It is not good any more. Two in a row that did not answer are a sign that the others, which have lain idle for longer, will not either.
+    pub(super) fn not_passed(
+        &mut self,
+        number: u64,
+        entry: Entry<O>,
+        why: PoolClose,
+        chores: &mut Chores<O>,
+    ) {
+        self.forget_check(number);
+        self.doom(entry, if self.slots.closed { PoolClose::Closed } else { why }, chores);
+        if why == PoolClose::Checked {
+            self.failed_checks += 1;
+        }
+        if self.failed_checks > 1 {
+            self.failed_checks = 0;
+            self.sweep(|_| Some(PoolClose::Checked), chores);
+        }
+        self.begin(chores);
+    }
+
+    /// Nobody could ask it here and now.
+    pub(super) fn not_asked(&mut self, number: u64, entry: Entry<O>, chores: &mut Chores<O>) {
+        self.forget_check(number);
+        if self.slots.closed {
+            return self.doom(entry, PoolClose::Closed, chores);
+        }
+        self.slots.idle += 1;
+        self.idle.push_back(entry);
+    }
+
+    /// Whoever looked at the clock has gone: each of those who wait looks for another.
+    pub(super) fn not_kept(&mut self, chores: &mut Chores<O>) {
+        (self.is_kept, self.looked_at) = (false, None);
+        chores.wake.extend(self.waiters.wakers().cloned());
     }
 
     /// Have the one who looks at the clock do so at this instant, unless it does so earlier.
@@ -217,10 +321,12 @@ mod tests {
     #[test]
     fn anything_to_be_done_is_something_to_be_done() {
         let none = Chores::<()>::default;
-        let old = Entry::new((), Instant::now(), &PoolSettings::new(), &Rng::seeded(1));
         assert!(!none().any());
         assert!(Chores { dials: 1, ..none() }.any());
+        let new = || Entry::new((), Instant::now(), &PoolSettings::new(), &Rng::seeded(1));
+        let check = Check { entry: new(), number: 1, impatience: Arc::default() };
+        assert!(Chores { checks: vec![check], ..none() }.any());
         assert!(Chores { wake: vec![Waker::noop().clone()], ..none() }.any());
-        assert!(Chores { doomed: vec![(old, PoolClose::Idle)], ..none() }.any());
+        assert!(Chores { doomed: vec![(new(), PoolClose::Idle)], ..none() }.any());
     }
 }

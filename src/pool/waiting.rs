@@ -25,9 +25,14 @@ impl<'a, M: Manage> Waiting<'a, M> {
             return Poll::Ready(handed);
         }
         let (_, before) = state.waiters.stay(self.number, cx.waker());
+        let is_kept = state.is_kept;
         drop(state);
         // A task may go with it.
         drop(before);
+        if !is_kept {
+            // Where whatever has to be done for it was done is no more.
+            self.core.keep();
+        }
         Poll::Pending
     }
 }

@@ -6,7 +6,7 @@ use stonework::base::{Backoff, Delivery, Event, Jitter, Kind, Rng};
 use stonework::pool::{ConnectFailed, Pool, PoolSettings};
 use tokio::time::{Instant, sleep};
 
-use super::kit::{Dial, MS, NotMade, Plant, assert_whole, caller, got, refused, settle, up_to};
+use super::kit::{Dial, MS, NotMade, Plant, Says, assert_whole, caller, got, refused, settle, up_to};
 use crate::support::{SECOND, timed};
 
 #[tokio::test(start_paused = true)]
@@ -204,4 +204,36 @@ async fn no_deadline_of_a_caller_reaches_what_connects() {
     let seen = stonework::base::Deadline::within(SECOND).bound(pool.get()).await.unwrap().unwrap();
     let own = stonework::base::Deadline::within(40 * SECOND);
     assert_eq!(*seen, Some(own), "that of the pool, and no other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_used_as_soon_as_it_is_connected_has_failed() {
+    let plant = Plant::slow(MS).nature(Says::No, Says::Yes, Says::No);
+    let (pool, events) = plant.observed(up_to(10).wait_timeout(2 * SECOND));
+    let callers = [caller(&pool).await, caller(&pool).await, caller(&pool).await];
+    for caller in callers {
+        let error = refused(caller).await;
+        assert!(error.is_connect() && format!("{error:#}").contains("could not be used"), "{error:#}");
+    }
+    // One at a time, 100 ms apart.
+    let tries = async {
+        loop {
+            drop(pool.get().await);
+        }
+    };
+    assert!(tokio::time::timeout(2 * SECOND, tries).await.is_err());
+    assert!((15..=25).contains(&plant.counts().dials), "{}", plant.counts().dials);
+    assert_eq!((plant.counts().open, pool.stats().open() - pool.stats().connecting()), (0, 0));
+    assert!(!events.events().iter().any(|event| matches!(event, Event::PoolConnected { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_used_by_the_first_who_gets_it_is_not_made_again_at_once() {
+    let plant = Plant::slow(MS).looks(1);
+    let pool = plant.pool(up_to(10).wait_timeout(2 * SECOND));
+    let (error, took) = timed(pool.get()).await;
+    let error = error.unwrap_err();
+    assert_eq!((took, error.kind()), (2 * SECOND, Kind::Timeout));
+    assert!(format!("{error:#}").contains("could not be used"), "{error:#}");
+    assert!((15..=25).contains(&plant.counts().dials), "{}", plant.counts().dials);
 }

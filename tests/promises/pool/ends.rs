@@ -170,6 +170,53 @@ fn whoever_waits_in_another_runtime_is_told_when_that_of_the_pool_ends() {
     second.block_on(soon(assert_whole(&pool, &plant)));
 }
 
+#[test]
+fn what_the_thread_of_another_closes_is_replaced_in_the_runtime_of_whoever_waits() {
+    let plant = Plant::slow(MS);
+    let pool = plant.pool(up_to(1).without_wait_timeout());
+    let (first, second) = (runtime(), runtime());
+    let held = first.block_on(pool.get()).unwrap();
+    let waits = second.block_on(caller(&pool));
+    drop(first);
+    std::thread::spawn(move || held.discard()).join().unwrap();
+    assert_eq!(second.block_on(soon(got(waits))).number, 2);
+}
+
+#[test]
+fn what_is_idle_for_too_long_is_closed_also_if_a_runtime_ended_before_anybody_looked() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).idle_timeout(100 * MS));
+    runtime().block_on(async { assert!(pool.add(plant.thing(9)).is_ok()) });
+    runtime().block_on(soon(async {
+        pool.try_get().expect("it lies idle").put_back();
+        while pool.stats().idle() > 0 {
+            sleep(10 * MS).await;
+        }
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_is_told_of_the_end_and_not_of_what_it_cut_off() {
+    for _ in 0..200 {
+        let pool = Plant::script(|_| Dial::Hangs).pool(up_to(8));
+        let waits: Vec<_> = (0..8)
+            .map(|_| {
+                let pool = pool.clone();
+                tokio::spawn(async move { pool.get().await })
+            })
+            .collect();
+        while pool.stats().connecting() < 8 {
+            tokio::task::yield_now().await;
+        }
+        pool.close().await;
+        for task in waits {
+            let error = task.await.unwrap().unwrap_err();
+            assert!(error.cause::<PoolClosed>().is_some() && error.forbids_retry(), "{error:#}");
+        }
+        assert_eq!(pool.stats().connect_failures(), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_runtimes_share_one_pool() {
     let plant = Plant::new();

@@ -113,13 +113,20 @@ async fn those_that_say_nothing_do_not_take_all_of_the_time_of_whoever_asks_them
         filled(&pool, 10).await;
         sleep(2 * SECOND).await;
         let (thing, took) = timed(pool.get()).await;
-        // Half of its time, and half of the rest; or as long as connecting may take.
-        assert_eq!((took, plant.counts().checks), ((patience * 3 / 4).min(2 * connecting), 2));
         if patience > SECOND {
+            // Half of its time, and half of the rest; or as long as connecting may take.
+            assert_eq!((took, plant.counts().checks), ((patience * 3 / 4).min(2 * connecting), 2));
             assert_eq!((thing.unwrap().number, pool.stats().open()), (11, 1), "the others are closed");
         } else {
             assert!(thing.map(|thing| thing.number).unwrap_err().is_timeout());
-            assert_eq!(pool.stats().idle(), 8, "a caller in a hurry says nothing of them");
+            assert_eq!((took, plant.counts().checks), (patience, 3));
+            assert_eq!(pool.stats().idle(), 7, "a caller in a hurry says nothing of them");
+            sleep(100 * MS).await;
+            assert_eq!(
+                (pool.stats().open(), plant.counts().open),
+                (1, 1),
+                "two said nothing for long enough"
+            );
         }
     }
 }
@@ -171,12 +178,49 @@ async fn work_with_one_puts_it_back_and_closes_it_when_it_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_gives_up_in_the_middle_of_a_check_costs_that_one_and_no_place() {
-    let plant = Plant::new().nature(Says::Yes, Says::Hangs, Says::No);
-    let pool = plant.pool(up_to(2).check_after(Duration::ZERO));
-    filled(&pool, 2).await;
+async fn whoever_gives_up_in_the_middle_of_a_check_costs_none_that_is_good() {
+    let plant = Plant::new().nature(Says::Yes, Says::After(50 * MS), Says::No);
+    let pool = plant.pool(up_to(4).check_after(Duration::ZERO));
+    filled(&pool, 4).await;
+    for _ in 0..8 {
+        assert!(timeout(MS, pool.get()).await.is_err());
+    }
+    // Nor does whoever has too little time for what it says.
+    for _ in 0..4 {
+        assert!(Deadline::within(3 * MS).bound(pool.get()).await.unwrap().is_err());
+    }
+    sleep(50 * MS).await;
+    assert_eq!((plant.closed(), pool.stats().idle(), plant.counts().dials), (vec![], 4, 4));
+    assert!(Deadline::within(60 * MS).bound(pool.get()).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_being_asked_when_its_caller_leaves_is_waited_for_by_the_next_as_long_as_that_is_worth_it()
+ {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(2).check_after(SECOND));
+    let mut sick = pool.get().await.unwrap();
+    sick.passes = Says::Hangs;
+    sick.put_back();
+    sleep(2 * SECOND).await;
     assert!(timeout(MS, pool.get()).await.is_err());
-    assert_eq!((plant.closed(), pool.stats().idle(), pool.stats().open()), (vec![2], 1, 1));
+    let (thing, took) = timed(Deadline::within(SECOND).bound(pool.get())).await;
+    assert_eq!((thing.unwrap().unwrap().number, took), (2, SECOND / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_come_at_once_have_one_asked_each() {
+    let plant = Plant::new().nature(Says::Yes, Says::After(5 * MS), Says::No);
+    let pool = plant.pool(up_to(3).check_after(SECOND));
+    filled(&pool, 3).await;
+    sleep(2 * SECOND).await;
+    let callers = [caller(&pool).await, caller(&pool).await, caller(&pool).await];
+    assert_eq!((plant.counts().checks, pool.stats().waiting(), pool.stats().in_use()), (3, 3, 3));
+    let mut had = Vec::new();
+    for caller in callers {
+        had.push(got(caller).await);
+    }
+    assert_eq!(plant.counts().dials, 3, "none was connected");
 }
 
 /// Connections to a peer that sends back what it is sent, and takes its time.

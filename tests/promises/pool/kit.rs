@@ -27,13 +27,17 @@ pub(crate) enum Says {
     Yes,
     No,
     Panics,
+    /// Yes, and panics when it was to be of no use.
+    PanicsLater,
     Hangs,
+    /// Yes, but not at once.
+    After(Duration),
 }
 
 impl Says {
     fn is_yes(self) -> bool {
         assert!(self != Self::Panics, "on purpose");
-        self == Self::Yes
+        matches!(self, Self::Yes | Self::After(_) | Self::PanicsLater)
     }
 }
 
@@ -59,6 +63,8 @@ pub(crate) struct Plant {
     script: Arc<Script>,
     /// What every new one says of itself: look, check, clean.
     nature: [Says; 3],
+    /// How many looks each of them passes.
+    looks: usize,
 }
 
 pub(crate) struct Thing {
@@ -86,11 +92,17 @@ impl Plant {
     /// The argument is how many were begun, this one included.
     pub(crate) fn script(script: impl Fn(usize) -> Dial + Send + Sync + 'static) -> Self {
         let nature = [Says::Yes, Says::Yes, Says::No];
-        Self { counts: Arc::default(), script: Arc::new(script), nature }
+        Self { counts: Arc::default(), script: Arc::new(script), nature, looks: usize::MAX }
     }
 
     pub(crate) fn nature(mut self, usable: Says, passes: Says, clean: Says) -> Self {
         self.nature = [usable, passes, clean];
+        self
+    }
+
+    /// Every new one passes so many looks, and no more.
+    pub(crate) fn looks(mut self, looks: usize) -> Self {
+        self.looks = looks;
         self
     }
 
@@ -117,7 +129,7 @@ impl Plant {
         counts.peak = counts.peak.max(counts.open + counts.dialing);
         let [usable, passes, clean] = self.nature;
         let (slow_end, end_panics, counts) = (Duration::ZERO, false, Arc::clone(&self.counts));
-        let looks = AtomicUsize::new(usize::MAX);
+        let looks = AtomicUsize::new(self.looks);
         Thing { number, usable, looks, passes, clean, slow_end, end_panics, counts }
     }
 
@@ -201,13 +213,16 @@ impl Manage for Plant {
 
     fn is_usable(&self, thing: &Thing) -> bool {
         let looks = thing.looks.fetch_sub(1, Ordering::Relaxed);
+        assert!(looks > 0 || thing.usable != Says::PanicsLater, "on purpose");
         looks > 0 && thing.usable.is_yes()
     }
 
     async fn check(&self, thing: &mut Thing) -> Result<(), NotMade> {
         self.lock().checks += 1;
-        if thing.passes == Says::Hangs {
-            std::future::pending::<()>().await;
+        match thing.passes {
+            Says::Hangs => std::future::pending().await,
+            Says::After(time) => sleep(time).await,
+            Says::Yes | Says::No | Says::Panics | Says::PanicsLater => {}
         }
         if thing.passes.is_yes() { Ok(()) } else { Err(NotMade(thing.number)) }
     }
