@@ -26,6 +26,8 @@ faults! {
         Algorithm = "its algorithm is not allowed",
         /// It is for somebody else.
         Audience = "it is for another audience",
+        /// It is bound to a key of its sender's, who has not shown that it has that one.
+        Bound = "it is bound to a key of its sender's",
         /// What it says cannot be read: no JSON object, a member twice, or one of a wrong type.
         Claims = "its claims cannot be read",
         /// It wants something to be understood that is not: `crit`, `b64` or `zip`.
@@ -127,6 +129,7 @@ impl TokenFault {
         Some(match self {
             Self::Algorithm => "alg",
             Self::Audience | Self::MissingAudience => "aud",
+            Self::Bound => "cnf",
             Self::Critical => "crit",
             Self::Expired | Self::MissingExpiry => "exp",
             Self::FromTheFuture => "iat",

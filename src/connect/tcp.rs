@@ -101,7 +101,7 @@ impl Connect for Tcp {
                 Ok(stream)
             }
             Err(failures) => {
-                hope.is_in_vain();
+                hope.was_in_vain();
                 Err(unreachable(to, failures).into())
             }
         }
@@ -123,7 +123,7 @@ impl Hope<'_> {
         std::mem::forget(self);
     }
 
-    fn is_in_vain(self) {
+    fn was_in_vain(self) {
         self.of.doubt(self.host);
         self.came_true();
     }

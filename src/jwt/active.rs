@@ -34,6 +34,8 @@ pub(super) struct Terms {
     pub(super) issuer: Option<Box<str>>,
     /// Nothing: it may be for anybody.
     pub(super) audiences: Option<Box<[Box<str>]>>,
+    /// Whether it may be bound to a key: somebody else has seen that its sender has that one.
+    pub(super) bound: bool,
     pub(super) leeway: Duration,
 }
 
@@ -51,6 +53,8 @@ struct Answer<'a> {
     active: bool,
     #[serde(borrow, default)]
     client_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    token_type: Option<Cow<'a, str>>,
 }
 
 /// `now`: since 1970 began.
@@ -82,6 +86,15 @@ pub(super) fn read(
         (Some(_), None) => return fault(TokenFault::MissingAudience),
         (Some(_), Some(false)) => return fault(TokenFault::Audience),
         _ => {}
+    }
+    // Some say `access_token` there.
+    let is_dpop = match answer.token_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("bearer" | "access_token") => false,
+        Some("dpop") => true,
+        Some(_) => return fault(TokenFault::Type),
+    };
+    if (claims.bound || is_dpop) && !terms.bound {
+        return fault(TokenFault::Bound);
     }
     let owned = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
     let who = claims.subject.as_deref().map(|subject| PrincipalId::new(subject, claims.issuer.as_deref()));
@@ -166,9 +179,25 @@ mod tests {
         let terms = Terms {
             issuer: Some("i".into()),
             audiences: Some(["me".into()].into()),
+            bound: false,
             leeway: Duration::from_secs(10),
         };
         read(StatusCode::OK, json.as_bytes(), &terms, Duration::from_secs(100))
+    }
+
+    #[test]
+    fn what_is_bound_to_a_key_is_taken_only_where_somebody_else_compares_it() {
+        for bound in [
+            r#"{"active":true,"token_type":"DPoP"}"#,
+            r#"{"active":true,"token_type":"Bearer","cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#,
+        ] {
+            let said = |bound_tokens| {
+                let terms = Terms { bound: bound_tokens, ..Terms::default() };
+                read(StatusCode::OK, bound.as_bytes(), &terms, Duration::ZERO)
+            };
+            assert_eq!(said(false).unwrap_err(), Doubt::Fault(TokenFault::Bound), "{bound}");
+            assert!(said(true).is_ok(), "{bound}");
+        }
     }
 
     #[test]
@@ -199,6 +228,14 @@ mod tests {
             assert!(good.contains(from), "{from}");
             assert_eq!(said(&good.replacen(from, to, 1)).unwrap_err(), doubt, "{to}");
         }
+        let of_type = |kind: &str| said(&good.replace("true,", &format!(r#"true,"token_type":{kind},"#)));
+        for kind in ["null", r#""Bearer""#, r#""bEARER""#, r#""access_token""#] {
+            assert!(of_type(kind).is_ok(), "{kind}");
+        }
+        for kind in [r#""refresh_token""#, r#""""#, r#""N_A""#] {
+            assert_eq!(of_type(kind).unwrap_err(), Doubt::Fault(TokenFault::Type), "{kind}");
+        }
+        assert_eq!(of_type("1").unwrap_err(), Doubt::Unreadable);
         let endless = said(&good.replace(",\"exp\":200", "")).expect("it need not say when it ends");
         assert_eq!(endless.expires_at(), None);
         for json in ["", "[]", "{}", "true", r#"{"active":false} {}"#] {

@@ -336,11 +336,13 @@ impl<T> VerifierBuilder<Complete, T> {
         if issuers.as_ref().is_some_and(repeats) {
             return Err(InvalidJwt::Repeated { field: "issuer" });
         }
-        let JwtSettings { cache, cache_ttl, leeway, max_token_size, required_claims, types } = settings;
+        let JwtSettings { bound_tokens, cache, cache_ttl, leeway, max_token_size, required_claims, types } =
+            settings;
         let expected = Expected {
             issuers: issuers.map(boxed),
             audiences: audiences.map(boxed),
             required: boxed(required_claims),
+            bound: bound_tokens,
             types: Some(types).filter(|types| !types.is_empty()).map(boxed),
         };
         Ok(Verifier::new(Shared {

@@ -14,6 +14,8 @@ pub(super) struct Expected {
     /// Nothing: it may be for anybody.
     pub(super) audiences: Option<Box<[Box<str>]>>,
     pub(super) required: Box<[Box<str>]>,
+    /// Whether it may be bound to a key: somebody else has seen that its sender has that one.
+    pub(super) bound: bool,
     /// Nothing: those that [`DEFAULT_TYPES`] names, or none.
     pub(super) types: Option<Box<[Box<str>]>>,
 }
@@ -43,6 +45,9 @@ impl Expected {
         }
         if self.audiences.is_some() && !claims.audience.ok_or(TokenFault::MissingAudience)? {
             return Err(TokenFault::Audience);
+        }
+        if claims.bound && !self.bound {
+            return Err(TokenFault::Bound);
         }
         if self.missing(claims).is_some() {
             return Err(TokenFault::MissingClaim);
@@ -126,7 +131,7 @@ mod tests {
             issuers: Some(["i".into(), "j".into()].into()),
             audiences: Some(["me".into()].into()),
             required: ["a".into(), "b".into()].into(),
-            types: None,
+            ..Expected::default()
         };
         let good = || Registered {
             issuer: Some("j".into()),
@@ -148,6 +153,9 @@ mod tests {
             expected.claims(&Registered { audience: Some(false), ..good() }),
             Err(TokenFault::Audience)
         );
+        let bound = Registered { bound: true, ..good() };
+        assert_eq!(expected.claims(&bound), Err(TokenFault::Bound));
+        assert_eq!(Expected { bound: true, ..expected.clone() }.claims(&bound), Ok(()));
         for (required, missing) in [(0b00, "a"), (0b01, "b"), (0b10, "a")] {
             let claims = Registered { required, ..good() };
             assert_eq!(expected.claims(&claims), Err(TokenFault::MissingClaim));

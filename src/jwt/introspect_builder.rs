@@ -128,6 +128,7 @@ impl IntrospectorBuilder {
         let terms = Terms {
             issuer: issuer.map(Into::into),
             audiences: audiences.map(|all| all.into_iter().map(Into::into).collect()),
+            bound: settings.bound_tokens,
             leeway: settings.leeway,
         };
         Ok(Introspector::new(Shared {

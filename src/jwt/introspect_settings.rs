@@ -28,6 +28,7 @@ const MOST_RESPONSE: usize = 1024 * 1024;
 #[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until an introspector is made with them"]
 pub struct IntrospectSettings {
+    pub(super) bound_tokens: bool,
     pub(super) cache: Option<usize>,
     pub(super) cache_ttl: Duration,
     pub(super) leeway: Duration,
@@ -41,6 +42,7 @@ impl IntrospectSettings {
     /// The defaults: a thousand tokens are remembered for ten seconds; a hundred are asked about at once, for at most five seconds.
     pub const fn new() -> Self {
         Self {
+            bound_tokens: false,
             cache: Some(1_000),
             cache_ttl: Duration::from_secs(10),
             leeway: Duration::from_secs(30),
@@ -49,6 +51,13 @@ impl IntrospectSettings {
             max_token_size: 8 * 1024,
             timeout: Duration::from_secs(5),
         }
+    }
+
+    /// Also take tokens that are bound to a key of their sender's (`cnf`, or of the type `DPoP`: RFC 9449 and RFC 8705), which nothing here
+    /// compares: only where something in front has done so, as a proxy that ends mutual TLS. Default: no, else whoever stole one could use it.
+    pub const fn bound_tokens(mut self, taken: bool) -> Self {
+        self.bound_tokens = taken;
+        self
     }
 
     /// Remember so many tokens that are active, at least two. Those that are not are never remembered. Default: 1000.
@@ -139,6 +148,7 @@ impl Default for IntrospectSettings {
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of introspection settings")]
 struct Fields {
+    bound_tokens: bool,
     cache: crate::base::or_off::OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]
     cache_ttl: Duration,
@@ -162,6 +172,7 @@ impl Default for Fields {
 impl From<IntrospectSettings> for Fields {
     fn from(settings: IntrospectSettings) -> Self {
         let IntrospectSettings {
+            bound_tokens,
             cache,
             cache_ttl,
             leeway,
@@ -171,7 +182,7 @@ impl From<IntrospectSettings> for Fields {
             timeout,
         } = settings;
         let cache = cache.into();
-        Self { cache, cache_ttl, leeway, max_at_once, max_response, max_token_size, timeout }
+        Self { bound_tokens, cache, cache_ttl, leeway, max_at_once, max_response, max_token_size, timeout }
     }
 }
 
@@ -180,9 +191,27 @@ impl TryFrom<Fields> for IntrospectSettings {
     type Error = InvalidJwt;
 
     fn try_from(fields: Fields) -> Result<Self, InvalidJwt> {
-        let Fields { cache, cache_ttl, leeway, max_at_once, max_response, max_token_size, timeout } = fields;
+        let Fields {
+            bound_tokens,
+            cache,
+            cache_ttl,
+            leeway,
+            max_at_once,
+            max_response,
+            max_token_size,
+            timeout,
+        } = fields;
         let cache = cache.into_option();
-        let settings = Self { cache, cache_ttl, leeway, max_at_once, max_response, max_token_size, timeout };
+        let settings = Self {
+            bound_tokens,
+            cache,
+            cache_ttl,
+            leeway,
+            max_at_once,
+            max_response,
+            max_token_size,
+            timeout,
+        };
         settings.check().map(|()| settings)
     }
 }

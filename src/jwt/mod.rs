@@ -90,7 +90,8 @@
 //! Signatures are checked by AWS-LC (feature `jwt`) or by the crates of RustCrypto (feature `jwt-rust-crypto`), through `jsonwebtoken`. Both may be there:
 //! [`Backend`] is always said, by default it is AWS-LC, and no default of the process is read or set, whatever other crates do.
 //!
-//! *Not for:* encrypted tokens, tokens that are bound to a key of their sender's (DPoP), sessions in cookies. *Not covered:* nobody is asked
+//! *Not for:* encrypted tokens, tokens that are bound to a key of their sender's (they are refused, unless something in front
+//! [compares](JwtSettings::bound_tokens) the key), sessions in cookies. *Not covered:* nobody is asked
 //! whether a signed token was revoked unless you say whom, so until it expires it is good. That a point lies on its curve is found out with the first
 //! token.
 //!

@@ -18,6 +18,8 @@ pub(super) struct Registered<'a> {
     pub(super) scope: Option<Cow<'a, str>>,
     pub(super) roles: Box<[Box<str>]>,
     pub(super) times: Times,
+    /// It is bound to a key of its sender's (RFC 7800).
+    pub(super) bound: bool,
     /// Whom it is for, if it says so: one of those that are expected, or not.
     pub(super) audience: Option<bool>,
     /// Which of the claims that it must have it has: a bit for each.
@@ -71,6 +73,10 @@ impl<'de> Visitor<'de> for Wanted<'_> {
                 "aud" => {
                     claims.audience = Some(map.next_value_seed(Audience(self.audiences))?);
                     true
+                }
+                "cnf" => {
+                    claims.bound = map.next_value::<Checked>()? != Checked::Null;
+                    claims.bound
                 }
                 "exp" => date(&mut claims.times.expires, &mut map)?,
                 "iat" => date(&mut claims.times.issued, &mut map)?,

@@ -34,6 +34,7 @@ const LEAST_CACHE: usize = 2;
 #[cfg_attr(feature = "serde", serde(try_from = "Fields", into = "Fields"))]
 #[must_use = "settings do nothing until a verifier is made with them"]
 pub struct JwtSettings {
+    pub(super) bound_tokens: bool,
     pub(super) cache: Option<usize>,
     pub(super) cache_ttl: Duration,
     pub(super) leeway: Duration,
@@ -43,10 +44,11 @@ pub struct JwtSettings {
 }
 
 impl JwtSettings {
-    /// The defaults: clocks may differ by 30 s, a token has at most 8 KiB, says `JWT`, `at+jwt` or nothing of its type, and must say when
-    /// it ends; none is remembered.
+    /// The defaults: clocks may differ by 30 s, a token has at most 8 KiB, says `JWT`, `at+jwt` or nothing of its type, is bound to no
+    /// key of its sender's, and must say when it ends; none is remembered.
     pub const fn new() -> Self {
         Self {
+            bound_tokens: false,
             cache: None,
             cache_ttl: Duration::from_secs(60),
             leeway: Duration::from_secs(30),
@@ -73,6 +75,13 @@ impl JwtSettings {
     /// ```
     pub fn access_tokens() -> Self {
         Self::new().types(["at+jwt"]).require(["aud", "client_id", "iat", "iss", "jti", "sub"])
+    }
+
+    /// Also take tokens that are bound to a key of their sender's (`cnf`: RFC 9449 with DPoP, RFC 8705 with certificates), which nothing here
+    /// compares: only where something in front has done so, as a proxy that ends mutual TLS. Default: no, else whoever stole one could use it.
+    pub const fn bound_tokens(mut self, taken: bool) -> Self {
+        self.bound_tokens = taken;
+        self
     }
 
     /// How far clocks may differ, ours ahead or behind: at most ten minutes. Default: 30 s.
@@ -168,6 +177,7 @@ impl Default for JwtSettings {
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of JWT settings")]
 struct Fields {
+    bound_tokens: bool,
     cache: crate::base::or_off::OrOff<usize>,
     #[serde(with = "crate::base::human::plain")]
     cache_ttl: Duration,
@@ -188,8 +198,10 @@ impl Default for Fields {
 #[cfg(feature = "serde")]
 impl From<JwtSettings> for Fields {
     fn from(settings: JwtSettings) -> Self {
-        let JwtSettings { cache, cache_ttl, leeway, max_token_size, required_claims, types } = settings;
-        Self { cache: cache.into(), cache_ttl, leeway, max_token_size, required_claims, types }
+        let JwtSettings { bound_tokens, cache, cache_ttl, leeway, max_token_size, required_claims, types } =
+            settings;
+        let cache = cache.into();
+        Self { bound_tokens, cache, cache_ttl, leeway, max_token_size, required_claims, types }
     }
 }
 
@@ -198,9 +210,11 @@ impl TryFrom<Fields> for JwtSettings {
     type Error = InvalidJwt;
 
     fn try_from(fields: Fields) -> Result<Self, InvalidJwt> {
-        let Fields { cache, cache_ttl, leeway, max_token_size, required_claims, types } = fields;
+        let Fields { bound_tokens, cache, cache_ttl, leeway, max_token_size, required_claims, types } =
+            fields;
         let cache = cache.into_option();
-        let settings = Self { cache, cache_ttl, leeway, max_token_size, required_claims, types };
+        let settings =
+            Self { bound_tokens, cache, cache_ttl, leeway, max_token_size, required_claims, types };
         settings.check().map(|()| settings)
     }
 }

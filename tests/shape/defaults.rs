@@ -218,6 +218,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "idempotency `store_timeout`" => keys.clone().store_timeout(time(value)?) == keys,
         "idempotency `wait_up_to`" => value == "off" && keys.clone().wait_up_to(Duration::ZERO) == keys,
         "idempotency `when_away`" => value == "`refuse`" && keys.clone().when_away(KeysAway::Refuse) == keys,
+        "introspection `bound_tokens`" => {
+            value == "off" && asks.bound_tokens(false) == IntrospectSettings::new()
+        }
         "introspection `cache`" => asks.cache(value.parse().ok()?) == IntrospectSettings::new(),
         "introspection `cache_ttl`" => asks.cache_ttl(time(value)?) == IntrospectSettings::new(),
         "introspection `leeway`" => asks.leeway(time(value)?) == IntrospectSettings::new(),
@@ -225,6 +228,9 @@ fn holds(name: &str, value: &str) -> Option<bool> {
         "introspection `max_response`" => asks.max_response(bytes(value)?) == IntrospectSettings::new(),
         "introspection `max_token_size`" => asks.max_token_size(bytes(value)?) == IntrospectSettings::new(),
         "introspection `timeout`" => asks.timeout(time(value)?) == IntrospectSettings::new(),
+        "jwt `bound_tokens`" => {
+            value == "off" && JwtSettings::new().bound_tokens(false) == JwtSettings::new()
+        }
         "jwt `cache`" => value == "off" && JwtSettings::new().without_cache() == JwtSettings::new(),
         "jwt `cache_ttl`" => JwtSettings::new().cache_ttl(time(value)?) == JwtSettings::new(),
         "jwt `leeway`" => JwtSettings::new().leeway(time(value)?) == JwtSettings::new(),

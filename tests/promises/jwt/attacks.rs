@@ -438,3 +438,24 @@ async fn what_is_left_open_is_open_and_nothing_else() {
         assert_eq!(result.is_ok(), good, "{claims}");
     }
 }
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_key_is_no_bearers() {
+    let (usual, behind) = (verifier(keys()), with(keys(), JwtSettings::new().bound_tokens(true)));
+    for (bound, is_bound) in [
+        (r#","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#, true),
+        (r#","cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}"#, true),
+        (r#","cnf":"what is this""#, true),
+        (r#","cnf":null"#, false),
+    ] {
+        let token = rs(RS256, &claims(bound));
+        assert!(behind.verify(&token).await.is_ok(), "{bound}");
+        if is_bound {
+            let error = usual.verify(&token).await.unwrap_err();
+            let refused: &TokenRefused = error.cause().unwrap();
+            assert_eq!((refused.fault(), refused.field()), (TokenFault::Bound, Some("cnf")), "{bound}");
+        } else {
+            assert!(usual.verify(&token).await.is_ok(), "{bound}");
+        }
+    }
+}
