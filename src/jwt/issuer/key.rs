@@ -31,7 +31,8 @@ use crate::jwt::{Algorithm, Backend, Key, base64url, pem};
 /// # Ok::<(), stonework::base::KeyFault>(())
 /// ```
 ///
-/// `Debug` shows its name alone; its bytes are overwritten when it is dropped.
+/// `Debug` shows its name alone. What it signs with is overwritten when it is dropped; copies from which it was read, such as a file's in
+/// memory, are not.
 pub struct SigningKey {
     algorithm: Algorithm,
     private: EncodingKey,
