@@ -216,6 +216,7 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("limit/throttle/sent.rs", "a shell: tells whether a call had run out of time"),
     ("observe/received/exchange.rs", "a shell: how long a request took"),
     ("oauth/source.rs", "a shell: what surrounds the deciding cache"),
+    ("pool/check.rs", "a shell: how long a check takes"),
     ("pool/core.rs", "a shell: what surrounds the deciding slots"),
     ("pool/dial.rs", "a shell: how long connecting takes"),
     ("pool/handle.rs", "a shell: how long a caller waits"),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::{Number, Value};
 
 use super::AccessToken;
 use super::error::{NoToken, Refusal};
@@ -95,7 +94,7 @@ impl<'de> Deserialize<'de> for Members {
                         }
                         _ => {
                             // Read, so that it is JSON; of what is skipped nobody knows that.
-                            map.next_value::<Value>()?;
+                            map.next_value::<serde_json::Value>()?;
                         }
                     }
                 }
@@ -127,9 +126,11 @@ struct Seconds(Duration);
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A number is not always handed on as one: see `arbitrary_precision` of serde_json, which another crate may switch on.
-        match Value::deserialize(deserializer)? {
-            Value::Number(seconds) => Ok(Self::of(&seconds)),
-            Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Number(seconds) => Ok(Self::of(&seconds)),
+            serde_json::Value::String(text)
+                if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 // What cannot be read is more than there are.
                 Ok(Self(text.parse().map_or(Duration::MAX, Duration::from_secs)))
             }
@@ -139,7 +140,7 @@ impl<'de> Deserialize<'de> for Seconds {
 }
 
 impl Seconds {
-    fn of(number: &Number) -> Self {
+    fn of(number: &serde_json::Number) -> Self {
         if let Some(seconds) = number.as_u64() {
             return Self(Duration::from_secs(seconds));
         }
