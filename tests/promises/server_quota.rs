@@ -346,3 +346,14 @@ async fn who_gives_up_waiting_has_taken_nothing() {
     assert!(service.clone().oneshot(get()).await.is_ok(), "the one that there is");
     assert_eq!(count(&times), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_with_the_deadline_begins_nothing() {
+    let (inner, times) = server([says(r#""a";r=0;t=1"#)]);
+    let limited = ServerQuotaLayer::new().wait_up_to(10 * SECOND).layer(inner);
+    limited.clone().oneshot(get()).await.unwrap();
+    let late = TimeoutLayer::new(SECOND).layer(limited);
+    let mut error = late.oneshot(get()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery(), count(&times)), (Kind::Timeout, Delivery::NotSent, 1));
+    assert!(error.take_request::<Request<Content>>().is_some());
+}

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{Fields, Pass, Seen, Turned};
 use crate::base::body::HoldUntil;
-use crate::base::{Asked, Error, Hold, take};
+use crate::base::{Asked, Delivery, Elapsed, Error, Hold, Phase, scope, take};
 
 /// A call that has to come in first. See the [module](crate::limit).
 #[pin_project]
@@ -216,6 +216,15 @@ where
                     }
                     // `Waiting` is left in the very step that takes the request.
                     let request = waiting.request.take().expect("a request is handed on once");
+                    // Its turn may have come too late: nothing is begun that cannot end in time.
+                    if scope::deadline().is_some_and(|at| at <= scope::now()) {
+                        drop(waiting.pass.take());
+                        let late = Error::from(Elapsed::before_deadline(Phase::Readiness));
+                        let late = late.with_delivery(Delivery::NotSent);
+                        let error = this.call.refusal(late, request, !M::ANSWERS);
+                        this.state.set(State::Refused { error: Some(error) });
+                        continue;
+                    }
                     let answer = waiting.service.call(request);
                     let pass = waiting.pass.take();
                     this.state.set(State::Called { answer, pass });
