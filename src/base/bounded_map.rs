@@ -27,6 +27,13 @@ pub(crate) struct BoundedMap<K, V> {
 #[derive(Debug)]
 pub(crate) struct Forgotten<K, V>(HashMap<K, V>);
 
+#[cfg(feature = "breaker")]
+impl<K, V> Forgotten<K, V> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values()
+    }
+}
+
 impl<K: Hash + Eq, V> BoundedMap<K, V> {
     /// At most `most` entries, and at least two.
     pub(crate) fn new(most: usize, idle: Duration, now: Instant) -> Self {

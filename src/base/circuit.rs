@@ -64,6 +64,8 @@ pub enum CircuitReason {
     ConsecutiveFailures,
     /// Too large a share of the calls failed.
     FailureRate,
+    /// Nobody has called for so long that nothing is known any more.
+    Forgotten,
     /// The open time is over.
     OpenTimeOver,
     /// Too many probes failed, or were slow.
@@ -80,6 +82,7 @@ impl fmt::Display for CircuitReason {
             Self::ByHand => "by hand",
             Self::ConsecutiveFailures => "too many failures in a row",
             Self::FailureRate => "too many failures",
+            Self::Forgotten => "nobody has called for long",
             Self::OpenTimeOver => "the open time is over",
             Self::ProbesFailed => "the probes failed",
             Self::ProbesSucceeded => "the probes went well",

@@ -169,6 +169,8 @@ pub(crate) use self::ask::{Ask, NotAsked, Prover};
 #[cfg(feature = "connect")]
 pub(crate) use self::basic::basic;
 pub(crate) use self::bounded_map::BoundedMap;
+#[cfg(feature = "breaker")]
+pub(crate) use self::bounded_map::Forgotten;
 #[cfg(feature = "retry")]
 pub(crate) use self::call::EndedAt;
 pub(crate) use self::call::StandsIn;

@@ -343,6 +343,13 @@ impl Circuit {
         self.close(CircuitReason::ByHand, given);
     }
 
+    /// Nobody uses it any more: whoever was told that it is open is told that it is so no longer.
+    pub(super) fn forget(&mut self, given: &mut Given<'_>) {
+        if self.state() != CircuitState::Closed {
+            self.close(CircuitReason::Forgotten, given);
+        }
+    }
+
     fn change(&mut self, phase: Phase, why: CircuitReason, given: &mut Given<'_>) {
         let from = self.state();
         self.phase = phase;

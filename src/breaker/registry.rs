@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Breaker, BreakerSettings, InvalidBreaker};
 use crate::base::sync::Mutex;
-use crate::base::{BoundedMap, CircuitState, HostPort, Observe, Observer, Rng, scope};
+use crate::base::{BoundedMap, CircuitState, Forgotten, HostPort, Observe, Observer, Rng, scope};
 
 /// How many circuits there may be, unless somebody says otherwise.
 const MOST: usize = 1024;
@@ -150,6 +150,9 @@ impl<K: Hash + Eq + Clone + fmt::Display> Breakers<K> {
             map.get_or_insert(key, now, keep, make)
         };
         // Many, perhaps, so not while others wait.
+        for breaker in forgotten.iter().flat_map(Forgotten::values) {
+            breaker.core().change(now, |gate, given| gate.circuit.forget(given));
+        }
         drop(forgotten);
         breaker
     }
@@ -183,6 +186,7 @@ impl<K> fmt::Debug for Breakers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{CircuitReason, Event, Outcome};
 
     #[tokio::test(start_paused = true)]
     async fn a_circuit_that_was_forced_is_not_forgotten_and_one_that_nobody_uses_is() {
@@ -197,6 +201,34 @@ mod tests {
         let mut left = circuits.states();
         left.sort_unstable_by_key(|(key, _)| *key);
         assert_eq!(left, [(1, CircuitState::ForcedOpen), (3, CircuitState::Closed)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_heard_that_one_is_open_hears_when_it_is_forgotten() {
+        let told = crate::testing::Recorder::new();
+        let second = Duration::from_secs(1);
+        let circuits = Breakers::<u32>::default().most(32).idle(second).observer(told.clone());
+        for _ in 0..200 {
+            circuits.get(&1).try_acquire().into_iter().for_each(|permit| permit.settle(Outcome::Failure));
+        }
+        assert_eq!(circuits.get(&1).state(), CircuitState::Open);
+        let _ = circuits.get(&2);
+        for _ in 0..5 {
+            tokio::time::advance(second).await;
+            let _ = circuits.get(&3);
+        }
+        assert_eq!(circuits.states(), [(3, CircuitState::Closed)]);
+        let changes: Vec<_> = told
+            .events()
+            .iter()
+            .filter_map(|event| match event {
+                Event::CircuitChanged { circuit, to, why, .. } => Some((circuit.to_string(), *to, *why)),
+                _ => None,
+            })
+            .collect();
+        let (open, gone) = (changes.first().unwrap(), changes.last().unwrap());
+        assert_eq!((changes.len(), &*open.0, open.1), (2, "1", CircuitState::Open), "{changes:?}");
+        assert_eq!(gone, &("1".to_owned(), CircuitState::Closed, CircuitReason::Forgotten));
     }
 
     #[test]
