@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn nothing_that_stands_there_is_taken_for_what_the_type_asks_for() {
         #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(deny_unknown_fields, expecting = "a table")]
         #[expect(dead_code, reason = "it is only read")]
         struct Outer {
             #[serde(flatten)]
@@ -168,10 +168,10 @@ mod tests {
             n: u8,
         }
         #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(deny_unknown_fields, expecting = "a table")]
         struct Empty {}
         #[derive(Debug, Deserialize)]
-        #[serde(tag = "kind")]
+        #[serde(tag = "kind", expecting = "a table")]
         #[expect(dead_code, reason = "it is only read")]
         enum Tagged {
             A { id: u8 },
