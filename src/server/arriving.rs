@@ -10,7 +10,7 @@ use pin_project::pin_project;
 
 use super::shared::Shared;
 use crate::base::{BoxError, Delivery, Elapsed, Error, Kind, ResetEarly};
-use crate::timeout::{BodyLimits, TimedBody};
+use crate::timeout::TimedBody;
 
 /// The body of a request as it comes in, within its limits of time.
 #[pin_project]
@@ -46,6 +46,8 @@ const AWAITED: u8 = 1;
 const BEGUN: u8 = 2;
 /// It took too long.
 const LATE: u8 = 4;
+/// It is answered with a stream of gRPC, whose two sides are silent for as long as they have nothing to say.
+const STREAMS: u8 = 8;
 
 impl Arrival {
     fn is(&self, all: u8) -> bool {
@@ -65,6 +67,11 @@ impl Arrival {
         self.is(AWAITED) && !self.is(BEGUN)
     }
 
+    /// The service itself says that it speaks gRPC here; that its client says so, is no reason to wait for it.
+    pub(super) fn streams(&self) {
+        self.note(STREAMS);
+    }
+
     /// What the handler is told.
     fn told(&self, error: BoxError) -> BoxError {
         let error = Error::wrap(error);
@@ -77,17 +84,16 @@ impl Arrival {
 }
 
 impl Arriving {
-    /// `may_pause`: the client may be silent for as long as it likes. `awaited`: it waits to be told to send it.
+    /// `awaited`: the client waits to be told to send it.
     pub(super) fn new(
         body: Incoming,
         http2: bool,
-        may_pause: bool,
         awaited: bool,
         connection: &Arc<Shared>,
     ) -> (Self, Arrival) {
-        let limits = if may_pause { BodyLimits::none() } else { connection.control.settings.request_body };
         let arrival = Arrival(Arc::new(AtomicU8::new(if awaited { AWAITED } else { 0 })));
-        let body = TimedBody::within(body, &limits, Delivery::Unknown);
+        let limits = &connection.control.settings.request_body;
+        let body = TimedBody::within(body, limits, Delivery::Unknown);
         connection.pulse.begin_body();
         let open = Some(Open { connection: Arc::clone(connection), whole: false });
         (Self { body, arrival: arrival.clone(), begun: false, http2, open }, arrival)
@@ -106,6 +112,9 @@ impl Body for Arriving {
         if !*this.begun {
             *this.begun = true;
             this.arrival.note(BEGUN);
+        }
+        if this.arrival.is(STREAMS) {
+            this.body.as_mut().may_pause();
         }
         let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
             // Told once: nobody waits for more of it then.

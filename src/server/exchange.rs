@@ -18,7 +18,7 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, X_REQUEST_ID, message};
+use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, X_REQUEST_ID, message, says_grpc};
 
 /// What is known of a request from its beginning.
 pub(super) struct Exchange {
@@ -35,7 +35,7 @@ impl Exchange {
     pub(super) fn of(connection: &Arc<Shared>, request: Request<Incoming>) -> (Self, Request<Body>) {
         let (head, http1) = (*request.method() == Method::HEAD, request.version() < Version::HTTP_2);
         let asked = asked_of(&request);
-        let (request, arrival) = arrived(request, asked, connection);
+        let (request, arrival) = arrived(request, connection);
         let in_flight = InFlight::begin(Arc::clone(connection), !http1, arrival.is_some());
         (Self { head, http1, asked, arrival, in_flight: Some(in_flight) }, request)
     }
@@ -54,6 +54,9 @@ impl Exchange {
 
     pub(super) fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
         let (in_flight, mut parting) = self.end();
+        if let Some(arrival) = self.arrival.as_ref().filter(|_| self.asked.grpc && says_grpc(response.headers())) {
+            arrival.streams();
+        }
         // The rest of a body that did not come in time may come yet, and would be taken for a request.
         parting.last |= self.http1
             && response.status() == StatusCode::REQUEST_TIMEOUT
@@ -118,7 +121,6 @@ pub(super) fn asked_of<B>(request: &Request<B>) -> Asked {
 /// The request as the service sees it, and what becomes of its body, if it has one.
 fn arrived(
     request: Request<Incoming>,
-    asked: Asked,
     connection: &Arc<Shared>,
 ) -> (Request<Body>, Option<Arrival>) {
     let mut arrival = None;
@@ -128,7 +130,7 @@ fn arrived(
         if body.is_end_stream() {
             return Body::empty();
         }
-        let (body, arriving) = Arriving::new(body, http2, asked.grpc, awaited, connection);
+        let (body, arriving) = Arriving::new(body, http2, awaited, connection);
         arrival = Some(arriving);
         Body::new(body)
     });

@@ -47,7 +47,7 @@
 //! | connects and says nothing, or sends a head byte by byte | 10 s | its connection is closed |
 //! | does not end its TLS handshake | 10 s, and then 10 s for the head | its connection is closed |
 //! | is idle between two requests | 75 s | its connection is closed; over HTTP/2 it is told first |
-//! | sends nothing more of a body while the handler waits for it | 30 s; for ever in gRPC | the handler's read fails; an answer of 400 or 500 becomes 408 |
+//! | sends nothing more of a body while the handler waits for it | 30 s; for ever where a stream of gRPC is being answered | the handler's read fails; an answer of 400 or 500 becomes 408 |
 //! | takes nothing of its answer | 30 s | its connection is closed; over HTTP/2, its request alone |
 //! | answers no ping (HTTP/2) | 20 s | its connection is closed |
 //! | keeps its connection for ever | an hour or so | it is told to open another one; what it has begun goes on |

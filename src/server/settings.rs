@@ -360,8 +360,8 @@ impl ServerSettings {
     }
 
     /// How long the body of a request may take. Default: 30 s of silence while the handler waits for more, and no other
-    /// limit, [`BodyLimits::new`]. Calls of gRPC have none: their clients may be silent, and pings tell whether they are
-    /// there.
+    /// limit, [`BodyLimits::new`]. Once a call of gRPC is being answered with a stream, its client may be silent for as long as it
+    /// likes: pings tell whether it is there. Who serves calls whose clients are silent before that, needs other limits.
     pub const fn request_body(mut self, limits: BodyLimits) -> Self {
         self.request_body = limits;
         self

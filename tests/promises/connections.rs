@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use stonework::Body;
 use stonework::base::{CloseReason, Error, Event, Kind, Observer, Peer, ServerPhase};
@@ -120,6 +120,12 @@ pub(crate) async fn handler(request: Request<Body>) -> Result<Response<Body>, In
                 Ok(response)
             }
         },
+        // As a call of gRPC with a stream in either direction.
+        "/grpc" => {
+            let mut response = Response::new(request.into_body());
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            Ok(response)
+        }
         "/ignore" => respond(Body::from("hello")),
         "/large" => respond(Body::from(vec![b'x'; 1024 * 1024])),
         "/in-pieces" => respond(in_pieces(1024, Duration::ZERO)),
@@ -419,18 +425,41 @@ async fn a_request_whose_body_stops_coming_is_answered_with_408() {
     ask(&mut client, b"", "half-body").await;
     ask(&mut client, &get("/"), "hello").await;
 
-    // gRPC streams may be silent, and so may all with these settings.
-    let mut send = server.h2().await.ready().await.unwrap();
-    let request = Request::post("http://x/echo").header("content-type", "application/grpc").body(()).unwrap();
-    let (answer, mut grpc) = send.send_request(request, false).unwrap();
-    grpc.send_data("half".into(), false).unwrap();
+    // And so may all be with these settings.
     let streaming = Running::start(ServerSettings::streaming());
     let mut patient = streaming.connect();
     patient.write_all(&post("")).await.unwrap();
     sleep(3_000 * SECOND).await;
-    grpc.send_data("-body".into(), true).unwrap();
-    assert_eq!(answer.await.unwrap().into_body().data().await.unwrap().unwrap(), "half-body");
     ask(&mut patient, b"-body", "half-body").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_silent_in_a_stream_of_grpc_if_the_service_says_that_it_is_one() {
+    let limits = BodyLimits::new().total(4_000 * SECOND);
+    let server = Running::start(ServerSettings::new().request_body(limits).without_max_age());
+    let mut send = server.h2().await.ready().await.unwrap();
+    let mut call = |path: &str| {
+        let request = Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+        let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data("half".into(), false).unwrap();
+        (answer, body)
+    };
+    let (answer, mut body) = call("/grpc");
+    let mut answer = answer.await.unwrap().into_body();
+    assert_eq!(answer.data().await.unwrap().unwrap(), "half");
+    sleep(3_000 * SECOND).await;
+    body.send_data("-body".into(), false).unwrap();
+    assert_eq!(answer.data().await.unwrap().unwrap(), "-body");
+    let start = Instant::now();
+    assert!(answer.data().await.is_none_or(|data| data.is_err()), "it has the other limits that were set");
+    assert!((990 * SECOND..=1_000 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+
+    // That its client alone says so, is no reason to wait for it.
+    let start = Instant::now();
+    let (answer, _body) = call("/echo");
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status(), start.elapsed()), (StatusCode::OK, 30 * SECOND));
+    assert_eq!(answer.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,12 @@ impl<B> TimedBody<B> {
     pub(crate) fn within(body: B, limits: &BodyLimits, delivery: Delivery) -> Self {
         Self::new(body, Watch::new(limits, Instant::now, None), delivery)
     }
+
+    /// From here on its sender may be silent for as long as it likes.
+    #[cfg(feature = "server")]
+    pub(crate) fn may_pause(self: Pin<&mut Self>) {
+        self.project().watch.may_pause();
+    }
 }
 
 impl<B: Body<Error: Into<BoxError>>> Body for TimedBody<B> {

@@ -52,6 +52,12 @@ impl Watch {
         Self { idle: None, rate: None, end: None, waiting: None }
     }
 
+    /// Silence is no fault any more.
+    #[cfg(feature = "server")]
+    pub(super) const fn may_pause(&mut self) {
+        self.idle = None;
+    }
+
     /// Whether the clock matters before the body is asked.
     pub(super) const fn has_end(&self) -> bool {
         self.end.is_some()
