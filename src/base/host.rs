@@ -50,7 +50,7 @@ impl HostPort {
     }
 
     /// Of what somebody wrote: a host, and a port if it is not the usual one.
-    #[cfg(all(feature = "balance", feature = "client"))]
+    #[cfg(any(feature = "server", all(feature = "balance", feature = "client")))]
     pub(crate) fn parse(text: &str, usual: u16) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         // Nothing before the host, and behind it a port or nothing.

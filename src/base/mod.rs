@@ -188,7 +188,7 @@ pub(crate) use self::paths::Paths;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]
-pub(crate) use self::refuse::BodyTooSlow;
+pub(crate) use self::refuse::{BodyTooSlow, Misaddressed};
 #[cfg(any(feature = "hedge", feature = "retry"))]
 pub(crate) use self::spare::Spare;
 pub(crate) use self::take::take;

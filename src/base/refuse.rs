@@ -130,6 +130,12 @@ impl Refuse for Problem {
 #[error("the body took too long")]
 pub(crate) struct BodyTooSlow;
 
+/// A request does not say whom it is for as it has to.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misaddressed(pub(crate) &'static str);
+
 fn is_too_slow(error: &Error) -> bool {
     error.kind() == Kind::Body && error.cause::<BodyTooSlow>().is_some()
 }
@@ -220,6 +226,10 @@ fn detail(error: &Error) -> Cow<'static, str> {
         if let Some(too_slow) = error.cause::<BodyTooSlow>() {
             return Cow::Owned(too_slow.to_string());
         }
+    }
+    #[cfg(feature = "server")]
+    if let Some(Misaddressed(how)) = error.cause() {
+        return Cow::Borrowed(how);
     }
     match error.cause::<InvalidTimeout>() {
         Some(invalid) => Cow::Owned(invalid.to_string()),

@@ -6,6 +6,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower_service::Service;
 
+use super::addressed;
 use super::bounds::{Sent, Served};
 use super::exchange::Exchange;
 use super::outgoing::Outgoing;
@@ -27,6 +28,9 @@ where
 {
     let (exchange, request) = Exchange::of(connection, request);
     let begun = |state| Answering { state, exchange };
+    if let Some(how) = addressed::fault(&request) {
+        return begun(State::Misaddressed(how));
+    }
     if let Some(health) = connection.control.probed(&request) {
         return begun(State::Health(Box::pin(health.service().call(request))));
     }
@@ -52,9 +56,10 @@ where
     B: Sent,
 {
     let (exchange, request) = Exchange::of(connection, request);
-    let state = match connection.control.probed(&request) {
-        Some(health) => State::Health(Box::pin(health.service().call(request))),
-        None => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
+    let state = match (addressed::fault(&request), connection.control.probed(&request)) {
+        (Some(how), _) => State::Misaddressed(how),
+        (None, Some(health)) => State::Health(Box::pin(health.service().call(request))),
+        (None, None) => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
     };
     Answering { state, exchange }
 }
@@ -77,6 +82,8 @@ enum State<S, F> {
     Called(Option<Pin<Box<F>>>),
     /// In its `call`.
     Panicked(Option<Panic>),
+    /// It does not say whom it is for as it has to.
+    Misaddressed(&'static str),
 }
 
 /// The answer to come, once the service is ready.
@@ -131,6 +138,7 @@ where
                     let panic = panic.take().expect(ONCE);
                     return Poll::Ready(Ok(exchange.panicked(&*panic)));
                 }
+                State::Misaddressed(how) => return Poll::Ready(Ok(exchange.misaddressed(how))),
                 State::Health(answer) => {
                     let response = ready!(answer.as_mut().poll(cx)).unwrap_or_else(|never| match never {});
                     return Poll::Ready(Ok(exchange.probed(response.map(Body::new))));

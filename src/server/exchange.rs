@@ -18,7 +18,9 @@ use super::shared::{InFlight, Shared};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{BodyEnd, Guard, Held, HoldUntil};
-use crate::base::{Asked, Error, Event, Kind, Problem, Refuse, ServerPhase, X_REQUEST_ID, message, says_grpc};
+use crate::base::{
+    Asked, Error, Event, Kind, Misaddressed, Problem, Refuse, ServerPhase, X_REQUEST_ID, message, says_grpc,
+};
 
 /// What is known of a request from its beginning.
 pub(super) struct Exchange {
@@ -54,7 +56,9 @@ impl Exchange {
 
     pub(super) fn answered<B: Sent>(&mut self, response: Response<B>) -> Response<Outgoing<B>> {
         let (in_flight, mut parting) = self.end();
-        if let Some(arrival) = self.arrival.as_ref().filter(|_| self.asked.grpc && says_grpc(response.headers())) {
+        if let Some(arrival) =
+            self.arrival.as_ref().filter(|_| self.asked.grpc && says_grpc(response.headers()))
+        {
             arrival.streams();
         }
         // The rest of a body that did not come in time may come yet, and would be taken for a request.
@@ -74,6 +78,13 @@ impl Exchange {
     /// The service said that it cannot.
     pub(super) fn failed(&mut self) {
         self.end().0.settle(BodyEnd::Failed);
+    }
+
+    /// It does not say whom it is for as it has to. What else it says is not to be believed, so over HTTP/1 it is the last one.
+    pub(super) fn misaddressed<B: Sent>(&mut self, how: &'static str) -> Response<Outgoing<B>> {
+        let (in_flight, mut parting) = self.end();
+        parting.last |= self.http1;
+        parting.told(refusal(self.asked, &Error::new(Kind::Invalid, Misaddressed(how)), in_flight))
     }
 
     /// What gives requests their names panicked; a service that does is answered for inside of it.
@@ -119,10 +130,7 @@ pub(super) fn asked_of<B>(request: &Request<B>) -> Asked {
 }
 
 /// The request as the service sees it, and what becomes of its body, if it has one.
-fn arrived(
-    request: Request<Incoming>,
-    connection: &Arc<Shared>,
-) -> (Request<Body>, Option<Arrival>) {
+fn arrived(request: Request<Incoming>, connection: &Arc<Shared>) -> (Request<Body>, Option<Arrival>) {
     let mut arrival = None;
     let http2 = request.version() == Version::HTTP_2;
     let awaited = request.headers().contains_key(EXPECT);

@@ -127,6 +127,7 @@
 //! [`HandlerPanicked`](crate::base::Event::HandlerPanicked).
 //! *Not for:* HTTP/3; TLS that asks clients for certificates, or has a certificate for each name.
 
+mod addressed;
 mod admission;
 mod answering;
 mod arriving;
