@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +17,13 @@ use super::bounds::{Sent, Served};
 use super::control::Control;
 use super::greeting::{greeting, is_http2, next_bytes};
 use super::pace::{self, Act, LAST_WORDS, Limits};
+use super::settings::MOST_HEADERS;
 use super::shared::{Shared, Unsent};
 use super::tasks::Tasks;
 use super::timer::Timer;
 use super::wire::{Socket, Wire};
 use crate::base::deadline::countable;
-use crate::base::{CloseReason, ServerPhase};
+use crate::base::{BoxError, CloseReason, ServerPhase};
 
 /// A client that has just connected is about to ask something: so long it is waited for when the server stops meanwhile.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -163,9 +164,28 @@ where
     let shared = Arc::clone(&connection);
     let tasks = Tasks::new(Arc::clone(&connection));
     let _owner = tasks.owner();
-    let handler = service_fn(move |request| answer_later(service.clone(), &shared, request));
+    let handler = service_fn(move |request| {
+        TakenOn(shared.pulse.takes_on().then(|| answer_later(service.clone(), &shared, request)))
+    });
     let session = http2_builder(&connection.control, tasks).serve_connection(TokioIo::new(wire), handler);
     drive(pin!(session), |session| session.graceful_shutdown(), &connection).await;
+}
+
+/// An answer to a request; or that it was not processed and may be sent to another (RFC 9113, section 8.7).
+struct TakenOn<F>(Option<F>);
+
+impl<F, R> Future for TakenOn<F>
+where
+    F: Future<Output = Result<R, BoxError>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match &mut self.0 {
+            Some(answer) => Pin::new(answer).poll(cx),
+            None => Poll::Ready(Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into())),
+        }
+    }
 }
 
 /// No timer: hyper's limit on a head counts from the end of the last request. Ours are in `pace`.
@@ -193,17 +213,22 @@ const SMALLEST_BUFFER: usize = 64 * 1024;
 fn http2_builder(control: &Control, tasks: Tasks) -> http2::Builder<Tasks> {
     let settings = &control.settings;
     let mut builder = http2::Builder::new(tasks);
+    // Not all that was set: over HTTP/2 nothing else bounds the number of fields.
+    let size = settings.max_head_size.min(MOST_HEAD_OF_HTTP2);
     builder
         .auto_date_header(control.wall.is_none())
         .timer(TokioTimer::new())
         .keep_alive_interval(countable(settings.ping_interval))
         .keep_alive_timeout(countable(settings.ping_timeout))
         .max_concurrent_streams(settings.max_concurrent_streams)
-        .max_header_list_size(settings.max_head_size)
+        .max_header_list_size(size)
         .max_pending_accept_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(MOST_ERRORS);
     builder
 }
+
+/// No more fields than [`MOST_HEADERS`](super::settings::MOST_HEADERS) come to this: the shortest counts as 33 bytes (RFC 9113, section 6.5.2).
+const MOST_HEAD_OF_HTTP2: u32 = 33 * MOST_HEADERS as u32;
 
 /// Streams that the client took back before they were looked at, before its connection is closed: CVE-2023-44487.
 const MOST_RESETS: usize = 20;
@@ -258,6 +283,7 @@ where
             told = told || stopped.as_mut().poll(cx).is_ready();
             if told && closing.is_none() && !connection.pulse.is_in_head() {
                 closing = Some((Instant::now(), false));
+                connection.pulse.tells();
                 finish(session.as_mut());
                 continue;
             }
@@ -271,6 +297,7 @@ where
                 Act::Finish(why) => {
                     connection.closes(why);
                     closing = Some((Instant::now(), why == CloseReason::Old));
+                    connection.pulse.tells();
                     finish(session.as_mut());
                 }
                 Act::Close(why) => {

@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) clean: bool,
     /// Most requests are taken back as soon as they are made.
     pub(super) floods: bool,
+    /// The client makes requests long after it was told that nothing new is taken on.
+    pub(super) defies: bool,
     /// Since when nothing new is taken on, and whether that is since the connection is old.
     pub(super) closing: Option<(Instant, bool)>,
     /// When the connection is old.
@@ -88,8 +90,10 @@ pub(super) fn next(facts: &Facts, limits: &Limits) -> Option<(Instant, Act)> {
     let waits = if facts.in_flight > 0 || facts.stalled.is_some() || (facts.http2 && facts.reads) {
         None
     } else if let Some((since, _)) = facts.closing {
-        let since = if facts.reads { since.max(facts.since) } else { since };
-        Some((facts.taken.max(since), LAST_WORDS, Act::Close(Why::Idle)))
+        let since = if facts.reads || facts.defies { since.max(facts.since) } else { since };
+        // What it takes then is that its requests are refused.
+        let since = if facts.defies { since } else { since.max(facts.taken) };
+        Some((since, LAST_WORDS, Act::Close(Why::Idle)))
     } else if facts.in_head {
         Some((facts.since, limits.head, Act::Close(Why::Head)))
     } else if facts.http2 {
@@ -130,6 +134,7 @@ mod tests {
             stalled: None,
             clean: true,
             floods: false,
+            defies: false,
             closing: None,
             old_at: None,
         }
@@ -198,6 +203,14 @@ mod tests {
         let start = Instant::now();
         let over = Facts { http2: true, closing: Some((start + SECOND, false)), ..idle(start) };
         assert_eq!(after(&over, &LIMITS, start), Some((6, Act::Close(Why::Idle))));
+        // As long as it takes something, it may be the rest of its last answer; or that its new requests are refused.
+        let takes = Facts { taken: start + 8 * SECOND, ..over };
+        assert_eq!(after(&takes, &LIMITS, start), Some((13, Act::Close(Why::Idle))));
+        let defies = Facts { defies: true, ..takes };
+        assert_eq!(after(&defies, &LIMITS, start), Some((6, Act::Close(Why::Idle))));
+        let until_later = Facts { since: start + 4 * SECOND, ..defies };
+        assert_eq!(after(&until_later, &LIMITS, start), Some((9, Act::Close(Why::Idle))));
+        assert_eq!(after(&Facts { in_flight: 1, ..defies }, &LIMITS, start), None, "what it had may end");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::{Facts, HASTE, is_flood};
+use super::pace::{Facts, HASTE, LAST_WORDS, is_flood};
 
 /// What a connection is doing: written by its socket and its requests, read by its timer.
 ///
@@ -31,6 +31,10 @@ pub(super) struct Pulse {
     taken: AtomicU64,
     /// 0: it is not.
     stalled: AtomicU64,
+    /// When the client was told that nothing new is taken on; 0: it was not.
+    told: AtomicU64,
+    /// It goes on nevertheless.
+    defies: AtomicBool,
     /// The task of the connection, if it waits for others.
     waits: Mutex<Option<Waker>>,
 }
@@ -51,6 +55,8 @@ impl Pulse {
             since: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            defies: AtomicBool::new(false),
             waits: Mutex::new(None),
         }
     }
@@ -162,9 +168,31 @@ impl Pulse {
         }
     }
 
-    /// More than its last request was read, and is no request yet.
+    /// More than its last request was read, in one piece with it: a head has begun.
     pub(super) fn holds_more(&self) {
-        self.clean.store(false, Relaxed);
+        self.since.store(self.now(), Relaxed);
+        self.in_head.store(true, Relaxed);
+    }
+
+    /// The client is told that nothing new is taken on.
+    pub(super) fn tells(&self) {
+        self.told.store(self.now().max(1), Relaxed);
+    }
+
+    /// Whether a request that comes now is taken on. One that was under way when its client was told is; of HTTP/2 the server is sure that it was
+    /// only when the client says so, and one that never does is not waited for.
+    pub(super) fn takes_on(&self) -> bool {
+        let told = self.told.load(Relaxed);
+        let defies = told > 0 && self.at(told).elapsed() >= LAST_WORDS;
+        if defies {
+            self.defies.store(true, Relaxed);
+        }
+        !defies
+    }
+
+    /// The client makes requests long after it was told that nothing new is taken on.
+    pub(super) fn defies(&self) -> bool {
+        self.defies.load(Relaxed)
     }
 
     /// Most requests are taken back as soon as they are made.
@@ -204,6 +232,7 @@ impl Pulse {
             stalled: (stalled > 0).then(|| self.at(stalled)),
             clean: self.clean.load(Relaxed),
             floods: self.floods(),
+            defies: self.defies(),
             closing,
             old_at,
         }

@@ -7,9 +7,9 @@ use crate::base::{TIMEOUT_MS, TrustedPeers};
 use crate::limit::{ConcurrencySettings, Quota, TrustedProxies};
 use crate::timeout::BodyLimits;
 
-/// An [`http::HeaderMap`] holds 24 576 fields and then panics, and handlers may add some. Far beyond that hyper panics at any head, since it makes
-/// room for as many as there may be.
-const MOST_HEADERS: usize = 24_000;
+/// An [`http::HeaderMap`] panics at 24 576 fields, and at 6 554 whose names were chosen to fall together; and handlers may add some. Far beyond
+/// that hyper panics at any head, since it makes room for as many as there may be.
+pub(super) const MOST_HEADERS: usize = 6_000;
 
 /// How a [`Server`](super::Server) behaves. With the feature `serde` it can be read from a file and written to one: durations as `"250ms"`,
 /// what is switched off as `"off"`; an unknown field or an impossible value is an error that names the field.
@@ -279,15 +279,16 @@ impl ServerSettings {
         self
     }
 
-    /// How many bytes the head of a request may have; a larger one is answered with 431. Default: 64 KiB.
+    /// How many bytes the head of a request may have; a larger one is answered with 431. Default: 64 KiB. Over HTTP/2, where each field counts as
+    /// 32 bytes more than it has, it is at most 198 000.
     pub const fn max_head_size(mut self, bytes: u32) -> Self {
         self.max_head_size = bytes;
         self
     }
 
     /// How many fields the head of a request may have over HTTP/1; one with more is answered with 431. Over HTTP/2 their
-    /// [size](Self::max_head_size) alone counts. Default: 100; at most 24 000, since an
-    /// [`http::HeaderMap`] holds few more.
+    /// [size](Self::max_head_size) alone counts. Default: 100; at most 6 000, since an
+    /// [`http::HeaderMap`] can be made to panic with few more.
     pub const fn max_headers(mut self, most: usize) -> Self {
         self.max_headers = most;
         self

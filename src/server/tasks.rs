@@ -1,7 +1,8 @@
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ impl<F: Future> Future for Stream<F> {
 /// where the answer is over.
 struct AtWork {
     connection: Arc<Shared>,
+    /// It is not: all that this task does is to refuse.
+    refuses: bool,
     /// The answer is over, but for what the task still has of it.
     answered: bool,
     /// The task came to its end.
@@ -96,8 +99,11 @@ pub(super) fn answered() {
 
 impl AtWork {
     fn begin(connection: Arc<Shared>) -> Self {
-        connection.pulse.begin_task();
-        Self { connection, answered: false, done: false }
+        let refuses = connection.pulse.defies();
+        if !refuses {
+            connection.pulse.begin_task();
+        }
+        Self { connection, refuses, answered: false, done: false }
     }
 }
 
@@ -107,7 +113,9 @@ impl Drop for AtWork {
         if ANSWERED.take() || self.answered {
             self.connection.count(1, self.done);
         }
-        self.connection.pulse.end_task();
+        if !self.refuses {
+            self.connection.pulse.end_task();
+        }
     }
 }
 
@@ -143,7 +151,7 @@ impl Leavers {
         if tasks.is_empty() {
             return;
         }
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets();
         for set in &mut *sets {
             while set.try_join_next().is_some() {}
         }
@@ -151,12 +159,26 @@ impl Leavers {
         sets.push(tasks);
     }
 
-    /// Waits until those of now are gone.
+    /// Waits until all are gone. One that blocks its thread is not, for as long as it does.
     pub(super) async fn gone(&self) {
-        let sets = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut set in sets {
-            while set.join_next().await.is_some() {}
-        }
+        poll_fn(|cx| {
+            let mut sets = self.sets();
+            for set in &mut *sets {
+                while let Poll::Ready(Some(_)) = set.poll_join_next(cx) {}
+            }
+            sets.retain(|set| !set.is_empty());
+            if sets.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// How many have not gone yet.
+    pub(super) fn count(&self) -> usize {
+        self.sets().iter().map(JoinSet::len).sum()
+    }
+
+    fn sets(&self) -> MutexGuard<'_, Vec<JoinSet<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
