@@ -1,10 +1,15 @@
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep_until};
 
 /// The pause after a first failure to accept, and the longest; between them it doubles. What Go's `net/http` does.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -83,20 +88,49 @@ where
     }
 }
 
-/// The next connection. It never fails; dropping the future loses no connection.
-pub(super) async fn accept<L: Listener>(listener: &mut L) -> (L::Io, Option<SocketAddr>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_connection(&error) => tracing::trace!(%error, "a client left early"),
-            Err(error) => {
-                // Out of file descriptors, most likely: they come back when connections end.
-                tracing::warn!(%error, ?pause, "cannot accept connections");
-                tokio::time::sleep(pause).await;
-                pause = LONGEST_PAUSE.min(pause * 2);
+/// Accepts connections, one after the other.
+#[derive(Debug)]
+pub(super) struct Acceptor<L> {
+    listener: L,
+    /// How long the pause is after the next failure.
+    pause: Duration,
+    /// Until when it pauses after the last one.
+    until: Option<Instant>,
+}
+
+impl<L: Listener> Acceptor<L> {
+    pub(super) const fn new(listener: L) -> Self {
+        Self { listener, pause: FIRST_PAUSE, until: None }
+    }
+
+    /// The next connection. It never fails; dropping the future loses no connection, and shortens no pause.
+    pub(super) async fn next(&mut self) -> (L::Io, Option<SocketAddr>) {
+        loop {
+            if let Some(until) = self.until {
+                sleep_until(until).await;
+                self.until = None;
+            }
+            match self.listener.accept().await {
+                Ok(accepted) => {
+                    self.pause = FIRST_PAUSE;
+                    return accepted;
+                }
+                Err(error) if is_of_one_connection(&error) => tracing::trace!(%error, "a client left early"),
+                Err(error) => {
+                    // Out of file descriptors, most likely: they come back when connections end.
+                    tracing::warn!(%error, pause = ?self.pause, "cannot accept connections");
+                    self.until = Some(Instant::now() + self.pause);
+                    self.pause = LONGEST_PAUSE.min(self.pause * 2);
+                }
             }
         }
+    }
+
+    /// One that lies in the queue; nothing, if there is none.
+    pub(super) async fn queued(&mut self) -> Poll<io::Result<(L::Io, Option<SocketAddr>)>> {
+        // Else Tokio would have somebody else take a turn after some of them, and it would look like the end.
+        let mut accept = pin!(unconstrained(self.listener.accept()));
+        poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await
     }
 }
 
@@ -111,7 +145,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use tokio::io::DuplexStream;
-    use tokio::time::Instant;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -128,7 +162,7 @@ mod tests {
     /// Accepts after these errors, and says how long that took.
     async fn after(errors: Vec<io::Error>) -> Duration {
         let start = Instant::now();
-        accept(&mut Failing(errors.into())).await;
+        Acceptor::new(Failing(errors.into())).next().await;
         start.elapsed()
     }
 
@@ -142,5 +176,20 @@ mod tests {
         assert!(after(hundred).await < Duration::from_secs(100), "a pause is at most a second");
         let gone = || io::ErrorKind::ConnectionAborted.into();
         assert_eq!(after(vec![gone(), gone()]).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_goes_on_though_somebody_stops_to_wait_and_begins_again() {
+        let full = || io::Error::from_raw_os_error(24);
+        let mut acceptor = Acceptor::new(Failing(vec![full(), full(), full()].into()));
+        let start = Instant::now();
+        // As where a connection ends each millisecond.
+        while timeout(Duration::from_millis(1), acceptor.next()).await.is_err() {}
+        assert_eq!(start.elapsed(), Duration::from_millis(5 + 10 + 20));
+        assert!(acceptor.listener.0.is_empty());
+        acceptor.listener.0.push_back(full());
+        let start = Instant::now();
+        acceptor.next().await;
+        assert_eq!(start.elapsed(), FIRST_PAUSE, "one that was accepted ends the row");
     }
 }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet, unconstrained, yield_now};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -19,7 +19,7 @@ use super::control::Control;
 use super::explain;
 #[cfg(feature = "tls")]
 use super::handshake;
-use super::listener::{accept, is_of_one_connection};
+use super::listener::{Acceptor, is_of_one_connection};
 use super::shared::Shared;
 use super::signals::Signals;
 use super::wire::{Plain, Wire};
@@ -106,7 +106,8 @@ impl<L: Listener> Server<L> {
     ///    this is their last request, with `Connection: close` or GOAWAY. Whoever waits for
     ///    [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as long as the
     ///    [drain](super::ServerSettings::drain_timeout) lasts.
-    /// 3. What is left is dropped, and counted in the [`ShutdownReport`]. [Detached](ServerBuilder::detach) work is counted, and goes on.
+    /// 3. What is left is dropped, and counted in the [`ShutdownReport`]. [Detached](ServerBuilder::detach) work is counted, and goes on; so does a
+    ///    handler that blocks its thread, which nobody can drop.
     ///
     /// Who asks again ends the phase under way. A request that its client sent into a connection while it was being closed
     /// is lost, as RFC 9112, section 9.3.1, has it: the client sees the connection closed, and nothing was done.
@@ -156,7 +157,8 @@ impl<L: Listener> Server<L> {
             }
             pending::<()>().await;
         };
-        let port = Port { listener, control, service, rng, connections: JoinSet::new() };
+        let port =
+            Port { acceptor: Acceptor::new(listener), control, service, rng, connections: JoinSet::new() };
         tokio::select! {
             // In one order always, or two runs of a test would not be the same.
             biased;
@@ -170,9 +172,12 @@ impl<L: Listener> Server<L> {
 /// its end.
 const LONGEST_QUEUE: usize = 4096;
 
+/// How long is waited for what was dropped to be gone, which takes no longer than until its thread is free. What blocks its thread may never be.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// A server that serves.
 struct Port<L, S> {
-    listener: L,
+    acceptor: Acceptor<L>,
     control: Arc<Control>,
     service: S,
     rng: Rng,
@@ -207,8 +212,8 @@ where
         // Before the queue is taken, so that whoever comes out of it is told that this is the end.
         control.enter(ServerPhase::Draining);
         self.take_queue().await;
-        let Self { listener, service, mut connections, .. } = self;
-        drop((listener, service));
+        let Self { acceptor, service, mut connections, .. } = self;
+        drop((acceptor, service));
         if let Some(health) = &control.health {
             health.stop();
         }
@@ -234,17 +239,25 @@ where
             note(ended);
         }
         // Over HTTP/2, what clients had asked for who have left: that they left is not the server's doing, and is not counted as such.
-        control.leavers.gone().await;
+        let _ = timeout(LAST_LOOK, control.leavers.gone()).await;
         control.enter(ServerPhase::Stopped);
         let connections_aborted = connections.len();
-        connections.shutdown().await;
-        // Theirs, over HTTP/2: what they were at is counted when they are gone.
-        control.leavers.gone().await;
+        connections.abort_all();
+        let gone = async {
+            while connections.join_next().await.is_some() {}
+            // Theirs, over HTTP/2: what they were at is counted when they are gone.
+            control.leavers.gone().await;
+        };
+        let _ = timeout(LAST_LOOK, gone).await;
+        let stuck = connections.len() + control.leavers.count();
+        if stuck > 0 {
+            tracing::error!(stuck, "handlers block their threads, and were not waited for");
+        }
         let (finished, aborted) = control.counts();
         let upgraded = control.crowd.count();
         let detached = control.detached.iter().map(DetachShare::running).sum();
         let took = begun.elapsed();
-        ShutdownReport { finished, aborted, connections_aborted, detached, upgraded, took }
+        ShutdownReport { finished, aborted, connections_aborted, detached, stuck, upgraded, took }
     }
 
     /// Takes connections until `over` is done.
@@ -257,7 +270,7 @@ where
                 Some(ended) = self.connections.join_next() => note(ended),
                 (socket, from) = async {
                     self.control.crowd.room().await;
-                    accept(&mut self.listener).await
+                    self.acceptor.next().await
                 } => self.take(socket, from),
             }
         }
@@ -268,12 +281,7 @@ where
         // By then the system has said whether there are any.
         yield_now().await;
         for _ in 0..LONGEST_QUEUE {
-            let next = {
-                // Else Tokio would have somebody else take a turn after some of them, and it would look like the end.
-                let mut accept = pin!(unconstrained(self.listener.accept()));
-                poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await
-            };
-            match next {
+            match self.acceptor.queued().await {
                 Poll::Ready(Ok((socket, from))) => self.take(socket, from),
                 Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
                 Poll::Ready(Err(error)) => {

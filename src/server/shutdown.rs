@@ -112,6 +112,10 @@ pub struct ShutdownReport {
     pub connections_aborted: usize,
     /// Work that was [detached](super::ServerBuilder::detach) and had not ended then. It ends by itself, or when the process does.
     pub detached: usize,
+    /// Requests whose handlers block their threads: they were cut off, and could not be dropped within a second. They are not counted above. A
+    /// runtime that is dropped waits for them: end the process with [`exit`](std::process::exit), or the runtime with
+    /// [`shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).
+    pub stuck: usize,
     /// Upgraded connections that were still open then. They belong to their handlers, and end when those or the process do.
     pub upgraded: usize,
     /// From the beginning of the shutdown to its end.

@@ -732,7 +732,7 @@ async fn a_head_that_is_too_large_is_answered_with_431() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_may_have_as_many_fields_as_one_can_hold_and_a_limit_beyond_that_is_refused() {
-    const MOST: usize = 24_000;
+    const MOST: usize = 6_000;
     for more in [MOST + 1, usize::MAX] {
         let builder = Server::builder().settings(ServerSettings::new().max_headers(more));
         let refused = builder.listen(InMemory(mpsc::unbounded_channel().1)).unwrap_err();

@@ -59,6 +59,7 @@ mod shared_limit;
 mod shutdown;
 mod sse;
 mod storms;
+mod strangers;
 mod support;
 mod throttle;
 mod timeout;

@@ -192,3 +192,36 @@ async fn what_a_server_says_in_the_place_of_its_service_has_a_name_and_is_writte
     let written = written.map(|line| columns.map(|name| line.get(name).cloned().unwrap_or_default()));
     assert_eq!(written.collect::<Vec<_>>(), told);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_ends_although_handlers_block_their_threads() {
+    for http2 in [false, true] {
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
+        let (entered, mut entries) = tokio::sync::mpsc::unbounded_channel();
+        let service = service_fn(move |_: Request<Body>| {
+            let (blocked, entered) = (std::sync::Arc::clone(&blocked), entered.clone());
+            async move {
+                entered.send(()).unwrap();
+                // Until the test is over.
+                let _ = blocked.lock().unwrap().recv();
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }
+        });
+        let settings = ServerSettings::new().drain_timeout(SECOND / 10);
+        let server = Running::serve(Server::builder().settings(settings), service);
+        let mut client = server.connect();
+        let mut send = None;
+        if http2 {
+            let mut ready = server.h2().await.ready().await.unwrap();
+            ready.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+            send = Some(ready);
+        } else {
+            client.write_all(&get("/")).await.unwrap();
+        }
+        entries.recv().await.unwrap();
+        let report = tokio::time::timeout(20 * SECOND, server.stop()).await.expect("it ends");
+        assert_eq!((report.stuck, report.aborted), (1, 0), "http2: {http2}");
+        drop((release, client, send));
+    }
+}

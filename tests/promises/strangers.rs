@@ -1,0 +1,222 @@
+//! What a server does with clients that do not keep to the rules: in memory, on a paused clock.
+
+use http::{Request, StatusCode, Version};
+use stonework::base::CloseReason;
+use stonework::server::ServerSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connections::{Running, ask, get, read_to_end};
+use crate::support::SECOND;
+
+/// A client of HTTP/2 that does with frames what it likes: to pings that follow a GOAWAY it says nothing.
+struct Raw {
+    stream: DuplexStream,
+    next: u32,
+    told: bool,
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+
+impl Raw {
+    async fn connect(server: &Running) -> Self {
+        let mut stream = server.connect();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut raw = Self { stream, next: 1, told: false };
+        raw.write(SETTINGS, 0, 0, b"").await;
+        raw
+    }
+
+    async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[..], &[kind, flags], &stream.to_be_bytes()].concat();
+        let _ = self.stream.write_all(&[&head, payload].concat()).await;
+    }
+
+    /// Asks for this, without a table that would have to be kept (RFC 7541, section 6.2.2).
+    async fn get(&mut self, path: &str) -> u32 {
+        let stream = self.next;
+        self.next += 2;
+        let length = u8::try_from(path.len()).unwrap();
+        // GET, http, a path, and an authority.
+        let head = [&[0x82, 0x86, 0x04, length], path.as_bytes(), &[0x01, 1, b'x']].concat();
+        self.write(HEADERS, 4 | END_STREAM, stream, &head).await;
+        stream
+    }
+
+    /// The next frame that is an answer: which, of what stream, and its payload. Nothing, when the connection is over.
+    async fn frame(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).await.ok()?;
+            let [a, b, c, kind, flags, stream @ ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            self.stream.read_exact(&mut payload).await.ok()?;
+            match kind {
+                SETTINGS if flags & ACK == 0 => self.write(SETTINGS, ACK, 0, b"").await,
+                PING if !self.told => self.write(PING, ACK, 0, &payload).await,
+                GOAWAY => self.told = true,
+                HEADERS | DATA | RST_STREAM => return Some((kind, u32::from_be_bytes(stream), payload)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What becomes of a request: its answer, or why its stream was reset.
+    async fn ask(&mut self, path: &str) -> Option<Result<(), u32>> {
+        let asked = self.get(path).await;
+        loop {
+            match self.frame().await? {
+                (RST_STREAM, stream, why) if stream == asked => {
+                    return Some(Err(u32::from_be_bytes(why.try_into().unwrap())));
+                }
+                (DATA, stream, payload) if stream == asked && payload == b"hello" => return Some(Ok(())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `REFUSED_STREAM` (RFC 9113, section 7): it was not processed, and may be sent elsewhere.
+const REFUSED: u32 = 7;
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_on_after_being_told_that_a_connection_is_over_is_refused_and_then_cut_off() {
+    for by_age in [true, false] {
+        let settings = ServerSettings::new().max_age(100 * SECOND).drain_timeout(1_000 * SECOND);
+        let server = Running::start(settings);
+        let mut client = Raw::connect(&server).await;
+        let mut told = None;
+        let mut refused = 0;
+        if !by_age {
+            sleep(SECOND).await;
+            server.handle.shut_down();
+        }
+        loop {
+            sleep(SECOND / 10).await;
+            match client.ask("/").await {
+                None => break,
+                Some(Ok(())) => {
+                    assert_eq!(refused, 0, "one that was refused is not followed by one that is not")
+                }
+                Some(Err(why)) => {
+                    assert_eq!(why, REFUSED);
+                    refused += 1;
+                }
+            }
+            if client.told && told.is_none() {
+                told = Some(Instant::now());
+            }
+            assert!(told.is_none_or(|told| told.elapsed() < 20 * SECOND), "by age: {by_age}");
+        }
+        let took = told.expect("it was told").elapsed();
+        // What was under way when it was told may come for a while, and is answered.
+        assert!((5 * SECOND..=11 * SECOND).contains(&took), "by age: {by_age}, {took:?}");
+        assert!(refused > 0, "by age: {by_age}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_before_a_connection_was_over_ends_although_its_client_asks_for_more() {
+    let settings = ServerSettings::new().max_age(100 * SECOND);
+    let server = Running::start(settings);
+    let mut client = Raw::connect(&server).await;
+    let slow = client.get("/slow").await;
+    let start = Instant::now();
+    let mut refused = 0;
+    // It takes a thousand seconds.
+    let ended = loop {
+        client.get("/").await;
+        let mut ended = false;
+        while let Ok(frame) = timeout(SECOND, client.frame()).await {
+            let (kind, stream, payload) =
+                frame.unwrap_or_else(|| panic!("cut off after {:?}", start.elapsed()));
+            refused += u32::from(kind == RST_STREAM);
+            ended |= (kind, stream) == (DATA, slow) && payload == b"hello";
+        }
+        if ended {
+            break start.elapsed();
+        }
+    };
+    assert!((1_000 * SECOND..1_003 * SECOND).contains(&ended), "{ended:?}");
+    assert!(refused > 500, "{refused}");
+    // And then it is over, however much is asked.
+    while client.ask("/").await.is_some() {
+        sleep(SECOND / 10).await;
+    }
+    let took = start.elapsed().checked_sub(ended).unwrap();
+    assert!(took <= 7 * SECOND, "{took:?}");
+    assert_eq!(server.closed(), [CloseReason::Old, CloseReason::Idle]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_say_whom_it_is_for_is_refused() {
+    let server = Running::start(ServerSettings::new());
+    for (request, detail) in [
+        ("GET / HTTP/1.1\r\n\r\n", "the request names no host"),
+        ("GET / HTTP/1.1\r\nhost: a.test\r\nhost: b.test\r\n\r\n", "the request names more than one host"),
+        ("GET /livez HTTP/1.1\r\nhost: a b\r\n\r\n", "what the request says of its host is none"),
+        ("POST /echo HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello", "the request names no host"),
+    ] {
+        let mut client = server.connect();
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.write_all(&get("/")).await.unwrap();
+        let (answer, took) = read_to_end(&mut client, Instant::now()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{request}: {answer}");
+        assert!(answer.contains(&format!(r#""detail":"{detail}""#)), "{request}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{request}: {answer}");
+        // Nothing that came behind it is taken for a request.
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request}: {answer}");
+        assert!(took <= 6 * SECOND, "{took:?}");
+    }
+    let mut client = server.connect();
+    assert!(ask(&mut client, b"GET / HTTP/1.0\r\n\r\n", "hello").await.starts_with("HTTP/1.0 200 "));
+
+    let mut send = server.h2().await.ready().await.unwrap();
+    for (host, status) in [("b.test", StatusCode::BAD_REQUEST), ("A.test:80", StatusCode::OK)] {
+        let request = Request::get("http://a.test/").version(Version::HTTP_2).header("host", host);
+        let (answer, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), status, "{host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_begins_in_one_piece_with_the_request_before_it_has_no_more_time_than_any() {
+    let server = Running::start(ServerSettings::new());
+    let mut client = server.connect();
+    let start = Instant::now();
+    ask(&mut client, &[&get("/"), &b"GET / HT"[..]].concat(), "hello").await;
+    let (rest, took) = read_to_end(&mut client, start).await;
+    assert_eq!(rest, "");
+    // The second that it takes to see that the client has stopped, and the ten of any head.
+    assert_eq!(took, 11 * SECOND);
+    assert_eq!(server.closed(), [CloseReason::Head]);
+
+    // It is a request when the rest comes.
+    let mut client = server.connect();
+    ask(&mut client, &[&get("/"), &b"GET / HT"[..]].concat(), "hello").await;
+    sleep(8 * SECOND).await;
+    ask(&mut client, b"TP/1.1\r\nhost: x\r\n\r\n", "hello").await;
+    sleep(60 * SECOND).await;
+    ask(&mut client, &get("/"), "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_too_a_head_has_no_more_fields_than_there_is_room_for() {
+    let server = Running::start(ServerSettings::new().max_head_size(4 * 1024 * 1024));
+    // Each counts as 32 bytes more than it has.
+    for (fields, status) in [(4_900, StatusCode::OK), (6_000, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)] {
+        let request = Request::get("http://x/");
+        let request = (0..fields).fold(request, |request, index| request.header(format!("a{index}"), "1"));
+        let mut send = server.h2().await.ready().await.unwrap();
+        let (answer, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), status, "{fields} fields");
+    }
+}
