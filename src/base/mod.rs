@@ -185,6 +185,8 @@ pub(crate) use self::lane::{MOST_LANES, lane, lanes};
 #[cfg(any(feature = "oauth", all(feature = "balance", feature = "client")))]
 pub(crate) use self::origin::Origin;
 pub(crate) use self::paths::Paths;
+#[cfg(feature = "health")]
+pub(crate) use self::peer::OldAt;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::principal::Grants;
 #[cfg(feature = "server")]

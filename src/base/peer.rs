@@ -2,6 +2,11 @@ use std::net::SocketAddr;
 
 use http::Extensions;
 
+/// When the connection of a request has served as long as it may: an extension of those that their server answers itself.
+#[cfg(feature = "health")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OldAt(pub(crate) tokio::time::Instant);
+
 /// Who is at the other end of a connection, as the socket has it: an extension of each request that a
 /// [`Server`](crate::server::Server) takes.
 ///

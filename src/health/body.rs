@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::answer::trailers;
 use super::grpc::{Of, Serving};
 use super::watch::Changes;
-use crate::base::GrpcStatus;
+use crate::base::{Alarm, GrpcStatus, OldAt};
 
 /// The answer to a probe, or the body of a response that is none. See the [module](super).
 #[pin_project]
@@ -35,10 +37,13 @@ pub(super) struct Answer {
 
 /// A stream of how it is.
 pub(super) struct Watching {
-    pub(super) changes: Changes,
+    changes: Changes,
     /// Nothing, of a service that nobody knows: the stream stays open, in case that it comes.
-    pub(super) of: Option<Of>,
-    pub(super) last: Serving,
+    of: Option<Of>,
+    last: Serving,
+    /// When it ends in any case: its connection is old, and its client is to make another.
+    ends: Option<(Instant, Pin<Box<Alarm>>)>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<B> HealthBody<B> {
@@ -76,9 +81,25 @@ impl Answer {
 }
 
 impl Watching {
+    pub(super) fn new(
+        changes: Changes,
+        of: Option<Of>,
+        last: Serving,
+        old_at: Option<OldAt>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let ends = old_at.map(|OldAt(at)| (at, Box::pin(Alarm::new())));
+        Self { changes, of, last, ends, _place: place }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Serving>> {
         loop {
-            let Some(status) = ready!(self.changes.poll_next(cx)) else { return Poll::Ready(None) };
+            let Poll::Ready(changed) = self.changes.poll_next(cx) else {
+                let Some((at, alarm)) = &mut self.ends else { return Poll::Pending };
+                ready!(alarm.as_mut().poll_until(cx, *at));
+                return Poll::Ready(None);
+            };
+            let Some(status) = changed else { return Poll::Ready(None) };
             let now = self.of.map_or(Serving::Unknown, |of| of.serving(status));
             if self.last != now {
                 self.last = now;

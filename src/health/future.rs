@@ -16,7 +16,7 @@ use super::grpc::{self, Method, Of, Serving};
 use super::state::State as Known;
 use super::watch::Changes;
 use super::{Health, HealthBody};
-use crate::base::{Alarm, Asked, GrpcStatus, HealthState, NOBODY};
+use crate::base::{Alarm, Asked, GrpcStatus, HealthState, NOBODY, OldAt};
 
 /// How long a gRPC client may take to send its few bytes.
 const READ_LIMIT: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ enum State<S, B, F, E> {
         #[pin]
         alarm: Alarm,
         read: Vec<u8>,
-        asks: (Health, Method),
+        asks: (Health, Method, Option<OldAt>),
         until: Instant,
     },
     /// The inner service said that it is broken.
@@ -81,10 +81,10 @@ impl<S: Service<Request<B>>, B: Body> HealthFuture<S, B> {
                     }
                     (None, None) => answered(empty(answer::trailers_only(GrpcStatus::Unimplemented))),
                     (None, Some(method)) => State::Reading {
+                        asks: (health.clone(), method, request.extensions().get().copied()),
                         body: request.into_body(),
                         alarm: Alarm::new(),
                         read: Vec::new(),
-                        asks: (health.clone(), method),
                         until: Instant::now() + READ_LIMIT,
                     },
                 }
@@ -130,7 +130,7 @@ fn empty<T: Default>(headers: HeaderMap) -> Response<T> {
 }
 
 /// The answer to a gRPC call, of which all was read.
-fn said(health: &Health, method: Method, body: &[u8]) -> Response<Answer> {
+fn said(health: &Health, method: Method, old_at: Option<OldAt>, body: &[u8]) -> Response<Answer> {
     let known = health.state();
     let services = || known.services.iter().map(|name| &**name);
     let fail = |status| empty(answer::trailers_only(status));
@@ -157,13 +157,14 @@ fn said(health: &Health, method: Method, body: &[u8]) -> Response<Answer> {
             None => fail(GrpcStatus::NotFound),
         },
         Method::Watch => {
+            let Some(place) = known.watcher() else { return fail(GrpcStatus::ResourceExhausted) };
             // Before the first look, so that no change is missed.
             let changes = Changes::new(health.watch());
             let stopped = known.is_stopped();
             let last = of.map_or(Serving::Unknown, |of| of.serving(known.status()));
             with(Answer {
                 data: Some(last.frame()),
-                watching: (!stopped).then_some(Watching { changes, of, last }),
+                watching: (!stopped).then(|| Watching::new(changes, of, last, old_at, place)),
                 trailers: Some(answer::trailers(GrpcStatus::Unavailable)),
             })
         }
@@ -200,7 +201,7 @@ where
                     let response = response.take().expect("a future is polled until it is ready");
                     return Poll::Ready(Ok(response.map(HealthBody::answer)));
                 }
-                StateProjection::Reading { mut body, alarm, read, asks: (health, method), until } => {
+                StateProjection::Reading { mut body, alarm, read, asks: (health, method, old_at), until } => {
                     let ended = loop {
                         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
                             ready!(alarm.poll_until(cx, *until));
@@ -220,7 +221,7 @@ where
                         }
                     };
                     let response = match ended {
-                        Ok(()) => said(health, *method, read),
+                        Ok(()) => said(health, *method, *old_at, read),
                         Err(status) => empty(answer::trailers_only(status)),
                     };
                     State::Answered { response: Some(response) }

@@ -85,7 +85,8 @@
 //! `?verbose` adds a line for each check; `Accept: application/health+json` or `application/json` asks for the form of
 //! draft-inadarei-api-health-check-06. What checks said is left out of both unless [`show_output`](HealthSettings::show_output)
 //! is on, since anybody may ask. Any method but GET and HEAD is answered 405. gRPC's `Check` of a name that nobody knows is
-//! `NOT_FOUND`; `Watch` of it says `SERVICE_UNKNOWN` and stays open.
+//! `NOT_FOUND`; `Watch` of it says `SERVICE_UNKNOWN` and stays open. Of one registry 1024 may watch at once, more are told `RESOURCE_EXHAUSTED`; on a
+//! connection of a [`Server`](crate::server::Server) that is [old](crate::server::ServerSettings::max_age) a watch ends with `UNAVAILABLE`.
 //!
 //! *Errors:* none of its own; a check that cannot be is refused by [`HealthBuilder::build`]. *Panics:* of checks and observers are
 //! caught. *Cancellation:* see [`Health::wait_ready`] and [`HealthWatch::changed`]. *Readiness and cloning:* a [`HealthService`] is

@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::report::{HealthReport, HealthStatus};
@@ -22,8 +22,14 @@ pub(super) struct State {
     pub(super) services: Box<[Arc<str>]>,
     pub(super) settings: HealthSettings,
     changed: watch::Sender<Told>,
+    /// Places for those who watch over gRPC.
+    watchers: Arc<Semaphore>,
     observe: Observe,
 }
+
+/// So many may watch over gRPC at once. A stream is open for as long as its client likes, stands outside of all limits of a server, and holds some
+/// kilobytes.
+const MOST_WATCHERS: usize = 1024;
 
 /// What watchers are told.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +54,7 @@ impl State {
             services: services.into(),
             settings,
             changed: watch::Sender::new(told),
+            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
             observe,
         }
     }
@@ -147,6 +154,11 @@ impl State {
     /// Whether nobody is to be told anything more.
     pub(super) fn is_stopped(&self) -> bool {
         self.changed.borrow().stopped
+    }
+
+    /// A place for one more who watches over gRPC, if there is one.
+    pub(super) fn watcher(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.watchers).try_acquire_owned().ok()
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Told> {

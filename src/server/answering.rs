@@ -12,8 +12,8 @@ use super::exchange::Exchange;
 use super::outgoing::Outgoing;
 use super::shared::Shared;
 use crate::Body;
-use crate::base::{BoxError, NOBODY, Panic, caught_with};
-use crate::health::HealthService;
+use crate::base::{BoxError, NOBODY, OldAt, Panic, caught_with};
+use crate::health::{Health, HealthService};
 
 /// One request through a clone of the service that is made ready for it: at once, in the task of the connection, which has nothing else to
 /// do meanwhile.
@@ -32,7 +32,7 @@ where
         return begun(State::Misaddressed(how));
     }
     if let Some(health) = connection.control.probed(&request) {
-        return begun(State::Health(Box::pin(health.service().call(request))));
+        return begun(State::probed(health, connection, request));
     }
     // Most services are ready at once. If this one is not, nobody is to be woken yet: the future asks it again.
     let mut nobody = Context::from_waker(NOBODY);
@@ -58,7 +58,7 @@ where
     let (exchange, request) = Exchange::of(connection, request);
     let state = match (addressed::fault(&request), connection.control.probed(&request)) {
         (Some(how), _) => State::Misaddressed(how),
-        (None, Some(health)) => State::Health(Box::pin(health.service().call(request))),
+        (None, Some(health)) => State::probed(health, connection, request),
         (None, None) => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
     };
     Answering { state, exchange }
@@ -84,6 +84,15 @@ enum State<S, F> {
     Panicked(Option<Panic>),
     /// It does not say whom it is for as it has to.
     Misaddressed(&'static str),
+}
+
+impl<S, F> State<S, F> {
+    fn probed(health: &Health, connection: &Shared, mut request: Request<Body>) -> Self {
+        if let Some(at) = connection.old_at {
+            request.extensions_mut().insert(OldAt(at));
+        }
+        Self::Health(Box::pin(health.service().call(request)))
+    }
 }
 
 /// The answer to come, once the service is ready.

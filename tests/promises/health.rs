@@ -695,6 +695,25 @@ async fn who_watches_is_told_of_each_change_and_sent_away_when_the_server_stops(
     assert!(in_time(late.frame()).await.is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn so_many_may_watch_at_once_and_more_are_refused() {
+    let health = Health::builder().build().unwrap();
+    let watch = || async {
+        let request = grpc("Watch", Content::from(&b"\0\0\0\0\0"[..]));
+        health.service().oneshot(request).await.unwrap()
+    };
+    let mut watching = Vec::new();
+    for _ in 0..1024 {
+        let answer = watch().await;
+        assert_eq!(GrpcStatus::of(answer.headers()), None, "a stream");
+        watching.push(answer);
+    }
+    let refused = || async { GrpcStatus::of(watch().await.headers()) };
+    assert_eq!(refused().await, Some(GrpcStatus::ResourceExhausted));
+    watching.pop();
+    assert_eq!(refused().await, None, "there is room again");
+}
+
 // ───────────────────────────────────────────────────────────────────────────── what is refused
 
 #[tokio::test(start_paused = true)]
