@@ -151,10 +151,15 @@ mod body;
 mod concurrency;
 mod gate;
 mod quota;
+#[cfg(feature = "server")]
+mod quota_and_room;
 mod rate;
 mod shared;
 mod table;
 mod throttle;
+
+#[cfg(feature = "server")]
+pub(crate) use self::quota_and_room::{QuotaAndRoom, QuotaAndRoomLayer};
 
 pub use self::adaptive::{AdaptiveSettings, Algorithm};
 pub use self::address::{

@@ -12,8 +12,8 @@ use super::instead::Instead;
 use crate::base::body::Body;
 use crate::base::{Answer, ByClient, Network, Priority, Problem, Ratio, Rng, X_REQUEST_ID};
 use crate::limit::{
-    Admission as Wait, ClientAddressLayer, ClientAddressService, Concurrency, ConcurrencyLimitLayer,
-    ConcurrencyLimiter, Gated, Keyed, KeyedRateLimiter, Prioritized, Rate, RateLimitLayer,
+    Admission as Wait, ClientAddressLayer, ClientAddressService, ConcurrencyLimitLayer, ConcurrencyLimiter,
+    Gated, Keyed, KeyedRateLimiter, Prioritized, QuotaAndRoom, QuotaAndRoomLayer,
 };
 use crate::observe::{Log, Naming, Parts, Received, Tracing};
 use crate::timeout::{ReceiveDeadline, ReceiveDeadlineLayer};
@@ -23,20 +23,19 @@ type ByNetwork = Keyed<KeyedRateLimiter<Network>, ByClient>;
 /// A service behind all of it.
 pub(super) type Admitted<S> =
     Received<Instead<ClientAddressService<ReceiveDeadline<Counted<Within<S>>, Answer<Problem>>>>>;
-type Counted<S> = Gated<Gated<S, Rate<ByNetwork>, Answer<Problem>>, Concurrency<ByPriority>, Answer<Problem>>;
+type Counted<S> = Gated<S, QuotaAndRoom<ByNetwork, ByPriority>, Answer<Problem>>;
 type ByPriority = Prioritized<ConcurrencyLimiter, PriorityOf>;
 /// How much a request matters.
 pub(super) type PriorityOf = fn(&Request<Body>) -> Priority;
 
-/// The layers. Who it is has to be known first, and what is refused because there is too much in flight has not spent any of its client's
-/// quota; nothing waits without a deadline, if there is one.
+/// The layers. Who it is has to be known first. Whoever has no quota left waits for no room, and what is refused because there is too much in flight
+/// has not spent any: the two are one step. Nothing waits without a deadline, if there is one.
 #[derive(Debug)]
 pub(super) struct Admission {
     received: Option<Arc<Parts>>,
     address: ClientAddressLayer,
     deadline: ReceiveDeadlineLayer<Answer<Problem>>,
-    concurrency: ConcurrencyLimitLayer<ByPriority, Answer<Problem>>,
-    rate: RateLimitLayer<ByNetwork, Answer<Problem>>,
+    limits: QuotaAndRoomLayer<ByNetwork, ByPriority, Answer<Problem>>,
     pub(super) limiter: Option<ConcurrencyLimiter>,
     pub(super) rates: Option<KeyedRateLimiter<Network>>,
     pub(super) inside: Inside,
@@ -59,13 +58,11 @@ impl Admission {
         // One that is switched off holds a limiter that nobody asks.
         let unlimited = || ConcurrencyLimiter::new(1).expect("more than zero");
         let concurrency = ConcurrencyLimitLayer::from(limiter.clone().unwrap_or_else(unlimited));
-        let unlimited = || KeyedRateLimiter::new(crate::limit::Quota::per_second(1)).expect("more than zero");
-        let rate = RateLimitLayer::keyed(rates.clone().unwrap_or_else(unlimited), ByClient);
         Self {
             received: received(settings, tls, rng),
             address: ClientAddressLayer::new(settings.trusted_proxies.clone()),
             deadline: deadline(settings).answer(),
-            concurrency: concurrency
+            limits: concurrency
                 .admission(match settings.queue_timeout {
                     _ if settings.overload_queue => Wait::Queue,
                     Some(time) => Wait::WaitUpTo(time),
@@ -73,8 +70,8 @@ impl Admission {
                 })
                 .priority(priority.unwrap_or(|_| Priority::Interactive))
                 .answer()
-                .when(limiter.is_some()),
-            rate: rate.answer().when(rates.is_some()),
+                .when(limiter.is_some())
+                .with_quota(rates.clone().map(|rates| Keyed::new(rates, ByClient))),
             limiter,
             rates,
             inside,
@@ -87,8 +84,7 @@ impl Admission {
         B: super::bounds::Sent,
     {
         let service = self.inside.around(service);
-        let counted = self.concurrency.layer(self.rate.layer(service));
-        let service = self.address.layer(self.deadline.layer(counted));
+        let service = self.address.layer(self.deadline.layer(self.limits.layer(service)));
         Received::with(Instead::of(service), self.received.clone())
     }
 }

@@ -124,6 +124,10 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
         )?,
         None => writeln!(text)?,
     }
+    match &admission.rates {
+        Some(rates) => writeln!(text, "rate limit: {} for each client", rates.quota())?,
+        None => writeln!(text, "rate limit: off")?,
+    }
     match &admission.limiter {
         Some(limiter) => {
             let (limit, queue) = (limiter.limit(), limiter.longest_queue());
@@ -138,10 +142,6 @@ fn lines(text: &mut String, control: &Control, admission: &Admission) -> Result 
             }
         }
         None => writeln!(text, "concurrency: off")?,
-    }
-    match &admission.rates {
-        Some(rates) => writeln!(text, "rate limit: {} for each client", rates.quota())?,
-        None => writeln!(text, "rate limit: off")?,
     }
     writeln!(text, "request body: {request_body}")?;
     for layer in admission.inside.told() {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -60,7 +61,9 @@ pub trait Listener: Send + 'static {
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
 }
 
-/// A TCP port. Small answers are sent at once (`TCP_NODELAY`).
+/// A TCP port. Small answers are sent at once (`TCP_NODELAY`). A client of which nothing was heard for 15 seconds is asked whether it is still there
+/// (`SO_KEEPALIVE`), and again each 15 seconds as often as the system has it, nine times in Linux: what waits long for what it has to say would
+/// not hear otherwise that there is nobody to say it to.
 impl Listener for TcpListener {
     type Io = TcpStream;
 
@@ -68,8 +71,19 @@ impl Listener for TcpListener {
         let (stream, from) = TcpListener::accept(self).await?;
         // Answers go out in whole pieces already; holding a small one back for an acknowledgement only adds latency.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
         Ok((stream, Some(from)))
     }
+}
+
+/// After so much silence a client is asked whether it is there: as often as a connector of this crate asks a server.
+const SILENCE: Duration = Duration::from_secs(15);
+
+fn keepalive() -> TcpKeepalive {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE);
+    #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple", windows))]
+    let keepalive = keepalive.with_interval(SILENCE);
+    keepalive
 }
 
 /// Connections that are made elsewhere: within the process, for one. They have no address.
@@ -176,6 +190,20 @@ mod tests {
         assert!(after(hundred).await < Duration::from_secs(100), "a pause is at most a second");
         let gone = || io::ErrorKind::ConnectionAborted.into();
         assert_eq!(after(vec![gone(), gone()]).await, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_asked_whether_it_is_there() {
+        let mut port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = Listener::accept(&mut port).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            let asked = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+            assert_eq!(asked, (SILENCE, SILENCE));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -395,8 +395,8 @@ async fn a_server_is_assembled_in_one_order_whatever_the_order_of_its_setters() 
         "observe: a line of each request\n",
         "client address:",
         "deadline: 10s, or what everybody says in stonework-timeout-ms, in gRPC in grpc-timeout, if that is less\n",
-        "concurrency: 1 at once",
         "rate limit: off\n",
+        "concurrency: 1 at once",
         "request body:",
         "request size: up to 10 bytes\n",
         "tokens: looked at here; each request needs one\n",
@@ -506,7 +506,7 @@ async fn a_server_answers_the_same_faults_in_the_same_way_whatever_the_order_of_
 #[tokio::test]
 async fn a_server_at_the_limit_of_its_calls_answers_probes_over_http_and_grpc() {
     let limiter = ConcurrencyLimiter::new(1).unwrap();
-    let rates = KeyedRateLimiter::new(Quota::per_hour(1)).unwrap();
+    let rates = KeyedRateLimiter::new(Quota::per_hour(2)).unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     let builder = in_this_order(&[0, 1, 2, 3, 4]).concurrency_limiter(limiter.clone()).rate_limiter(rates);
     let server = Running::start(builder, counted(&calls)).await;

@@ -222,7 +222,7 @@ async fn a_server_explains_what_a_request_meets_whatever_the_order_of_its_setter
     let there = there.bind("127.0.0.1:0").await.unwrap().explain();
     assert_eq!(there, back.bind("127.0.0.1:0").await.unwrap().explain());
     let order =
-        ["connections:", "tls: off", "health:", "client address:", "concurrency:", "rate limit:", "service"];
+        ["connections:", "tls: off", "health:", "client address:", "rate limit:", "concurrency:", "service"];
     let places: Vec<_> = order.iter().map(|line| there.find(line).expect(line)).collect();
     assert!(places.is_sorted(), "{there}");
     for line in [

@@ -76,7 +76,7 @@ impl Running {
         self.connect_from("192.0.2.1:1")
     }
 
-    fn connect_from(&self, from: &str) -> DuplexStream {
+    pub(crate) fn connect_from(&self, from: &str) -> DuplexStream {
         let (client, server) = duplex(SOCKET);
         self.connect.send((server, from.parse().unwrap())).expect("it runs");
         client

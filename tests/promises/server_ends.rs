@@ -214,8 +214,8 @@ async fn a_server_ends_although_handlers_block_their_threads() {
         let mut send = None;
         if http2 {
             let mut ready = server.h2().await.ready().await.unwrap();
-            ready.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
-            send = Some(ready);
+            let asked = ready.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+            send = Some((ready, asked));
         } else {
             client.write_all(&get("/")).await.unwrap();
         }

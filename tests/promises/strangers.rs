@@ -1,8 +1,13 @@
 //! What a server does with clients that do not keep to the rules: in memory, on a paused clock.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use http::{Request, StatusCode, Version};
-use stonework::base::CloseReason;
-use stonework::server::ServerSettings;
+use stonework::base::{ClientAddress, CloseReason, Network};
+use stonework::health::Health;
+use stonework::limit::{ConcurrencySettings, KeyedRateLimiter, Quota};
+use stonework::server::{Server, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -219,4 +224,63 @@ async fn over_http_2_too_a_head_has_no_more_fields_than_there_is_room_for() {
         let (answer, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
         assert_eq!(answer.await.unwrap().status(), status, "{fields} fields");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_no_quota_left_takes_no_place_in_the_queue_and_whoever_waits_in_vain_gets_his_back() {
+    let rates = KeyedRateLimiter::<Network>::new(Quota::per_hour(3)).unwrap();
+    let settings = ServerSettings::new().concurrency(ConcurrencySettings::new(1).queue(3));
+    let builder = Server::builder().settings(settings.queue_timeout(60 * SECOND)).rate_limiter(rates.clone());
+    let server = Running::run(builder);
+    let asks = |from: &str| {
+        let mut client = server.connect_from(from);
+        tokio::spawn(async move {
+            client.write_all(&get("/slow")).await.unwrap();
+            let start = Instant::now();
+            let mut status = [0; 12];
+            client.read_exact(&mut status).await.unwrap();
+            (String::from_utf8(status[9..].to_vec()).unwrap(), start.elapsed())
+        })
+    };
+    let served = asks("192.0.2.1:1");
+    sleep(SECOND).await;
+    let mut more = Vec::new();
+    for port in 2..10 {
+        more.push(asks(&format!("192.0.2.1:{port}")));
+    }
+    sleep(SECOND).await;
+    let other = asks("192.0.2.9:1");
+    let mut told = Vec::new();
+    for asked in more {
+        told.push(asked.await.unwrap());
+    }
+    told.sort();
+    let refused = |status: &str, after| (status.to_owned(), after);
+    // Two wait for the place, and that is all of the quota.
+    assert_eq!(told[..6], vec![refused("429", Duration::ZERO); 6]);
+    assert_eq!(told[6..], vec![refused("503", 60 * SECOND); 2]);
+    assert_eq!(other.await.unwrap(), refused("503", 60 * SECOND), "there was a place for another client");
+    let left =
+        |address: &str| rates.peek(&ClientAddress::from(address.parse::<IpAddr>().unwrap()).network()).left();
+    assert_eq!((left("192.0.2.1"), left("192.0.2.9")), (2, 3), "nothing was done for them");
+    assert_eq!(served.await.unwrap(), refused("200", 1_000 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_the_health_of_a_server_is_sent_away_when_the_connection_is_old() {
+    let settings = ServerSettings::new().max_age(100 * SECOND);
+    let health = Health::builder().build().unwrap();
+    let server = Running::run(Server::builder().settings(settings).health(health));
+    let mut send = server.h2().await.ready().await.unwrap();
+    let request =
+        Request::post("http://x/grpc.health.v1.Health/Watch").header("content-type", "application/grpc");
+    let (answer, mut asks) = send.send_request(request.body(()).unwrap(), false).unwrap();
+    asks.send_data(vec![0; 5].into(), true).unwrap();
+    let start = Instant::now();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap()[..], [0, 0, 0, 0, 2, 8, 1]);
+    assert!(body.data().await.is_none());
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "14", "UNAVAILABLE");
+    assert!((89 * SECOND..=111 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
 }

@@ -10,6 +10,8 @@ use super::{
 };
 use crate::base::{Answer, Http, Plain, Problem};
 use crate::limit::Admission;
+#[cfg(feature = "server")]
+use crate::limit::QuotaAndRoomLayer;
 use crate::limit::gate::{Except, Gated, Keyed, Settings};
 
 /// Limits how many calls are in flight at once. See the [module](crate::limit).
@@ -190,6 +192,14 @@ impl<L: fmt::Debug, M> fmt::Debug for ConcurrencyLimitLayer<L, M> {
             .field("limit", &self.settings.gate)
             .field("admission", &self.settings.admission)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "server")]
+impl<L, M> ConcurrencyLimitLayer<L, M> {
+    /// With a quota, of which a call takes 1 if it comes in.
+    pub(crate) fn with_quota<R>(self, quota: Option<R>) -> QuotaAndRoomLayer<R, L, M> {
+        QuotaAndRoomLayer::new(quota, self.settings)
     }
 }
 

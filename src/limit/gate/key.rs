@@ -8,6 +8,13 @@ pub struct Keyed<L, F> {
     pub(in crate::limit) key: F,
 }
 
+#[cfg(feature = "server")]
+impl<L, F> Keyed<L, F> {
+    pub(crate) const fn new(limiter: L, key: F) -> Self {
+        Self { limiter, key }
+    }
+}
+
 impl<L: fmt::Debug, F> fmt::Debug for Keyed<L, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").field("limiter", &self.limiter).finish_non_exhaustive()

@@ -397,7 +397,7 @@ impl<Req, L: RateLimit<Req>> Gate<Req> for Rate<L> {
 }
 
 #[cold]
-fn fields<Req, L: RateLimit<Req>>(limit: &L, ticket: &L::Ticket) -> Box<Fields> {
+pub(in crate::limit) fn fields<Req, L: RateLimit<Req>>(limit: &L, ticket: &L::Ticket) -> Box<Fields> {
     let mut all = Vec::with_capacity(1);
     limit.standings(ticket, &mut |standing| all.push(standing));
     Fields::of(all.into_iter())
@@ -410,7 +410,7 @@ impl Refused<'_> {
     }
 
     #[cold]
-    fn into_entered<P, T>(self, tells: bool) -> Entered<P, T> {
+    pub(in crate::limit) fn into_entered<P, T>(self, tells: bool) -> Entered<P, T> {
         let Self { policy, too_much } = self;
         let (amount, per) = too_much.plan.policy();
         let error: RateLimited = too_much.into_error(policy);

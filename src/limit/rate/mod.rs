@@ -15,6 +15,8 @@ mod quota;
 mod reservation;
 
 pub use self::allowed::Allowed;
+#[cfg(feature = "server")]
+pub(in crate::limit) use self::gate::fields;
 pub use self::gate::{Both, Costs, Rate, RateLimit};
 pub use self::keyed::KeyedRateLimiter;
 pub use self::layer::RateLimitLayer;
