@@ -336,6 +336,7 @@ const INSERTS: &[(&str, &str)] = &[
     ("limit/address/service.rs", "who is asking, as handlers of any framework can take it"),
     ("observe/received/service.rs", "what it is called, as handlers of any framework can take it"),
     ("observe/route.rs", "which route it is, as layers of any framework can take it"),
+    ("server/answering.rs", "when the connection of a probe is old"),
     (
         "server/exchange.rs",
         "who is at the other end and how to hear of the end, as handlers of any framework can take them",

@@ -16,7 +16,7 @@ mod reservation;
 
 pub use self::allowed::Allowed;
 #[cfg(feature = "server")]
-pub(in crate::limit) use self::gate::fields;
+pub(super) use self::gate::fields;
 pub use self::gate::{Both, Costs, Rate, RateLimit};
 pub use self::keyed::KeyedRateLimiter;
 pub use self::layer::RateLimitLayer;
