@@ -179,6 +179,45 @@ async fn a_server_is_not_believed_for_longer_than_a_minute_unless_it_says_so_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_says_when_to_come_back_and_takes_what_comes_before_means_it_no_longer() {
+    for (second, third) in [(answer(200), 3), (answer(404), 3), (answer(503), 2)] {
+        let day = with_header(answer(429), "retry-after", "86400");
+        let (server, times) = server([day, second]);
+        let service = ServerQuotaLayer::new().layer(server);
+        let ask = || service.clone().oneshot(get());
+        assert_eq!(ask().await.unwrap().status(), 429);
+        sleep(59 * SECOND).await;
+        assert!(ask().await.is_err(), "it is believed for a minute");
+        sleep(SECOND).await;
+        ask().await.expect("one finds out");
+        let _ = ask().await;
+        assert_eq!(count(&times), third);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_when_a_server_said_when_to_come_back_says_nothing_of_that() {
+    let (server, _) = server([with_header(answer(429), "retry-after", "86400")]);
+    let calls = Arc::new(Mutex::new(0));
+    let slow = service_fn(move |request: Request<Content>| {
+        let answer = server.clone().oneshot(request);
+        let mut calls = calls.lock().unwrap();
+        *calls += 1;
+        let late = *calls;
+        async move {
+            sleep(late * SECOND).await;
+            answer.await
+        }
+    });
+    let service = ServerQuotaLayer::new().layer(slow);
+    let ask = || tokio::spawn(service.clone().oneshot(get()));
+    let (refused, late) = (ask(), ask());
+    assert_eq!(refused.await.unwrap().unwrap().status(), 429);
+    assert_eq!(late.await.unwrap().unwrap().status(), 200);
+    assert!(ask().await.unwrap().is_err(), "it was sent before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_that_a_server_names_no_longer_is_forgotten_when_its_window_is_over() {
     let old = with_header(says(r#""old";r=0;t=10"#), "ratelimit-policy", r#""old";q=1;w=10"#);
     let new = || with_header(says(r#""new";r=50;t=60"#), "ratelimit-policy", r#""new";q=50;w=60"#);

@@ -57,6 +57,8 @@ pub(super) struct Server<K> {
     pub(super) key: K,
     /// Requests so far.
     sent: AtomicU64,
+    /// Something is known from `Retry-After` alone, so that each answer says something.
+    unnamed: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
@@ -125,7 +127,15 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
         // A copy of its own: the key may be a part of the request.
         let make = |key: &K| {
             let ledger = Mutex::new(Ledger::default());
-            (key.clone(), Arc::new(Server { key: key.clone(), sent: AtomicU64::new(0), ledger }))
+            (
+                key.clone(),
+                Arc::new(Server {
+                    key: key.clone(),
+                    sent: AtomicU64::new(0),
+                    unnamed: AtomicBool::new(false),
+                    ledger,
+                }),
+            )
         };
         let (server, forgotten) = {
             let mut map = lock(&shared.maps[map as usize]);
@@ -145,7 +155,8 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
     /// Hear what an answer says of limits, to the request of this number. Most say nothing.
     #[inline]
     pub(super) fn hear<B>(&self, server: &Server<K>, number: u64, response: &Response<B>) {
-        if response.status() == StatusCode::TOO_MANY_REQUESTS || is_said(response.headers()) {
+        let refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        if refused || is_said(response.headers()) || server.unnamed.load(Relaxed) {
             self.hear_of(server, number, response);
         }
     }
@@ -157,9 +168,11 @@ impl<K: Hash + Eq + Clone> ServerQuotas<K> {
         let refused_for = if refused { RetryAfter::of(response.headers(), shared.wall.now()) } else { None };
         let Said { limits, policies } = announced::read(response.headers());
         let last = server.sent.load(Relaxed);
-        let heard = Heard { limits: &limits, policies: &policies, refused_for, number, last };
+        let accepted = !refused && response.status() != StatusCode::SERVICE_UNAVAILABLE;
+        let heard = Heard { limits: &limits, policies: &policies, refused_for, accepted, number, last };
         let mut ledger = server.ledger();
         ledger.hear(Instant::now(), &heard, shared.longest);
+        server.unnamed.store(ledger.has_unnamed(), Relaxed);
         if !ledger.is_empty() {
             shared.any.store(true, Relaxed);
         }

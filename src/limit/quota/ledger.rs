@@ -36,8 +36,9 @@ struct Known {
     until: Instant,
     /// When there is more, by the server's word.
     reset: Instant,
-    /// The request whose answer has said so.
+    /// The request whose answer has said so, and the last that was sent by then.
     heard_by: u64,
+    last: u64,
     /// Whether no newer answer has named others and not this one.
     is_named: bool,
     policy: Option<(u64, Duration)>,
@@ -59,6 +60,8 @@ pub(super) struct Heard<'a> {
     pub(super) policies: &'a [Id],
     /// It was refused for having come too often, and may come again after so long.
     pub(super) refused_for: Option<Duration>,
+    /// It was not refused, for that or for there being too much to do.
+    pub(super) accepted: bool,
     /// The number of the request that it answers, and of the last that was sent.
     pub(super) number: u64,
     pub(super) last: u64,
@@ -68,6 +71,11 @@ impl Ledger {
     /// Whether nothing is known that could hold anything back.
     pub(super) fn is_empty(&self) -> bool {
         self.limits.is_empty()
+    }
+
+    /// Whether something is known from `Retry-After` alone, so that what says nothing of limits says something, too.
+    pub(super) fn has_unnamed(&self) -> bool {
+        self.limits.iter().any(|known| known.id.is_none())
     }
 
     /// Take a request's part of every limit, if there is one left of each; if not, it can wait until `latest`. A server is not believed for
@@ -128,11 +136,16 @@ impl Ledger {
                 until: reset.min(now + longest),
                 reset,
                 heard_by: heard.number,
+                last: heard.last,
                 is_named: true,
                 policy: policy.map(|(amount, per)| (amount, per.min(FAR_AWAY))),
             }
         };
         self.compare(heard);
+        if heard.accepted {
+            // What was known from `Retry-After` alone is meant no longer, if this was sent in spite of it.
+            self.limits.retain(|known| known.id.is_some() || heard.number <= known.last);
+        }
         for limit in heard.limits {
             let used_up = limit.left == 0;
             // What a refusal says of when to come back goes before what the field says.
@@ -212,7 +225,7 @@ mod tests {
     }
 
     fn heard(limits: &[Limit], number: u64, last: u64) -> Heard<'_> {
-        Heard { limits, policies: &[], refused_for: None, number, last }
+        Heard { limits, policies: &[], refused_for: None, accepted: false, number, last }
     }
 
     /// Ask for one that cannot wait.
@@ -275,8 +288,14 @@ mod tests {
             (vec![limit("a", 7, 100, None)], None),
         ] {
             let (mut ledger, now) = (Ledger::default(), Instant::now());
-            let heard =
-                Heard { limits: &limits, policies: &[], refused_for: Some(5 * SECOND), number: 1, last: 1 };
+            let heard = Heard {
+                limits: &limits,
+                policies: &[],
+                refused_for: Some(5 * SECOND),
+                accepted: false,
+                number: 1,
+                last: 1,
+            };
             ledger.hear(now, &heard, MINUTE);
             let NotYet { policy, until, .. } = admit(&mut ledger, now).unwrap_err();
             assert_eq!((policy.as_deref(), until), (name, now + 5 * SECOND), "{limits:?}");
@@ -340,7 +359,11 @@ mod tests {
             let (mut ledger, now) = (Ledger::default(), Instant::now());
             ledger.hear(now, &heard(&[limit("a", 0, 10, Some((1, 10)))], 2, 2), MINUTE);
             let last = number;
-            ledger.hear(now, &Heard { limits: &others, policies, refused_for: None, number, last }, MINUTE);
+            ledger.hear(
+                now,
+                &Heard { limits: &others, policies, refused_for: None, accepted: false, number, last },
+                MINUTE,
+            );
             assert_eq!(admitted(&mut ledger, now + 9 * SECOND), 0, "that was said");
             assert_eq!(admitted(&mut ledger, now + 10 * SECOND), expected, "{policies:?} {number}");
         }
@@ -403,7 +426,7 @@ mod tests {
             let policy = policy.filter(|(q, w)| *q > 0 && *w > 0);
             let limits = [limit("a", left, more_in, policy)];
             let refused_for = refused.map(Duration::from_secs);
-            ledger.hear(now, &Heard { limits: &limits, policies: &[], refused_for, number, last }, MINUTE);
+            ledger.hear(now, &Heard { limits: &limits, policies: &[], refused_for, accepted: false, number, last }, MINUTE);
             let sent = admitted(&mut ledger, now);
             let most = left.saturating_sub(last.saturating_sub(number));
             if refused.is_none_or(|after| after > 0) && more_in > 0 {
