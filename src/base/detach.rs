@@ -175,6 +175,14 @@ impl Share {
         })
     }
 
+    /// The server is gone. If it did not stop before, that closes nothing.
+    pub(crate) fn leave(&self) {
+        self.stopped.get_or_init(|| {
+            self.of.shared.state().servers -= 1;
+            0
+        });
+    }
+
     /// [Stops](Self::stop), and waits until nothing runs that began before: what comes from other servers may keep on coming.
     pub(crate) async fn ended(&self) {
         self.of.ended_until(self.stop()).await;
@@ -190,10 +198,7 @@ impl Share {
 #[cfg(feature = "server")]
 impl Drop for Share {
     fn drop(&mut self) {
-        // One that was dropped, and did not stop, closes nothing.
-        if self.stopped.get().is_none() {
-            self.of.shared.state().servers -= 1;
-        }
+        self.leave();
     }
 }
 

@@ -66,9 +66,7 @@ mod tests {
     #[test]
     fn over_http_1_there_is_one_host_and_it_is_one() {
         let http1 = |hosts: &[&str]| of(Version::HTTP_11, "/", hosts);
-        for host in
-            ["a.test", "A.test:8080", "127.0.0.1", "[::1]", "[::1]:81", "a_b", "a.test:", "", "%41.test"]
-        {
+        for host in ["a.test", "A.test:8080", "127.0.0.1", "[::1]", "[::1]:81", "a_b", "a.test:", ""] {
             assert_eq!(http1(&[host]), None, "{host}");
         }
         for host in

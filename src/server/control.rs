@@ -113,6 +113,13 @@ impl Control {
         let _ = asked.wait_for(|asked| *asked > times).await;
     }
 
+    /// There is no server any more, though there may be handles.
+    pub(super) fn leave(&self) {
+        for detach in &self.detached {
+            detach.leave();
+        }
+    }
+
     pub(super) fn finished(&self, requests: u64) {
         self.finished.fetch_add(requests, Relaxed);
     }

@@ -281,6 +281,6 @@ mod tests {
         pulse.end_body(true);
         assert_eq!(seen(), (false, true));
         pulse.holds_more();
-        assert_eq!(seen(), (false, false));
+        assert_eq!(seen(), (true, false), "the next one has begun");
     }
 }

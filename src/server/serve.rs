@@ -33,9 +33,20 @@ use crate::base::{BoxError, CloseReason, DetachShare, Peer, Rng, ServerPhase};
 pub struct Server<L = TcpListener> {
     listener: L,
     control: Arc<Control>,
+    presence: Presence,
     admission: Admission,
     signals: Option<Signals>,
     rng: Rng,
+}
+
+/// That there is a server, and not handles alone.
+#[derive(Debug)]
+struct Presence(Arc<Control>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 impl Server {
@@ -72,7 +83,8 @@ impl<L> Server<L> {
         signals: Option<Signals>,
         rng: Rng,
     ) -> Self {
-        Self { listener, control, admission, signals, rng }
+        let presence = Presence(Arc::clone(&control));
+        Self { listener, control, presence, admission, signals, rng }
     }
 }
 
@@ -136,7 +148,7 @@ impl<L: Listener> Server<L> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { listener, control, admission, mut signals, rng } = self;
+        let Self { listener, control, presence: _present, admission, mut signals, rng } = self;
         let service = admission.around(service);
         let handle = ServerHandle { control: Arc::clone(&control) };
         let asks = async {

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use stonework::Body;
+use stonework::base::Detach;
 use stonework::server::{Server, ServerSettings};
 use tokio::io::{AsyncWriteExt, copy, split};
 use tokio::time::{Instant, sleep};
@@ -224,4 +225,18 @@ async fn a_server_ends_although_handlers_block_their_threads() {
         assert_eq!((report.stuck, report.aborted), (1, 0), "http2: {http2}");
         drop((release, client, send));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_dropped_does_not_count_among_those_that_share_detached_work_though_its_handle_lives()
+ {
+    let detach = Detach::new(9);
+    let run = || Running::run(Server::builder().detach(detach.clone()));
+    let (dropped, stays) = (run(), run());
+    dropped.report.abort();
+    sleep(SECOND).await;
+    assert!(detach.spawn(async {}).is_ok(), "one goes on");
+    stays.stop().await;
+    assert!(detach.spawn(async {}).is_err(), "nobody takes calls any more");
+    assert_eq!(dropped.handle.connections(), 0);
 }
