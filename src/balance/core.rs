@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -246,9 +247,13 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
         let news = self.set_untold(members);
-        // With no lock held: whoever hears of it, or of what is found at once, may set others. That they are there is told first.
-        self.tell(news);
+        // With no lock held: whoever hears of it, or of what is found at once, may set others. That they are there is told first; an observer
+        // that panics keeps nobody from looking.
+        let told = catch_unwind(AssertUnwindSafe(|| self.tell(news)));
         self.inspection.look(self);
+        if let Err(panic) = told {
+            resume_unwind(panic);
+        }
     }
 
     fn set_untold(self: &Arc<Self>, members: Vec<Member>) -> Vec<News> {

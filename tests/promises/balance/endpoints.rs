@@ -1,5 +1,6 @@
 //! The lives of endpoints.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -276,6 +277,25 @@ fn whoever_hears_at_once_what_an_inspection_has_found_may_bring_another_list() {
         tell.send(names.collect::<Vec<_>>()).unwrap();
     });
     assert_eq!(done.recv_timeout(PATIENCE).expect("an end"), ["reserve"]);
+}
+
+/// Panics at what it hears of those that are gone.
+struct Panics;
+
+impl Observer for Panics {
+    fn observe(&self, event: &Event) {
+        assert!(!matches!(event, Event::EndpointChanged { why: Removed, .. }), "on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_at_a_change_of_the_list_keeps_nobody_from_looking_at_it() {
+    let peers = Peers::default();
+    let balancer =
+        peers.named(&["a", "reserve"]).settings(plain()).observer(Panics).inspect(Strict).build().unwrap();
+    assert_eq!(state(&balancer, "a"), Ejected);
+    assert!(catch_unwind(AssertUnwindSafe(|| balancer.set(["b", "reserve"]))).is_err());
+    assert_eq!(state(&balancer, "b"), Ejected);
 }
 
 /// tower-rs/tower#856: a balancer that remembers *where* the one that it made ready is sends the call to another one when the
