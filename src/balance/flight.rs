@@ -31,7 +31,7 @@ impl<S: Clone + Send + Sync + 'static> Flight<S> {
     /// The endpoint was ready, and has the request now.
     pub(super) fn sent(&mut self) {
         self.is_open = true;
-        self.deadline = scope::deadline();
+        self.deadline = scope::fair_deadline();
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint<S>> {

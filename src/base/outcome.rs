@@ -4,6 +4,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 
 use super::error::Error;
 use super::kind::Kind;
+use super::scope;
 
 /// The judgement on one attempt. See [`Classify`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,7 +98,7 @@ where
 /// |---|---|
 /// | 429; 503 with `Retry-After`; an error of kind [`CircuitOpen`](Kind::CircuitOpen) or [`Overload`](Kind::Overload) | `Overload` |
 /// | any other 5xx except 501; any error not named here | `Failure` |
-/// | an error of kind [`Invalid`](Kind::Invalid) | `Neutral` |
+/// | an error of kind [`Invalid`](Kind::Invalid), or [`Timeout`](Kind::Timeout) where a [stranger](crate::timeout::ReceiveDeadlineLayer::believe) gave less than a second | `Neutral` |
 /// | everything else, 4xx and 501 included | `Success` |
 ///
 /// 409 is among the last, since it says nothing against the service: that [`retry`](crate::retry) sends a request with a key again, when it is told to
@@ -127,6 +128,7 @@ pub(super) fn judge_error(error: &Error) -> Outcome {
     match error.kind() {
         Kind::CircuitOpen | Kind::Overload => Outcome::Overload,
         Kind::Invalid => Outcome::Neutral,
+        Kind::Timeout if scope::was_hasty() => Outcome::Neutral,
         _ => Outcome::Failure,
     }
 }

@@ -154,6 +154,39 @@ pub(crate) fn now() -> Instant {
 }
 
 thread_local! {
+    static HASTY: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A deadline that somebody named whom nobody knows, and so near that it says nothing of whoever is called: until this is dropped, in a `call` or
+/// a `poll`.
+#[must_use = "it is forgotten when this is dropped"]
+pub(crate) struct Hasty(Option<Instant>);
+
+/// This deadline is such a one.
+pub(crate) fn hasty(at: Instant) -> Hasty {
+    Hasty(HASTY.replace(Some(at)))
+}
+
+impl Drop for Hasty {
+    fn drop(&mut self) {
+        HASTY.set(self.0);
+    }
+}
+
+/// The deadline in force, if a call that has not ended by then took too long, and its caller did not only have too little time.
+#[inline]
+pub(crate) fn fair_deadline() -> Option<Instant> {
+    deadline().filter(|at| HASTY.get() != Some(*at))
+}
+
+/// Whether the deadline in force has passed, and is none to blame anybody for.
+#[cold]
+pub(crate) fn was_hasty() -> bool {
+    let hasty = HASTY.get().filter(|at| deadline() == Some(*at));
+    hasty.is_some_and(|at| has_reached(at) || at <= Instant::now())
+}
+
+thread_local! {
     static ENDED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -251,6 +284,23 @@ mod tests {
         assert_eq!((deadline(), whole()), (Some(late), Some(late)));
         assert_eq!(poll(Some(soon), || (deadline(), whole())), (Some(soon), Some(soon)));
         assert_eq!(poll(None, || (deadline(), whole())), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hasty_deadline_is_no_fair_one_and_one_before_it_is() {
+        let now = Instant::now();
+        let (soon, late) = (now + Duration::from_millis(1), now + Duration::from_millis(2));
+        let _call = call(Some(now), Some(late));
+        assert_eq!((fair_deadline(), was_hasty()), (Some(late), false));
+        let hasty = hasty(late);
+        assert_eq!((fair_deadline(), was_hasty()), (None, false), "it is to come");
+        let attempt = attempt(now, Some(soon));
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert_eq!((fair_deadline(), was_hasty()), (Some(soon), false), "another one was before it");
+        drop(attempt);
+        assert_eq!((fair_deadline(), was_hasty()), (None, true));
+        drop(hasty);
+        assert_eq!((fair_deadline(), was_hasty()), (Some(late), false));
     }
 
     #[tokio::test(start_paused = true)]

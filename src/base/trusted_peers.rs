@@ -84,6 +84,11 @@ impl TrustedPeers {
         Ok(Self(Trust::Networks(networks)))
     }
 
+    /// Whether nobody was chosen.
+    pub(crate) const fn is_everybody(&self) -> bool {
+        matches!(self.0, Trust::Everybody)
+    }
+
     /// Whether this peer is one of them.
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {

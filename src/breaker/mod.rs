@@ -67,7 +67,7 @@
 //! | its response body broke off; its gRPC trailers say that it failed | a failure |
 //! | its response body was not read to its end | as its head |
 //! | it was dropped by its caller before the head | nothing |
-//! | the same, when its deadline had passed | a failure |
+//! | the same, when its deadline had passed | a failure; nothing, if that was less than a second that a [stranger](crate::timeout::ReceiveDeadlineLayer::believe) gave |
 //! | the same, later than `slow_calls` allows | slow |
 //! | the service failed to become ready | as its error; nothing in a [`BreakersLayer`], since nobody knows yet for which key |
 //!

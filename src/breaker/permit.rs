@@ -33,7 +33,7 @@ impl Permit {
         let Some(call) = admitted else { return Self::uncounted() };
         Self {
             since: anchor.core().settings.slow_call.map(|_| scope::now()),
-            deadline: scope::deadline(),
+            deadline: scope::fair_deadline(),
             place: Some(Place { anchor: Arc::clone(anchor), call }),
         }
     }

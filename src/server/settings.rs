@@ -176,9 +176,9 @@ impl ServerSettings {
     /// Whose word is taken for how much time they have left: theirs is the deadline then, if it is earlier than that of the server, and a request
     /// that has none left is refused before any work. Default: everybody's, since it can only be shorter.
     ///
-    /// What a handler calls is cut to it, and counts as a failure of what it called: whoever sends many requests with a few milliseconds each can
-    /// open a circuit that all share, lower an adaptive limit, and have a shared store of quotas taken for away. Where strangers are served, name
-    /// the peers of your own here.
+    /// What a handler calls is cut to it. As long as it is everybody's, nothing that is called is blamed for not having answered within less than a
+    /// second that a caller gave: a stranger could open a circuit that all share. Where deadlines of your own peers are that short, and are to
+    /// count, name the peers here. See [`ReceiveDeadlineLayer::believe`](crate::timeout::ReceiveDeadlineLayer::believe).
     pub fn deadline_from(mut self, peers: TrustedPeers) -> Self {
         self.deadline_from = Some(peers);
         self

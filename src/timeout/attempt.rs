@@ -145,7 +145,11 @@ where
         if let Readiness::RanOut { since, at } = readiness {
             // Its place in a queue below, which nobody would come for.
             drop(take(&mut self.inner));
-            return AttemptFuture::ran_out(Limit { asked, mode, given: Some(Given { start: since, at }) });
+            return AttemptFuture::ran_out(Limit {
+                asked,
+                mode,
+                given: Some(Given { start: since, at, hasty: false }),
+            });
         }
         let waited = match readiness {
             Readiness::Took { waited, .. } => waited,
@@ -158,7 +162,7 @@ where
         let at = Deadline::after(now, limit.saturating_sub(waited)).in_scope().instant();
         // The limit began with the wait for readiness: an error says how long it was in all.
         let start = now.checked_sub(waited).unwrap_or(now);
-        let limit = Limit { asked, mode, given: Some(Given { start, at }) };
+        let limit = Limit { asked, mode, given: Some(Given { start, at, hasty: false }) };
         if at <= now {
             // What it reserved when it became ready is not kept for a call that may never come.
             drop(take(&mut self.inner));

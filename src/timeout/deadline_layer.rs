@@ -177,6 +177,10 @@ impl<M> ReceiveDeadlineLayer<M> {
 
     /// Read what these say, and ignore what others do. Default: everybody's, since with a limit of the server's own a caller can only shorten
     /// what it gets. Who is at the other end is a [`Peer`](crate::base::Peer) among the extensions of a request.
+    ///
+    /// As long as it is everybody's, a caller who gives less than a second may have any reason to: what is called within, and has not answered by
+    /// then, is not blamed for it by circuits, balancers, throttles, adaptive limits and stores of quotas. Name the peers of your own, where
+    /// their deadlines are that short and are to count.
     pub fn believe(mut self, peers: TrustedPeers) -> Self {
         self.believed = peers;
         self

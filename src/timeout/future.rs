@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::base::{
-    Alarm, Asked, Deadline, Delivery, Elapsed, Error, Mode, NOBODY, Phase, Then, scope, take, unready,
+    Alarm, Asked, Deadline, Delivery, Elapsed, Error, Mode, NOBODY, Phase, Then,
+    scope::{self, Hasty},
+    take, unready,
 };
 
 /// The call, limited as a whole. See the [module](super).
@@ -63,7 +65,8 @@ where
         // Most services are ready at once. Then the call is made here, where the clock was just read, and by the service in its
         // place, of which nobody needs a copy. If this one is not, nobody is to be woken yet: the future asks it again.
         let mut nobody = Context::from_waker(NOBODY);
-        let _entered = given.map(|Given { start, at }| scope::call(Some(start), Some(at)));
+        let _haste = given.and_then(Given::haste);
+        let _entered = given.map(|Given { start, at, .. }| scope::call(Some(start), Some(at)));
         // Each arm makes the whole future, for the answer is large, and every move of it costs.
         match inner.poll_ready(&mut nobody) {
             Poll::Ready(Ok(())) => {
@@ -107,6 +110,7 @@ where
             StateProjection::Broken { .. } | StateProjection::Waiting(_) | StateProjection::Called { .. } => {
             }
         }
+        let _haste = this.limit.given.and_then(Given::haste);
         let mut reached = None;
         loop {
             let round = at.map(|at| this.alarm.as_mut().begin(cx, at, reached));
@@ -183,13 +187,21 @@ pub(super) struct Limit<M> {
 pub(super) struct Given {
     pub(super) start: Instant,
     pub(super) at: Instant,
+    /// It was asked for by somebody whom nobody knows, and is too little to say anything of whoever is called.
+    pub(super) hasty: bool,
 }
 
 impl Given {
     /// So long from `start`, within the deadline in scope.
     #[inline]
     pub(super) fn within(start: Instant, limit: Duration) -> Self {
-        Self { start, at: Deadline::after(start, limit).in_scope().instant() }
+        Self { start, at: Deadline::after(start, limit).in_scope().instant(), hasty: false }
+    }
+
+    /// To be in force while something is called or polled.
+    #[inline]
+    fn haste(self) -> Option<Hasty> {
+        self.hasty.then(|| scope::hasty(self.at))
     }
 }
 

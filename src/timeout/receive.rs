@@ -66,7 +66,8 @@ where
         match terms.told(&request) {
             Ok(told) => {
                 let limit = told.into_iter().chain(terms.at_most).min();
-                let given = limit.map(|limit| Given::within(scope::now(), limit));
+                let hasty = limit.is_some_and(|limit| terms.is_hasty(told, limit));
+                let given = limit.map(|limit| Given { hasty, ..Given::within(scope::now(), limit) });
                 ResponseFuture::new(inner, request, |request| Limit { asked: mode.ask(request), mode, given })
             }
             Err(invalid) => {
@@ -77,7 +78,15 @@ where
     }
 }
 
+/// A caller of whom nothing is known, and who gives less, may have any reason to. It is less than any limit that this crate has for an attempt.
+const HASTE: Duration = Duration::from_secs(1);
+
 impl Terms {
+    /// Whether it is the caller's word alone that there is so little time, and nobody has said whose word is meant.
+    fn is_hasty(&self, told: Option<Duration>, limit: Duration) -> bool {
+        told == Some(limit) && limit < HASTE && self.at_most != told && self.believed.is_everybody()
+    }
+
     /// How much time a request leaves.
     fn told<B>(&self, request: &Request<B>) -> Result<Option<Duration>, InvalidTimeout> {
         let header = self.header.as_ref().filter(|_| self.believed.trusts(Peer::of(request.extensions())));

@@ -66,7 +66,7 @@ where
                 Note::Spent => {
                     // What it reserved when it became ready is not kept for a call that may never come.
                     drop(take(&mut self.inner));
-                    limit.given = Some(Given { start, at: deadline.instant() });
+                    limit.given = Some(Given { start, at: deadline.instant(), hasty: false });
                     return SendDeadlineFuture { answer: None, limit, written, body: PhantomData };
                 }
             }

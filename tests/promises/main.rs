@@ -27,6 +27,7 @@ mod decompression;
 mod delivery;
 mod fallback;
 mod grpc;
+mod hasty;
 mod health;
 mod hedge;
 mod idempotency;

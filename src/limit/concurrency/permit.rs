@@ -112,6 +112,8 @@ impl Pass for Option<Permit> {
         let Some(permit) = self else { return };
         match seen {
             Seen::Answer => permit.answered(),
+            // It is the caller who gave so little time.
+            Seen::TooLate if scope::was_hasty() => permit.end(Ending::GivenUp),
             Seen::TooLate => permit.timed_out(),
             Seen::Nothing => permit.began = None,
         }

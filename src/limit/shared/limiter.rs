@@ -268,7 +268,7 @@ impl Inner {
 
     async fn ask(&self, leave: Leave, key: &str, cost: u32) -> Result<Taken, NoAnswer> {
         let begun = Instant::now();
-        let mut asking = Asking { inner: self, leave: Some(leave), begun, deadline: scope::deadline() };
+        let mut asking = Asking { inner: self, leave: Some(leave), begun, deadline: scope::fair_deadline() };
         let at = Deadline::after(begun, self.settings.timeout).instant();
         let (mut alarm, mut answer) = (pin!(Alarm::new()), self.store.take(key, &self.refills, cost));
         let answer = poll_fn(|cx| alarm.as_mut().poll_limited(cx, at, |cx| answer.as_mut().poll(cx))).await;

@@ -89,7 +89,7 @@ impl AdaptiveThrottle {
             shared.throttled.fetch_add(1, Relaxed);
             return Err(Throttled::new(Ratio::try_from(chance).unwrap_or(Ratio::ZERO)));
         }
-        Ok(Sent::new(Arc::clone(&self.shared), at, scope::deadline()))
+        Ok(Sent::new(Arc::clone(&self.shared), at, scope::fair_deadline()))
     }
 
     /// How large a part of the requests is not sent at the moment.
