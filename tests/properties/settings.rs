@@ -216,7 +216,7 @@ fn fallback() -> impl Strategy<Value = FallbackSettings> {
 
 fn server() -> impl Strategy<Value = ServerSettings> {
     let times = [time(), time(), time(), time(), time(), time(), time(), time(), time(), time()];
-    let counts = [1_usize..1 << 14, 1_usize..1 << 40, 1_usize..1 << 40];
+    let counts = [1_usize..=6_000, 1_usize..=1 << 40, 1_usize..=1 << 40];
     let off = [any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()];
     (times, counts, [1_u32.., 1_u32..], off).prop_map(|(times, counts, small, off)| {
         let [head, idle, drain, lame, interval, timeout, handshake, age, grace, stall] = times;
