@@ -216,5 +216,9 @@ mod tests {
         assert_eq!(complete, (Held::Yes, Change::Put(ended)));
         let released = Entry { state: State::Released, forget_at: 120_000, ..entry.clone() };
         assert_eq!(Entry::release(Some(&entry), &claim, 20_000), (Held::Yes, Change::Put(released)));
+        // Up to the end of a lease it is in flight, and from then on it is somebody else's.
+        let other = NewClaim { owner: Owner::from_bytes([4; 16]), ..new };
+        assert_eq!(Entry::begin(Some(&entry), &other, 29_999), (Begun::InFlight, Change::Keep));
+        assert_eq!(Entry::begin(Some(&entry), &other, 30_000).0, Begun::Ended(Final::Indeterminate));
     }
 }

@@ -265,6 +265,32 @@ mod tests {
         assert!(pulse.floods() && pulse.facts(None, None).floods);
     }
 
+    struct Count(AtomicU32);
+
+    impl std::task::Wake for Count {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_task_wakes_the_connection_and_no_other_does() {
+        let count = std::sync::Arc::new(Count(AtomicU32::new(0)));
+        let pulse = Pulse::new(Instant::now());
+        pulse.wakes(&Waker::from(std::sync::Arc::clone(&count)));
+        pulse.begin_task();
+        pulse.end_task();
+        assert_eq!(count.0.load(Relaxed), 0, "over HTTP/1 all is one task");
+        pulse.speaks_http2();
+        pulse.begin_task();
+        pulse.begin_task();
+        pulse.wakes(&Waker::from(std::sync::Arc::clone(&count)));
+        pulse.end_task();
+        assert_eq!(count.0.load(Relaxed), 0, "another one is at work");
+        pulse.end_task();
+        assert_eq!(count.0.load(Relaxed), 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_at_rest_once_all_that_came_was_of_a_request_and_was_read() {
         let pulse = Pulse::new(Instant::now());

@@ -22,6 +22,7 @@ use stonework::retry::RetryLayer;
 use stonework::testing::{Reaction, Recorder as Events, ScriptedServer, Step};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span;
 
 use crate::support::{Backend, Content, Everything, SECOND, answer, answered, request, skips, with_header};
@@ -65,6 +66,11 @@ impl Spans {
 impl tracing::Subscriber for Spans {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.target() == "stonework" && metadata.is_span()
+    }
+
+    /// As whoever wants these spans, and nothing that is finer.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::DEBUG)
     }
 
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {

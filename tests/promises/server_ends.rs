@@ -240,3 +240,46 @@ async fn a_server_that_was_dropped_does_not_count_among_those_that_share_detache
     assert!(detach.spawn(async {}).is_err(), "nobody takes calls any more");
     assert_eq!(dropped.handle.connections(), 0);
 }
+
+/// Ready the second time that it is asked, and not called before.
+#[derive(Default)]
+struct Hesitates {
+    asked: u32,
+}
+
+impl Clone for Hesitates {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Service<Request<Body>> for Hesitates {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.asked += 1;
+        if self.asked > 1 {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        assert!(self.asked > 1, "it was not ready");
+        std::future::ready(Ok(Response::new(Body::from("hello"))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_called_when_it_is_ready_and_not_before() {
+    // All between is ready always: what decides there waits in the call.
+    let settings = ServerSettings::new().without_concurrency().without_deadline_from();
+    let server = Running::serve(Server::builder().settings(settings), Hesitates::default());
+    assert!(ask(&mut server.connect(), &get("/"), "hello").await.starts_with("HTTP/1.1 200 "));
+    let mut send = server.h2().await.ready().await.unwrap();
+    let (answer, _) = send.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+}

@@ -226,6 +226,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn keys_stand_as_their_times_say_to_the_instant() {
+        let now = Instant::now();
+        let schedule = fetched(now);
+        let standing = |at: Duration| schedule.standing(now + at);
+        let one = Duration::from_nanos(1);
+        assert_eq!((standing(100 * S - one), standing(100 * S)), (Standing::Fresh, Standing::Stale));
+        let end = schedule.usable_until().unwrap().duration_since(now);
+        assert_eq!((standing(end - one), standing(end)), (Standing::Stale, Standing::None));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fetch_that_was_due_anyway_leaves_the_names_their_own() {
         let now = Instant::now();
         let mut schedule = fetched(now);

@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_was_left_is_only_for_who_can_wait_for_it() {
+        let mut log = Log::default();
+        assert_eq!(log.take(WINDOW, 0, 3, 0), Ok(0));
+        assert_eq!(log.take(WINDOW, 50, 3, 100), Ok(100));
+        assert_eq!(log.take(WINDOW, 50, 3, 200), Ok(200));
+        log.give_back(100, 3, 50);
+        assert_eq!(log.take(WINDOW, 50, 1, 49), Err(Denied::In(250)), "it is fifty away");
+        assert_eq!(log.take(WINDOW, 50, 1, 50), Ok(100));
+    }
+
+    #[test]
     fn what_no_longer_counts_is_forgotten() {
         let mut log = Log::default();
         for at in 0..10_000 {

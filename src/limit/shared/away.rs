@@ -198,6 +198,11 @@ mod tests {
         assert!(!presence.failed(probe, now + 3 * SECOND));
         assert_eq!(ask(&mut presence, now + 2 * SECOND).unwrap_err(), SECOND);
         assert!(presence.answered(lost) && !presence.is_away());
+        assert!(!presence.answered(probe), "it is back already");
+        let next = ask(&mut presence, now).unwrap();
+        assert!(presence.failed(next, now + SECOND));
+        // Whoever asked when it was away the last time says nothing of this time.
+        assert!(!presence.answered(probe) && presence.is_away());
     }
 
     #[tokio::test(start_paused = true)]

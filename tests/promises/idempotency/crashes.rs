@@ -84,6 +84,18 @@ async fn who_asks_for_it_is_served_without_a_store_and_without_protection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_served_without_protection_who_did_not_ask_for_it_though_every_place_is_taken() {
+    let (shop, store) = (slow(SECOND), Moody::default());
+    let layer = IdempotencyLayer::new(store.clone()).detach(Detach::new(1));
+    let service = layer.layer(shop.clone());
+    store.be(Mood::Fails);
+    assert_eq!(ask(&service, keyed("a")).await.status, 503);
+    assert_eq!(layer.detached().running(), 1, "it is tried to give back what may have been begun");
+    assert_eq!(ask(&service, keyed("b")).await.status, 503);
+    assert_eq!(shop.seen().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_stored_is_sent_and_stored_when_the_store_is_back() {
     let (shop, store) = (slow(SECOND), Moody::default());
     let service = over(&shop, store.clone());
