@@ -87,6 +87,14 @@ impl<B: Replay> Plan<B> {
         self.copy.as_ref().is_some_and(Kept::is_replayable)
     }
 
+    /// Make sure of it: no attempt is under way that needs the body.
+    pub(super) fn secure(&mut self) -> bool {
+        if let Some(copy) = &mut self.copy {
+            copy.take_over();
+        }
+        self.is_repeatable()
+    }
+
     /// The request for the next attempt, of this number, if there can be one.
     pub(super) fn request<C>(&self, attempt: u32, shared: &Shared<C>) -> Option<Request<B>> {
         let mut request = self.copy.as_ref()?.request()?;

@@ -202,15 +202,19 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
             self.call_off(Skip::Body);
             return false;
         }
-        let Some(budget) = self.shared().budget.as_ref().filter(|_| self.charge.is_none()) else {
-            return true;
-        };
-        // It adds nothing to the load if nothing was sent before.
-        let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
-        self.charge = budget.try_withdraw(Instant::now(), cost);
-        if self.charge.is_none() {
-            self.shared().hedge.note_refused();
-            self.call_off(Skip::Budget);
+        if let Some(budget) = self.shared().budget.as_ref().filter(|_| self.charge.is_none()) {
+            // It adds nothing to the load if nothing was sent before.
+            let cost = u32::from(self.under_way > 0 || self.delivery != Delivery::NotSent);
+            self.charge = budget.try_withdraw(Instant::now(), cost);
+            if self.charge.is_none() {
+                self.shared().hedge.note_refused();
+                self.call_off(Skip::Budget);
+                return false;
+            }
+        }
+        // A server may answer before it has read the request, and read on.
+        if self.under_way == 0 && !self.plan.secure() {
+            self.call_off(Skip::Body);
             return false;
         }
         true
@@ -365,11 +369,13 @@ impl<S, B: Replay + 'static, C> Progress<S, B, C> {
     /// An attempt was to come of which nothing came. As a rule time ran out: whoever limits the call drops it next, and only here is it
     /// known how many attempts there were.
     pub(super) fn without_result<R>(&mut self) -> Result<Response<R>, Error> {
-        let error = if self.body_lost && self.under_way == 0 {
+        let mut error: Error = if self.body_lost && self.under_way == 0 {
             Error::new(Kind::Body, "the request body cannot be sent again")
         } else {
             Elapsed::before_deadline(Phase::Response).into()
         };
+        // It is that of no attempt, of which there was one at least.
+        error.sum_up(None::<()>, self.delivery, self.sent);
         self.end(Err(error))
     }
 }

@@ -1,11 +1,11 @@
 //! What fails, and what servers say about coming back.
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use stonework::Call;
 use stonework::base::{Attempts, Budget, ClassifyGrpc, Delivery, Error, Kind};
 use stonework::hedge::{HedgeLayer, HedgeSettings};
 use stonework::testing::Step;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::{MS, after, fixed, get, over, status};
 use crate::support::{Backend, Content, answer, answered, request, timed, with_header};
@@ -175,7 +175,8 @@ async fn what_a_server_says_of_the_next_attempt_holds_for_one_that_waits_for_the
 async fn a_request_that_came_back_from_the_only_attempt_is_there_whoever_counts_attempts() {
     for (counts, further) in [(false, false), (true, false), (true, true)] {
         let unsent = |_: usize, request: &Request<Content>| {
-            let back = Request::put("/").body(request.body().clone()).unwrap();
+            let mut back = Request::put("/").body(request.body().clone()).unwrap();
+            *back.extensions_mut() = request.extensions().clone();
             Step::Fail(Error::new(Kind::Connect, "refused").with_request(back).into())
         };
         let mut sent = Request::put("/").body(Content::from("content")).unwrap();
@@ -187,6 +188,17 @@ async fn a_request_that_came_back_from_the_only_attempt_is_there_whoever_counts_
         assert_eq!((error.kind(), error.delivery()), (Kind::Connect, Delivery::NotSent));
         assert_eq!(error.take_request::<Request<Content>>().is_some(), !further, "{counts}, {further}");
     }
+    // And it says what it said: what was written for the layers below is gone.
+    let handing_back = service_fn(|request: Request<Content>| async move {
+        Err::<Response<Content>, _>(
+            Error::new(Kind::Connect, "refused").with_request(request).without_retry(),
+        )
+    });
+    let mut sent = request(Method::GET);
+    Call::edit(sent.extensions_mut(), |call| call.attempts(3));
+    let mut error = HedgeLayer::from(fixed()).layer(handing_back).oneshot(sent).await.unwrap_err();
+    let back = error.take_request::<Request<Content>>().expect("it never left");
+    assert_eq!(*Call::of(back.extensions()), Call::new().attempts(3));
 }
 
 #[tokio::test(start_paused = true)]

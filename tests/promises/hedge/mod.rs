@@ -2,6 +2,7 @@
 
 mod answers;
 mod beside;
+mod bodies;
 mod endpoints;
 mod failures;
 mod in_a_stack;
