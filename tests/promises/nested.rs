@@ -91,6 +91,25 @@ async fn the_number_of_an_attempt_that_its_caller_wrote_comes_back_too() {
     assert_eq!(back.headers()["stonework-attempt"], "2");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_part_of_a_later_attempt_that_comes_back_says_of_which() {
+    let handing_back = service_fn(|request: Request<Content>| async move {
+        Err::<Response<Content>, _>(Error::new(Kind::Transport, "closed").with_request(request))
+    });
+    let handler = service_fn(move |_: Request<Content>| async move {
+        // Too large for a copy, so it is sent again as it came back: once, over another connection.
+        let part = Request::put("/part").body(Content::from(vec![1; 100_000])).unwrap();
+        let mut error = RetryLayer::from(quick()).layer(handing_back).oneshot(part).await.unwrap_err();
+        assert_eq!(error.attempts(), 2);
+        let back: Request<Content> = error.take_request().unwrap();
+        assert_eq!(Call::of(back.extensions()).attempt(), 2);
+        assert_eq!(back.headers()["stonework-attempt"], "2");
+        Ok::<_, Error>(answer(200))
+    });
+    let second = with_request_header(request(Method::GET), "stonework-attempt", "2");
+    assert!(HopLayer::new().layer(handler).oneshot(second).await.is_ok());
+}
+
 /// An endless body of nothing, always there.
 struct Nothing(u64);
 impl Body for Nothing {

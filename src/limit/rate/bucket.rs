@@ -226,6 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_says_what_is_earned_and_not_more() {
+        let policy = |quota: Quota| {
+            let (amount, time) = Plan::of(&quota).policy();
+            // Rounded up by less than a nanosecond for each.
+            (amount, time.as_secs_f64().round())
+        };
+        assert_eq!(policy(Quota::per_second(3)), (3, 1.0));
+        assert_eq!(policy(Quota::per_second(3).burst(1)), (3, 1.0));
+        assert_eq!(policy(Quota::per_minute(1)), (1, 60.0));
+        // One in six tenths of a second is one in a second, of those that are whole.
+        assert_eq!(policy(Quota::per_minute(100).burst(1)), (1, 1.0));
+        assert_eq!(policy(Quota::per_second(10).strict()), (10, 1.0));
+    }
+
+    #[test]
     fn what_is_given_back_can_be_taken_again() {
         for plan in [Plan::of(&Quota::per_second(3)), Plan::of(&Quota::per_second(3).strict())] {
             let mut bucket = Bucket::default();

@@ -123,8 +123,9 @@ async fn what_is_done_is_answered_and_kept_though_its_store_has_forgotten_that_i
 
 #[tokio::test(start_paused = true)]
 async fn what_is_done_is_answered_though_its_store_has_forgotten_it_and_then_goes_away() {
-    let (shop, store) = (slow(SECOND), Forgetful::default());
-    let service = over(&shop, store.clone());
+    let (shop, store, events) = (slow(SECOND), Forgetful::default(), Recorder::new());
+    let layer = IdempotencyLayer::new(store.clone()).observer(events.clone());
+    let service = layer.layer(shop.clone());
     let goes = async {
         sleep(SECOND / 2).await;
         store.forget();
@@ -138,6 +139,8 @@ async fn what_is_done_is_answered_though_its_store_has_forgotten_it_and_then_goe
     sleep(2 * SECOND).await;
     let again = ask(&service, keyed("a")).await;
     assert_eq!((again.replayed(), &again.body[..], shop.seen().count()), (true, &b"number 1"[..], 1));
+    let lost = events.events().into_iter().filter(|event| matches!(event, Event::KeyedLost { .. }));
+    assert_eq!(lost.count(), 1, "once, also where it is written later");
 }
 
 #[tokio::test(start_paused = true)]
