@@ -18,24 +18,18 @@ use crate::base::body::{Held, HoldUntil};
 use crate::base::{Asked, BodyTooSlow, Error, Kind, Panic, Panicked, Problem, Refuse, caught};
 
 /// Answers for a service that panics, and says in place of one that could not read a body in time what it was.
-pub(super) struct Instead<S: Service<Request<Body>>> {
+pub(super) struct Instead<S> {
     inner: S,
-    unready: Option<Unready<S::Error>>,
 }
 
-/// The service will not be ready. Told with the next call, when the request has its name.
-enum Unready<E> {
-    Failed(E),
-    Panicked(Panic),
-}
-
-impl<S: Service<Request<Body>>> Instead<S> {
+impl<S> Instead<S> {
+    /// Of one that waits for what there is to wait for within its calls.
     pub(super) const fn of(inner: S) -> Self {
-        Self { inner, unready: None }
+        Self { inner }
     }
 }
 
-impl<S: Service<Request<Body>> + Clone> Clone for Instead<S> {
+impl<S: Clone> Clone for Instead<S> {
     fn clone(&self) -> Self {
         Self::of(self.inner.clone())
     }
@@ -47,16 +41,10 @@ where
 {
     type Response = Response<Held<B, ()>>;
     type Error = S::Error;
-    type Future = InsteadFuture<S::Future, S::Error>;
+    type Future = InsteadFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let unready = match caught(|| self.inner.poll_ready(cx)) {
-            Ok(Poll::Ready(Err(error))) => Unready::Failed(error),
-            Ok(ready) => return ready,
-            Err(panic) => Unready::Panicked(panic),
-        };
-        self.unready = Some(unready);
-        Poll::Ready(Ok(()))
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -66,27 +54,24 @@ where
             arrival: request.extensions_mut().remove(),
             server: request.extensions().get().cloned(),
         };
-        let mut unready = self.unready.take();
-        let mut answer = None;
-        if unready.is_none() {
-            match caught(|| self.inner.call(request)) {
-                Ok(called) => answer = Some(called),
-                Err(panic) => unready = Some(Unready::Panicked(panic)),
-            }
-        }
-        InsteadFuture { answer, unready, about }
+        let (answer, panicked) = match caught(|| self.inner.call(request)) {
+            Ok(answer) => (Some(answer), None),
+            Err(panic) => (None, Some(panic)),
+        };
+        InsteadFuture { answer, panicked, about }
     }
 }
 
 #[pin_project]
-pub(super) struct InsteadFuture<F, E> {
+pub(super) struct InsteadFuture<F> {
     #[pin]
     answer: Option<F>,
-    unready: Option<Unready<E>>,
+    /// The call itself has.
+    panicked: Option<Panic>,
     about: About,
 }
 
-impl<F, B, E> Future for InsteadFuture<F, E>
+impl<F, B, E> Future for InsteadFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -94,11 +79,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = match this.unready.take() {
-            Some(Unready::Failed(error)) => return Poll::Ready(Err(error)),
-            Some(Unready::Panicked(panic)) => Err(panic),
-            None => caught(|| Polled(this.answer).poll(cx)),
-        };
+        let answered = this.panicked.take().map_or_else(|| caught(|| Polled(this.answer).poll(cx)), Err);
         Poll::Ready(Ok(match answered {
             Ok(polled) => this.about.answered(ready!(polled)?),
             Err(panic) => this.about.panicked(&panic),
