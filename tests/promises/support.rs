@@ -204,8 +204,36 @@ impl tracing::Subscriber for Everything {
 pub(crate) mod subscriber {
     use std::sync::OnceLock;
 
-    use tracing::subscriber::{DefaultGuard, NoSubscriber};
-    use tracing::{Dispatch, Subscriber};
+    use tracing::level_filters::LevelFilter;
+    use tracing::subscriber::DefaultGuard;
+    use tracing::{Dispatch, Event, Metadata, Subscriber, span};
+
+    /// Hears nothing, and has nothing made for it.
+    struct Deaf;
+
+    impl Subscriber for Deaf {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            false
+        }
+
+        fn max_level_hint(&self) -> Option<LevelFilter> {
+            Some(LevelFilter::OFF)
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, _: &Event<'_>) {}
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
 
     pub(crate) fn with_default<T>(
         subscriber: impl Subscriber + Send + Sync + 'static,
@@ -224,7 +252,7 @@ pub(crate) mod subscriber {
     /// of the thread that comes to it first, and remembered for all: a test without a subscriber would speak for the one that has it.
     fn company() {
         static COMPANY: OnceLock<[Dispatch; 2]> = OnceLock::new();
-        COMPANY.get_or_init(|| [NoSubscriber::new(), NoSubscriber::new()].map(Dispatch::new));
+        COMPANY.get_or_init(|| [Deaf, Deaf].map(Dispatch::new));
     }
 }
 
