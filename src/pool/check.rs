@@ -1,15 +1,16 @@
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::Manage;
 use super::core::Core;
 use super::state::{Check, Chores, State};
-use crate::base::{Deadline, PoolClose};
+use crate::base::{Deadline, PoolClose, caught, deadline};
 
 /// What says nothing for so long has had its chance, however little time the caller had who waited for it.
 pub(super) const TELLING: Duration = Duration::from_millis(100);
@@ -66,6 +67,19 @@ pub(super) async fn check<M: Manage>(mut checking: Checking<M>) {
         let now = Instant::now();
         checking.end(|state, Check { entry, number, .. }, chores| state.passed(number, entry, now, chores));
     }
+}
+
+/// The same, as far as it goes at once: what is left of it belongs into a task. It is no part of the call for which it is begun, whose
+/// deadline is not its own.
+pub(super) fn begin<M: Manage>(
+    runtime: &Handle,
+    checking: Checking<M>,
+) -> Option<Pin<Box<impl Future<Output = ()> + use<M>>>> {
+    let mut check = Box::pin(deadline::detached(check(checking)));
+    let _there = runtime.enter();
+    let polled = caught(|| check.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+    // What panicked is gone, as it would be in a task.
+    polled.is_ok_and(|polled| polled.is_pending()).then_some(check)
 }
 
 impl<M: Manage> Drop for Checking<M> {

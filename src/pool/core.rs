@@ -137,7 +137,8 @@ impl<M: Manage> Core<M> {
         is_late: impl FnOnce() -> bool,
     ) -> Result<(Asked<'_, M>, u64), Error> {
         let is_fresh = |entry: &Entry<M::Object>| entry.is_fresh(now, self.settings.check_after);
-        self.change(|state, chores| {
+        let mut checks = Vec::new();
+        let asked = self.change(|state, chores| {
             if state.slots.closed {
                 return Err(PoolClosed.into());
             }
@@ -158,8 +159,13 @@ impl<M: Manage> Core<M> {
             let place = place.unwrap_or_else(|| state.waiters.number());
             state.waiters.wait(place, NOBODY);
             state.begin(chores);
+            checks = std::mem::take(&mut chores.checks);
             Ok((Asked::Waits(Waiting::new(self, place)), place))
-        })
+        });
+        for check in checks {
+            self.check_here(check);
+        }
+        asked
     }
 
     pub(super) fn exhausted(&self, state: &State<M::Object>) -> PoolExhausted {
@@ -214,6 +220,15 @@ impl<M: Manage> Core<M> {
         let checking = Checking::new(Arc::clone(self), check);
         let Some(runtime) = self.runtime() else { return checking.give_up() };
         let task = runtime.spawn(check::check(checking)).abort_handle();
+        self.remember(task);
+    }
+
+    /// The same for whoever has just come: what is known at once is known before there is a task.
+    fn check_here(self: &Arc<Self>, check: Check<M::Object>) {
+        let checking = Checking::new(Arc::clone(self), check);
+        let Some(runtime) = self.runtime() else { return checking.give_up() };
+        let Some(rest) = check::begin(&runtime, checking) else { return };
+        let task = runtime.spawn(rest).abort_handle();
         self.remember(task);
     }
 

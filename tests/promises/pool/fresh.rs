@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use stonework::base::{Deadline, PoolClose};
 use stonework::pool::{Manage, Pool, Pooled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -45,6 +46,17 @@ async fn only_what_nobody_has_used_for_a_while_is_asked() {
     sleep(60 * SECOND).await;
     never.get().await.unwrap().put_back();
     assert_eq!(plant.counts().checks, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_at_once_that_it_is_good_costs_no_wait_and_knows_no_deadline_of_its_caller() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).check_after(Duration::ZERO));
+    pool.get().await.unwrap().put_back();
+    let soon = Deadline::within(100 * MS);
+    let held = soon.bound(async { pool.get().now_or_never() }).await.unwrap().expect("it is there").unwrap();
+    assert!(held.asked_under > Some(soon), "{:?}", held.asked_under);
+    assert_eq!((plant.counts().checks, plant.counts().dials), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

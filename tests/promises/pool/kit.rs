@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use stonework::base::{Backoff, Error, Event, PoolClose};
+use stonework::base::{Backoff, Deadline, Error, Event, PoolClose};
 use stonework::pool::{Manage, Pool, PoolSettings, Pooled};
 use stonework::testing::Recorder;
 use tokio::task::JoinHandle;
@@ -76,6 +76,8 @@ pub(crate) struct Thing {
     pub(crate) clean: Says,
     /// How long its end takes the thread.
     pub(crate) slow_end: Duration,
+    /// The deadline that was in force when it was asked last.
+    pub(crate) asked_under: Option<Deadline>,
     pub(crate) end_panics: bool,
     counts: Arc<Mutex<Counts>>,
 }
@@ -130,7 +132,7 @@ impl Plant {
         let [usable, passes, clean] = self.nature;
         let (slow_end, end_panics, counts) = (Duration::ZERO, false, Arc::clone(&self.counts));
         let looks = AtomicUsize::new(self.looks);
-        Thing { number, usable, looks, passes, clean, slow_end, end_panics, counts }
+        Thing { number, usable, looks, passes, clean, slow_end, asked_under: None, end_panics, counts }
     }
 
     pub(crate) fn pool(&self, settings: PoolSettings) -> Pool<Self> {
@@ -219,6 +221,7 @@ impl Manage for Plant {
 
     async fn check(&self, thing: &mut Thing) -> Result<(), NotMade> {
         self.lock().checks += 1;
+        thing.asked_under = Deadline::current();
         match thing.passes {
             Says::Hangs => std::future::pending().await,
             Says::After(time) => sleep(time).await,
