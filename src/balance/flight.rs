@@ -156,6 +156,7 @@ impl<S: Clone + Send + Sync + 'static, C> Guard for InUse<S, C> {
         let outcome = match end {
             // Who does not read a good answer to its end has no complaint about the endpoint.
             BodyEnd::Complete | BodyEnd::Abandoned => judge.outcome,
+            BodyEnd::Failed if scope::was_hasty() => Outcome::Neutral,
             BodyEnd::Failed => Outcome::Failure,
         };
         self.flight.record(outcome, None);

@@ -35,7 +35,7 @@ use super::alarm::{Alarm, Limited};
 use super::error::Error;
 use super::kind::Kind;
 use super::nesting::{self, Nesting};
-use super::scope;
+use super::scope::{self, Along};
 
 /// Tokio's clock cannot go much further than this on every platform.
 const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -174,9 +174,7 @@ impl<F: Future> Future for Bound<F> {
 ///
 /// `work` sees it; it is not ended by it. For that, use [`Deadline::bound`] as well.
 pub fn carry<F: Future>(work: F) -> Carry<F> {
-    let outside = scope::current();
-    let deadlines = Some((outside.deadline, outside.whole));
-    Carry { work, deadlines, attempt: nesting::current().attempt }
+    Carry { work, deadlines: Some(Along::here()), attempt: nesting::current().attempt }
 }
 
 /// Leave the deadline in scope behind: what `work` calls is not cut to it. The [module](self) has an example.
@@ -194,8 +192,8 @@ pub fn detached<F: Future>(work: F) -> Carry<F> {
 pub struct Carry<F> {
     #[pin]
     work: F,
-    // That of the attempt and that of the call; nothing, if deadlines do not pass at all.
-    deadlines: Option<(Option<Instant>, Option<Instant>)>,
+    // Nothing, if deadlines do not pass at all.
+    deadlines: Option<Along>,
     attempt: u32,
 }
 
@@ -204,12 +202,12 @@ impl<F: Future> Future for Carry<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let outside = scope::current();
-        let (deadline, whole) = this.deadlines.map_or((None, None), |(deadline, whole)| {
-            (scope::earlier(deadline, outside.deadline), scope::earlier(whole, outside.whole))
-        });
         let entered = nesting::enter(Nesting::or_part_of(*this.attempt));
-        let poll = scope::poll_attempt(deadline, whole, || this.work.poll(cx));
+        let poll = || this.work.poll(cx);
+        let poll = match this.deadlines {
+            Some(along) => along.poll(poll),
+            None => scope::poll(None, poll),
+        };
         if entered.pass_on() {
             nesting::tell_spent();
         }

@@ -20,7 +20,7 @@ use super::body::{BodyEnd, Guard, Held, HoldUntil};
 use super::error::{BoxError, Error};
 use super::kind::Delivery;
 use super::refuse::{Asked, Problem, Refuse};
-use super::scope;
+use super::scope::{self, Along};
 
 /// How a call through a layer ends; `Req`, `Res` and `E` are the request, response and error of the inner service.
 ///
@@ -162,7 +162,8 @@ where
             Some(_) => HoldUntil::of_response(asked.without_body, &response),
             None => HoldUntil::Head,
         };
-        response.map(|body| Held::new(body, InScope { deadline }, until))
+        let scope = InScope { deadline, hasty: scope::is_hasty(deadline) };
+        response.map(|body| Held::new(body, scope, until))
     }
 
     fn fail(&self, error: E) -> E {
@@ -369,13 +370,12 @@ where
 #[derive(Clone, Copy)]
 pub struct InScope {
     deadline: Option<Instant>,
+    hasty: bool,
 }
 
 impl Guard for InScope {
     fn scoped<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        let outside = scope::current();
-        let deadline = scope::earlier(outside.deadline, self.deadline);
-        scope::poll_attempt(deadline, scope::earlier(outside.whole, self.deadline), poll)
+        Along::until(self.deadline, self.hasty).poll(poll)
     }
 
     fn settle(self, _: BodyEnd) {}

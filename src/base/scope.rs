@@ -120,11 +120,7 @@ pub(crate) fn poll<R>(deadline: Option<Instant>, poll: impl FnOnce() -> R) -> R 
 }
 
 /// The same for a part of an attempt, where what outlives that has another deadline.
-pub(crate) fn poll_attempt<R>(
-    deadline: Option<Instant>,
-    whole: Option<Instant>,
-    poll: impl FnOnce() -> R,
-) -> R {
+fn poll_attempt<R>(deadline: Option<Instant>, whole: Option<Instant>, poll: impl FnOnce() -> R) -> R {
     let entered = enter(Scope { deadline, whole, ..current() });
     let result = poll();
     if let Some(at) = entered.leave().wanted {
@@ -176,14 +172,48 @@ impl Drop for Hasty {
 /// The deadline in force, if a call that has not ended by then took too long, and its caller did not only have too little time.
 #[inline]
 pub(crate) fn fair_deadline() -> Option<Instant> {
-    deadline().filter(|at| HASTY.get() != Some(*at))
+    deadline().filter(|at| !is_hasty(Some(*at)))
 }
 
 /// Whether the deadline in force has passed, and is none to blame anybody for.
 #[cold]
 pub(crate) fn was_hasty() -> bool {
-    let hasty = HASTY.get().filter(|at| deadline() == Some(*at));
-    hasty.is_some_and(|at| has_reached(at) || at <= Instant::now())
+    deadline().filter(|at| is_hasty(Some(*at))).is_some_and(|at| has_reached(at) || at <= Instant::now())
+}
+
+/// Whether this one is such a deadline.
+#[inline]
+pub(crate) fn is_hasty(at: Option<Instant>) -> bool {
+    at.is_some() && at == HASTY.get()
+}
+
+/// The deadlines that work is under which goes on elsewhere: in another task, or when a body is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Along {
+    deadline: Option<Instant>,
+    whole: Option<Instant>,
+    hasty: Option<Instant>,
+}
+
+impl Along {
+    /// Those in force.
+    pub(crate) fn here() -> Self {
+        let Scope { deadline, whole, .. } = current();
+        Self { deadline, whole, hasty: HASTY.get() }
+    }
+
+    /// This one, for what goes on after the attempt.
+    pub(crate) fn until(whole: Option<Instant>, hasty: bool) -> Self {
+        Self { deadline: whole, whole, hasty: whole.filter(|_| hasty) }
+    }
+
+    /// Poll it under these, or under those in force where they are earlier.
+    pub(crate) fn poll<R>(self, poll: impl FnOnce() -> R) -> R {
+        let outside = current();
+        let deadline = earlier(outside.deadline, self.deadline);
+        let _haste = self.hasty.filter(|at| deadline == Some(*at)).map(hasty);
+        poll_attempt(deadline, earlier(outside.whole, self.whole), poll)
+    }
 }
 
 thread_local! {

@@ -141,6 +141,7 @@ impl<C> Guard for Judging<C> {
         let outcome = match end {
             // Who does not read a good answer to its end has no complaint about the service.
             BodyEnd::Complete | BodyEnd::Abandoned => self.outcome,
+            BodyEnd::Failed if scope::was_hasty() => Outcome::Neutral,
             BodyEnd::Failed => Outcome::Failure,
         };
         self.place.settle(outcome, self.slow, None);

@@ -198,6 +198,12 @@ impl Given {
         Self { start, at: Deadline::after(start, limit).in_scope().instant(), hasty: false }
     }
 
+    /// The same, said by somebody whom nobody knows, if it is `hasty`; unless the deadline in scope is earlier, which is somebody else's.
+    pub(super) fn said(start: Instant, limit: Duration, hasty: bool) -> Self {
+        let given = Self::within(start, limit);
+        Self { hasty: hasty && given.at == Deadline::after(start, limit).instant(), ..given }
+    }
+
     /// To be in force while something is called or polled.
     #[inline]
     fn haste(self) -> Option<Hasty> {

@@ -67,7 +67,7 @@ where
             Ok(told) => {
                 let limit = told.into_iter().chain(terms.at_most).min();
                 let hasty = limit.is_some_and(|limit| terms.is_hasty(told, limit));
-                let given = limit.map(|limit| Given { hasty, ..Given::within(scope::now(), limit) });
+                let given = limit.map(|limit| Given::said(scope::now(), limit, hasty));
                 ResponseFuture::new(inner, request, |request| Limit { asked: mode.ask(request), mode, given })
             }
             Err(invalid) => {

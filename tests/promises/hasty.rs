@@ -4,16 +4,20 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use stonework::Body;
 use stonework::balance::Balancer;
 use stonework::base::{
-    BoxError, CircuitState, EndpointState, Error, Kind, Peer, Ratio, TimeoutHeader, TrustedPeers,
+    BoxError, CircuitState, Detach, EndpointState, Error, Kind, Peer, Ratio, TimeoutHeader, TrustedPeers,
+    deadline,
 };
 use stonework::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use stonework::limit::{
     AdaptiveSettings, AdaptiveThrottle, AdaptiveThrottleLayer, ConcurrencyLimitLayer, ConcurrencyLimiter,
     MemoryStore, Quota, QuotaStore, Refill, SharedRateLimiter, Taken,
 };
-use stonework::timeout::{ReceiveDeadlineLayer, TimeoutLayer};
+use stonework::timeout::{BodyLimits, ReceiveDeadlineLayer, ResponseBodyTimeoutLayer, TimeoutLayer};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -104,6 +108,87 @@ async fn what_does_not_answer_in_a_time_that_means_something_is_blamed() {
             assert_eq!(breaker.state(), CircuitState::Open, "{believed}, {left:?}");
         }
     }
+}
+
+/// What answers under this circuit, asked ten times by a stranger who has a millisecond.
+async fn failures<S, B, E>(breaker: &Breaker, handler: S) -> u64
+where
+    S: Service<Request<Content>, Response = Response<B>, Error = E, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes, Error: std::fmt::Debug>,
+    E: std::fmt::Debug,
+{
+    let deadline = ReceiveDeadlineLayer::new(TimeoutHeader::Millis(LEFT)).at_most(10 * SECOND).answer();
+    let server = deadline.layer(handler);
+    for _ in 0..10 {
+        let mut request = Request::get("/").body(Content::default()).unwrap();
+        request.headers_mut().insert(LEFT, 1.into());
+        let answer = server.clone().oneshot(request).await.unwrap();
+        // It is cut off, where it is a body that takes so long.
+        let _ = answer.into_body().collect().await;
+        sleep(50 * MS).await;
+    }
+    breaker.stats().failures()
+}
+
+#[tokio::test(start_paused = true)]
+async fn haste_goes_with_what_is_carried_or_detached() {
+    for by_detach in [false, true] {
+        let breaker = Breaker::new(BreakerSettings::new()).unwrap();
+        let limit = TimeoutLayer::new(3 * SECOND);
+        let client = BreakerLayer::from(breaker.clone()).layer(limit.layer(service_fn(backend)));
+        let detach = Detach::new(100);
+        let handler = service_fn(move |_: Request<Content>| {
+            let (client, detach) = (client.clone(), detach.clone());
+            async move {
+                let request = Request::get("http://backend.test/").body(Content::default()).unwrap();
+                let work = async move { client.oneshot(request).await.map(drop) };
+                if by_detach {
+                    let _ = detach.spawn(work).unwrap().await;
+                } else {
+                    let _ = tokio::spawn(deadline::carry(work)).await;
+                }
+                Ok::<_, Infallible>(answer(200))
+            }
+        });
+        assert_eq!(failures(&breaker, handler).await, 0, "{by_detach}");
+    }
+}
+
+/// The head at once, and the body after twenty milliseconds.
+async fn head_first(_: Request<Content>) -> Result<Response<Body>, Error> {
+    let late = Box::pin(async {
+        sleep(20 * MS).await;
+        Ok::<_, Infallible>(Frame::data(bytes::Bytes::from("late")))
+    });
+    Ok(Response::new(Body::new(StreamBody::new(futures_util::stream::once(late)))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_a_stranger_gives_no_time_is_not_blamed_either() {
+    let until = ResponseBodyTimeoutLayer::new(BodyLimits::new().until_deadline());
+    let breaker = Breaker::new(BreakerSettings::new()).unwrap();
+    let client = BreakerLayer::from(breaker.clone()).layer(until.layer(service_fn(head_first)));
+    // Passed on, as a gateway does.
+    let balancer = Balancer::builder(move |_| client.clone()).members(["a"]).build().unwrap();
+    assert_eq!(failures(&breaker, balancer.service()).await, 0);
+    let stats = balancer.stats();
+    assert!(stats.endpoints().iter().all(|endpoint| endpoint.state() == EndpointState::Ready));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_ones_own_that_is_earlier_than_what_a_stranger_says_counts() {
+    let breaker = Breaker::new(BreakerSettings::new()).unwrap();
+    let silent = service_fn(|_: Request<Content>| std::future::pending::<Result<Response<Content>, Error>>());
+    let client = BreakerLayer::from(breaker.clone()).layer(silent);
+    let deadline = ReceiveDeadlineLayer::new(TimeoutHeader::Millis(LEFT)).at_most(10 * SECOND);
+    let server = TimeoutLayer::new(500 * MS).layer(deadline.layer(client));
+    for _ in 0..10 {
+        let mut request = Request::get("/").body(Content::default()).unwrap();
+        request.headers_mut().insert(LEFT, 900.into());
+        let error = server.clone().oneshot(request).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout);
+    }
+    assert_eq!(breaker.stats().failures(), 10);
 }
 
 #[tokio::test(start_paused = true)]
