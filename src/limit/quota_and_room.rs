@@ -104,7 +104,8 @@ impl<Req, R: RateLimit<Req>, L: ConcurrencyLimit<Req>> Future for RoomTurn<Req, 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut turned = ready!(this.turn.poll(cx));
-        if turned.result.is_ok() {
+        // A turn that comes with the deadline is of no use: nothing is begun, so nothing is spent.
+        if turned.result.is_ok() && scope::deadline().is_none_or(|at| at > scope::now()) {
             let paid = this.paid.take().filter(|_| *this.tells);
             turned.fields = paid.map(|(quota, ticket)| fields(&quota, &ticket));
         }

@@ -52,10 +52,10 @@ impl Watch {
         Self { idle: None, rate: None, end: None, waiting: None }
     }
 
-    /// Silence is no fault any more.
+    /// Silence is no fault any more, and so is slowness, of which it is the slowest kind.
     #[cfg(feature = "server")]
     pub(super) const fn may_pause(&mut self) {
-        self.idle = None;
+        (self.idle, self.rate) = (None, None);
     }
 
     /// Whether the clock matters before the body is asked.
