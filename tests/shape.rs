@@ -341,7 +341,10 @@ const INSERTS: &[(&str, &str)] = &[
         "server/exchange.rs",
         "who is at the other end and how to hear of the end, as handlers of any framework can take them",
     ),
-    ("server/instead.rs", "an extension of the response, where a handler panicked, for what observes it"),
+    (
+        "server/instead.rs",
+        "an extension of the response, where a handler panicked or a request names no host, for what is above",
+    ),
 ];
 
 fn assert_none(bad: &Complaints) {

@@ -130,7 +130,7 @@ impl Refuse for Problem {
 #[error("the body took too long")]
 pub(crate) struct BodyTooSlow;
 
-/// A request does not say whom it is for as it has to.
+/// A request does not say whom it is for as it has to: its answer says so, and has this among its extensions.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{0}")]

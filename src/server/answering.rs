@@ -28,9 +28,6 @@ where
 {
     let (exchange, request) = Exchange::of(connection, request);
     let begun = |state| Answering { state, exchange };
-    if let Some(how) = addressed::fault(&request) {
-        return begun(State::Misaddressed(how));
-    }
     if let Some(health) = connection.control.probed(&request) {
         return begun(State::probed(health, connection, request));
     }
@@ -56,10 +53,9 @@ where
     B: Sent,
 {
     let (exchange, request) = Exchange::of(connection, request);
-    let state = match (addressed::fault(&request), connection.control.probed(&request)) {
-        (Some(how), _) => State::Misaddressed(how),
-        (None, Some(health)) => State::probed(health, connection, request),
-        (None, None) => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
+    let state = match connection.control.probed(&request) {
+        Some(health) => State::probed(health, connection, request),
+        None => State::Waiting(Some(Box::new(Waiting { service, request: Some(request) }))),
     };
     Answering { state, exchange }
 }
@@ -82,12 +78,15 @@ enum State<S, F> {
     Called(Option<Pin<Box<F>>>),
     /// In its `call`.
     Panicked(Option<Panic>),
-    /// It does not say whom it is for as it has to.
+    /// A probe that does not say whom it is for as it has to. Other requests are told so where they are known by a name.
     Misaddressed(&'static str),
 }
 
 impl<S, F> State<S, F> {
     fn probed(health: &Health, connection: &Shared, mut request: Request<Body>) -> Self {
+        if let Some(how) = addressed::fault(&request) {
+            return Self::Misaddressed(how);
+        }
         if let Some(at) = connection.old_at {
             request.extensions_mut().insert(OldAt(at));
         }

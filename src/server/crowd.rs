@@ -30,10 +30,13 @@ impl Crowd {
 
     /// Waits until one more may come.
     pub(super) async fn room(&self) {
-        let Some(most) = self.most else { return };
-        while self.present().all >= most {
+        while !self.has_room() {
             self.left.notified().await;
         }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.most.is_none_or(|most| self.present().all < most)
     }
 
     /// Waits until nobody is left.

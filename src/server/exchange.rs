@@ -65,6 +65,8 @@ impl Exchange {
         parting.last |= self.http1
             && response.status() == StatusCode::REQUEST_TIMEOUT
             && self.arrival.as_ref().is_some_and(Arrival::is_late);
+        // What else it says is not to be believed.
+        parting.last |= self.http1 && response.extensions().get::<Misaddressed>().is_some();
         let response = response.map(|body| InPieces::new(body, !self.http1));
         parting.told(outgoing(self.head, self.asked, response, in_flight).map(Outgoing::Service))
     }
@@ -80,7 +82,7 @@ impl Exchange {
         self.end().0.settle(BodyEnd::Failed);
     }
 
-    /// It does not say whom it is for as it has to. What else it says is not to be believed, so over HTTP/1 it is the last one.
+    /// A probe that does not say whom it is for as it has to. Over HTTP/1 it is the last one, as any other would be.
     pub(super) fn misaddressed<B: Sent>(&mut self, how: &'static str) -> Response<Outgoing<B>> {
         let (in_flight, mut parting) = self.end();
         parting.last |= self.http1;

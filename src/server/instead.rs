@@ -10,14 +10,16 @@ use http::{Request, Response, StatusCode};
 use pin_project::pin_project;
 use tower_service::Service;
 
+use super::addressed;
 use super::arriving::Arrival;
 use super::exchange::{asked_of, report};
 use super::shutdown::Shutdown;
 use crate::Body;
 use crate::base::body::{Held, HoldUntil};
-use crate::base::{Asked, BodyTooSlow, Error, Kind, Panic, Panicked, Problem, Refuse, caught};
+use crate::base::{Asked, BodyTooSlow, Error, Kind, Misaddressed, Panic, Panicked, Problem, Refuse, caught};
 
-/// Answers for a service that panics, and says in place of one that could not read a body in time what it was.
+/// Answers for a service that panics, and says in place of one that could not read a body in time what it was. What does not say whom it is for
+/// as it has to does not come to the service.
 pub(super) struct Instead<S> {
     inner: S,
 }
@@ -54,11 +56,14 @@ where
             arrival: request.extensions_mut().remove(),
             server: request.extensions().get().cloned(),
         };
-        let (answer, panicked) = match caught(|| self.inner.call(request)) {
+        if let Some(how) = addressed::fault(&request) {
+            return InsteadFuture { answer: None, over: Some(Over::Misaddressed(how)), about };
+        }
+        let (answer, over) = match caught(|| self.inner.call(request)) {
             Ok(answer) => (Some(answer), None),
-            Err(panic) => (None, Some(panic)),
+            Err(panic) => (None, Some(Over::Panicked(panic))),
         };
-        InsteadFuture { answer, panicked, about }
+        InsteadFuture { answer, over, about }
     }
 }
 
@@ -66,9 +71,16 @@ where
 pub(super) struct InsteadFuture<F> {
     #[pin]
     answer: Option<F>,
-    /// The call itself has.
-    panicked: Option<Panic>,
+    /// There is nothing to wait for.
+    over: Option<Over>,
     about: About,
+}
+
+/// Why a request is answered for as soon as it comes.
+enum Over {
+    Misaddressed(&'static str),
+    /// The call itself has.
+    Panicked(Panic),
 }
 
 impl<F, B, E> Future for InsteadFuture<F>
@@ -79,8 +91,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = this.panicked.take().map_or_else(|| caught(|| Polled(this.answer).poll(cx)), Err);
-        Poll::Ready(Ok(match answered {
+        let polled = match this.over.take() {
+            None => caught(|| Polled(this.answer).poll(cx)),
+            Some(Over::Panicked(panic)) => Err(panic),
+            Some(Over::Misaddressed(how)) => return Poll::Ready(Ok(this.about.misaddressed(how))),
+        };
+        Poll::Ready(Ok(match polled {
             Ok(polled) => this.about.answered(ready!(polled)?),
             Err(panic) => this.about.panicked(&panic),
         }))
@@ -127,6 +143,12 @@ impl About {
         }
         let mut response = self.refusal(&Error::new(Kind::Other, "the handler panicked"));
         response.extensions_mut().insert(Panicked);
+        response
+    }
+
+    fn misaddressed<B>(&self, how: &'static str) -> Response<Held<B, ()>> {
+        let mut response = self.refusal(&Error::new(Kind::Invalid, Misaddressed(how)));
+        response.extensions_mut().insert(Misaddressed(how));
         response
     }
 

@@ -55,6 +55,7 @@
 //! | a client that sends | is refused |
 //! |---|---|
 //! | a head of more than 64 KiB, or 100 fields | with 431 |
+//! | a request that names no host, more than one, or something else in its place (RFC 9112 section 3.2, RFC 9113 section 8.3.1) | with 400; over HTTP/1 its connection is closed after that |
 //! | more than 100 requests at once on a connection (HTTP/2) | with `REFUSED_STREAM` |
 //! | requests that it takes back at once, again and again ("rapid reset") | its connection is closed |
 //! | more than 4 096 connections from one address or IPv6 network of 64 bits | its connection is closed |
@@ -70,7 +71,7 @@
 //!
 //! | | what it does | by default |
 //! |---|---|---|
-//! | health | answers [probes](ServerBuilder::health), whatever comes below, a full server included | off |
+//! | health | answers [probes](ServerBuilder::health) that name a host, whatever comes below, a full server included | off |
 //! | names | gives it a [request id](ServerSettings::request_id_from) and a [place in a trace](ServerSettings::trace_from), both in scope for clients in the handler | on |
 //! | observe | [a span](ServerSettings::request_span), [a line](ServerSettings::access_log), perhaps [with its path](ServerSettings::access_log_paths), `metrics` | off |
 //! | address | finds out [who asks](ServerSettings::trusted_proxies) | the peer |

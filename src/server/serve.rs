@@ -22,6 +22,7 @@ use super::handshake;
 use super::listener::{Acceptor, is_of_one_connection};
 use super::shared::Shared;
 use super::signals::Signals;
+use super::tasks;
 use super::wire::{Plain, Wire};
 use super::{BindError, Listener, Servable, ServerBuilder, ServerHandle, Serving, ShutdownReport};
 use crate::Body;
@@ -114,10 +115,10 @@ impl<L: Listener> Server<L> {
     /// stop without cutting off what was begun, in phases:
     ///
     /// 1. For the time of the [lame duck](super::ServerSettings::lame_duck) everything goes on, but readiness fails.
-    /// 2. What lies in the queue of the port is taken, and the port closed. Idle connections are closed; the others are told that
-    ///    this is their last request, with `Connection: close` or GOAWAY. Whoever waits for
-    ///    [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as long as the
-    ///    [drain](super::ServerSettings::drain_timeout) lasts.
+    /// 2. What lies in the queue of the port is taken, as far as there is [room](super::ServerSettings::max_connections), and the
+    ///    port closed. Idle connections are closed; the others are told that this is their last request, with `Connection: close` or
+    ///    GOAWAY. Whoever waits for [`Shutdown::requested`](super::Shutdown::requested) learns of it. What has begun goes on for as
+    ///    long as the [drain](super::ServerSettings::drain_timeout) lasts.
     /// 3. What is left is dropped, and counted in the [`ShutdownReport`]. [Detached](ServerBuilder::detach) work is counted, and goes on; so does a
     ///    handler that blocks its thread, which nobody can drop.
     ///
@@ -261,7 +262,7 @@ where
             control.leavers.gone().await;
         };
         let _ = timeout(LAST_LOOK, gone).await;
-        let stuck = connections.len() + control.leavers.count();
+        let stuck = tasks::left(&mut connections) + control.leavers.count();
         if stuck > 0 {
             tracing::error!(stuck, "handlers block their threads, and were not waited for");
         }
@@ -293,6 +294,9 @@ where
         // By then the system has said whether there are any.
         yield_now().await;
         for _ in 0..LONGEST_QUEUE {
+            if !self.control.crowd.has_room() {
+                return;
+            }
             match self.acceptor.queued().await {
                 Poll::Ready(Ok((socket, from))) => self.take(socket, from),
                 Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}

@@ -64,6 +64,7 @@ impl<F: Future> Future for Stream<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
+        let _within = Within(WITHIN.replace(Some(this.at_work.refuses)));
         let polled = this.work.poll(cx);
         this.at_work.answered |= ANSWERED.take();
         polled.map(|output| {
@@ -88,8 +89,19 @@ struct AtWork {
 }
 
 thread_local! {
+    /// Whether the task that is polled does nothing but refuse.
+    static WITHIN: Cell<Option<bool>> = const { Cell::new(None) };
     /// The answer of the task that is polled, or was dropped just now, was over.
     static ANSWERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A task is polled, until this is dropped. What is begun meanwhile is part of it: a tunnel, where it was answered.
+struct Within(Option<bool>);
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        WITHIN.set(self.0);
+    }
 }
 
 /// The task that runs here has given the last of its answer, which is sent when the task ends.
@@ -99,7 +111,7 @@ pub(super) fn answered() {
 
 impl AtWork {
     fn begin(connection: Arc<Shared>) -> Self {
-        let refuses = connection.pulse.defies();
+        let refuses = WITHIN.get().unwrap_or_else(|| connection.pulse.defies());
         if !refuses {
             connection.pulse.begin_task();
         }
@@ -152,10 +164,7 @@ impl Leavers {
             return;
         }
         let mut sets = self.sets();
-        for set in &mut *sets {
-            while set.try_join_next().is_some() {}
-        }
-        sets.retain(|set| !set.is_empty());
+        sets.retain_mut(|set| left(set) > 0);
         sets.push(tasks);
     }
 
@@ -174,12 +183,19 @@ impl Leavers {
 
     /// How many have not gone yet.
     pub(super) fn count(&self) -> usize {
-        self.sets().iter().map(JoinSet::len).sum()
+        let mut sets = self.sets();
+        sets.iter_mut().map(left).sum()
     }
 
     fn sets(&self) -> MutexGuard<'_, Vec<JoinSet<()>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many are not gone, of those that were told to end.
+pub(super) fn left(tasks: &mut JoinSet<()>) -> usize {
+    while tasks.try_join_next().is_some() {}
+    tasks.len()
 }
 
 #[cfg(test)]

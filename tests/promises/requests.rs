@@ -200,6 +200,11 @@ impl Lines {
         self.0.lock().unwrap().len()
     }
 
+    /// Those so far, which are counted no more.
+    pub(crate) fn take(&self) -> Vec<Line> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
     pub(crate) fn all(&self) -> Vec<Line> {
         self.0.lock().unwrap().clone()
     }

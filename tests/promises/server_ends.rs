@@ -1,6 +1,7 @@
 //! What a server takes for the end of a request, and what it says in the place of its service: in memory, on a paused clock.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,7 +31,7 @@ async fn a_body_in_chunks_that_was_read_holds_nothing_up() {
 }
 
 /// Answers CONNECT with a tunnel that says what it hears.
-async fn tunnels(mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn tunnels(mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let (mut hears, mut says) = split(TokioIo::new(upgrade.await.unwrap()));
@@ -225,6 +226,39 @@ async fn a_server_ends_although_handlers_block_their_threads() {
         assert_eq!((report.stuck, report.aborted), (1, 0), "http2: {http2}");
         drop((release, client, send));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_those_that_a_server_does_not_wait_for_only_those_are_stuck_that_block_their_threads() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
+    let (entered, mut entries) = tokio::sync::mpsc::unbounded_channel();
+    let service = service_fn(move |request: Request<Body>| {
+        let (blocked, entered) = (std::sync::Arc::clone(&blocked), entered.clone());
+        async move {
+            entered.send(()).unwrap();
+            if request.uri().path() == "/blocks" {
+                let _ = blocked.lock().unwrap().recv();
+            } else {
+                pending::<()>().await;
+            }
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    });
+    let settings = ServerSettings::new().drain_timeout(SECOND / 10);
+    let server = Running::serve(Server::builder().settings(settings), service);
+    let mut client = server.connect();
+    client.write_all(&get("/blocks")).await.unwrap();
+    entries.recv().await.unwrap();
+    let mut send = server.h2().await.ready().await.unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        kept.push(send.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap());
+        entries.recv().await.unwrap();
+    }
+    let report = tokio::time::timeout(20 * SECOND, server.stop()).await.expect("it ends");
+    drop((release, client, send, kept));
+    assert_eq!((report.stuck, report.aborted), (1, 10));
 }
 
 #[tokio::test(start_paused = true)]

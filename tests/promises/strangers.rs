@@ -3,16 +3,20 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
+use stonework::Body;
 use stonework::base::{ClientAddress, CloseReason, Network};
 use stonework::health::Health;
 use stonework::limit::{ConcurrencySettings, KeyedRateLimiter, Quota};
 use stonework::server::{Server, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
 
 use crate::connections::{Running, ask, get, read_to_end};
-use crate::support::SECOND;
+use crate::requests::Lines;
+use crate::server_ends::tunnels;
+use crate::support::{SECOND, subscriber};
 
 /// A client of HTTP/2 that does with frames what it likes: to pings that follow a GOAWAY it says nothing.
 struct Raw {
@@ -163,11 +167,16 @@ async fn what_was_begun_before_a_connection_was_over_ends_although_its_client_as
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_say_whom_it_is_for_is_refused() {
-    let server = Running::start(ServerSettings::new());
+    let lines = Lines::default();
+    let _here = subscriber::set_default(lines.clone());
+    let health = Health::builder().build().unwrap();
+    let server = Running::run(Server::builder().settings(ServerSettings::new().access_log()).health(health));
     for (request, detail) in [
         ("GET / HTTP/1.1\r\n\r\n", "the request names no host"),
         ("GET / HTTP/1.1\r\nhost: a.test\r\nhost: b.test\r\n\r\n", "the request names more than one host"),
         ("GET /livez HTTP/1.1\r\nhost: a b\r\n\r\n", "what the request says of its host is none"),
+        ("GET /livez HTTP/1.1\r\n\r\n", "the request names no host"),
+        ("GET http://u:p@a/ HTTP/1.1\r\nhost: a\r\n\r\n", "what the request says of its host is none"),
         ("POST /echo HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello", "the request names no host"),
     ] {
         let mut client = server.connect();
@@ -177,6 +186,12 @@ async fn a_request_that_does_not_say_whom_it_is_for_is_refused() {
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{request}: {answer}");
         assert!(answer.contains(&format!(r#""detail":"{detail}""#)), "{request}: {answer}");
         assert!(answer.contains("connection: close\r\n"), "{request}: {answer}");
+        // It has a name, and is written down, unless it is a probe.
+        let is_probe = usize::from(request.contains("/livez"));
+        let written: Vec<_> =
+            lines.take().iter().map(|line| line["http.response.status_code"].clone()).collect();
+        assert_eq!((written.len(), answer.matches("x-request-id: ").count()), (1 - is_probe, 1 - is_probe));
+        assert!(written.iter().all(|status| status == "400"), "{written:?}");
         // Nothing that came behind it is taken for a request.
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request}: {answer}");
         assert!(took <= 6 * SECOND, "{took:?}");
@@ -189,6 +204,66 @@ async fn a_request_that_does_not_say_whom_it_is_for_is_refused() {
         let request = Request::get("http://a.test/").version(Version::HTTP_2).header("host", host);
         let (answer, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
         assert_eq!(answer.await.unwrap().status(), status, "{host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_a_request_that_does_not_say_whom_it_is_for_is_refused() {
+    let server = Running::start(ServerSettings::new());
+    // GET, http and `/`; then `:authority` and `host` (RFC 7541, section 6.2.2).
+    let request: &[u8] = &[0x82, 0x86, 0x84];
+    for (fields, served) in [
+        ([&b""[..], b""], false),
+        ([b"", b"\x0f\x17\x00"], false),
+        ([b"\x01\x00", b""], false),
+        ([b"\x01\x08u@a.test", b""], false),
+        ([b"\x01\x08u@a.test", b"\x0f\x17\x06a.test"], false),
+        ([b"\x01\x06a.test", b""], true),
+        ([b"", b"\x0f\x17\x06a.test"], true),
+    ] {
+        let mut client = Raw::connect(&server).await;
+        client.write(HEADERS, 4 | END_STREAM, 1, &[request, &fields.concat()].concat()).await;
+        let (kind, _, payload) = client.frame().await.unwrap();
+        // The first field of an answer is its status, of which the table has these two.
+        let was_served = match (kind, payload[0]) {
+            (HEADERS, 0x88) => true,
+            (HEADERS, 0x8c) | (RST_STREAM, _) => false,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(was_served, served, "{fields:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_was_asked_for_before_a_connection_was_over_goes_on_whenever_it_was_answered() {
+    for answered in [SECOND, 150 * SECOND] {
+        let service = service_fn(move |request: Request<Body>| async move {
+            if request.method() != Method::CONNECT {
+                return Ok(Response::new(Body::from("hello")));
+            }
+            sleep(answered).await;
+            tunnels(request).await
+        });
+        let settings = ServerSettings::new().max_age(100 * SECOND);
+        let server = Running::serve(Server::builder().settings(settings), service);
+        let mut client = Raw::connect(&server).await;
+        // CONNECT, and an authority.
+        client.write(HEADERS, 4, 1, b"\x02\x07CONNECT\x01\x04x:80").await;
+        client.next = 3;
+        let start = Instant::now();
+        let mut echoes = 0;
+        while start.elapsed() < 300 * SECOND {
+            client.get("/").await;
+            if start.elapsed() > answered {
+                client.write(DATA, 0, 1, b"hello").await;
+            }
+            while let Ok(frame) = timeout(SECOND, client.frame()).await {
+                let (kind, stream, payload) =
+                    frame.unwrap_or_else(|| panic!("{:?} after {:?}", server.closed(), start.elapsed()));
+                echoes += u32::from((kind, stream, &payload[..]) == (DATA, 1, b"hello"));
+            }
+        }
+        assert!(client.told && echoes > 100, "{echoes} echoes");
     }
 }
 
@@ -264,6 +339,49 @@ async fn whoever_has_no_quota_left_takes_no_place_in_the_queue_and_whoever_waits
         |address: &str| rates.peek(&ClientAddress::from(address.parse::<IpAddr>().unwrap()).network()).left();
     assert_eq!((left("192.0.2.1"), left("192.0.2.9")), (2, 3), "nothing was done for them");
     assert_eq!(served.await.unwrap(), refused("200", 1_000 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_with_the_deadline_spends_nothing() {
+    let rates = KeyedRateLimiter::<Network>::new(Quota::per_hour(3)).unwrap();
+    let settings = ServerSettings::new().concurrency(ConcurrencySettings::new(1).queue(3));
+    let settings = settings.queue_timeout(100 * SECOND).deadline(60 * SECOND);
+    let server = Running::run(Server::builder().settings(settings).rate_limiter(rates.clone()));
+    let mut clients = Vec::new();
+    for host in 1..=3 {
+        let mut client = server.connect_from(&format!("192.0.2.{host}:1"));
+        client.write_all(&get("/slow")).await.unwrap();
+        clients.push(client);
+        tokio::task::yield_now().await;
+    }
+    let mut told = Vec::new();
+    for mut client in clients {
+        let mut status = [0; 12];
+        client.read_exact(&mut status).await.unwrap();
+        told.push(String::from_utf8(status[9..].to_vec()).unwrap());
+    }
+    let left = |host: u8| {
+        let address = ClientAddress::from(IpAddr::from([192, 0, 2, host]));
+        rates.peek(&address.network()).left()
+    };
+    assert_eq!((left(1), left(2), left(3)), (2, 3, 3), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_no_more_connections_than_there_may_be_when_a_server_stops_either() {
+    let server = Running::start(ServerSettings::new().max_connections(2).drain_timeout(9 * SECOND));
+    let mut kept = Vec::new();
+    for _ in 0..50 {
+        let mut client = server.connect();
+        client.write_all(&get("/slow")).await.unwrap();
+        kept.push(client);
+    }
+    sleep(SECOND).await;
+    assert_eq!(server.handle.connections(), 2);
+    server.handle.shut_down();
+    sleep(SECOND).await;
+    assert_eq!(server.handle.connections(), 2);
+    assert_eq!(server.report.await.unwrap().connections_aborted, 2);
 }
 
 #[tokio::test(start_paused = true)]
