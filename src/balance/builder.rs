@@ -137,7 +137,7 @@ let balancer = Balancer::builder(|endpoint| endpoint.to_string())
     /// Tell this observer what happens: [`EndpointChanged`](crate::base::Event::EndpointChanged),
     /// [`PanicChanged`](crate::base::Event::PanicChanged), [`FailedOver`](crate::base::Event::FailedOver),
     /// [`DiscoveryFailed`](crate::base::Event::DiscoveryFailed). Default: nobody. It is told with no lock held, so it may ask the handle; and
-    /// after the fact, so two threads may tell it of two changes in the wrong order.
+    /// after the fact, of endpoints in the order of what happened, one event at a time: by whichever thread is about it already.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observe = Observe::by(observer);
         self

@@ -1,4 +1,4 @@
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,8 @@ use super::turns::Turns;
 use super::{AllUnhealthy, BalancerSettings, Member, NoEndpoints, OutlierSettings, Picker};
 use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{
-    BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Rng, Tried, nesting,
+    BoxError, EndpointId, EndpointReason, Error, Event, Fitness, Kind, Observe, Outbox, Rng, Tried, caught,
+    nesting,
 };
 
 /// Makes the service of an endpoint.
@@ -35,7 +36,7 @@ pub(super) type Discovering = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Core<S> {
     pub(super) settings: BalancerSettings,
     pub(super) name: Arc<str>,
-    pub(super) observe: Observe,
+    outbox: Outbox,
     pub(super) rng: Rng,
     pub(super) make: Make<S>,
     pub(super) check: Option<Check<S>>,
@@ -78,7 +79,7 @@ impl<S> Core<S> {
         Arc::new(Self {
             settings,
             name,
-            observe,
+            outbox: Outbox::new(observe),
             rng,
             make,
             check,
@@ -163,15 +164,17 @@ impl<S> Core<S> {
         self.discovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: Vec<News>) {
-        for news in news {
-            let balancer = || Arc::clone(&self.name);
-            self.observe.note(|| match news {
-                News::Changed { id, from, to, why } => {
-                    Event::EndpointChanged { balancer: balancer(), endpoint: id, from, to, why }
-                }
-                News::Panic { tier, begins } => Event::PanicChanged { balancer: balancer(), tier, begins },
-            });
+    pub(super) const fn observe(&self) -> &Observe {
+        self.outbox.observe()
+    }
+
+    fn event(&self, news: News) -> Event {
+        let balancer = Arc::clone(&self.name);
+        match news {
+            News::Changed { id, from, to, why } => {
+                Event::EndpointChanged { balancer, endpoint: id, from, to, why }
+            }
+            News::Panic { tier, begins } => Event::PanicChanged { balancer, tier, begins },
         }
     }
 }
@@ -180,15 +183,15 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     /// Change something about the endpoints; `change` says whether it did. Then others can be picked, somebody looks after each that
     /// is not ready, and whoever listens is told, with no lock held.
     pub(super) fn change(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) {
-        self.tell(self.change_untold(change));
+        self.change_untold(change);
+        self.outbox.tell();
     }
 
-    /// The same, but for what is to be told: by whoever holds another lock, and then lets go of it.
-    #[must_use]
-    fn change_untold(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) -> Vec<News> {
+    /// The same, but for telling: by whoever holds another lock, and lets go of it first.
+    fn change_untold(self: &Arc<Self>, change: impl FnOnce(&mut Fleet<S>) -> bool) {
         let mut fleet = self.fleet();
         if !change(&mut fleet) {
-            return Vec::new();
+            return;
         }
         if self.check.is_none() {
             // Nothing is known against it.
@@ -201,10 +204,10 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
         self.set.replace(fleet.choices(&self.settings));
         self.look_after(&mut fleet);
         let (news, gone) = (std::mem::take(&mut fleet.news), std::mem::take(&mut fleet.gone));
+        self.outbox.put(news.into_iter().map(|news| self.event(news)));
         drop(fleet);
         drop(gone);
         self.news.notify_waiters();
-        news
     }
 
     /// Have a task for each that is not ready.
@@ -246,17 +249,17 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
     }
 
     pub(super) fn set(self: &Arc<Self>, members: Vec<Member>) {
-        let news = self.set_untold(members);
+        self.set_untold(members);
         // With no lock held: whoever hears of it, or of what is found at once, may set others. That they are there is told first; an observer
         // that panics keeps nobody from looking.
-        let told = catch_unwind(AssertUnwindSafe(|| self.tell(news)));
+        let told = caught(|| self.outbox.tell());
         self.inspection.look(self);
         if let Err(panic) = told {
             resume_unwind(panic);
         }
     }
 
-    fn set_untold(self: &Arc<Self>, members: Vec<Member>) -> Vec<News> {
+    fn set_untold(self: &Arc<Self>, members: Vec<Member>) {
         // One list after the other, so that what is made for this one is what it lacks.
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new: Vec<_> = self.look(|fleet| {
@@ -271,7 +274,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
             Endpoint::new(id, service, Arc::downgrade(self))
         };
         let made = new.into_iter().map(make).collect();
-        self.change_untold(|fleet| fleet.set(members, made))
+        self.change_untold(|fleet| fleet.set(members, made));
     }
 
     /// The endpoints that there are.
@@ -353,7 +356,7 @@ impl<S: Clone + Send + Sync + 'static> Core<S> {
 
     /// A request came back unsent from this one and goes to another.
     pub(super) fn tell_failover(&self, from: &Endpoint<S>, kind: Kind) {
-        self.observe.note(|| Event::FailedOver {
+        self.observe().note(|| Event::FailedOver {
             balancer: Arc::clone(&self.name),
             endpoint: from.id.clone(),
             kind,

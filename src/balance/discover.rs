@@ -52,7 +52,7 @@ pub(super) async fn discover<S: Clone + Send + Sync + 'static>(
             Err(error) => error,
         };
         let kind = Error::wrap(error).kind();
-        core.observe.note(|| Event::DiscoveryFailed { balancer: core.name.clone(), kind });
+        core.observe().note(|| Event::DiscoveryFailed { balancer: core.name.clone(), kind });
     }
 }
 

@@ -76,6 +76,7 @@ mod observe;
 pub(crate) mod or_off;
 #[cfg(any(feature = "oauth", all(feature = "balance", feature = "client")))]
 mod origin;
+mod outbox;
 mod outcome;
 mod paths;
 mod peer;
@@ -197,4 +198,6 @@ pub(crate) use self::take::take;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 pub(crate) use self::token::is_plain;
 pub(crate) use self::waiters::Waiters;
-pub(crate) use self::{alarm::Alarm, alarm::Limited, alarm::NOBODY, alarm::Then, observe::Observe};
+pub(crate) use self::{
+    alarm::Alarm, alarm::Limited, alarm::NOBODY, alarm::Then, observe::Observe, outbox::Outbox,
+};

@@ -33,7 +33,7 @@ use super::token::{KeyFault, TokenFault};
 /// }
 /// ```
 ///
-/// A panic in an observer unwinds through the call that it watched.
+/// A panic in an observer unwinds through the call that it watched, or, where it watched what many calls share, through one of those.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no observer",
     label = "this has to observe events",

@@ -11,7 +11,7 @@ use super::circuit::{Admission, Circuit, Given, Happened};
 use super::window::{Counts, Result, Streak};
 use super::{BreakerSettings, BreakerStats};
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, in_one_order};
-use crate::base::{CircuitReason, CircuitState, Event, Observe, Rng, Waiters, lane, scope};
+use crate::base::{CircuitReason, CircuitState, Event, Observe, Outbox, Rng, Waiters, lane, scope};
 
 pub(super) struct Core {
     /// The generation and the state, for whoever only needs to know that it is closed.
@@ -29,7 +29,7 @@ pub(super) struct Core {
     refused: Box<[Padded<AtomicU64>]>,
     gate: Mutex<Gate>,
     pub(super) name: Arc<str>,
-    pub(super) observe: Observe,
+    outbox: Outbox,
     pub(super) rng: Rng,
 }
 
@@ -109,9 +109,13 @@ impl Core {
             gate: Mutex::new(Gate { circuit, waiters: Waiters::new() }),
             settings,
             name,
-            observe,
+            outbox: Outbox::new(observe),
             rng,
         }
+    }
+
+    pub(super) const fn observe(&self) -> &Observe {
+        self.outbox.observe()
     }
 
     pub(super) fn state(&self) -> CircuitState {
@@ -288,11 +292,13 @@ impl Core {
         if changed || circuit.has_room() {
             woken.extend(iter::from_fn(|| gate.waiters.call()).map(|(_, waker)| waker));
         }
+        let is_news = !happened.is_empty();
+        self.outbox.put(happened.into_iter().map(|happened| self.event(happened)));
         drop(gate);
         woken.into_iter().for_each(Waker::wake);
-        // Last, since it may panic.
-        for event in happened {
-            self.observe.note(|| self.event(event));
+        // Last, since it may panic; and only by who has something to tell, which was not let through with a call.
+        if is_news {
+            self.outbox.tell();
         }
         result
     }

@@ -69,13 +69,14 @@ impl Breaker {
     /// counted: it is for a handle that was not shared yet.
     #[must_use]
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
-        let Core { settings, observe, rng, .. } = &**self.core();
-        Self::made(settings.clone(), name.into(), observe.clone(), rng.clone())
+        let core = self.core();
+        Self::made(core.settings.clone(), name.into(), core.observe().clone(), core.rng.clone())
     }
 
     /// The same, telling this observer what happens: [`CircuitChanged`](crate::base::Event::CircuitChanged) and
     /// [`CircuitProbed`](crate::base::Event::CircuitProbed). Default: nobody. It is told with no lock held, so it may ask the
-    /// handle; and after the fact, so two threads may tell it of two changes in the wrong order.
+    /// handle; and after the fact, in the order of what happened, one event at a time: by whichever thread is about it already, so where the
+    /// observer panics, that may be through another call.
     #[must_use]
     pub fn observer(self, observer: impl Observer + 'static) -> Self {
         let Core { settings, name, rng, .. } = &**self.core();
@@ -85,8 +86,8 @@ impl Breaker {
     /// The same, drawing jitter from here. Default: seeded by the operating system.
     #[must_use]
     pub fn rng(self, rng: Rng) -> Self {
-        let Core { settings, name, observe, .. } = &**self.core();
-        Self::made(settings.clone(), Arc::clone(name), observe.clone(), rng)
+        let core = self.core();
+        Self::made(core.settings.clone(), Arc::clone(&core.name), core.observe().clone(), rng)
     }
 
     /// What it is at this moment. An open circuit whose time is over stays [`Open`](CircuitState::Open) until the next call.

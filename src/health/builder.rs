@@ -101,7 +101,8 @@ impl HealthBuilder {
         self
     }
 
-    /// Tell this observer of every change of a check: [`HealthChanged`](crate::base::Event::HealthChanged). Default: nobody.
+    /// Tell this observer of every change of a check: [`HealthChanged`](crate::base::Event::HealthChanged). Default: nobody. It is told
+    /// with no lock held, after the fact, in the order of what happened, one event at a time.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observe = Observe::by(observer);
         self

@@ -8,7 +8,7 @@ use super::report::{HealthReport, HealthStatus};
 use super::tally::Tally;
 use super::{CheckKind, HealthSettings, Verdict};
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::base::{Event, HealthState, Observe};
+use crate::base::{Event, HealthState, Observe, Outbox, caught};
 
 /// What a liveness check is: asked by whoever wants to know.
 pub(super) type Ask = Box<dyn Fn() -> Verdict + Send + Sync>;
@@ -24,7 +24,7 @@ pub(super) struct State {
     changed: watch::Sender<Told>,
     /// Places for those who watch over gRPC.
     watchers: Arc<Semaphore>,
-    observe: Observe,
+    outbox: Outbox,
 }
 
 /// So many may watch over gRPC at once. A stream is open for as long as its client likes, stands outside of all limits of a server, and holds some
@@ -55,7 +55,7 @@ impl State {
             settings,
             changed: watch::Sender::new(told),
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
-            observe,
+            outbox: Outbox::new(observe),
         }
     }
 
@@ -120,19 +120,16 @@ impl State {
 
     pub(super) fn record(&self, check: usize, verdict: Verdict) {
         let output = verdict.output().map(Arc::<str>::from);
-        let (change, name) = {
-            let now = Instant::now();
-            let mut tally = self.tally();
-            let news = tally.record(check, verdict, now);
-            // After a gap they are told in any case: what they heard last may not be what was true meanwhile.
-            self.tell(tally.status(now), false, news.was_stale);
-            (news.change, tally.name(check).cloned())
-        };
-        if let (Some((from, to)), Some(check)) = (change, name) {
-            let event = || Event::HealthChanged { check, from, to, output };
-            // An observer that panics must not end the task: all checks would seem to fail.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.observe.note(event)));
-        }
+        let now = Instant::now();
+        let mut tally = self.tally();
+        let news = tally.record(check, verdict, now);
+        // After a gap they are told in any case: what they heard last may not be what was true meanwhile.
+        self.tell(tally.status(now), false, news.was_stale);
+        let change = news.change.zip(tally.name(check).cloned());
+        self.outbox.put(change.map(|((from, to), check)| Event::HealthChanged { check, from, to, output }));
+        drop(tally);
+        // An observer that panics must not end the task: all checks would seem to fail.
+        let _ = caught(|| self.outbox.tell());
     }
 
     pub(super) fn drain(&self, stop: bool) {

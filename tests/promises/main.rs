@@ -32,6 +32,7 @@ mod health;
 mod hedge;
 mod idempotency;
 mod in_flight;
+mod in_order;
 mod jwt;
 mod limits_on_sockets;
 mod multiply;
