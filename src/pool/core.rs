@@ -6,16 +6,15 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use super::check::{self, Checking};
+use super::check::{self, Checking, Place};
 use super::dial::{self, Dialing};
 use super::entry::Entry;
 use super::keeper::{self, Keeper};
 use super::slots::Slots;
 use super::state::{Check, Chores, Handed, State};
-use super::waiting::Waiting;
-use super::{Manage, PoolClosed, PoolExhausted, PoolSettings};
+use super::{Manage, PoolExhausted, PoolSettings};
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::base::{Error, Event, Kind, NOBODY, Observe, PoolClose, Rng};
+use crate::base::{Error, Event, Kind, Observe, PoolClose, Rng};
 
 /// Why one that was connected is none.
 pub(super) const UNUSABLE: &str = "it could not be used as soon as it was connected";
@@ -28,29 +27,28 @@ pub(super) struct Core<M: Manage> {
     pub(super) observe: Observe,
     pub(super) rng: Rng,
     state: Mutex<State<M::Object>>,
-    tasks: Mutex<Tasks>,
+    tasks: Mutex<Tasks<M>>,
     /// Something has to be done earlier than was known.
     pub(super) news: Notify,
     /// All that was out has come back.
     pub(super) home: Notify,
 }
 
-#[derive(Default)]
-struct Tasks {
+pub(super) struct Tasks<M: Manage> {
     /// Those that connect, and those that ask.
     short: Vec<AbortHandle>,
     /// The one who looks at the clock, and where all of them run: objects may be dropped elsewhere.
     keeper: Option<(JoinHandle<()>, Handle)>,
+    /// Left by one who was asked where it was needed.
+    pub(super) place: Option<Place<M>>,
     /// Nothing is begun any more.
     over: bool,
 }
 
-/// What a caller gets at once.
-pub(super) enum Asked<'a, M: Manage> {
-    Object(Lost<'a, M>),
-    Waits(Waiting<'a, M>),
-    /// What lies idle has to be asked first, for which there is no time.
-    TooLate,
+impl<M: Manage> Tasks<M> {
+    const fn new() -> Self {
+        Self { short: Vec::new(), keeper: None, place: None, over: false }
+    }
 }
 
 impl<M: Manage> Core<M> {
@@ -62,7 +60,7 @@ impl<M: Manage> Core<M> {
         rng: Rng,
     ) -> Self {
         let state = Mutex::new(State::new(settings.max, settings.min_idle));
-        let (tasks, news, home) = (Mutex::new(Tasks::default()), Notify::new(), Notify::new());
+        let (tasks, news, home) = (Mutex::new(Tasks::new()), Notify::new(), Notify::new());
         Self { manager, settings, name, observe, rng, state, tasks, news, home }
     }
 
@@ -70,7 +68,7 @@ impl<M: Manage> Core<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+    pub(super) fn tasks(&self) -> MutexGuard<'_, Tasks<M>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,46 +126,6 @@ impl<M: Manage> Core<M> {
         }
     }
 
-    /// An object, or a wait for one, and the caller's place in the order of arrival. Who came here before, and got one that could not be
-    /// used, has a place.
-    pub(super) fn ask(
-        self: &Arc<Self>,
-        now: Instant,
-        place: Option<u64>,
-        is_late: impl FnOnce() -> bool,
-    ) -> Result<(Asked<'_, M>, u64), Error> {
-        let is_fresh = |entry: &Entry<M::Object>| entry.is_fresh(now, self.settings.check_after);
-        let mut checks = Vec::new();
-        let asked = self.change(|state, chores| {
-            if state.slots.closed {
-                return Err(PoolClosed.into());
-            }
-            if state.waiters.len() == 0 {
-                if let Some(entry) = state.pop(now, is_fresh, chores) {
-                    let place = place.unwrap_or_else(|| state.waiters.number());
-                    return Ok((Asked::Object(Lost::new(self, entry)), place));
-                }
-            }
-            if state.slots.idle > 0 && is_late() {
-                return Ok((Asked::TooLate, 0));
-            }
-            let without_a_place = state.slots.without_a_place(state.waiters.len() + 1);
-            if place.is_none() && without_a_place > self.settings.max_waiting {
-                state.counts.refused += 1;
-                return Err(self.exhausted(state).into_error(None));
-            }
-            let place = place.unwrap_or_else(|| state.waiters.number());
-            state.waiters.wait(place, NOBODY);
-            state.begin(chores);
-            checks = std::mem::take(&mut chores.checks);
-            Ok((Asked::Waits(Waiting::new(self, place)), place))
-        });
-        for check in checks {
-            self.check_here(check);
-        }
-        asked
-    }
-
     pub(super) fn exhausted(&self, state: &State<M::Object>) -> PoolExhausted {
         PoolExhausted {
             pool: Arc::clone(&self.name),
@@ -217,23 +175,14 @@ impl<M: Manage> Core<M> {
     /// Ask one that lay idle whether it is still good.
     #[cold]
     fn check(self: &Arc<Self>, check: Check<M::Object>) {
-        let checking = Checking::new(Arc::clone(self), check);
+        let checking = Checking::new(Arc::clone(self), check, Instant::now());
         let Some(runtime) = self.runtime() else { return checking.give_up() };
         let task = runtime.spawn(check::check(checking)).abort_handle();
         self.remember(task);
     }
 
-    /// The same for whoever has just come: what is known at once is known before there is a task.
-    fn check_here(self: &Arc<Self>, check: Check<M::Object>) {
-        let checking = Checking::new(Arc::clone(self), check);
-        let Some(runtime) = self.runtime() else { return checking.give_up() };
-        let Some(rest) = check::begin(&runtime, checking) else { return };
-        let task = runtime.spawn(rest).abort_handle();
-        self.remember(task);
-    }
-
     /// The pool ends with its tasks.
-    fn remember(&self, task: AbortHandle) {
+    pub(super) fn remember(&self, task: AbortHandle) {
         let mut tasks = self.tasks();
         if tasks.over {
             task.abort();
@@ -251,7 +200,7 @@ impl<M: Manage> Core<M> {
 
     /// Where tasks run, and where one of them looks at the clock: nowhere, where everything is done by hand. It is the first runtime in
     /// which there was something to do, or once that has ended the next one.
-    fn runtime(self: &Arc<Self>) -> Option<Handle> {
+    pub(super) fn runtime(self: &Arc<Self>) -> Option<Handle> {
         let mut tasks = self.tasks();
         if tasks.over {
             return None;
@@ -347,7 +296,7 @@ impl<M: Manage> Core<M> {
             state.slots.closed = true;
             state.tell_all(|| Handed::Closed, chores);
         });
-        let over = Tasks { over: true, ..Tasks::default() };
+        let over = Tasks { over: true, ..Tasks::new() };
         let tasks = std::mem::replace(&mut *self.tasks(), over);
         tasks.short.iter().for_each(AbortHandle::abort);
         if let Some((keeper, _)) = tasks.keeper {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ask::Asked;
 use super::builder::PoolBuilder;
-use super::core::{Asked, Core, Lost};
+use super::core::{Core, Lost};
 use super::entry::Entry;
 use super::state::Handed;
 use super::waiting::Waiting;

@@ -48,8 +48,8 @@ pub trait Manage: Send + Sync + 'static {
     }
 
     /// Whether it can still be used, for which something may be sent: asked before one is handed out that nobody has used
-    /// [for a while](super::PoolSettings::check_after). As connecting, it runs in a task of the pool, within the limit for that, and goes on
-    /// when the caller has gone. One that says nothing does not take all of a caller's time: after half of it something else is tried in its
+    /// [for a while](super::PoolSettings::check_after). What it says at once is heard where it is needed; the rest, as connecting, runs in a task
+    /// of the pool, within the limit for that, and goes on when the caller has gone. One that says nothing does not take all of a caller's time: after half of it something else is tried in its
     /// place, and it is closed, or else 100 ms after it was asked. Two in a row that fail are taken for a sign: all that lie idle are closed.
     /// Default: yes.
     fn check(&self, object: &mut Self::Object) -> impl Future<Output = Result<(), Self::Error>> + Send {

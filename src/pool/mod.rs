@@ -57,6 +57,7 @@
 //! connects or asks, that is a failure; elsewhere it goes on in whoever got the object, or put it back. *Cancellation:* any future may be dropped at any point; nothing is lost. *Not for:* many calls at once over one
 //! connection, as over HTTP/2.
 
+mod ask;
 mod builder;
 mod check;
 mod core;

@@ -43,6 +43,12 @@ pub(super) enum Handed<O> {
 /// One that lay idle, and is asked whether it is still good.
 pub(super) struct Check<O> {
     pub(super) entry: Entry<O>,
+    /// Nothing, as long as it is asked by whoever is to have it, who has not begun to wait.
+    pub(super) hope: Option<Hope>,
+}
+
+/// Those who wait count on it.
+pub(super) struct Hope {
     pub(super) number: u64,
     /// A caller has waited for long enough.
     pub(super) impatience: Arc<Notify>,
@@ -201,16 +207,46 @@ impl<O> State<O> {
         }
     }
 
+    /// One that is not fresh, for whoever has just come and is the first, to ask it here and now.
+    pub(super) fn pop_to_ask(&mut self, chores: &mut Chores<O>) -> Option<Check<O>> {
+        if self.waiters.len() > 0 || !self.slots.is_short_of(1) {
+            return None;
+        }
+        let entry = self.idle.pop_back()?;
+        self.slots.idle -= 1;
+        if self.slots.idle < self.slots.min_idle {
+            self.begin(chores);
+        }
+        Some(Check { entry, hope: None })
+    }
+
+    /// It has said at once that it is still good, and is for whoever has asked it.
+    pub(super) fn passed_at_once(&mut self, entry: Entry<O>, chores: &mut Chores<O>) -> Option<Entry<O>> {
+        self.failed_checks = 0;
+        if self.slots.closed {
+            self.doom(entry, PoolClose::Closed, chores);
+            return None;
+        }
+        self.counts.handed_out += 1;
+        Some(entry)
+    }
+
     /// Have one that lay idle asked whether it is still good, for whoever has waited longest then.
     fn ask(&mut self, entry: Entry<O>, chores: &mut Chores<O>) {
+        let hope = Some(self.hope());
+        chores.checks.push(Check { entry, hope });
+    }
+
+    /// An answer is waited for.
+    pub(super) fn hope(&mut self) -> Hope {
         let (number, impatience) = (self.waiters.number(), Arc::new(Notify::new()));
         self.checks.insert(number, (Instant::now(), Arc::clone(&impatience)));
         self.slots.checking = self.checks.len();
-        chores.checks.push(Check { entry, number, impatience });
+        Hope { number, impatience }
     }
 
-    /// Nobody hopes for the answer to this check any more, or it is there.
-    fn forget_check(&mut self, number: u64) {
+    /// Nobody waits for this answer any more, or it is there.
+    fn end_hope(&mut self, number: u64) {
         self.checks.remove(&number);
         self.slots.checking = self.checks.len();
     }
@@ -220,14 +256,15 @@ impl<O> State<O> {
         let Some((number, (began, check))) = self.checks.first_key_value() else { return };
         check.notify_one();
         if now.saturating_duration_since(*began) < TELLING {
-            self.forget_check(*number);
+            let number = *number;
+            self.end_hope(number);
             self.begin(chores);
         }
     }
 
     /// It is still good.
-    pub(super) fn passed(&mut self, number: u64, mut entry: Entry<O>, now: Instant, chores: &mut Chores<O>) {
-        self.forget_check(number);
+    pub(super) fn passed(&mut self, hope: &Hope, mut entry: Entry<O>, now: Instant, chores: &mut Chores<O>) {
+        self.end_hope(hope.number);
         self.failed_checks = 0;
         (entry.used, entry.is_new) = (now, false);
         self.put(entry, chores);
@@ -235,15 +272,11 @@ impl<O> State<O> {
     }
 
     /// It is not good any more. Two in a row that did not answer are a sign that the others, which have lain idle for longer, will not either.
-    pub(super) fn not_passed(
-        &mut self,
-        number: u64,
-        entry: Entry<O>,
-        why: PoolClose,
-        chores: &mut Chores<O>,
-    ) {
-        self.forget_check(number);
-        self.doom(entry, if self.slots.closed { PoolClose::Closed } else { why }, chores);
+    pub(super) fn not_passed(&mut self, check: Check<O>, why: PoolClose, chores: &mut Chores<O>) {
+        if let Some(Hope { number, .. }) = check.hope {
+            self.end_hope(number);
+        }
+        self.doom(check.entry, if self.slots.closed { PoolClose::Closed } else { why }, chores);
         if why == PoolClose::Checked {
             self.failed_checks += 1;
         }
@@ -255,13 +288,15 @@ impl<O> State<O> {
     }
 
     /// Nobody could ask it here and now.
-    pub(super) fn not_asked(&mut self, number: u64, entry: Entry<O>, chores: &mut Chores<O>) {
-        self.forget_check(number);
+    pub(super) fn not_asked(&mut self, check: Check<O>, chores: &mut Chores<O>) {
+        if let Some(Hope { number, .. }) = check.hope {
+            self.end_hope(number);
+        }
         if self.slots.closed {
-            return self.doom(entry, PoolClose::Closed, chores);
+            return self.doom(check.entry, PoolClose::Closed, chores);
         }
         self.slots.idle += 1;
-        self.idle.push_back(entry);
+        self.idle.push_back(check.entry);
     }
 
     /// Whoever looked at the clock has gone: each of those who wait looks for another.
@@ -324,7 +359,7 @@ mod tests {
         assert!(!none().any());
         assert!(Chores { dials: 1, ..none() }.any());
         let new = || Entry::new((), Instant::now(), &PoolSettings::new(), &Rng::seeded(1));
-        let check = Check { entry: new(), number: 1, impatience: Arc::default() };
+        let check = Check { entry: new(), hope: None };
         assert!(Chores { checks: vec![check], ..none() }.any());
         assert!(Chores { wake: vec![Waker::noop().clone()], ..none() }.any());
         assert!(Chores { doomed: vec![(new(), PoolClose::Idle)], ..none() }.any());

@@ -1,9 +1,13 @@
 //! The end of a pool, of its tasks and of its runtime.
 
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use stonework::base::PoolClose;
-use stonework::pool::{Pool, PoolClosed};
+use stonework::pool::{Manage, Pool, PoolClosed};
+use stonework::testing::Recorder;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
 
@@ -242,4 +246,34 @@ async fn two_runtimes_share_one_pool() {
     let waits = caller(&pool).await;
     got(waits).await;
     held.put_back();
+}
+
+/// Closes its pool when it asks whether something is still good.
+#[derive(Clone, Default)]
+struct ClosesItsPool(Arc<OnceLock<Pool<Self>>>);
+
+impl Manage for ClosesItsPool {
+    type Object = ();
+    type Error = Infallible;
+
+    async fn connect(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn check(&self, (): &mut ()) -> Result<(), Infallible> {
+        let pool = self.0.get().expect("it is known by then");
+        assert!(pool.close().now_or_never().is_none(), "one is being asked");
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_when_its_pool_is_closed_is_not_handed_out() {
+    let (manager, recorder) = (ClosesItsPool::default(), Recorder::new());
+    let pool = Pool::builder(manager.clone()).settings(up_to(1).check_after(Duration::ZERO));
+    let pool = pool.observer(recorder.clone()).build().unwrap();
+    assert!(manager.0.set(pool.clone()).is_ok());
+    pool.get().await.unwrap().put_back();
+    assert!(pool.get().await.unwrap_err().cause::<PoolClosed>().is_some());
+    assert_eq!((closes(&recorder), pool.stats().open()), (vec![PoolClose::Closed], 0));
 }
