@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::state::State;
+use super::tally::Question;
 use super::{CheckKind, Verdict};
 use crate::base::{Rng, scope};
 
@@ -25,6 +26,8 @@ pub(super) struct Probing {
 struct Check {
     kind: CheckKind,
     start: Start,
+    /// The one that was asked last.
+    question: Question,
     /// Nothing, once it has passed and is not asked again.
     next: Option<Next>,
 }
@@ -45,7 +48,8 @@ impl Probing {
                 CheckKind::Readiness(_) => rng.duration_below(spread),
                 CheckKind::Liveness | CheckKind::Startup => Duration::ZERO,
             };
-            Check { kind, start, next: Some(Next::StartAt(later(now, delay))) }
+            let next = Some(Next::StartAt(later(now, delay)));
+            Check { kind, start, question: Question::default(), next }
         });
         let checks = checks.collect();
         Self { state, rng, checks, sleep: Box::pin(sleep_until(now)) }
@@ -80,6 +84,7 @@ impl Check {
             }
             Next::StartAt(_) => {
                 let until = later(Instant::now(), settings.timeout);
+                self.question = state.question();
                 let start = &mut self.start;
                 match guarded(until, start) {
                     Some(running) => (running, until),
@@ -121,7 +126,7 @@ impl Check {
                 Some((settings.interval - tenth).saturating_add(rng.duration_below(tenth.saturating_mul(2))))
             }
         };
-        state.record(index, verdict);
+        state.record(index, self.question, verdict);
         let at = pause.map(|pause| later(Instant::now(), pause));
         self.next = at.map(Next::StartAt);
         at

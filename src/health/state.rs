@@ -5,9 +5,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::report::{HealthReport, HealthStatus};
-use super::tally::Tally;
+use super::tally::{Question, Tally};
 use super::{CheckKind, HealthSettings, Verdict};
-use crate::base::sync::{Mutex, MutexGuard};
+use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{Event, HealthState, Observe, Outbox, caught};
 
 /// What a liveness check is: asked by whoever wants to know.
@@ -16,6 +16,8 @@ pub(super) type Ask = Box<dyn Fn() -> Verdict + Send + Sync>;
 /// What handles and the task that runs the checks share.
 pub(super) struct State {
     tally: Mutex<Tally>,
+    /// How many questions were asked.
+    questions: AtomicU64,
     /// The liveness checks, in the order of the first checks of the tally.
     alive: Box<[Ask]>,
     /// What else than "" stands for the whole server in gRPC.
@@ -50,6 +52,7 @@ impl State {
         let told = Told { status: tally.status(Instant::now()), stopped: false };
         Self {
             tally: Mutex::new(tally),
+            questions: AtomicU64::new(0),
             alive: alive.into(),
             services: services.into(),
             settings,
@@ -106,7 +109,8 @@ impl State {
     fn look(&self) {
         for check in 0..self.alive.len() {
             // With no lock held: it is user code.
-            self.record(check, self.ask(check));
+            let question = self.question();
+            self.record(check, question, self.ask(check));
         }
     }
 
@@ -118,11 +122,16 @@ impl State {
         tally.stale_from(now)
     }
 
-    pub(super) fn record(&self, check: usize, verdict: Verdict) {
+    /// To be called before a check is asked: several may ask one at once.
+    pub(super) fn question(&self) -> Question {
+        Question(self.questions.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    pub(super) fn record(&self, check: usize, question: Question, verdict: Verdict) {
         let output = verdict.output().map(Arc::<str>::from);
         let now = Instant::now();
         let mut tally = self.tally();
-        let news = tally.record(check, verdict, now);
+        let news = tally.record(check, question, verdict, now);
         // After a gap they are told in any case: what they heard last may not be what was true meanwhile.
         self.tell(tally.status(now), false, news.was_stale);
         let change = news.change.zip(tally.name(check).cloned());

@@ -27,6 +27,8 @@ struct Known {
     state: HealthState,
     /// Results in a row that speak against the state.
     against: u32,
+    /// Which question was answered last.
+    question: Question,
     /// Whether it has ever passed.
     has_passed: bool,
     /// When there was a result, whatever it was.
@@ -35,8 +37,12 @@ struct Known {
     output: Option<Arc<str>>,
 }
 
+/// Questions in the order in which they were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Question(pub(super) u64);
+
 /// What a result has changed.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct News {
     /// The state before and after, if they differ.
     pub(super) change: Option<(HealthState, HealthState)>,
@@ -54,6 +60,7 @@ impl Tally {
             kind,
             state: HealthState::Unknown,
             against: 0,
+            question: Question::default(),
             has_passed: false,
             at: None,
             output: None,
@@ -67,12 +74,18 @@ impl Tally {
         }
     }
 
-    /// A check has ended.
-    pub(super) fn record(&mut self, check: usize, verdict: Verdict, now: Instant) -> News {
+    /// A check has ended. If somebody else has asked later, and has heard already, this is no news.
+    pub(super) fn record(
+        &mut self,
+        check: usize,
+        question: Question,
+        verdict: Verdict,
+        now: Instant,
+    ) -> News {
         let Self { failures, successes, ttl, .. } = *self;
-        let Some(known) = self.checks.get_mut(check) else {
-            return News { change: None, was_stale: false };
-        };
+        let known = self.checks.get_mut(check).filter(|known| known.question <= question);
+        let Some(known) = known else { return News::default() };
+        known.question = question;
         let (from, was_stale) = (known.state, known.is_stale(ttl, now));
         let (found, output) = verdict.into_parts();
         known.at = Some(now);
@@ -214,7 +227,7 @@ mod tests {
             let now = Instant::now();
             for upto in 1..=results.len() {
                 let good = results[upto - 1];
-                tally.record(0, if good { Verdict::pass() } else { Verdict::fail("") }, now);
+                tally.record(0, Question(upto as u64), if good { Verdict::pass() } else { Verdict::fail("") }, now);
                 let agree = |from: usize, good, needed: u32| {
                     let needed = needed as usize;
                     from >= needed && results[from - needed..from].iter().all(|result| *result == good)
@@ -235,14 +248,29 @@ mod tests {
         let (now, ttl) = (Instant::now(), Duration::from_secs(30));
         assert_eq!(tally.readiness(now), HealthState::Fail);
         assert_eq!(tally.stale_from(now), None, "there is no result yet");
-        assert!(!tally.record(0, Verdict::pass(), now).was_stale);
+        assert!(!tally.record(0, Question(1), Verdict::pass(), now).was_stale);
         let stale_from = now + ttl + Duration::from_nanos(1);
         assert_eq!(tally.stale_from(now + ttl), Some(stale_from));
         assert_eq!(tally.stale_from(stale_from), None, "it is too old already");
         assert_eq!(tally.readiness(now + ttl), HealthState::Pass);
         assert_eq!(tally.readiness(now + ttl + Duration::from_nanos(1)), HealthState::Fail);
-        assert!(tally.record(0, Verdict::pass(), now + 2 * ttl).was_stale);
-        assert_eq!(tally.record(7, Verdict::pass(), now), News { change: None, was_stale: false });
+        assert!(tally.record(0, Question(1), Verdict::pass(), now + 2 * ttl).was_stale);
+        assert_eq!(tally.record(7, Question(1), Verdict::pass(), now), News::default());
+    }
+
+    #[test]
+    fn who_asked_earlier_and_hears_later_has_no_news() {
+        let (mut tally, now) = (tally(1, 1, CheckKind::Liveness), Instant::now());
+        let changes =
+            [(2, Verdict::pass()), (1, Verdict::fail("")), (2, Verdict::fail("")), (3, Verdict::pass())].map(
+                |(question, verdict)| {
+                    tally.record(0, Question(question), verdict, now).change.map(|(_, to)| to)
+                },
+            );
+        assert_eq!(
+            changes,
+            [Some(HealthState::Pass), None, Some(HealthState::Fail), Some(HealthState::Pass)]
+        );
     }
 
     #[test]
@@ -257,7 +285,7 @@ mod tests {
         ] {
             let mut tally = tally(1, 1, kind);
             assert!(tally.status(now).live, "nobody knows better yet");
-            tally.record(0, verdict, now);
+            tally.record(0, Question(1), verdict, now);
             assert_eq!(tally.status(now).live, live, "{kind:?}");
         }
     }

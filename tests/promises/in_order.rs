@@ -94,3 +94,24 @@ async fn of_a_check() {
     });
     assert_eq!(states.collect::<Vec<_>>(), [HealthState::Fail, HealthState::Pass]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_a_check_earlier_and_hears_later_is_not_who_is_believed() {
+    let ((busy, is_busy), (go, go_on)) = (channel(), channel::<()>());
+    let first = Mutex::new(Some((busy, go_on)));
+    let check = move || {
+        let Some((busy, go_on)) = first.lock().unwrap().take() else { return Verdict::pass() };
+        busy.send(()).unwrap();
+        assert_eq!(go_on.recv_timeout(10 * SECOND), Err(RecvTimeoutError::Disconnected), "it was let go");
+        Verdict::fail("it was ill")
+    };
+    let health = Health::builder().liveness("alive", check).build().expect("valid");
+    let heard = thread::scope(|scope| {
+        let slow = scope.spawn(|| health.status());
+        is_busy.recv_timeout(10 * SECOND).expect("it is asked");
+        let quick = health.status();
+        drop(go);
+        [quick, slow.join().unwrap()]
+    });
+    assert_eq!(heard.map(|status| status.live), [true, true]);
+}
