@@ -337,6 +337,33 @@ async fn each_key_has_a_limit_of_its_own() {
     assert_eq!(permits.iter().flatten().count(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_of_a_key_is_kept_for_a_minute_and_what_was_not_is_forgotten_at_once() {
+    let settings = ConcurrencySettings::adaptive(AdaptiveSettings::new().initial(5));
+    let limiter = KeyedConcurrencyLimiter::new(settings).unwrap();
+    let others = |from: u32| {
+        for number in from..from + 10_000 {
+            drop(limiter.try_acquire(&number.to_string()).expect("it is alone"));
+        }
+    };
+    let ann = "ann".to_owned();
+    for _ in 0..40 {
+        let permits: Vec<_> = std::iter::from_fn(|| limiter.try_acquire(&ann)).collect();
+        sleep(50 * MS).await;
+        permits.into_iter().for_each(|mut permit| permit.answered());
+    }
+    let learned = limiter.get(&ann).limit();
+    assert!(learned > 5, "{learned}");
+    others(0);
+    sleep(59 * SECOND).await;
+    others(10_000);
+    assert_eq!(limiter.get(&ann).limit(), learned);
+    sleep(2 * SECOND).await;
+    others(20_000);
+    assert_eq!(limiter.get(&ann).limit(), 5, "that was long ago");
+    assert!(limiter.len() < 1_000, "{}", limiter.len());
+}
+
 #[test]
 fn bounds_that_cannot_be_are_errors_that_say_which() {
     let error = |settings: AdaptiveSettings| ConcurrencyLimiter::new(settings).map(|_| ()).unwrap_err();

@@ -25,6 +25,8 @@ pub(in crate::limit) struct Control {
     rule: Rule,
     baseline: Baseline,
     window: Window,
+    /// When it was last thought about.
+    thought: Option<Instant>,
 }
 
 /// How a call ended, as far as it tells how much there is to do.
@@ -52,12 +54,18 @@ impl Control {
             rule,
             baseline: Baseline::new(now, chance),
             window: Window::new(now),
+            thought: None,
         }
     }
 
     /// How many may be in flight now.
     pub(in crate::limit) fn limit(&self) -> usize {
         (self.limit * self.baseline.share()).max(self.min) as usize
+    }
+
+    /// When something was learned last, if that ever was.
+    pub(in crate::limit) const fn learned_at(&self) -> Option<Instant> {
+        self.thought
     }
 
     /// A call has ended. `in_flight` were so many when it began, itself included. Says whether the limit may be another one now.
@@ -97,6 +105,7 @@ impl Control {
     fn think(&mut self, now: Instant, chance: f64) {
         let seen = self.window.close();
         self.window = Window::new(now);
+        self.thought = Some(now);
         let dips = self.baseline.dips();
         self.baseline.learn(now, &seen, matters(self.limit, &seen), chance);
         // What is seen in a dip says nothing about the limit.

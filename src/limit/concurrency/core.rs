@@ -13,6 +13,9 @@ use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::base::{Priority, Rng, Waiters};
 use crate::limit::adaptive::{Control, Ending};
 
+/// What was learned is of use for so long after the last time.
+const MEMORY: Duration = Duration::from_secs(60);
+
 /// What the clones of a limiter share.
 pub(super) struct Core {
     /// Whoever says that somebody waits, or that nobody does, holds the lock.
@@ -32,6 +35,12 @@ pub(super) struct Core {
 struct Adapts {
     control: Mutex<Control>,
     rng: Rng,
+}
+
+impl Adapts {
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Those who wait in the order of arrival come before those in line.
@@ -269,6 +278,12 @@ impl Core {
         called
     }
 
+    /// Whether something was learned, and lately enough to be of use to whoever comes next.
+    pub(super) fn remembers(&self, now: Instant) -> bool {
+        let learned_at = self.adapts.as_ref().and_then(|adapts| adapts.control().learned_at());
+        learned_at.is_some_and(|at| now.saturating_duration_since(at) < MEMORY)
+    }
+
     pub(super) const fn is_adaptive(&self) -> bool {
         self.adapts.is_some()
     }
@@ -278,10 +293,10 @@ impl Core {
         if let Ending::Answered(latency) = ending {
             self.learn_service_time(latency);
         }
-        let Some(Adapts { control, rng }) = &self.adapts else { return };
+        let Some(adapts) = &self.adapts else { return };
         let called = {
-            let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
-            let thinks = control.ended(now, ending, in_flight, || rng.unit());
+            let mut control = adapts.control();
+            let thinks = control.ended(now, ending, in_flight, || adapts.rng.unit());
             // Under the lock, so that no older limit comes last.
             if thinks { self.change_limit(control.limit()) } else { Vec::new() }
         };

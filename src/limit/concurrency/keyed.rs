@@ -2,15 +2,18 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::core::Core;
 use super::{ConcurrencyLimiter, ConcurrencySettings, InvalidConcurrency, Permit};
-use crate::base::Rng;
+use crate::base::{Rng, scope};
 use crate::limit::table::{Cell, Table};
 
 /// A limit on how much is in flight at once for each key: a client, a tenant, a host. Its clones share the limits.
 ///
 /// **Guarantee.** For no key are more [permits](Permit) out than the limit. What is kept of a key goes when nothing of it is in
-/// flight any more; so the memory is bounded by what is in flight at once, over all keys.
+/// flight any more; so the memory is bounded by what is in flight at once, over all keys. What an adaptive limit has learned of one, from
+/// 30 calls at least, stays for a minute longer.
 ///
 /// ```
 /// use stonework::limit::KeyedConcurrencyLimiter;
@@ -35,10 +38,11 @@ struct Shared<K> {
 
 /// Whoever holds a permit, waits for one, or is about to ask for one, holds it too.
 impl Cell for Arc<Core> {
-    type Given = ();
+    /// The time, where that matters.
+    type Given = Option<Instant>;
 
-    fn is_idle(&self, (): &()) -> bool {
-        Self::strong_count(self) == 1
+    fn is_idle(&self, now: &Option<Instant>) -> bool {
+        Self::strong_count(self) == 1 && !now.is_some_and(|now| self.remembers(now))
     }
 }
 
@@ -65,7 +69,8 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
     pub fn get(&self, key: &K) -> ConcurrencyLimiter {
         let Shared { settings, rng, table } = &*self.shared;
         let make = || Arc::new(Core::new(settings, rng.clone()));
-        let core = table.with(key, (), make, |core, ()| Arc::clone(core));
+        let now = settings.is_adaptive().then(scope::now);
+        let core = table.with(key, now, make, |core, _| Arc::clone(core));
         ConcurrencyLimiter::of(core.expect("there is always a place"))
     }
 
@@ -75,7 +80,7 @@ impl<K: Hash + Eq + Clone> KeyedConcurrencyLimiter<K> {
         self.shared.settings
     }
 
-    /// How many keys are known: those of which something is in flight, and a few more.
+    /// How many keys are known: those of which something is in flight, or was learned lately, and a few more.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.table.len()
