@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
 use stonework::balance::{Balancer, BalancerSettings, Member, Pick, StickyHeader};
@@ -27,6 +28,7 @@ use stonework::limit::{
     TrustedProxies,
 };
 use stonework::observe::SpanLayer;
+use stonework::pool::{Manage, Pool, PoolSettings};
 use stonework::retry::{CollectLayer, ResumeLayer, RetryLayer};
 use stonework::timeout::{AttemptTimeoutLayer, ReceiveDeadlineLayer, SendDeadlineLayer, TimeoutLayer};
 use tower::{Layer, Service, ServiceBuilder};
@@ -407,6 +409,31 @@ async fn a_request_without_a_key_costs_nothing_and_one_with_a_key_what_it_keeps(
         (0..20).map(|_| allocations(layer.layer(AtOnce), || post(Some(next())))).min().expect("twenty");
     // The head and its body, the route, the key and the call in its box; what is kept of it, and the map that has it.
     assert_eq!((again, first), (9, 13));
+}
+
+/// Connects at once, and says at once that all is well.
+struct Numbers;
+
+impl Manage for Numbers {
+    type Object = u32;
+    type Error = Infallible;
+
+    async fn connect(&self) -> Result<u32, Infallible> {
+        Ok(7)
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_lies_ready_is_handed_out_without_an_allocation_also_if_it_is_asked_how_it_is() {
+    for unused in [Duration::from_secs(60), Duration::ZERO] {
+        let settings = PoolSettings::new().max(1).check_after(unused);
+        let pool = Pool::builder(Numbers).settings(settings).build().unwrap();
+        for _ in 0..3 {
+            pool.get().await.unwrap().put_back();
+        }
+        let cost = measure(|| pool.get().now_or_never().expect("it is there").unwrap().put_back());
+        assert_eq!(cost.count_total, 0, "{unused:?}");
+    }
 }
 
 #[test]

@@ -87,18 +87,18 @@ impl<M: Manage> Core<M> {
                 return Err(PoolClosed.into());
             }
             let number = |state: &mut State<M::Object>| place.unwrap_or_else(|| state.waiters.number());
-            if state.waiters.len() == 0 {
-                if let Some(entry) = state.pop(now, is_fresh, chores) {
-                    return Ok((Next::Has(Asked::Object(Lost::new(self, entry))), number(state)));
-                }
+            let is_first = state.waiters.len() == 0;
+            if is_first && let Some(entry) = state.pop(now, is_fresh, chores) {
+                return Ok((Next::Has(Asked::Object(Lost::new(self, entry))), number(state)));
             }
             if state.slots.idle > 0 && is_late() {
                 return Ok((Next::Has(Asked::TooLate), 0));
             }
-            if can_ask {
-                if let Some(check) = state.pop_to_ask(chores) {
-                    return Ok((Next::Asks(check), number(state)));
-                }
+            if is_first
+                && can_ask
+                && let Some(check) = state.pop_to_ask(chores)
+            {
+                return Ok((Next::Asks(check), number(state)));
             }
             let without_a_place = state.slots.without_a_place(state.waiters.len() + 1);
             if place.is_none() && without_a_place > self.settings.max_waiting {

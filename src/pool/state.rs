@@ -209,14 +209,13 @@ impl<O> State<O> {
 
     /// One that is not fresh, for whoever has just come and is the first, to ask it here and now.
     pub(super) fn pop_to_ask(&mut self, chores: &mut Chores<O>) -> Option<Check<O>> {
-        if self.waiters.len() > 0 || !self.slots.is_short_of(1) {
+        if !self.slots.is_short_of(1) {
             return None;
         }
         let entry = self.idle.pop_back()?;
         self.slots.idle -= 1;
-        if self.slots.idle < self.slots.min_idle {
-            self.begin(chores);
-        }
+        // As many are kept ready as are to be.
+        self.begin(chores);
         Some(Check { entry, hope: None })
     }
 

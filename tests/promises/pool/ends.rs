@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -134,6 +135,20 @@ fn a_place_that_nobody_could_connect_for_is_not_lost() {
     // Outside of a runtime nothing can be connected in its place.
     assert_eq!(pool.stats().open(), 0);
     runtime().block_on(assert_whole(&pool, &plant));
+}
+
+#[test]
+fn what_nobody_can_ask_where_it_is_needed_lies_idle_until_somebody_can() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(1).check_after(Duration::ZERO).without_wait_timeout());
+    assert!(pool.add(plant.thing(100)).is_ok());
+    let mut first = Box::pin(pool.get());
+    // Outside of a runtime there is nobody.
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!((pool.stats().idle(), plant.counts().checks), (1, 0));
+    let runtime = runtime();
+    assert_eq!(runtime.block_on(first).unwrap().number, 100);
+    assert_eq!(plant.counts().checks, 1);
 }
 
 #[test]

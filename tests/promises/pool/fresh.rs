@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, up_to};
+use super::kit::{MS, Plant, Says, assert_whole, caller, closes, filled, got, settle, up_to};
 use crate::support::{SECOND, timed};
 
 #[tokio::test(start_paused = true)]
@@ -57,6 +57,19 @@ async fn what_says_at_once_that_it_is_good_costs_no_wait_and_knows_no_deadline_o
     let held = soon.bound(async { pool.get().now_or_never() }).await.unwrap().expect("it is there").unwrap();
     assert!(held.asked_under > Some(soon), "{:?}", held.asked_under);
     assert_eq!((plant.counts().checks, plant.counts().dials), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_asked_where_it_is_needed_is_counted_and_replaced_as_any_other() {
+    let plant = Plant::new();
+    let pool = plant.pool(up_to(2).min_idle(1).check_after(Duration::ZERO));
+    settle().await;
+    let held = pool.get().now_or_never().expect("it is there").unwrap();
+    settle().await;
+    assert_eq!((plant.counts().checks, plant.counts().dials), (1, 2));
+    let stats = pool.stats();
+    assert_eq!((stats.handed_out(), stats.in_use(), stats.idle()), (1, 1, 1));
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]
