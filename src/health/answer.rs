@@ -239,6 +239,20 @@ pub(super) fn trailers(status: GrpcStatus) -> HeaderMap {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "server")]
+    #[test]
+    fn only_the_paths_of_probes_ask_how_it_is() {
+        for (path, asks) in [
+            ("/livez", true),
+            ("/grpc.health.v1.Health/Check", true),
+            ("/livez/", false),
+            ("/grpc.health.v2.Health/Check", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_asked(path), asks, "{path}");
+        }
+    }
+
     #[test]
     fn json_is_for_those_who_ask_for_it_by_name() {
         for (accept, json) in [

@@ -277,6 +277,7 @@ impl Manage for ClosesItsPool {
 
     async fn check(&self, (): &mut ()) -> Result<(), Infallible> {
         let pool = self.0.get().expect("it is known by then");
+        assert_eq!(pool.stats().waiting(), 0, "it is asked by whoever needs it, who does not wait");
         assert!(pool.close().now_or_never().is_none(), "one is being asked");
         Ok(())
     }
