@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::PoisonError;
+use std::thread;
 
 use super::caught::caught;
 use super::observe::{Event, Observe};
@@ -45,7 +46,8 @@ impl Outbox {
     ///
     /// # Panics
     ///
-    /// If the observer does, once all is told.
+    /// If the observer does, once all is told; unless the thread is about to end by a panic as it is, which a second one would make the end of
+    /// the process.
     pub(crate) fn tell(&self) {
         if !self.observe.is_on() {
             return;
@@ -57,7 +59,9 @@ impl Outbox {
             let told = caught(|| self.observe.note(|| event));
             panicked = panicked.or(told.err());
         }
-        if let Some(panic) = panicked {
+        if let Some(panic) = panicked
+            && !thread::panicking()
+        {
             resume_unwind(panic);
         }
     }
@@ -121,6 +125,28 @@ mod tests {
         outbox.tell();
         let expected = ["first", "end of first", "second", "its own", "after"];
         assert_eq!(*told.lock().unwrap(), expected.map(event));
+    }
+
+    /// Tells as it goes.
+    struct Last(Outbox);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.put([event("last")]);
+            self.0.tell();
+        }
+    }
+
+    #[test]
+    fn an_observer_that_panics_where_something_else_does_is_not_the_end_of_the_process() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let observe = Observe::by(Clumsy { outbox: Weak::new(), told: Arc::clone(&told) });
+        let panicked = caught(|| {
+            let _last = Last(Outbox::new(observe));
+            panic!("on purpose: it is the one that counts");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(*told.lock().unwrap(), [event("last")]);
     }
 
     #[test]
