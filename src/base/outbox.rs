@@ -59,9 +59,8 @@ impl Outbox {
             let told = caught(|| self.observe.note(|| event));
             panicked = panicked.or(told.err());
         }
-        if let Some(panic) = panicked
-            && !thread::panicking()
-        {
+        let panicked = panicked.filter(|_| !thread::panicking());
+        if let Some(panic) = panicked {
             resume_unwind(panic);
         }
     }
